@@ -1,0 +1,221 @@
+/*
+ * lanemap: a route index in shared memory. This header is its read side.
+ *
+ * A writer process (lanemapd) owns the index `key -> {id, ...}` of one tenant and publishes it
+ * under a name. Any number of reader processes attach by that name and look keys up: lock-free,
+ * without system calls, without writing one byte that another process can see. A reader can be
+ * stopped, killed or forked at any instruction and nobody else notices.
+ *
+ *         struct lanemap_reader *reader;
+ *         uint32_t ids[64];
+ *         size_t n_ids;
+ *
+ *         r = lanemap_reader_attach("acme", NULL, &reader);
+ *         r = lanemap_reader_lookup(reader, "public.users.id=42", 18, ids, 64, &n_ids);
+ *         lanemap_reader_detach(reader);
+ *
+ * Return values: 0 is done; a positive value is a documented outcome; a negative errno is a
+ * failure, and then no output has been touched. Nothing here prints, exits, or installs a signal
+ * handler.
+ *
+ *   -EBADMSG          bytes in the region or in a segment file fail validation
+ *   -EPROTONOSUPPORT  the writer speaks a format that this library does not know
+ *   -ESTALE           the state is older than the limit that the caller set
+ *   -EINVAL           misuse: a bad name, an empty or too long key, a bad option
+ *
+ * What a lookup promises is written down, numbered, in src/README.md (R1 to R10). The short form:
+ * each answer was true at some moment during the call; once a removal has been acknowledged to the
+ * program that asked for it, no lookup that begins later returns the id. Reads may see an addition
+ * shortly before it is durable.
+ */
+#ifndef LANEMAP_LANEMAP_H
+#define LANEMAP_LANEMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LANEMAP_PUBLIC __attribute__((visibility("default")))
+
+/* Limits. Ids are 0 .. LANEMAP_ID_MAX; keys are 1 .. LANEMAP_KEY_BYTES_MAX opaque bytes. A name is
+ * 1 .. LANEMAP_NAME_BYTES_MAX of [A-Za-z0-9_-]. */
+#define LANEMAP_ID_MAX         UINT32_C(4294967294)
+#define LANEMAP_KEY_BYTES_MAX  65535
+#define LANEMAP_NAME_BYTES_MAX 64
+
+/* Answers of lanemap_reader_attach() and others that say what is wrong in words. */
+struct lanemap_error {
+        char text[512]; /* one sentence or two: what, where, what to do; NUL-terminated */
+};
+
+struct lanemap_key {
+        const void *data;
+        size_t bytes;
+};
+
+/* Where the ids of one key of a batch are: ids[offset] .. ids[offset + n_ids - 1]. */
+struct lanemap_span {
+        size_t offset; /* LANEMAP_SPAN_UNWRITTEN when the ids did not fit */
+        size_t n_ids;  /* 0: the key is absent */
+};
+#define LANEMAP_SPAN_UNWRITTEN SIZE_MAX
+
+/* All members may be 0: the defaults. Set `size` to sizeof(struct lanemap_reader_options). */
+struct lanemap_reader_options {
+        size_t size;
+        uint64_t attach_timeout_ns; /* how long attach waits for a writer to appear; 0: do not wait
+                                     */
+        uint64_t stale_after_ns;    /* a lookup answers -ESTALE when the writer has given no sign of
+                                       life for longer; 0: answer for ever */
+        const char *directory;      /* where the segment files are seen from here; NULL: where the
+                                       writer says they are */
+        int helper_thread;          /* 1: a thread of the library's own calls poll every 10 ms */
+        int statistics;             /* 1: count lookups (lanemap_reader_status) */
+        struct lanemap_error *error; /* filled when attach fails; may be NULL */
+};
+
+enum lanemap_state {
+        LANEMAP_STATE_STARTING =
+                1, /* a writer is recovering; readers see its predecessor's state */
+        LANEMAP_STATE_RUNNING = 2,
+        LANEMAP_STATE_CLOSED = 3, /* the writer stopped in good order */
+};
+
+/* Set `size` to sizeof(struct lanemap_status) before the call. */
+struct lanemap_status {
+        size_t size;
+        uint64_t generation;       /* of the data object that this reader is attached to */
+        uint64_t heartbeat_age_ns; /* since this process last saw the writer's heartbeat move */
+        uint32_t state;            /* enum lanemap_state */
+        uint32_t n_lanes;
+        uint32_t fingerprint_bits; /* 64, 80 or 96 */
+        uint32_t degraded;         /* 1: the writer has quarantined something (lanemap verify) */
+        uint64_t n_keys;           /* live keys, exact */
+        uint64_t n_pairs;          /* live (key, id) pairs, exact */
+        uint64_t shared_bytes;     /* size of the data object */
+        uint64_t segment_bytes;    /* segment files mapped by this process */
+        uint64_t n_segment_files;  /* the same, as a number */
+        uint64_t n_lookups;        /* by this reader object; 0 without options.statistics */
+        uint64_t n_retries;        /* lookups that ran again because memory was reused under them */
+        uint64_t n_reattachments;  /* generations followed since attach */
+        unsigned char uuid[16];    /* of the index */
+};
+
+struct lanemap_reader;
+
+/*
+ * The version of the library in use, "major.minor.patch".
+ *
+ * Thread: any. Owner: static storage.
+ */
+LANEMAP_PUBLIC const char *lanemap_version(void);
+
+/*
+ * Attach to the index that a writer publishes as `name`.
+ *
+ * name         NUL-terminated, as given to lanemapd --name
+ * options      NULL for the defaults; not kept
+ *
+ * Return: 0. Errors: -ENOENT no writer has ever published that name (waits for
+ * options->attach_timeout_ns first), -EACCES no permission, -EBADMSG, -EPROTONOSUPPORT, -EINVAL,
+ * -ENOMEM, -ETIMEDOUT a writer was starting all the while. Nothing is registered anywhere: a writer
+ * never knows of a reader.
+ *
+ * Thread: any. Owner: the caller, until lanemap_reader_detach(). Cost: some system calls and one
+ * mapping per segment file; under a millisecond for a resident index.
+ */
+LANEMAP_PUBLIC int lanemap_reader_attach(const char *name,
+                                         const struct lanemap_reader_options *options,
+                                         struct lanemap_reader **ret_reader);
+
+/*
+ * Look one key up and copy its ids out, ascending, without duplicates.
+ *
+ * key          1 .. LANEMAP_KEY_BYTES_MAX bytes; not kept
+ * ids          room for ids_capacity ids; may be NULL when ids_capacity is 0
+ * ret_n_ids    how many ids the key has. More than ids_capacity: nothing was written to ids; come
+ *              back with more room.
+ *
+ * Return: 0, also for an absent key (*ret_n_ids is 0). Errors: -EINVAL, -EBADMSG, -ESTALE; -EAGAIN
+ * when memory was reused under every one of a bounded number of tries (a process stopped again and
+ * again in the midst of a lookup); and, only when the writer was reborn or published a new segment
+ * since, what mapping them can answer.
+ *
+ * Thread: any number at once on one reader object; not from a signal handler. Cost: a few DRAM
+ * accesses; no allocation, no system call, no full fence in the steady state.
+ */
+LANEMAP_PUBLIC int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key,
+                                         size_t key_bytes, uint32_t *ids, size_t ids_capacity,
+                                         size_t *ret_n_ids);
+
+/*
+ * Look many keys up at once; memory accesses of different keys overlap.
+ *
+ * ids          one pool for the answers, filled in the order of the keys
+ * ret_spans    one per key, always with the number of ids; a key whose ids did not fit has offset
+ *              LANEMAP_SPAN_UNWRITTEN and uses no room, so that later, shorter answers still fit
+ *
+ * Return: the number of keys whose ids did not fit, 0 when all did (capped at INT_MAX). Errors: as
+ * lanemap_reader_lookup(); ret_spans and ids are then undefined.
+ *
+ * Thread: as lanemap_reader_lookup(). Every answer is true at some moment of the call; two keys of
+ * one batch may be answered as of different moments.
+ */
+LANEMAP_PUBLIC int lanemap_reader_lookup_batch(struct lanemap_reader *reader,
+                                               const struct lanemap_key *keys, size_t n_keys,
+                                               uint32_t *ids, size_t ids_capacity,
+                                               struct lanemap_span *ret_spans);
+
+/*
+ * Whether the pair (key, id) is in the index. Does not decode a long posting.
+ *
+ * Return: 1 yes, 0 no. Errors and Thread: as lanemap_reader_lookup().
+ */
+LANEMAP_PUBLIC int lanemap_reader_contains(struct lanemap_reader *reader, const void *key,
+                                           size_t key_bytes, uint32_t id);
+
+/*
+ * What this reader is attached to, and how old that is.
+ *
+ * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the
+ * clock.
+ */
+LANEMAP_PUBLIC int lanemap_reader_status(struct lanemap_reader *reader,
+                                         struct lanemap_status *ret_status);
+
+/*
+ * Housekeeping, for programs that want no lookup ever to pay for it: follows a reborn writer, maps
+ * new segments and populates their pages, unmaps retired ones. Optional: lookups do what they need
+ * themselves.
+ *
+ * Return: the number of things done (0: nothing to do). Errors: as attach.
+ * Thread: any, one at a time is enough. Cost: system calls; may fault pages in from disk.
+ */
+LANEMAP_PUBLIC int lanemap_reader_poll(struct lanemap_reader *reader);
+
+/*
+ * Calls fn once for every live key: its hash (the identity of a key; no key bytes are stored) and
+ * its ids. For tools: verification, export, statistics. Each lane is read as of moments during the
+ * call.
+ *
+ * fn           answers 0 to go on; anything else stops, and is returned
+ *
+ * Return: 0, or what fn answered. Errors: as lanemap_reader_lookup(), -ENOMEM.
+ * Owner: ids is valid during fn only.
+ */
+LANEMAP_PUBLIC int lanemap_reader_iterate(struct lanemap_reader *reader,
+                                          int (*fn)(void *arg, uint64_t hash, uint32_t hash_ext,
+                                                    const uint32_t *ids, size_t n_ids),
+                                          void *arg);
+
+/* Gives everything back. NULL is fine. Thread: no other call on this reader may be running. */
+LANEMAP_PUBLIC void lanemap_reader_detach(struct lanemap_reader *reader);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,255 @@
+/*
+ * lanemap's write side: the engine without a process around it.
+ *
+ * lanemapd is a thin edge on this; a program that wants the writer inside itself links
+ * liblanemap-writer.a. One writer owns one directory and one published name; both are locked by the
+ * kernel for as long as the process lives.
+ *
+ * Durability: an operation is published to readers when apply returns, and durable once
+ * lanemap_writer_durable() has reached the position that apply gave. Whoever acknowledges
+ * operations to somebody else waits for that. Positions are the numbers of log records: they rise,
+ * and go on over restarts.
+ *
+ * All calls may be made from any thread; applies are serialised by the engine.
+ */
+#ifndef LANEMAP_WRITER_H
+#define LANEMAP_WRITER_H
+
+#include <lanemap/lanemap.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LANEMAP_MARK_BYTES_MAX 255
+
+enum lanemap_appendfsync {
+        LANEMAP_APPENDFSYNC_ALWAYS =
+                0, /* durable positions advance by fdatasync, as fast as it goes */
+        LANEMAP_APPENDFSYNC_EVERYSEC = 1, /* fdatasync once a second; acknowledge at once unless
+                                             that is late: see lanemap_writer_acknowledgeable() */
+        LANEMAP_APPENDFSYNC_NO = 2,       /* the kernel decides */
+};
+
+struct lanemap_writer_hooks; /* the outside passed in, for tests: files and clock (src/writer/) */
+
+/* All members but name and directory may be 0: the defaults. Set `size` first. */
+struct lanemap_writer_options {
+        size_t size;
+        const char *name;      /* what readers attach to */
+        const char *directory; /* segments, manifest, log; created (0750) if it does not exist */
+
+        /* At creation only; an existing index keeps its own, and a different value is -EINVAL. */
+        uint32_t n_lanes;          /* 1 .. 1024; 0: 64 */
+        uint32_t fingerprint_bits; /* 64, 80 or 96; 0: 64 */
+
+        uint32_t appendfsync; /* enum lanemap_appendfsync */
+        uint32_t n_workers;   /* compaction threads; 0: 1 */
+
+        uint64_t flush_bytes; /* overlays of all lanes together are flushed at this size; 0: adapts
+                               */
+        uint64_t log_file_bytes;   /* a log file is followed by a new one at this size; 0: 64 MiB */
+        uint64_t shared_bytes_max; /* the data object never grows past this; 0: 64 GiB */
+        uint64_t quarantine_ns;    /* freed shared memory is not reused earlier; 0: 5 ms */
+        uint32_t immediate_reuse;  /* 1: no quarantine at all (tests: validation must then save
+                                      readers) */
+        uint32_t shared_mode;      /* permission bits of the shared objects; 0: 0640 */
+        uint64_t outcome_limit_ns; /* how long a failing log may keep an operation undecided before
+                                      lanemap_writer_durable() answers its error; 0: 5 s */
+
+        /* Called from any engine thread, one line without newline; priority as in syslog(3). */
+        void (*log)(void *arg, int priority, const char *line);
+        void *log_arg;
+
+        const struct lanemap_writer_hooks *hooks; /* NULL: the real world */
+        struct lanemap_error *error;              /* filled when open fails; may be NULL */
+};
+
+enum lanemap_op_code {
+        LANEMAP_OP_ADD = 1,    /* add the pair (key, id) */
+        LANEMAP_OP_REMOVE = 2, /* remove the pair (key, id) */
+        LANEMAP_OP_DELETE = 3, /* remove all pairs of key; id unused */
+        LANEMAP_OP_CLEAR = 4,  /* remove everything; key and id unused */
+        LANEMAP_OP_MARK =
+                5, /* remember key[0..key_bytes), 0 .. LANEMAP_MARK_BYTES_MAX, as the mark */
+};
+
+struct lanemap_op {
+        uint32_t code; /* enum lanemap_op_code */
+        uint32_t id;
+        const void *key;
+        size_t key_bytes;
+};
+
+struct lanemap_op_result {
+        uint32_t
+                n_changed; /* pairs added or removed by this operation: 0 or 1 for ADD and REMOVE */
+        uint32_t n_ids;    /* how many ids the key has now */
+};
+
+struct lanemap_writer;
+
+/*
+ * Open or create the index in options->directory, recover it, and publish it as options->name.
+ *
+ * Return: 0. Errors, each explained in options->error: -EBUSY another writer holds the directory or
+ * the name; -EINVAL; -EBADMSG a manifest, log or segment fails validation; -EPROTONOSUPPORT a newer
+ * format; -ENOSPC no room on the disk or in shared memory; any other errno of the file system.
+ * Nothing is deleted or changed when open fails. Cost: reads the log that no segment covers yet.
+ */
+int lanemap_writer_open(const struct lanemap_writer_options *options,
+                        struct lanemap_writer **ret_writer);
+
+/* Flushes, syncs, says CLOSED to the readers (who go on answering), gives the locks up. NULL is
+ * fine. */
+void lanemap_writer_close(struct lanemap_writer *writer);
+
+/*
+ * Apply operations in order, as one record of the log: after a crash all of them are there, or
+ * none.
+ *
+ * ret_results    one per operation; may be NULL
+ * ret_n_applied  how many operations of the prefix were applied; equals n_ops on success; may be
+ * NULL ret_position   the position that must become durable before any of this is acknowledged,
+ * also when nothing changed; may be NULL. Set whenever *ret_n_applied > 0 or the return value is 0.
+ *
+ * Return: 0. Errors: operations from *ret_n_applied on have not been applied and never will be:
+ * -EINVAL bad key, id or code; -ENOSPC the disk or the shared memory is full; -EIO the log cannot
+ * be written now. Writing resumes by itself when the cause is gone: try again. Cost: per operation
+ * one lookup, and amortised constant work; O(log n) in a long posting.
+ */
+int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
+                         struct lanemap_op_result *ret_results, size_t *ret_n_applied,
+                         uint64_t *ret_position);
+
+/*
+ * As the reader's calls of the same name, on the writer's own state. ret_position: the last
+ * position applied when the answer was computed; what is told to somebody else waits for it. May be
+ * NULL.
+ */
+int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                          uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
+                          uint64_t *ret_position);
+int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                            uint32_t id, uint64_t *ret_position);
+
+/* The last position applied. */
+uint64_t lanemap_writer_position(struct lanemap_writer *writer);
+
+/*
+ * Through which position a crash can undo nothing.
+ *
+ * ret_error      0, or the negative errno that has kept the log from getting durable for longer
+ * than options->outcome_limit_ns: whoever waits for a later position gets "outcome unknown". The
+ *                engine goes on trying, in a new file. May be NULL.
+ */
+uint64_t lanemap_writer_durable(struct lanemap_writer *writer, int *ret_error);
+
+/*
+ * Through which position replies may leave under the fsync policy in force: under ALWAYS what is
+ * durable; under EVERYSEC everything, unless the oldest record not yet durable is a second old,
+ * then what is durable; under NO everything that was handed to the kernel. ret_error as above.
+ */
+uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_error);
+
+/* Blocks until `position` is durable. Return: 0 or the error of lanemap_writer_durable(). */
+int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position);
+
+/* Changes the fsync policy. Return: 0, -EINVAL. */
+int lanemap_writer_set_appendfsync(struct lanemap_writer *writer, uint32_t appendfsync);
+uint32_t lanemap_writer_get_appendfsync(struct lanemap_writer *writer);
+
+/*
+ * A file descriptor (an eventfd, level-triggered until read) that becomes readable when the durable
+ * position has advanced, a request has ended, or an error began or ended. Owner: the engine; do not
+ * close.
+ */
+int lanemap_writer_event_fd(struct lanemap_writer *writer);
+
+enum lanemap_request {
+        LANEMAP_REQUEST_FLUSH = 1, /* everything applied so far reaches segments and the manifest */
+        LANEMAP_REQUEST_COMPACT =
+                2, /* flush, then one segment per lane, tombstones gone, memory given back */
+        LANEMAP_REQUEST_FLIP = 3, /* flush, then copy into a fresh data object (a new generation) */
+};
+#define LANEMAP_PENDING 1
+
+/* Start one; *ret_ticket names it. Return: 0, -EINVAL, -ENOMEM. Does not block. */
+int lanemap_writer_request(struct lanemap_writer *writer, uint32_t request, uint64_t *ret_ticket);
+
+/* Return: LANEMAP_PENDING, 0 when it is done, or the negative errno that ended it. */
+int lanemap_writer_request_state(struct lanemap_writer *writer, uint64_t ticket);
+
+/* Blocks until it has ended. Return: 0 or the negative errno. */
+int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket);
+
+/*
+ * The last mark whose position is at or below `position`... of the running index: the last one
+ * applied, and the position of its record. After open that is the last durable one: a feed resumes
+ * from there.
+ *
+ * mark           room for LANEMAP_MARK_BYTES_MAX bytes
+ * ret_bytes      0 when no mark was ever set
+ */
+void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_bytes,
+                         uint64_t *ret_position);
+
+/*
+ * All distinct ids, ascending, in an array that the caller frees with lanemap_writer_ids_free(). An
+ * id that is live during the whole call is there; one that is live at no moment of it is not.
+ *
+ * Return: 0, -ENOMEM, -EBADMSG. Cost: reads the whole index, a lane at a time; run it off the event
+ * loop.
+ */
+int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids);
+void lanemap_writer_ids_free(uint32_t *ids);
+
+/* Set `size` first. Counters are since open unless said otherwise. */
+struct lanemap_writer_stats {
+        size_t size;
+        unsigned char uuid[16];
+        uint64_t generation;
+        uint64_t manifest_generation;
+        uint32_t n_lanes;
+        uint32_t fingerprint_bits;
+        uint32_t n_segments_max; /* in one lane */
+        uint32_t degraded;
+        uint64_t n_keys;  /* live, exact */
+        uint64_t n_pairs; /* live, exact */
+        uint64_t position;
+        uint64_t durable;
+        uint64_t n_segments;
+        uint64_t n_segment_files;
+        uint64_t segment_bytes;     /* of all files together */
+        uint64_t overlay_bytes;     /* in use by overlays, active and frozen */
+        uint64_t shared_bytes;      /* size of the data object */
+        uint64_t shared_used_bytes; /* of it, allocated */
+        uint64_t quarantine_bytes;
+        uint64_t heap_bytes; /* private memory of the engine */
+        uint64_t log_bytes;  /* of all log files together */
+        uint64_t n_log_files;
+        uint64_t n_adds, n_removes, n_deletes, n_changed;
+        uint64_t n_flushes, n_merges, n_overlay_growths, n_generation_flips;
+        uint64_t n_log_syncs;
+        uint64_t user_bytes_in;         /* log bytes of operations */
+        uint64_t segment_bytes_written; /* by flushes and merges: write amplification is their ratio
+                                         */
+        uint64_t recovered_records;     /* replayed at open */
+        uint64_t recovery_ns;
+        uint64_t mark_position;
+        uint64_t last_flush_ns;  /* how long the last one took */
+        uint64_t n_write_stalls; /* applies that waited for compaction */
+};
+int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
+
+/*
+ * Removes the shared objects of a name that no writer holds. Readers that are attached keep what
+ * they have. Return: 0, -EBUSY a writer lives, -ENOENT nothing there.
+ */
+int lanemap_writer_unlink(const char *name, struct lanemap_error *ret_error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,183 @@
+/* See alloc.h. Every block is counted by its usable size, so that `heap_bytes` is what the process
+ * really holds. */
+#include "common/alloc.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef LANEMAP_HAVE_MIMALLOC
+#include <mimalloc.h>
+#endif
+
+#include "common/check.h"
+#include "common/order.h"
+
+static uint64_t alloc_n_bytes;
+static uint64_t alloc_fail_countdown;
+
+/* A heap is a list of its blocks where the allocator underneath has no heaps. */
+struct lanemap_heap {
+#ifdef LANEMAP_HAVE_MIMALLOC
+        mi_heap_t *heap;
+        uint64_t n_bytes;
+#else
+        struct heap_block *blocks;
+#endif
+};
+
+struct heap_block {
+        struct heap_block *next;
+        max_align_t data[];
+};
+
+#ifdef LANEMAP_HAVE_MIMALLOC
+#define RAW_MALLOC      mi_malloc
+#define RAW_REALLOC     mi_realloc
+#define RAW_FREE        mi_free
+#define RAW_USABLE_SIZE mi_usable_size
+#else
+#define RAW_MALLOC      malloc
+#define RAW_REALLOC     realloc
+#define RAW_FREE        free
+#define RAW_USABLE_SIZE malloc_usable_size
+#endif
+
+static bool alloc_should_fail(void)
+{
+        uint64_t left = lanemap_load_relaxed(&alloc_fail_countdown);
+
+        if (LANEMAP_LIKELY(left == 0))
+                return false;
+
+        return __atomic_sub_fetch(&alloc_fail_countdown, 1, __ATOMIC_RELAXED) == 0;
+}
+
+void *lanemap_alloc(size_t bytes)
+{
+        void *block;
+
+        if (alloc_should_fail())
+                return NULL;
+
+        block = RAW_MALLOC(bytes);
+        if (block)
+                lanemap_add_relaxed(&alloc_n_bytes, RAW_USABLE_SIZE(block));
+
+        return block;
+}
+
+void *lanemap_alloc_zero(size_t bytes)
+{
+        void *block = lanemap_alloc(bytes);
+
+        if (block)
+                memset(block, 0, bytes);
+
+        return block;
+}
+
+void *lanemap_realloc(void *block, size_t bytes)
+{
+        size_t before = block ? RAW_USABLE_SIZE(block) : 0;
+        void *grown;
+
+        if (alloc_should_fail())
+                return NULL;
+
+        grown = RAW_REALLOC(block, bytes);
+        if (grown)
+                lanemap_add_relaxed(&alloc_n_bytes, RAW_USABLE_SIZE(grown) - before);
+
+        return grown;
+}
+
+char *lanemap_strdup(const char *text)
+{
+        size_t bytes = strlen(text) + 1;
+        char *copy = lanemap_alloc(bytes);
+
+        return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+void lanemap_free(void *block)
+{
+        if (!block)
+                return;
+
+        lanemap_add_relaxed(&alloc_n_bytes, -(uint64_t)RAW_USABLE_SIZE(block));
+        RAW_FREE(block);
+}
+
+struct lanemap_heap *lanemap_heap_new(void)
+{
+        struct lanemap_heap *heap = lanemap_alloc_zero(sizeof(*heap));
+
+        if (!heap)
+                return NULL;
+
+#ifdef LANEMAP_HAVE_MIMALLOC
+        heap->heap = mi_heap_new();
+        if (!heap->heap) {
+                lanemap_free(heap);
+                return NULL;
+        }
+#endif
+        return heap;
+}
+
+void *lanemap_heap_alloc(struct lanemap_heap *heap, size_t bytes)
+{
+#ifdef LANEMAP_HAVE_MIMALLOC
+        void *block;
+
+        if (alloc_should_fail())
+                return NULL;
+
+        block = mi_heap_malloc(heap->heap, bytes);
+        if (!block)
+                return NULL;
+
+        heap->n_bytes += mi_usable_size(block);
+        lanemap_add_relaxed(&alloc_n_bytes, mi_usable_size(block));
+        return block;
+#else
+        struct heap_block *block = lanemap_alloc(sizeof(*block) + bytes);
+
+        if (!block)
+                return NULL;
+
+        block->next = heap->blocks;
+        heap->blocks = block;
+        return block->data;
+#endif
+}
+
+void lanemap_heap_free(struct lanemap_heap *heap)
+{
+        if (!heap)
+                return;
+
+#ifdef LANEMAP_HAVE_MIMALLOC
+        lanemap_add_relaxed(&alloc_n_bytes, -heap->n_bytes);
+        mi_heap_destroy(heap->heap);
+#else
+        while (heap->blocks) {
+                struct heap_block *next = heap->blocks->next;
+
+                lanemap_free(heap->blocks);
+                heap->blocks = next;
+        }
+#endif
+        lanemap_free(heap);
+}
+
+uint64_t lanemap_alloc_bytes(void)
+{
+        return lanemap_load_relaxed(&alloc_n_bytes);
+}
+
+void lanemap_alloc_fail_after(uint64_t n)
+{
+        lanemap_store_relaxed(&alloc_fail_countdown, n);
+}

@@ -1,0 +1,34 @@
+/*
+ * The one door to private memory on the write side: mimalloc, or libc's allocator in sanitizer
+ * builds (an overflow inside a mimalloc block goes unseen by ASan). A heap is destroyed whole,
+ * which is how a flush or a merge frees everything it took.
+ *
+ * Owner: whoever allocated; a block of a heap dies with it. Thread: a heap allocates on the thread
+ * that made it; the plain calls on any. Errors: NULL, and nothing else happened.
+ *
+ * Tests can make the n-th allocation of this process fail: lanemap_alloc_fail_after().
+ */
+#ifndef LANEMAP_COMMON_ALLOC_H
+#define LANEMAP_COMMON_ALLOC_H
+
+#include "common/base.h"
+
+void *lanemap_alloc(size_t bytes);
+void *lanemap_alloc_zero(size_t bytes);
+void *lanemap_realloc(void *block, size_t bytes);
+char *lanemap_strdup(const char *text);
+void lanemap_free(void *block);
+
+struct lanemap_heap;
+
+struct lanemap_heap *lanemap_heap_new(void);
+void *lanemap_heap_alloc(struct lanemap_heap *heap, size_t bytes);
+void lanemap_heap_free(struct lanemap_heap *heap); /* with every block in it; NULL is fine */
+
+/* Bytes in use through this door; approximate under concurrent use. */
+uint64_t lanemap_alloc_bytes(void);
+
+/* n > 0: the n-th allocation from now fails, once. 0: off. For tests. */
+void lanemap_alloc_fail_after(uint64_t n);
+
+#endif

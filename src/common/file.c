@@ -1,0 +1,101 @@
+/* The real file layer. See file.h. */
+#include "common/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int posix_open(const struct lanemap_files *files, int dir_fd, const char *name, int flags,
+                      mode_t mode)
+{
+        int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NOFOLLOW, mode);
+
+        return fd < 0 ? -errno : fd;
+}
+
+/* EINTR from close leaves the descriptor closed on Linux. */
+static int posix_close(const struct lanemap_files *files, int fd)
+{
+        return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+static ssize_t posix_pwrite(const struct lanemap_files *files, int fd, const void *bytes,
+                            size_t n_bytes, off_t at)
+{
+        ssize_t n = pwrite(fd, bytes, n_bytes, at);
+
+        return n < 0 ? -errno : n;
+}
+
+static int posix_allocate(const struct lanemap_files *files, int fd, off_t at, off_t n_bytes)
+{
+        int r;
+
+        do {
+                r = posix_fallocate(fd, at, n_bytes);
+        } while (r == EINTR);
+
+        return -r;
+}
+
+static int posix_truncate(const struct lanemap_files *files, int fd, off_t n_bytes)
+{
+        return ftruncate(fd, n_bytes) < 0 ? -errno : 0;
+}
+
+static int posix_sync(const struct lanemap_files *files, int fd)
+{
+        return fdatasync(fd) < 0 ? -errno : 0;
+}
+
+static int posix_sync_directory(const struct lanemap_files *files, int dir_fd)
+{
+        return fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+static int posix_rename(const struct lanemap_files *files, int dir_fd, const char *from,
+                        const char *to)
+{
+        return renameat(dir_fd, from, dir_fd, to) < 0 ? -errno : 0;
+}
+
+static int posix_unlink(const struct lanemap_files *files, int dir_fd, const char *name)
+{
+        return unlinkat(dir_fd, name, 0) < 0 ? -errno : 0;
+}
+
+const struct lanemap_files lanemap_files_posix = {
+        .open = posix_open,
+        .close = posix_close,
+        .pwrite = posix_pwrite,
+        .allocate = posix_allocate,
+        .truncate = posix_truncate,
+        .sync = posix_sync,
+        .sync_directory = posix_sync_directory,
+        .rename = posix_rename,
+        .unlink = posix_unlink,
+};
+
+int lanemap_files_pwrite_all(const struct lanemap_files *files, int fd, const void *bytes,
+                             size_t n_bytes, off_t at)
+{
+        const char *p = bytes;
+
+        while (n_bytes > 0) {
+                ssize_t n = files->pwrite(files, fd, p, n_bytes, at);
+
+                if (n == -EINTR)
+                        continue;
+                if (n < 0)
+                        return (int)n;
+                if (n == 0)
+                        return -EIO;
+
+                p += n;
+                at += n;
+                n_bytes -= (size_t)n;
+        }
+
+        return 0;
+}
