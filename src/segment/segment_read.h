@@ -1,0 +1,273 @@
+/*
+ * Reading segments: files, sections, lookups, iteration. The bytes are described in
+ * segment_format.h.
+ *
+ * Guarantees
+ *
+ *   G1  No function reads outside the bytes it was given, whatever these bytes are. They are input:
+ *       what does not fit answers -EBADMSG.
+ *   G2  All loops are bounded: a find looks at 255 entries at most, a cursor ends after n_keys
+ *       entries, a posting after as many bytes as its window has.
+ *   G3  Nothing is allocated and nothing is written but the outputs, so any number of threads and
+ *       processes can use one mapping at once.
+ *   G4  A struct lanemap_segment is a plain value: copy it, keep it in a table, drop it. It is
+ *       valid for as long as the bytes are mapped, and lookups never go back to the header unless
+ *       the rank of the slot is unknown.
+ *   G5  All fingerprint bits are compared. There are no false hits beside equal fingerprints.
+ */
+#ifndef LANEMAP_SEGMENT_SEGMENT_READ_H
+#define LANEMAP_SEGMENT_SEGMENT_READ_H
+
+#include "common/entry.h"
+#include "segment/packed_read.h"
+#include "segment/posting_read.h"
+
+/* A validated file header and table. */
+struct lanemap_segment_file {
+        const unsigned char *bytes;
+        uint64_t n_bytes;
+        uint64_t file_number;
+        uint32_t n_sections;
+        uint32_t fingerprint_bits;
+        unsigned char uuid[LANEMAP_SEGMENT_UUID_BYTES];
+        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
+};
+
+struct lanemap_segment_file_section {
+        uint32_t lane; /* when it was written */
+        uint32_t kind;
+        uint32_t level;
+        uint64_t offset; /* of the section in the file */
+        uint64_t n_bytes;
+        uint64_t n_keys; /* entries, tombstones among them */
+        uint64_t n_pairs;
+};
+
+/*
+ * Validates header and table of a file: magic, version, sizes, check value, that the sections lie
+ * in ascending order inside the file. Not their content, and not the checksum.
+ *
+ * n_bytes      the size of the file; one that differs from what the header says is -EBADMSG
+ *
+ * Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT (version or incompatible bits).
+ * Thread: any. Cost: a microsecond, and 50 ns a section.
+ */
+int lanemap_segment_file_open(struct lanemap_segment_file *ret_file, const void *bytes,
+                              size_t n_bytes);
+
+/* Record `index` of the table. Return: 0. Errors: -EINVAL no such section. */
+int lanemap_segment_file_section(const struct lanemap_segment_file *file, uint32_t index,
+                                 struct lanemap_segment_file_section *ret_section);
+
+/* Formats a file's name, NUL-terminated. */
+void lanemap_segment_file_name(uint64_t file_number, const unsigned char *checksum,
+                               char ret_name[LANEMAP_SEGMENT_NAME_BYTES]);
+
+/* The other way. Return: 0. Errors: -EINVAL not such a name. */
+int lanemap_segment_file_name_parse(const char *name, uint64_t *ret_file_number,
+                                    uint64_t *ret_checksum_start);
+
+/* An open section. Guarantee G4. */
+struct lanemap_segment {
+        const unsigned char *section;
+        const unsigned char *postings;
+        uint64_t section_bytes;
+        uint64_t postings_bytes;
+        uint64_t n_pairs;
+        uint32_t n_keys; /* entries, tombstones among them */
+        uint32_t n_tombstones;
+        uint32_t ids_max; /* length of the longest posting */
+        uint16_t n_slots;
+        uint8_t kind; /* enum lanemap_segment_kind */
+        uint8_t fingerprint_bits;
+        uint8_t value_flagged;
+        uint8_t value_bits; /* without the flag */
+        union {
+                struct lanemap_packed packed;
+        };
+};
+
+static_assert(sizeof(struct lanemap_segment) <= 128, "two cache lines");
+
+/*
+ * Validates a section's header and every offset in it.
+ *
+ * n_bytes           what can be read at `section`; may be more than the section has
+ * fingerprint_bits  of the index; a section with another width is -EBADMSG
+ *
+ * Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT (version, incompatible bits, kind).
+ * Thread: any. Owner: *ret_segment points into the section. Cost: 1 microsecond.
+ */
+int lanemap_segment_open(struct lanemap_segment *ret_segment, const void *section, size_t n_bytes,
+                         uint32_t fingerprint_bits);
+
+/* The rank of the hash's slot is not known to the caller: it is counted in the section's bitmap. */
+#define LANEMAP_SEGMENT_RANK_UNKNOWN UINT32_MAX
+
+/* Whether the section holds this slot. A slot that is not there: no entry of it is either. */
+LANEMAP_ALWAYS_INLINE bool lanemap_segment_has_slot(const struct lanemap_segment *segment,
+                                                    uint32_t slot)
+{
+        const unsigned char *bitmap =
+                segment->section + offsetof(struct lanemap_segment_section_file, slot_bitmap);
+
+        return bitmap[slot >> 3] >> (slot & 7) & 1;
+}
+
+/* Return: the rank of a slot, or LANEMAP_SEGMENT_RANK_UNKNOWN when the section does not hold it. */
+LANEMAP_ALWAYS_INLINE uint32_t lanemap_segment_rank(const struct lanemap_segment *segment,
+                                                    uint32_t slot)
+{
+        const unsigned char *bitmap =
+                segment->section + offsetof(struct lanemap_segment_section_file, slot_bitmap);
+        const unsigned char *ranks =
+                segment->section + offsetof(struct lanemap_segment_section_file, slot_ranks);
+        uint64_t word = lanemap_load_le64(bitmap + (slot >> 6) * 8);
+        uint64_t below = word & ((UINT64_C(1) << (slot & 63)) - 1);
+
+        if (!(word >> (slot & 63) & 1))
+                return LANEMAP_SEGMENT_RANK_UNKNOWN;
+
+        return (uint32_t)(ranks[(slot >> 6) * 2] | ranks[(slot >> 6) * 2 + 1] << 8) +
+               (uint32_t)__builtin_popcountll(below);
+}
+
+LANEMAP_ALWAYS_INLINE int lanemap_segment_dense(const struct lanemap_segment *segment,
+                                                uint64_t hash, uint32_t rank, uint64_t *ret_dense)
+{
+        if (rank == LANEMAP_SEGMENT_RANK_UNKNOWN)
+                rank = lanemap_segment_rank(segment, lanemap_slot_of(hash));
+        if (LANEMAP_UNLIKELY(rank >= segment->n_slots))
+                return LANEMAP_SEGMENT_E_ABSENT;
+
+        *ret_dense = lanemap_dense_hash(hash, rank);
+        return 0;
+}
+
+/* Turns a value field into a posting. Return: 0. Errors: -EBADMSG. */
+LANEMAP_ALWAYS_INLINE int lanemap_segment_value(const struct lanemap_segment *segment,
+                                                uint64_t value,
+                                                struct lanemap_segment_posting *ret_posting)
+{
+        uint64_t mask = lanemap_bits_mask(segment->value_bits);
+
+        if (segment->value_flagged && value > mask) {
+                if ((value & mask) != mask)
+                        return lanemap_segment_posting_open(segment->postings,
+                                                            segment->postings_bytes, value & mask,
+                                                            segment->ids_max, ret_posting);
+
+                *ret_posting = (struct lanemap_segment_posting){.n_ids = 0};
+                return 0;
+        }
+        if (LANEMAP_UNLIKELY(value >= UINT32_MAX))
+                return -EBADMSG;
+
+        *ret_posting = (struct lanemap_segment_posting){.n_ids = 1, .id = (uint32_t)value};
+        return 0;
+}
+
+/*
+ * Looks one fingerprint up.
+ *
+ * rank         of the fingerprint's slot among the section's slots, or
+ *              LANEMAP_SEGMENT_RANK_UNKNOWN. A wrong rank finds nothing.
+ * ret_posting  a tombstone has n_ids 0
+ *
+ * Return: 0 found; LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG.
+ * Thread: any. Owner: *ret_posting points into the section. Cost: about 1.1 DRAM latencies for a
+ * miss and 1.5 for a hit, one more for a posting of several ids.
+ */
+LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *segment,
+                                               struct lanemap_fingerprint fingerprint,
+                                               uint32_t rank,
+                                               struct lanemap_segment_posting *ret_posting)
+{
+        uint64_t dense, value;
+        int r;
+
+        r = lanemap_segment_dense(segment, fingerprint.hash, rank, &dense);
+        if (LANEMAP_UNLIKELY(r != 0))
+                return r;
+
+        switch (segment->kind) {
+        case LANEMAP_SEGMENT_KIND_PACKED:
+                r = lanemap_packed_find(&segment->packed, dense, fingerprint.ext, &value);
+                break;
+        default:
+                r = -EBADMSG;
+                break;
+        }
+        if (r != 0)
+                return r;
+
+        return lanemap_segment_value(segment, value, ret_posting);
+}
+
+/*
+ * The two stages before a batch of finds: request the first line of each, then, by what that says,
+ * the next ones. Neither waits for memory that the stage before has not requested.
+ */
+LANEMAP_ALWAYS_INLINE void
+lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
+                                   struct lanemap_fingerprint fingerprint, uint32_t rank)
+{
+        uint64_t dense, group;
+
+        if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
+                return;
+
+        group = dense >> segment->packed.sub_shift >> LANEMAP_PACKED_SUB_BITS;
+        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED && group < segment->packed.n_groups)
+                lanemap_prefetch(segment->packed.directory + group * LANEMAP_PACKED_RECORD_BYTES);
+}
+
+LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_entry(const struct lanemap_segment *segment,
+                                                          struct lanemap_fingerprint fingerprint,
+                                                          uint32_t rank)
+{
+        struct lanemap_packed_range range;
+        uint64_t dense;
+
+        if (segment->kind != LANEMAP_SEGMENT_KIND_PACKED ||
+            lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0 ||
+            lanemap_packed_range(&segment->packed, dense, &range) != 0)
+                return;
+
+        lanemap_prefetch(segment->packed.tags + range.first);
+        lanemap_packed_prefetch_payload(&segment->packed, range,
+                                        lanemap_packed_tag(&segment->packed, dense));
+}
+
+/*
+ * All entries of a section in ascending order, as a struct lanemap_cursor (common/entry.h). Checks
+ * on its way that the order is strict and that the directory tells the truth: -EBADMSG otherwise.
+ */
+struct lanemap_segment_cursor {
+        struct lanemap_cursor cursor; /* first: what merges and builds take */
+        struct lanemap_segment segment;
+        const uint64_t *slot_mask; /* NULL: all slots */
+        uint32_t *ids;
+        uint32_t position; /* the next entry */
+        uint32_t sub_end;  /* where its sub-block ends */
+        uint64_t sub;      /* the sub-block after that one, in the order of the hash */
+        uint32_t rank;     /* of the last entry's slot, and that slot */
+        uint32_t slot;
+        struct lanemap_fingerprint last;
+        uint64_t posting_end; /* where the last list ended, for verification */
+};
+
+/*
+ * slot_mask    bitmap of LANEMAP_SLOT_WORDS words: entries of other slots are passed over; NULL:
+ *              none is. Kept.
+ * ids          room for ids_capacity ids, at least segment->ids_max; what an entry's ids point to.
+ *              May be NULL when that is 0. Kept.
+ *
+ * Return: 0. Errors: -EINVAL the ids do not fit. Thread: a cursor belongs to one thread.
+ * Owner: the caller; nothing to give back. Cost: about 10 ns an entry, sequential.
+ */
+int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
+                                const struct lanemap_segment *segment, const uint64_t *slot_mask,
+                                uint32_t *ids, size_t ids_capacity);
+
+#endif
