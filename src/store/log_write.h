@@ -1,0 +1,159 @@
+/*
+ * Writing the log. Records are appended to memory by whoever applies them, and written and synced
+ * by another thread in groups.
+ *
+ *         apply thread, under the engine's lock          sync thread
+ *         reserve -> (apply) -> append -> publish        write_and_sync -> durable advances
+ *
+ * A writer only ever starts new files. After a short write or a failed sync the file is given up
+ * for good, since what the kernel still holds of it proves nothing: everything that is not durable
+ * is written again into a new file, from memory, where it is kept until it is durable.
+ *
+ *   W1  A record is durable only after the sync of its file, of that file's header and of its
+ *       directory entry.
+ *   W2  After a successful reserve, append cannot fail, and there is room on the disk for it.
+ *   W3  While the log cannot be written, reserve refuses: nothing is applied that cannot be logged.
+ *   W4  The header of a new file names an `after` that is durable, and is written only when the
+ *       records that the file takes over are synced.
+ *   W5  As soon as the header of a new file may have reached the disk, no older file is written.
+ *
+ * Thread: calls may be made from any thread at any time (one mutex inside for what is shared,
+ * another one that lets one thread at a time write and sync), with two exceptions: a reserve and
+ * the append that uses it must not be interleaved with another such pair (the engine's lock does
+ * that), and close comes last.
+ */
+#ifndef LANEMAP_STORE_LOG_WRITE_H
+#define LANEMAP_STORE_LOG_WRITE_H
+
+#include "common/clock.h"
+#include "common/file.h"
+#include "store/log_record.h"
+#include "store/log_recover.h"
+
+#define LANEMAP_LOG_FILE_BYTES_DEFAULT   (UINT64_C(64) << 20)
+#define LANEMAP_LOG_BUFFER_BYTES_DEFAULT (UINT64_C(64) << 20)
+
+struct lanemap_log_config {
+        const struct lanemap_files *files; /* kept; outlives the log */
+        const struct lanemap_clock *clock; /* kept; outlives the log */
+        int dir_fd;                        /* kept; not closed */
+        uint32_t fingerprint_bits;
+        unsigned char index_uuid[16];
+        uint64_t next_number;  /* of the first file; numbers already in use are passed over */
+        uint64_t after;        /* the highest position that the manifest names; 0: a new index */
+        uint64_t file_bytes;   /* a larger file is followed by a new one; 0: the default */
+        uint64_t buffer_bytes; /* most bytes not yet durable; 0: the default */
+        const struct lanemap_log_recovery *recovery; /* what the old files hold; NULL: none exist.
+                                                        Not kept. */
+};
+
+struct lanemap_log;
+
+/*
+ * Start the log with a new file. With a recovery, every record above what is proven is first
+ * copied, under its own number, from the old files into the new one, and synced (a predecessor's
+ * page cache proves nothing); the old files stay until lanemap_log_drop(). The next record is
+ * numbered 1 + the largest of config->after, recovery->proven and recovery->last_seq; everything
+ * before it is durable when this returns.
+ *
+ * Return: 0. Errors: -ENOSPC, -EIO, -ENOMEM, errno of the file layer; then a file without records
+ * that count may be left, which the next recovery passes over.
+ */
+int lanemap_log_open(const struct lanemap_log_config *config, struct lanemap_log **ret_log);
+
+/* Frees; writes nothing, so write_and_sync and settle come before it. NULL is fine. */
+void lanemap_log_close(struct lanemap_log *log);
+
+/*
+ * Make sure that a record of that size can be appended: room in memory and on the disk, in a log
+ * that can be written. Replaces an earlier reservation that was not used.
+ *
+ * bytes          lanemap_log_record_bytes() of the operations, or an upper bound; at most
+ *                LANEMAP_LOG_RECORD_BYTES_MAX, for at most LANEMAP_LOG_OPS_MAX operations
+ *
+ * Return: 0. Errors, and then nothing may be applied: -ENOSPC the disk is full; -EIO the log is
+ * failing, and the sync thread is at it; -EAGAIN buffer_bytes of records are not durable yet, so
+ * the sync thread is behind: wait for lanemap_log_durable() to move, and try again; -ENOMEM;
+ * -EINVAL too large.
+ * Cost: nothing most times; an fallocate of 64 KiB to 4 MiB at a time.
+ */
+int lanemap_log_reserve(struct lanemap_log *log, size_t bytes);
+
+/*
+ * Append one record, in memory. Needs a reservation, and uses it up.
+ *
+ * ret_seq        its sequence number
+ *
+ * Cost: an uncontended mutex and a copy of 12 to 20 bytes per operation.
+ */
+void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *ops, size_t n_ops,
+                        uint64_t *ret_seq);
+
+/*
+ * Write everything that is appended and not yet written; with want_sync also sync it, after which
+ * all that was appended before the call is durable. Goes on to a new file where one is full, or
+ * has failed.
+ *
+ * Return: 0, also when there was nothing to do. Errors: errno of the file layer; it is remembered
+ * (lanemap_log_error()), and the next call tries again, with a new file. Whoever calls leaves some
+ * time (100 ms, say) between failing calls.
+ */
+int lanemap_log_write_and_sync(struct lanemap_log *log, bool want_sync);
+
+/*
+ * For a log that has been idle for a while (and before closing): when everything appended is
+ * durable but no record on the disk says so, write and sync an empty record that does. Does nothing
+ * otherwise, so it can be called again and again.
+ *
+ * Return: 0. Errors: as lanemap_log_reserve() and lanemap_log_write_and_sync().
+ */
+int lanemap_log_settle(struct lanemap_log *log);
+
+/* The last sequence number: appended; handed to the kernel; durable; proven durable on disk. */
+uint64_t lanemap_log_last(const struct lanemap_log *log);
+uint64_t lanemap_log_written(const struct lanemap_log *log);
+uint64_t lanemap_log_durable(const struct lanemap_log *log);
+uint64_t lanemap_log_proven(const struct lanemap_log *log);
+
+/* When the oldest record that is not durable was appended, or a little earlier; 0: all are. */
+uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
+
+/* 0, or the negative errno of the last failed attempt, and when the failing began. */
+int lanemap_log_error(const struct lanemap_log *log, uint64_t *ret_since_ns);
+
+/* The number of the current file: the manifest keeps it as the one that must exist. */
+uint64_t lanemap_log_number(const struct lanemap_log *log);
+
+/* What the manifest keeps as next_log_number: above every number in use. */
+uint64_t lanemap_log_next_number(const struct lanemap_log *log);
+
+/*
+ * Unlink the files all of whose records are at or below through_seq, once a durable manifest covers
+ * them; never the current one, nor one numbered keep_number or above (the log_number of that
+ * manifest).
+ *
+ * Return: the number of files unlinked. Errors: the first errno of the file layer; the files whose
+ * unlinking failed are kept on the list and tried again next time.
+ */
+int lanemap_log_drop(struct lanemap_log *log, uint64_t through_seq, uint64_t keep_number);
+
+struct lanemap_log_stats {
+        uint64_t n_files;
+        uint64_t bytes;          /* of all files, space taken ahead included */
+        uint64_t buffered_bytes; /* of records not yet durable, in memory */
+        uint64_t n_records;      /* appended */
+        uint64_t op_bytes;       /* appended, as records */
+        uint64_t n_syncs;        /* fdatasyncs of records */
+        uint64_t n_rotations;
+        uint64_t n_restarts; /* files given up after a failure */
+};
+void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *ret_stats);
+
+/*
+ * The files, ascending by number, the current one last: which seqs pin which bytes.
+ * Return: how many there are; no more than `capacity` are written.
+ */
+size_t lanemap_log_get_files(struct lanemap_log *log, struct lanemap_log_file *ret_files,
+                             size_t capacity);
+
+#endif
