@@ -1,0 +1,216 @@
+/* The table of an overlay. See overlay_write.h. */
+#include "overlay/overlay_write.h"
+
+#include <string.h>
+
+#include "common/check.h"
+
+LANEMAP_ALWAYS_INLINE uint64_t table_n_cells(const struct lanemap_overlay_table *table)
+{
+        return UINT64_C(1) << table->log2_cells;
+}
+
+static uint64_t table_bytes(const struct lanemap_overlay_table *table)
+{
+        return (uint64_t)table->cell_bytes << table->log2_cells;
+}
+
+LANEMAP_ALWAYS_INLINE struct lanemap_overlay_wide_cell_shm *
+table_cell(const struct lanemap_arena *arena, const struct lanemap_overlay_table *table,
+           uint64_t index)
+{
+        return lanemap_arena_at(arena, table->off + index * table->cell_bytes);
+}
+
+LANEMAP_ALWAYS_INLINE struct lanemap_fingerprint
+cell_fingerprint(const struct lanemap_overlay_table *table,
+                 const struct lanemap_overlay_wide_cell_shm *cell)
+{
+        return (struct lanemap_fingerprint){
+                .hash = cell->hash,
+                .ext = table->cell_bytes == sizeof(*cell) ? cell->ext : 0,
+        };
+}
+
+static bool value_is_fresh_tombstone(uint64_t value)
+{
+        return value == (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);
+}
+
+int lanemap_overlay_init(struct lanemap_overlay *overlay, struct lanemap_arena *arena,
+                         uint32_t log2_cells, uint32_t cell_bytes)
+{
+        struct lanemap_overlay_table table = {.log2_cells = log2_cells, .cell_bytes = cell_bytes};
+        uint64_t *words;
+        int r;
+
+        r = arena->alloc(arena, table_bytes(&table), &table.off);
+        if (r < 0)
+                return r;
+
+        /* The block may be one that a late reader of its former life still looks at. */
+        words = lanemap_arena_at(arena, table.off);
+        for (uint64_t i = 0; i < table_bytes(&table) / sizeof(*words); i++)
+                lanemap_store_relaxed(&words[i], 0);
+
+        *overlay = (struct lanemap_overlay){.arena = arena, .table = table};
+        return 0;
+}
+
+void lanemap_overlay_retire(struct lanemap_overlay *overlay)
+{
+        for (uint64_t i = 0; i < table_n_cells(&overlay->table); i++)
+                lanemap_posting_retire(overlay->arena,
+                                       table_cell(overlay->arena, &overlay->table, i)->value);
+        lanemap_overlay_retire_table(overlay);
+}
+
+void lanemap_overlay_retire_table(struct lanemap_overlay *overlay)
+{
+        overlay->arena->retire(overlay->arena, overlay->table.off, table_bytes(&overlay->table));
+}
+
+void lanemap_overlay_free(struct lanemap_overlay *overlay)
+{
+        overlay->arena->free(overlay->arena, overlay->table.off, table_bytes(&overlay->table));
+}
+
+/* Eleven sixteenths: a miss then probes about five cells of which four share a line. */
+bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay)
+{
+        return overlay->n_used + 1 > table_n_cells(&overlay->table) * 11 / 16;
+}
+
+struct lanemap_overlay_cell_shm *lanemap_overlay_cell(const struct lanemap_overlay *overlay,
+                                                      struct lanemap_fingerprint fp,
+                                                      uint64_t *ret_value)
+{
+        uint64_t mask = table_n_cells(&overlay->table) - 1;
+
+        for (uint64_t at = fp.hash & mask;; at = (at + 1) & mask) {
+                struct lanemap_overlay_wide_cell_shm *cell =
+                        table_cell(overlay->arena, &overlay->table, at);
+
+                if (cell->value == 0 ||
+                    lanemap_fingerprint_equal(cell_fingerprint(&overlay->table, cell), fp)) {
+                        *ret_value = cell->value;
+                        return (struct lanemap_overlay_cell_shm *)cell;
+                }
+        }
+}
+
+void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overlay_cell_shm *cell,
+                           struct lanemap_fingerprint fp, uint64_t value)
+{
+        struct lanemap_overlay_wide_cell_shm *wide = (void *)cell;
+
+        lanemap_check(value != 0);
+        if (cell->value == 0) {
+                lanemap_check(overlay->n_used + 1 < table_n_cells(&overlay->table));
+                lanemap_store_relaxed(&cell->hash, fp.hash);
+                if (overlay->table.cell_bytes == sizeof(*wide))
+                        lanemap_store_relaxed(&wide->ext, fp.ext);
+                overlay->n_used++;
+        }
+
+        /* Pairs with the acquire load in lanemap_overlay_find(): weaker, a reader could see the
+         * word before the hash or before the posting's bytes. */
+        lanemap_store_release(&cell->value, value);
+}
+
+int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_overlay *ret_grown)
+{
+        struct lanemap_overlay grown;
+        int r;
+
+        if (overlay->table.log2_cells >= LANEMAP_OVERLAY_LOG2_CELLS_MAX)
+                return -ENOSPC;
+
+        r = lanemap_overlay_init(&grown, overlay->arena, overlay->table.log2_cells + 1,
+                                 overlay->table.cell_bytes);
+        if (r < 0)
+                return r;
+
+        for (uint64_t i = 0; i < table_n_cells(&overlay->table); i++) {
+                const struct lanemap_overlay_wide_cell_shm *from =
+                        table_cell(overlay->arena, &overlay->table, i);
+                struct lanemap_fingerprint fp;
+                uint64_t value;
+
+                if (from->value == 0 || value_is_fresh_tombstone(from->value))
+                        continue;
+
+                fp = cell_fingerprint(&overlay->table, from);
+                lanemap_overlay_store(&grown, lanemap_overlay_cell(&grown, fp, &value), fp,
+                                      from->value);
+        }
+
+        grown.posting_bytes = overlay->posting_bytes;
+        *ret_grown = grown;
+        return 0;
+}
+
+int lanemap_overlay_copy(const struct lanemap_overlay *overlay, struct lanemap_arena *arena,
+                         struct lanemap_overlay *ret_copy)
+{
+        struct lanemap_window window = {.base = overlay->arena->base, .bytes = UINT64_MAX};
+        struct lanemap_posting_change change;
+        struct lanemap_overlay copy;
+        uint32_t *ids = NULL;
+        size_t capacity = 0, n_ids;
+        int r;
+
+        r = lanemap_overlay_init(&copy, arena, overlay->table.log2_cells,
+                                 overlay->table.cell_bytes);
+        if (r < 0)
+                return r;
+
+        for (uint64_t i = 0; i < table_n_cells(&overlay->table); i++) {
+                const struct lanemap_overlay_wide_cell_shm *from =
+                        table_cell(overlay->arena, &overlay->table, i);
+                struct lanemap_fingerprint fp;
+                uint64_t n, value;
+
+                if (from->value == 0 || value_is_fresh_tombstone(from->value))
+                        continue;
+
+                r = lanemap_overlay_posting_count(&window, from->value, &n);
+                if (r < 0)
+                        break;
+                if (n > capacity) {
+                        uint32_t *grown = lanemap_realloc(ids, n * sizeof(*ids));
+
+                        if (!grown) {
+                                r = -ENOMEM;
+                                break;
+                        }
+                        ids = grown;
+                        capacity = n;
+                }
+
+                r = lanemap_overlay_posting_copy(&window, from->value, ids, capacity, &n_ids);
+                if (r < 0)
+                        break;
+                r = lanemap_posting_prepare_build(arena, 0, ids, n_ids,
+                                                  from->value & LANEMAP_OVERLAY_TAG_FRESH, &change);
+                if (r < 0)
+                        break;
+
+                fp = cell_fingerprint(&overlay->table, from);
+                lanemap_overlay_store(&copy, lanemap_overlay_cell(&copy, fp, &value), fp,
+                                      change.value);
+                copy.posting_bytes += (uint64_t)lanemap_posting_commit(arena, &change);
+        }
+
+        lanemap_free(ids);
+        if (r < 0)
+                return r;
+
+        *ret_copy = copy;
+        return 0;
+}
+
+uint64_t lanemap_overlay_bytes(const struct lanemap_overlay *overlay)
+{
+        return table_bytes(&overlay->table) + overlay->posting_bytes;
+}

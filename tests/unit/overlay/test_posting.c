@@ -1,0 +1,219 @@
+/* Postings against a sorted array, with failing allocations, and against bytes that are anything.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "overlay/posting_write.h"
+#include "plain_arena.h"
+
+#define IDS_MAX 40000
+
+static struct plain_arena arena;
+static uint32_t model[IDS_MAX];
+static size_t n_model;
+static uint64_t seed;
+
+static uint64_t random_next(void)
+{
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        return seed;
+}
+
+static void setup(void)
+{
+        plain_arena_init(&arena);
+        n_model = 0;
+        seed = UINT64_C(0x5eed0000) + 1;
+}
+
+static void teardown(void)
+{
+        plain_arena_deinit(&arena);
+}
+
+TestSuite(posting, .init = setup, .fini = teardown, .timeout = 120);
+
+static size_t model_find(uint32_t id)
+{
+        size_t low = 0, high = n_model;
+
+        while (low < high) {
+                size_t middle = (low + high) / 2;
+
+                if (model[middle] < id)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+static bool model_toggle(uint32_t id)
+{
+        size_t at = model_find(id);
+        bool there = at < n_model && model[at] == id;
+
+        if (there)
+                memmove(&model[at], &model[at + 1], (--n_model - at) * sizeof(*model));
+        else {
+                memmove(&model[at + 1], &model[at], (n_model++ - at) * sizeof(*model));
+                model[at] = id;
+        }
+        return !there;
+}
+
+static void expect_equals_model(uint64_t value)
+{
+        static uint32_t ids[IDS_MAX];
+        struct lanemap_window window = {.base = arena.arena.base, .bytes = arena.used_bytes};
+        uint64_t count;
+        size_t n_ids;
+
+        cr_assert_eq(lanemap_overlay_posting_count(&window, value, &count), 0);
+        cr_assert_eq(count, n_model);
+        cr_assert_eq(lanemap_overlay_posting_copy(&window, value, ids, IDS_MAX, &n_ids), 0);
+        cr_assert_eq(n_ids, n_model);
+        cr_assert_eq(memcmp(ids, model, n_model * sizeof(*ids)), 0);
+        for (int i = 0; i < 20; i++) {
+                uint32_t id = (uint32_t)(random_next() % (2 * IDS_MAX));
+                size_t at = model_find(id);
+
+                cr_assert_eq(lanemap_overlay_posting_contains(&window, value, id),
+                             at < n_model && model[at] == id);
+        }
+}
+
+static uint64_t toggle(uint64_t value, uint32_t id)
+{
+        struct lanemap_posting_change change;
+        uint64_t fail_after = 1;
+        int r;
+
+        /* Every allocation of the change fails once; nothing may be left behind. */
+        for (bool inserted = model_toggle(id);; fail_after++) {
+                uint64_t n_live = arena.n_live;
+
+                arena.fail_after = fail_after;
+                r = inserted ? lanemap_posting_prepare_insert(&arena.arena, value, id, &change)
+                             : lanemap_posting_prepare_remove(&arena.arena, value, id, &change);
+                arena.fail_after = 0;
+                if (r == 0)
+                        break;
+                cr_assert_eq(r, -ENOSPC);
+                cr_assert_eq(arena.n_live, n_live, "a failed change leaked blocks");
+        }
+
+        lanemap_posting_commit(&arena.arena, &change);
+        return change.value;
+}
+
+/* Grows to thousands of ids and shrinks to none, by random ids: both conversions, splits and joins
+ * at every height. */
+Test(posting, random_inserts_and_removes_equal_a_sorted_array)
+{
+        uint64_t value = LANEMAP_OVERLAY_TAG_TOMBSTONE;
+
+        for (uint32_t step = 0; step < 60000; step++) {
+                bool shrink = step > 30000;
+                uint32_t id = (uint32_t)(random_next() % (2 * IDS_MAX));
+
+                if (shrink && n_model > 0)
+                        id = model[random_next() % n_model];
+                else if (shrink)
+                        break;
+                value = toggle(value, id);
+                if (step % 500 == 0 || n_model < 3)
+                        expect_equals_model(value);
+        }
+
+        expect_equals_model(value);
+        cr_assert_eq(n_model, 0);
+        cr_assert_eq(value & LANEMAP_OVERLAY_TAG_KIND_MASK, LANEMAP_OVERLAY_TAG_TOMBSTONE);
+        cr_assert_eq(arena.n_live, 0, "an empty posting holds no block");
+}
+
+Test(posting, ascending_ids_fill_their_leaves)
+{
+        uint64_t value = LANEMAP_OVERLAY_TAG_TOMBSTONE;
+
+        for (uint32_t id = 0; id < 30000; id++)
+                value = toggle(value, id);
+        expect_equals_model(value);
+        cr_assert_lt(arena.live_bytes, 30000 * 4 * 11 / 10);
+        cr_assert_eq(arena.live_bytes, lanemap_posting_bytes(&arena.arena, value));
+}
+
+Test(posting, a_change_of_a_long_posting_copies_little)
+{
+        struct lanemap_posting_change change;
+        uint32_t *ids = malloc(100000 * sizeof(*ids));
+        uint64_t bytes = 0;
+
+        for (uint32_t i = 0; i < 100000; i++)
+                ids[i] = 3 * i;
+        cr_assert_eq(lanemap_posting_prepare_build(&arena.arena, 0, ids, 100000, false, &change),
+                     0);
+        lanemap_posting_commit(&arena.arena, &change);
+        cr_assert_eq(lanemap_posting_prepare_insert(&arena.arena, change.value, 150001, &change),
+                     0);
+        for (uint32_t i = 0; i < change.n_new_blocks; i++)
+                bytes += change.new_blocks[i].bytes;
+        cr_assert_leq(bytes, 5 * 1024);
+        lanemap_posting_commit(&arena.arena, &change);
+        free(ids);
+}
+
+Test(posting, building_survives_a_failure_of_every_allocation)
+{
+        static const size_t lengths[] = {0, 1, 2, 126, 127, 254, 255, 5000, 20000};
+        struct lanemap_posting_change change;
+
+        for (size_t l = 0; l < LANEMAP_N_ELEMENTS(lengths); l++) {
+                n_model = lengths[l];
+                for (uint32_t i = 0; i < n_model; i++)
+                        model[i] = 2 * i + 1;
+                for (uint64_t n = 1;; n++) {
+                        int r;
+
+                        arena.fail_after = n;
+                        r = lanemap_posting_prepare_build(&arena.arena, 0, model, n_model, true,
+                                                          &change);
+                        arena.fail_after = 0;
+                        if (r == 0)
+                                break;
+                        cr_assert_eq(arena.n_live, 0, "length %zu, allocation %lu", n_model, n);
+                }
+                cr_assert(change.value & LANEMAP_OVERLAY_TAG_FRESH);
+                expect_equals_model(change.value);
+                lanemap_posting_abort(&arena.arena, &change);
+                cr_assert_eq(arena.n_live, 0);
+        }
+}
+
+/* O2: any bytes give an answer or -EBADMSG, inside the window, after a bounded number of steps. */
+Test(posting, bytes_that_are_anything_never_leave_the_window)
+{
+        static uint32_t out[4096];
+        size_t bytes = 4096, n_ids;
+        unsigned char *block = malloc(bytes);
+        struct lanemap_window window = {.base = block, .bytes = bytes};
+        uint64_t count;
+
+        for (int round = 0; round < 300000; round++) {
+                uint64_t value = random_next() % (2 * bytes), word;
+
+                for (size_t i = 0; i < 8; i++) {
+                        size_t at = random_next() % (bytes / 8) * 8;
+
+                        word = round % 3 ? random_next() % 4096 : random_next();
+                        if (round % 2)
+                                word = (random_next() % 64) | (random_next() % 4) << 32;
+                        memcpy(block + at, &word, 8);
+                }
+                lanemap_overlay_posting_count(&window, value, &count);
+                lanemap_overlay_posting_copy(&window, value, out, 4096, &n_ids);
+                lanemap_overlay_posting_contains(&window, value, (uint32_t)random_next());
+        }
+        free(block);
+}
