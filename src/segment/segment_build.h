@@ -37,12 +37,25 @@ struct lanemap_segment_built {
  * the bitmap, have ids that are not strictly ascending or are above LANEMAP_ID_MAX, or more
  * fingerprint bits than the index; also a bad option, or a cursor that gave other entries the
  * second time; -ERANGE not a uniform set of hashes: more than 255 share a group after all
- * narrowing; -EFBIG more than 2^32 - 1 entries, or lists of more than a terabyte; -ENOMEM; whatever
- * the cursor answers. Thread: any, heap and cursor being its own. Owner: the heap. Cost: 20 to 40
- * ns an entry beside what the cursor costs, sequential.
+ * narrowing; -EFBIG more than 2^32 - 1 entries, a list of more than 2^29 ids, or lists of more than
+ * a terabyte; -ENOMEM; whatever the cursor answers. Thread: any, heap and cursor being its own.
+ * Owner: the heap. Cost: 20 to 40 ns an entry beside what the cursor costs, sequential.
  */
 int lanemap_segment_build(struct lanemap_heap *heap,
                           const struct lanemap_segment_build_options *options,
                           struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built);
+
+/* Where the arrays of a section lie, by their lengths: the only legal places. */
+struct lanemap_segment_layout {
+        uint64_t index_off;
+        uint64_t tags_off;
+        uint64_t payload_off;
+        uint64_t postings_off;
+        uint64_t section_bytes;
+};
+
+void lanemap_segment_layout_packed(uint64_t n_groups, uint64_t n_entries, uint32_t entry_bits,
+                                   uint64_t postings_bytes,
+                                   struct lanemap_segment_layout *ret_layout);
 
 #endif

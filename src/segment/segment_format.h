@@ -18,8 +18,9 @@
  * so that wide loads at its end stay inside the section (and inside the mapped file). An empty
  * array takes no bytes at all.
  *
- * Validity. A reader checks the file header's and the section header's 64-bit check value
- * (SipHash-2-4 under the public key below: a guard against accidents, which needs no library), then
+ * Validity. A reader checks the 64-bit check values of the file header, of its table and of the
+ * section header (SipHash-2-4 under the public key below: a guard against accidents, which needs no
+ * library), then version and incompatible bits (whose places are fixed for all versions), then
  * every offset. It does not hash the data; a data byte that is wrong gives a wrong answer or
  * -EBADMSG, never an access outside the section. The 256-bit checksum over all the rest of the
  * file is the write side's business (segment_verify.h), and so is the file's name, which holds its
@@ -100,6 +101,7 @@ enum lanemap_segment_kind {
 
 #define LANEMAP_SEGMENT_POSTING_BLOCK    128
 #define LANEMAP_SEGMENT_SKIP_BYTES       8
+#define LANEMAP_SEGMENT_IDS_MAX          (UINT32_C(1) << 29) /* so that 5 bytes an id stay a u32 */
 #define LANEMAP_SEGMENT_VARINT_BYTES_MAX 5
 
 struct lanemap_segment_header_file {
@@ -115,8 +117,9 @@ struct lanemap_segment_header_file {
         unsigned char uuid[LANEMAP_SEGMENT_UUID_BYTES]; /* of the index */
         /* BLAKE2b-256 over the whole file, with this field and `check` read as zeros */
         unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
-        uint64_t check; /* SipHash over header and table, with this field read as zeros */
-        unsigned char reserved1[24]; /* 0 */
+        uint64_t check;       /* SipHash over these 128 bytes, with this field read as zeros */
+        uint64_t table_check; /* SipHash over the table */
+        unsigned char reserved1[16]; /* 0 */
 };
 
 struct lanemap_segment_table_file {

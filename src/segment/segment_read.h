@@ -67,6 +67,12 @@ void lanemap_segment_file_name(uint64_t file_number, const unsigned char *checks
 int lanemap_segment_file_name_parse(const char *name, uint64_t *ret_file_number,
                                     uint64_t *ret_checksum_start);
 
+/* The check value of headers and tables: SipHash-2-4 under LANEMAP_SEGMENT_CHECK_KEY. */
+uint64_t lanemap_segment_check_of(const void *bytes, size_t n_bytes);
+
+/* How many groups the directory of a packed section has that is not empty. n_slots: 1 or more. */
+uint64_t lanemap_packed_n_groups(uint32_t n_slots, uint32_t group_shift);
+
 /* An open section. Guarantee G4. */
 struct lanemap_segment {
         const unsigned char *section;
@@ -214,11 +220,12 @@ lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
 {
         uint64_t dense, group;
 
-        if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
+        if (segment->kind != LANEMAP_SEGMENT_KIND_PACKED ||
+            lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
                 return;
 
         group = dense >> segment->packed.sub_shift >> LANEMAP_PACKED_SUB_BITS;
-        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED && group < segment->packed.n_groups)
+        if (group < segment->packed.n_groups)
                 lanemap_prefetch(segment->packed.directory + group * LANEMAP_PACKED_RECORD_BYTES);
 }
 
@@ -248,13 +255,13 @@ struct lanemap_segment_cursor {
         struct lanemap_segment segment;
         const uint64_t *slot_mask; /* NULL: all slots */
         uint32_t *ids;
+        struct lanemap_fingerprint last;
+        uint64_t sub;      /* the next sub-block, counted over all groups */
+        uint64_t value;    /* the last entry's value field */
         uint32_t position; /* the next entry */
         uint32_t sub_end;  /* where its sub-block ends */
-        uint64_t sub;      /* the sub-block after that one, in the order of the hash */
-        uint32_t rank;     /* of the last entry's slot, and that slot */
-        uint32_t slot;
-        struct lanemap_fingerprint last;
-        uint64_t posting_end; /* where the last list ended, for verification */
+        int32_t rank;      /* of the last entry's slot; -1: none yet */
+        int32_t slot;
 };
 
 /*

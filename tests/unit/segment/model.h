@@ -1,0 +1,219 @@
+/*
+ * The slow, obvious model: an array of entries, sorted; and what the segment tests share. Each test
+ * process makes its own; nothing here is freed before the process ends except by model_deinit().
+ */
+#ifndef LANEMAP_TESTS_SEGMENT_MODEL_H
+#define LANEMAP_TESTS_SEGMENT_MODEL_H
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "segment/segment_build.h"
+#include "segment/segment_read.h"
+
+struct model {
+        struct lanemap_cursor cursor; /* first */
+        struct lanemap_entry *entries;
+        size_t n_entries;
+        size_t position;
+        uint32_t fingerprint_bits;
+        uint64_t slots[LANEMAP_SLOT_WORDS];
+};
+
+/* A section in a block of exactly its size, so that ASan sees every byte read past it. */
+struct built {
+        unsigned char *bytes;
+        size_t n_bytes;
+        struct lanemap_segment_built counts;
+};
+
+static inline uint64_t random_next(uint64_t *seed)
+{
+        uint64_t x = *seed += UINT64_C(0x9e3779b97f4a7c15);
+
+        x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+        return x ^ (x >> 31);
+}
+
+static inline void slots_all(uint64_t *slots)
+{
+        memset(slots, 0xff, LANEMAP_SLOT_WORDS * sizeof(*slots));
+}
+
+static inline bool slots_have(const uint64_t *slots, uint32_t slot)
+{
+        return slots[slot >> 6] >> (slot & 63) & 1;
+}
+
+/* n different slots. */
+static inline void slots_random(uint64_t *slots, uint32_t n, uint64_t *seed)
+{
+        memset(slots, 0, LANEMAP_SLOT_WORDS * sizeof(*slots));
+        while (n > 0) {
+                uint32_t slot = (uint32_t)(random_next(seed) % LANEMAP_N_SLOTS);
+
+                if (slots_have(slots, slot))
+                        continue;
+                slots[slot >> 6] |= UINT64_C(1) << (slot & 63);
+                n--;
+        }
+}
+
+static inline uint32_t slot_pick(const uint64_t *slots, uint64_t *seed)
+{
+        uint32_t slot;
+
+        do {
+                slot = (uint32_t)(random_next(seed) % LANEMAP_N_SLOTS);
+        } while (!slots_have(slots, slot));
+
+        return slot;
+}
+
+static inline int model_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
+{
+        struct model *model = (struct model *)cursor;
+
+        if (model->position == model->n_entries)
+                return LANEMAP_CURSOR_END;
+
+        *ret_entry = model->entries[model->position++];
+        return 0;
+}
+
+static inline int model_rewind(struct lanemap_cursor *cursor)
+{
+        ((struct model *)cursor)->position = 0;
+        return 0;
+}
+
+static inline void model_init(struct model *model, uint32_t fingerprint_bits, const uint64_t *slots,
+                              size_t capacity)
+{
+        *model = (struct model){.cursor = {.next = model_next, .rewind = model_rewind},
+                                .fingerprint_bits = fingerprint_bits};
+        memcpy(model->slots, slots, sizeof(model->slots));
+        model->entries = calloc(capacity + 1, sizeof(*model->entries));
+        cr_assert(model->entries);
+}
+
+static inline void model_deinit(struct model *model)
+{
+        for (size_t i = 0; i < model->n_entries; i++)
+                free((void *)(uintptr_t)model->entries[i].ids);
+        free(model->entries);
+}
+
+/* n_ids ids, ascending, spread over [0, span). */
+static inline uint32_t *ids_random(uint32_t n_ids, uint64_t span, uint64_t *seed)
+{
+        uint32_t *ids = malloc(((size_t)n_ids + 1) * sizeof(*ids));
+        uint64_t step = n_ids ? span / n_ids : 0;
+
+        cr_assert(ids);
+        for (uint32_t i = 0; i < n_ids; i++)
+                ids[i] = (uint32_t)(i * step + random_next(seed) % step);
+        return ids;
+}
+
+static inline void model_add(struct model *model, struct lanemap_fingerprint fp, uint32_t n_ids,
+                             uint32_t *ids)
+{
+        model->entries[model->n_entries++] =
+                (struct lanemap_entry){.fingerprint = fp, .n_ids = n_ids, .ids = ids};
+}
+
+static inline int entry_compare(const void *a, const void *b)
+{
+        return lanemap_fingerprint_compare(((const struct lanemap_entry *)a)->fingerprint,
+                                           ((const struct lanemap_entry *)b)->fingerprint);
+}
+
+/* Sorts, and drops all but the first of equals. */
+static inline void model_sort(struct model *model)
+{
+        size_t n = 0;
+
+        qsort(model->entries, model->n_entries, sizeof(*model->entries), entry_compare);
+        for (size_t i = 0; i < model->n_entries; i++) {
+                if (n > 0 && entry_compare(&model->entries[n - 1], &model->entries[i]) == 0)
+                        free((void *)(uintptr_t)model->entries[i].ids);
+                else
+                        model->entries[n++] = model->entries[i];
+        }
+        model->n_entries = n;
+}
+
+static inline struct lanemap_fingerprint fingerprint_random(const struct model *model,
+                                                            uint64_t *seed)
+{
+        struct lanemap_fingerprint fp;
+        uint32_t ext_bits = lanemap_fingerprint_ext_bits(model->fingerprint_bits);
+
+        fp.hash = (uint64_t)slot_pick(model->slots, seed) << LANEMAP_SLOT_LOW_BITS |
+                  (random_next(seed) & LANEMAP_SLOT_LOW_MASK);
+        fp.ext = (uint32_t)(random_next(seed) & lanemap_bits_mask(ext_bits));
+        return fp;
+}
+
+enum ids_mix { IDS_SINGLE, IDS_WITH_TOMBSTONES, IDS_LISTS, IDS_ALL };
+
+static inline void model_fill(struct model *model, size_t n, enum ids_mix mix, uint64_t span,
+                              uint64_t *seed)
+{
+        static const uint32_t lengths[] = {2, 3, 4, 5, 17, 127, 128, 129, 300};
+
+        while (model->n_entries < n) {
+                struct lanemap_fingerprint fp = fingerprint_random(model, seed);
+                uint64_t dice = random_next(seed) % 100;
+                uint32_t n_ids = 1;
+
+                if ((mix == IDS_WITH_TOMBSTONES || mix == IDS_ALL) && dice < 10)
+                        n_ids = 0;
+                else if ((mix == IDS_LISTS || mix == IDS_ALL) && dice < 20)
+                        n_ids = lengths[random_next(seed) % LANEMAP_N_ELEMENTS(lengths)];
+                model_add(model, fp, n_ids, ids_random(n_ids, LANEMAP_MAX(span, n_ids), seed));
+                if (model->n_entries == n)
+                        model_sort(model);
+        }
+        model_sort(model);
+}
+
+static inline int model_build(struct model *model, struct built *ret_built)
+{
+        struct lanemap_segment_build_options options = {.kind = LANEMAP_SEGMENT_KIND_PACKED,
+                                                        .fingerprint_bits = model->fingerprint_bits,
+                                                        .slot_bitmap = model->slots};
+        struct lanemap_heap *heap = lanemap_heap_new();
+        int r;
+
+        cr_assert(heap);
+        r = lanemap_segment_build(heap, &options, &model->cursor, &ret_built->counts);
+        if (r == 0) {
+                ret_built->n_bytes = ret_built->counts.n_bytes;
+                ret_built->bytes = malloc(ret_built->n_bytes);
+                cr_assert(ret_built->bytes);
+                memcpy(ret_built->bytes, ret_built->counts.bytes, ret_built->n_bytes);
+                ret_built->counts.bytes = ret_built->bytes;
+        }
+        lanemap_heap_free(heap);
+        return r;
+}
+
+static inline const struct lanemap_entry *model_find(const struct model *model,
+                                                     struct lanemap_fingerprint fp)
+{
+        struct lanemap_entry key = {.fingerprint = fp};
+
+        return bsearch(&key, model->entries, model->n_entries, sizeof(key), entry_compare);
+}
+
+static inline bool entry_equal(const struct lanemap_entry *a, const struct lanemap_entry *b)
+{
+        return lanemap_fingerprint_equal(a->fingerprint, b->fingerprint) && a->n_ids == b->n_ids &&
+               (a->n_ids == 0 || memcmp(a->ids, b->ids, a->n_ids * sizeof(*a->ids)) == 0);
+}
+
+#endif

@@ -1,0 +1,520 @@
+/* Building a section and finding everything in it, and nothing else, against a sorted array. */
+#include "model.h"
+
+#include "segment/segment_verify.h"
+
+TestSuite(packed, .timeout = 100);
+
+static uint32_t scratch[8192];
+
+static void expect_found(const struct lanemap_segment *segment, const struct lanemap_entry *entry,
+                         uint32_t rank)
+{
+        struct lanemap_segment_posting posting;
+        uint32_t n = entry->n_ids;
+
+        cr_assert_eq(lanemap_segment_find(segment, entry->fingerprint, rank, &posting), 0);
+        cr_assert_eq(posting.n_ids, n);
+        cr_assert_eq(lanemap_segment_posting_copy(&posting, scratch), 0);
+        cr_assert(n == 0 || memcmp(scratch, entry->ids, n * sizeof(*scratch)) == 0);
+        for (uint32_t i = 0; i < n; i += 1 + n / 7) {
+                cr_assert_eq(lanemap_segment_posting_contains(&posting, entry->ids[i]), 1);
+                cr_assert_eq(lanemap_segment_posting_contains(&posting, entry->ids[i] + 1),
+                             i + 1 < n && entry->ids[i + 1] == entry->ids[i] + 1);
+        }
+}
+
+/* A fingerprint that the model may or may not know; both must agree. */
+static void expect_agreement(const struct lanemap_segment *segment, const struct model *model,
+                             struct lanemap_fingerprint fp)
+{
+        const struct lanemap_entry *entry = model_find(model, fp);
+        struct lanemap_segment_posting posting;
+
+        if (entry)
+                expect_found(segment, entry, LANEMAP_SEGMENT_RANK_UNKNOWN);
+        else
+                cr_assert_eq(
+                        lanemap_segment_find(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN, &posting),
+                        LANEMAP_SEGMENT_E_ABSENT);
+}
+
+static void expect_near_misses(const struct lanemap_segment *segment, const struct model *model,
+                               struct lanemap_fingerprint fp)
+{
+        for (uint32_t bit = 0; bit < model->fingerprint_bits; bit++) {
+                struct lanemap_fingerprint other = fp;
+
+                if (bit < 64)
+                        other.hash ^= UINT64_C(1) << bit;
+                else
+                        other.ext ^= 1u << (bit - 64);
+                expect_agreement(segment, model, other);
+        }
+}
+
+static void expect_iteration(const struct lanemap_segment *segment, const struct model *model)
+{
+        struct lanemap_segment_cursor cursor;
+        struct lanemap_entry entry;
+        size_t n = 0;
+
+        cr_assert_eq(lanemap_segment_cursor_init(&cursor, segment, NULL, scratch,
+                                                 LANEMAP_N_ELEMENTS(scratch)),
+                     0);
+        while (cursor.cursor.next(&cursor.cursor, &entry) == 0) {
+                cr_assert_lt(n, model->n_entries);
+                cr_assert(entry_equal(&entry, &model->entries[n]), "entry %zu", n);
+                n++;
+        }
+        cr_assert_eq(n, model->n_entries);
+        cr_assert_eq(cursor.cursor.next(&cursor.cursor, &entry), LANEMAP_CURSOR_END);
+}
+
+static void expect_same(struct model *model, uint64_t *seed)
+{
+        size_t step = 1 + model->n_entries / 3000;
+        struct lanemap_segment_report report;
+        struct lanemap_segment segment;
+        struct built built;
+
+        cr_assert_eq(model_build(model, &built), 0);
+        cr_assert_eq(
+                lanemap_segment_open(&segment, built.bytes, built.n_bytes, model->fingerprint_bits),
+                0);
+        cr_assert_eq(segment.n_keys, model->n_entries);
+        cr_assert_eq(built.counts.n_keys, model->n_entries);
+
+        for (size_t i = 0; i < model->n_entries; i += step) {
+                const struct lanemap_entry *entry = &model->entries[i];
+                uint32_t slot = lanemap_slot_of(entry->fingerprint.hash);
+
+                expect_found(&segment, entry, LANEMAP_SEGMENT_RANK_UNKNOWN);
+                expect_found(&segment, entry, lanemap_segment_rank(&segment, slot));
+                if (i % 16 == 0)
+                        expect_near_misses(&segment, model, entry->fingerprint);
+        }
+        for (int i = 0; i < 2000; i++) {
+                struct lanemap_fingerprint fp = {.hash = random_next(seed)};
+
+                expect_agreement(&segment, model, fp);
+                expect_agreement(&segment, model, fingerprint_random(model, seed));
+        }
+        expect_iteration(&segment, model);
+        cr_assert_eq(lanemap_segment_verify(built.bytes, built.n_bytes, model->fingerprint_bits,
+                                            &report),
+                     0, "%s at %llu", report.what, (unsigned long long)report.offset);
+        cr_assert_eq(report.n_pairs, built.counts.n_pairs);
+        free(built.bytes);
+}
+
+static void sizes_run(uint32_t fingerprint_bits, uint32_t n_slots)
+{
+        static const size_t sizes[] = {0,  1,  2,  3,   7,   8,   9,   47,   48,    49,
+                                       95, 96, 97, 255, 256, 257, 511, 1000, 100000};
+        uint64_t seed = fingerprint_bits * 1000 + n_slots, slots[LANEMAP_SLOT_WORDS];
+        struct model model;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(sizes); i++) {
+                for (int mix = IDS_SINGLE; mix <= IDS_ALL; mix++) {
+                        uint64_t span = i % 2 ? 1000 : UINT64_C(0xffffffff);
+
+                        if (sizes[i] > 1000 && mix != (n_slots == 1 ? IDS_SINGLE : IDS_ALL))
+                                continue;
+                        if (n_slots == LANEMAP_N_SLOTS)
+                                slots_all(slots);
+                        else
+                                slots_random(slots, n_slots, &seed);
+                        model_init(&model, fingerprint_bits, slots, sizes[i]);
+                        model_fill(&model, sizes[i], (enum ids_mix)mix, span, &seed);
+                        expect_same(&model, &seed);
+                        model_deinit(&model);
+                }
+        }
+}
+
+Test(packed, all_sizes_64_bits_all_slots)
+{
+        sizes_run(64, LANEMAP_N_SLOTS);
+}
+
+Test(packed, all_sizes_64_bits_one_slot)
+{
+        sizes_run(64, 1);
+}
+
+Test(packed, all_sizes_64_bits_64_slots)
+{
+        sizes_run(64, 64);
+}
+
+Test(packed, all_sizes_80_bits_65_slots)
+{
+        sizes_run(80, 65);
+}
+
+Test(packed, all_sizes_96_bits_all_slots)
+{
+        sizes_run(96, LANEMAP_N_SLOTS);
+}
+
+Test(packed, all_sizes_96_bits_3_slots)
+{
+        sizes_run(96, 3);
+}
+
+Test(packed, slots_without_any_hold_nothing)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS] = {0};
+        struct lanemap_segment_posting posting;
+        struct lanemap_segment segment;
+        struct built built;
+        struct model model;
+
+        model_init(&model, 64, slots, 0);
+        cr_assert_eq(model_build(&model, &built), 0);
+        cr_assert_eq(lanemap_segment_open(&segment, built.bytes, built.n_bytes, 64), 0);
+        cr_expect_eq(lanemap_segment_find(&segment, (struct lanemap_fingerprint){.hash = 5},
+                                          LANEMAP_SEGMENT_RANK_UNKNOWN, &posting),
+                     LANEMAP_SEGMENT_E_ABSENT);
+        cr_expect_eq(lanemap_segment_find(&segment, (struct lanemap_fingerprint){.hash = 5}, 0,
+                                          &posting),
+                     LANEMAP_SEGMENT_E_ABSENT);
+        free(built.bytes);
+        model_deinit(&model);
+}
+
+/* First and last hash of the space, with ids at both ends of theirs. */
+Test(packed, the_ends_of_the_ranges_come_back)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 1;
+        struct model model;
+
+        slots_all(slots);
+        model_init(&model, 96, slots, 4);
+        for (int i = 0; i < 4; i++) {
+                struct lanemap_fingerprint fp = {.hash = i / 2 ? UINT64_MAX : 0,
+                                                 .ext = i % 2 ? UINT32_MAX : 0};
+                uint32_t *ids = malloc(sizeof(*ids));
+
+                ids[0] = i % 2 ? UINT32_MAX - 1 : 0;
+                model_add(&model, fp, 1, ids);
+        }
+        expect_same(&model, &seed);
+        model_deinit(&model);
+}
+
+/* Entries that differ in ext alone, more than a sub-block of them with one tag. */
+Test(packed, equal_hashes_with_different_ext_are_different_keys)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 2;
+        struct model model;
+
+        slots_all(slots);
+        model_init(&model, 80, slots, 200);
+        for (uint32_t i = 0; i < 200; i++)
+                model_add(&model, (struct lanemap_fingerprint){.hash = 77, .ext = i * 3}, 1,
+                          ids_random(1, 1000, &seed));
+        expect_same(&model, &seed);
+        model_deinit(&model);
+}
+
+static void consecutive(struct model *model, size_t n, uint64_t first, uint64_t step,
+                        uint64_t *seed)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS];
+
+        slots_all(slots);
+        model_init(model, 64, slots, n);
+        for (size_t i = 0; i < n; i++)
+                model_add(model, (struct lanemap_fingerprint){.hash = first + i * step}, 1,
+                          ids_random(1, 1000, seed));
+}
+
+Test(packed, consecutive_hashes_fit_while_a_group_holds_them)
+{
+        uint64_t seed = 3;
+        struct built built;
+        struct model model;
+
+        consecutive(&model, 255, UINT64_C(0x123456789abcdef0), 1, &seed);
+        expect_same(&model, &seed);
+        model_deinit(&model);
+
+        consecutive(&model, 256, UINT64_C(0x123456789abcde00), 1, &seed);
+        cr_expect_eq(model_build(&model, &built), -ERANGE);
+        model_deinit(&model);
+}
+
+/* All in one bin, but spread enough for narrower groups: these are made. */
+Test(packed, uneven_hashes_get_narrower_groups)
+{
+        uint64_t seed = 4;
+        struct model model;
+
+        consecutive(&model, 1000, 0, UINT64_C(1) << 51, &seed);
+        expect_same(&model, &seed);
+        model_deinit(&model);
+
+        /* 2000 keys in an eighth of the space */
+        consecutive(&model, 2000, UINT64_C(1) << 63, UINT64_C(1) << 50, &seed);
+        expect_same(&model, &seed);
+        model_deinit(&model);
+}
+
+Test(packed, the_same_entries_give_the_same_bytes)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 5;
+        struct built a, b;
+        struct model model;
+
+        slots_random(slots, 64, &seed);
+        model_init(&model, 64, slots, 3000);
+        model_fill(&model, 3000, IDS_ALL, 100000, &seed);
+        cr_assert_eq(model_build(&model, &a), 0);
+        cr_assert_eq(model_build(&model, &b), 0);
+        cr_expect_eq(a.n_bytes, b.n_bytes);
+        cr_expect_eq(memcmp(a.bytes, b.bytes, a.n_bytes), 0);
+        free(a.bytes);
+        free(b.bytes);
+        model_deinit(&model);
+}
+
+/* A wrong rank finds nothing, and a rank out of range is not followed. */
+Test(packed, wrong_ranks_find_nothing)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 6;
+        struct lanemap_segment_posting posting;
+        struct lanemap_segment segment;
+        struct built built;
+        struct model model;
+
+        slots_random(slots, 64, &seed);
+        model_init(&model, 64, slots, 1000);
+        model_fill(&model, 1000, IDS_SINGLE, 1000, &seed);
+        cr_assert_eq(model_build(&model, &built), 0);
+        cr_assert_eq(lanemap_segment_open(&segment, built.bytes, built.n_bytes, 64), 0);
+        for (size_t i = 0; i < model.n_entries; i++) {
+                struct lanemap_fingerprint fp = model.entries[i].fingerprint;
+                uint32_t rank = lanemap_segment_rank(&segment, lanemap_slot_of(fp.hash));
+
+                for (uint32_t other = 0; other < 5000; other += 61)
+                        cr_assert_eq(lanemap_segment_find(&segment, fp, other, &posting),
+                                     other == rank ? 0 : LANEMAP_SEGMENT_E_ABSENT);
+        }
+        free(built.bytes);
+        model_deinit(&model);
+}
+
+static void expect_refused(struct model *model, int error, const char *what)
+{
+        struct built built = {0};
+
+        cr_expect_eq(model_build(model, &built), error, "%s", what);
+        cr_expect_null(built.bytes);
+}
+
+Test(packed, entries_that_are_not_a_run_are_refused)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 7;
+        struct lanemap_entry kept;
+        uint32_t bad[3] = {4, 4, 9};
+        struct model model;
+
+        slots_random(slots, 64, &seed);
+        model_init(&model, 80, slots, 100);
+        model_fill(&model, 100, IDS_SINGLE, 1000, &seed);
+
+        kept = model.entries[50];
+        model.entries[50].fingerprint = model.entries[49].fingerprint;
+        expect_refused(&model, -EINVAL, "a duplicate");
+        model.entries[50].fingerprint = model.entries[52].fingerprint;
+        expect_refused(&model, -EINVAL, "out of order");
+        model.entries[50] = kept;
+        model.entries[50].fingerprint.ext |= 1u << 16;
+        expect_refused(&model, -EINVAL, "too many fingerprint bits");
+        model.entries[50] = kept;
+        model.entries[50].ids = bad;
+        model.entries[50].n_ids = 3;
+        expect_refused(&model, -EINVAL, "ids that repeat");
+        bad[1] = 3;
+        expect_refused(&model, -EINVAL, "ids that fall");
+        bad[1] = 5, bad[2] = UINT32_MAX;
+        expect_refused(&model, -EINVAL, "an id above the limit");
+        model.entries[50] = kept;
+        model.slots[lanemap_slot_of(kept.fingerprint.hash) >> 6] = 0;
+        expect_refused(&model, -EINVAL, "a slot that is not there");
+        model_deinit(&model);
+}
+
+Test(packed, bad_options_are_refused)
+{
+        struct lanemap_heap *heap = lanemap_heap_new();
+        uint64_t slots[LANEMAP_SLOT_WORDS] = {0};
+        struct lanemap_segment_build_options options = {
+                .kind = LANEMAP_SEGMENT_KIND_PACKED, .fingerprint_bits = 64, .slot_bitmap = slots};
+        struct lanemap_segment_built built;
+        struct model model;
+
+        model_init(&model, 64, slots, 0);
+        options.kind = 9;
+        cr_expect_eq(lanemap_segment_build(heap, &options, &model.cursor, &built), -EINVAL);
+        options.kind = LANEMAP_SEGMENT_KIND_PACKED;
+        options.fingerprint_bits = 65;
+        cr_expect_eq(lanemap_segment_build(heap, &options, &model.cursor, &built), -EINVAL);
+        options.fingerprint_bits = 64;
+        options.slot_bitmap = NULL;
+        cr_expect_eq(lanemap_segment_build(heap, &options, &model.cursor, &built), -EINVAL);
+        lanemap_heap_free(heap);
+        model_deinit(&model);
+}
+
+/* A cursor that changes its mind between the passes. */
+struct fickle {
+        struct lanemap_cursor cursor;
+        struct model *first;
+        struct model *second;
+        struct model *now;
+        int fail_at; /* rewinds before rewinding fails */
+};
+
+static int fickle_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
+{
+        struct fickle *fickle = (struct fickle *)cursor;
+
+        return model_next(&fickle->now->cursor, ret_entry);
+}
+
+static int fickle_rewind(struct lanemap_cursor *cursor)
+{
+        struct fickle *fickle = (struct fickle *)cursor;
+
+        if (fickle->fail_at-- == 0)
+                return -EIO;
+
+        fickle->now = fickle->now ? fickle->second : fickle->first;
+        return model_rewind(&fickle->now->cursor);
+}
+
+Test(packed, a_cursor_that_changes_its_mind_is_refused)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 8;
+        struct lanemap_segment_build_options options = {
+                .kind = LANEMAP_SEGMENT_KIND_PACKED, .fingerprint_bits = 64, .slot_bitmap = slots};
+        static const int mixes[] = {IDS_SINGLE, IDS_WITH_TOMBSTONES, IDS_LISTS, IDS_ALL};
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct lanemap_segment_built built;
+        struct model models[8];
+
+        slots_random(slots, 7, &seed);
+        for (int i = 0; i < 8; i++) {
+                size_t n = i < 4 ? 500 : 900;
+
+                model_init(&models[i], 64, slots, n);
+                model_fill(&models[i], n, (enum ids_mix)mixes[i % 4], i == 0 ? 10 : 1000000, &seed);
+        }
+        for (int i = 0; i < 8; i++) {
+                for (int j = 0; j < 8; j++) {
+                        struct fickle fickle = {.cursor = {fickle_next, fickle_rewind},
+                                                .first = &models[i],
+                                                .second = &models[j],
+                                                .fail_at = -1};
+
+                        cr_expect_eq(lanemap_segment_build(heap, &options, &fickle.cursor, &built),
+                                     i == j ? 0 : -EINVAL, "%d, then %d", i, j);
+                        fickle.now = NULL;
+                        fickle.fail_at = j % 2;
+                        cr_expect_eq(lanemap_segment_build(heap, &options, &fickle.cursor, &built),
+                                     -EIO);
+                }
+        }
+        lanemap_heap_free(heap);
+        for (int i = 0; i < 8; i++)
+                model_deinit(&models[i]);
+}
+
+Test(packed, no_memory_is_an_answer)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 9;
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct lanemap_segment_build_options options = {
+                .kind = LANEMAP_SEGMENT_KIND_PACKED, .fingerprint_bits = 64, .slot_bitmap = slots};
+        struct lanemap_segment_built built;
+        struct model model;
+
+        slots_all(slots);
+        model_init(&model, 64, slots, 10);
+        model_fill(&model, 10, IDS_ALL, 1000, &seed);
+        lanemap_alloc_fail_after(1);
+        cr_expect_eq(lanemap_segment_build(heap, &options, &model.cursor, &built), -ENOMEM);
+        lanemap_alloc_fail_after(0);
+        lanemap_heap_free(heap);
+        model_deinit(&model);
+}
+
+/* What the format promises: small when small, and near the information limit when large. */
+Test(packed, sizes)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 10;
+        struct lanemap_segment_layout layout;
+        struct built built;
+        struct model model;
+
+        slots_random(slots, 64, &seed);
+        model_init(&model, 64, slots, 16);
+        cr_assert_eq(model_build(&model, &built), 0);
+        cr_expect_eq(built.n_bytes, sizeof(struct lanemap_segment_section_file));
+        free(built.bytes);
+        model_fill(&model, 16, IDS_SINGLE, 1000, &seed);
+        cr_assert_eq(model_build(&model, &built), 0);
+        cr_expect_leq(built.n_bytes, 1344, "16 keys: %zu", built.n_bytes);
+        free(built.bytes);
+        model_deinit(&model);
+
+        /* 10^6 keys in all slots: groups of 2^50, 40 bits of remainder, 32 of id */
+        lanemap_segment_layout_packed(lanemap_packed_n_groups(LANEMAP_N_SLOTS, 50), 1000000, 72, 0,
+                                      &layout);
+        cr_expect_leq(layout.section_bytes, 10270000, "%llu",
+                      (unsigned long long)layout.section_bytes);
+}
+
+/* The shape that the formula above assumes is the one that is built: 10^5 keys, a bit less dense.
+ */
+Test(packed, bytes_per_key_at_100000)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 11;
+        struct lanemap_segment segment;
+        struct built built;
+        struct model model;
+
+        slots_all(slots);
+        model_init(&model, 64, slots, 100000);
+        model_fill(&model, 100000, IDS_SINGLE, UINT64_C(0xffffffff), &seed);
+        cr_assert_eq(model_build(&model, &built), 0);
+        cr_assert_eq(lanemap_segment_open(&segment, built.bytes, built.n_bytes, 64), 0);
+        cr_expect_geq(segment.n_keys / segment.packed.n_groups, 48);
+        cr_expect_lt(segment.n_keys / segment.packed.n_groups, 96);
+        cr_expect_leq(built.n_bytes, 1060000, "%zu", built.n_bytes);
+        free(built.bytes);
+        model_deinit(&model);
+}
+
+Test(packed, tag_compare_is_the_same_in_every_form)
+{
+        unsigned char tags[LANEMAP_TAG_MATCH_BYTES];
+        uint64_t seed = 12;
+
+        for (int round = 0; round < 20000; round++) {
+                uint8_t tag = (uint8_t)random_next(&seed);
+                uint32_t expected = 0;
+
+                for (uint32_t i = 0; i < sizeof(tags); i++) {
+                        tags[i] = (uint8_t)(tag ^ (random_next(&seed) % 4 == 0
+                                                           ? 0
+                                                           : 1u << random_next(&seed) % 8));
+                        expected |= (uint32_t)(tags[i] == tag) << i;
+                }
+                cr_assert_eq(lanemap_tag_match(tags, tag), expected);
+                cr_assert_eq(lanemap_tag_match_swar(tags, tag), expected);
+        }
+}
