@@ -136,8 +136,8 @@ LANEMAP_PUBLIC int lanemap_reader_attach(const char *name,
  *
  * key          1 .. LANEMAP_KEY_BYTES_MAX bytes; not kept
  * ids          room for ids_capacity ids; may be NULL when ids_capacity is 0
- * ret_n_ids    how many ids the key has. More than ids_capacity: nothing was written to ids; come
- *              back with more room.
+ * ret_n_ids    how many ids the key has. More than ids_capacity: the content of ids is unspecified;
+ *              come back with more room.
  *
  * Return: 0, also for an absent key (*ret_n_ids is 0). Errors: -EINVAL, -EBADMSG, -ESTALE; -EAGAIN
  * when memory was reused under every one of a bounded number of tries (a process stopped again and

@@ -1,0 +1,51 @@
+/*
+ * liburcu's bullet-proof flavour (urcu-bp), inlined: threads need not register, and a process may
+ * fork. It protects what is private to one process: attachments, tables of mapped files, mappings.
+ * Across processes the grace period is our own (shm/shm_read.h).
+ *
+ * Where the kernel has membarrier, entering and leaving a read-side section execute no fence.
+ *
+ * ThreadSanitizer does not see into liburcu: under LANEMAP_TSAN the same ordering is given by
+ * operations on an annotated atomic.
+ */
+#ifndef LANEMAP_COMMON_RCU_H
+#define LANEMAP_COMMON_RCU_H
+
+#define URCU_INLINE_SMALL_FUNCTIONS 1
+#include <urcu/urcu-bp.h>
+
+#include "common/order.h"
+
+LANEMAP_ALWAYS_INLINE void lanemap_rcu_read_lock(void)
+{
+        urcu_bp_read_lock();
+#ifdef LANEMAP_TSAN
+        lanemap_fence_acquire();
+#endif
+}
+
+LANEMAP_ALWAYS_INLINE void lanemap_rcu_read_unlock(void)
+{
+#ifdef LANEMAP_TSAN
+        lanemap_fence_release();
+#endif
+        urcu_bp_read_unlock();
+}
+
+/* Whether the calling thread is inside a read-side section, its own program's included. */
+LANEMAP_ALWAYS_INLINE bool lanemap_rcu_read_ongoing(void)
+{
+        return urcu_bp_read_ongoing() != 0;
+}
+
+/* Waits until every read-side section that was entered before has been left. Never with a lock
+ * held. */
+LANEMAP_ALWAYS_INLINE void lanemap_rcu_synchronize(void)
+{
+        urcu_bp_synchronize_rcu();
+#ifdef LANEMAP_TSAN
+        lanemap_fence_acquire();
+#endif
+}
+
+#endif

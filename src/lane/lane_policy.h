@@ -1,0 +1,48 @@
+/*
+ * When to flush, and what to merge: pure functions from numbers to decisions, with no I/O and no
+ * clock.
+ *
+ * A lane's segments, newest first, are young ones (what flushes left), at most one middle one and a
+ * bottom. A flush takes young segments into its output where they are not much larger than it, so
+ * that the number of segments stays at LANEMAP_LANE_POLICY_SEGMENTS_MAX or below without a merge
+ * for each flush. A merge joins the two oldest when the upper of them has grown to a tenth of the
+ * bottom.
+ *
+ * Write amplification for uniform churn: about 4 for the young levels and 10 for the bottom;
+ * perf/index counts it.
+ */
+#ifndef LANEMAP_LANE_LANE_POLICY_H
+#define LANEMAP_LANE_LANE_POLICY_H
+
+#include "common/base.h"
+
+#define LANEMAP_LANE_POLICY_SEGMENTS_MAX 4
+#define LANEMAP_LANE_POLICY_SIZE_RATIO   10
+
+struct lanemap_lane_policy_range {
+        uint32_t first; /* segment index, 0 is the newest */
+        uint32_t n;     /* 0: nothing to do */
+};
+
+/*
+ * How many of the newest segments a flush of `new_keys` entries takes into its output.
+ *
+ * n_keys       entries of each segment, newest first
+ * n_takeable   how many of the newest are not being merged right now
+ */
+uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
+                                         uint32_t n_segments, uint32_t n_takeable);
+
+/* Which adjacent segments to merge now, if any. `settle`: the lane is quiet, so make it one
+ * segment. */
+struct lanemap_lane_policy_range lanemap_lane_policy_merge(const uint64_t *n_keys,
+                                                           uint32_t n_segments, bool settle);
+
+/*
+ * At how many bytes the active overlays of all lanes together are flushed: enough for about 1.5 %
+ * of the live keys of a large index, never so little that a flush (two files, four syncs) is mostly
+ * overhead.
+ */
+uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t cell_bytes);
+
+#endif

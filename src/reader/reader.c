@@ -1,0 +1,302 @@
+/*
+ * The public calls of liblanemap, and nothing else: argument checks, the read-side section, and
+ * what to do about an outcome that is not an answer. The protocol is in shm/shm_read.h, the parts
+ * in reader_private.h.
+ */
+#include "reader/reader_private.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/rcu.h"
+
+/* How often a lookup mends its attachment before it gives up: each time something really has
+ * changed. */
+#define MEND_TRIES_MAX 1000
+
+const char *lanemap_version(void)
+{
+        return LANEMAP_VERSION;
+}
+
+/* ---- lookups ---- */
+
+LANEMAP_ALWAYS_INLINE const struct reader_attachment *
+attachment_get(const struct lanemap_reader *reader)
+{
+        /* Pairs with the release store in attachment_replace(). */
+        return lanemap_load_acquire(&reader->attachment);
+}
+
+static bool key_is_valid(const void *key, size_t key_bytes)
+{
+        return key && key_bytes >= 1 && key_bytes <= LANEMAP_KEY_BYTES_MAX;
+}
+
+static void statistics_add(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries)
+{
+        static __thread char stripe_key;
+        struct reader_statistics *counters =
+                &reader->counters[((uintptr_t)&stripe_key >> 12) % READER_STATISTICS_STRIPES];
+
+        if (n_lookups)
+                lanemap_add_relaxed(&counters->n_lookups, n_lookups);
+        if (n_retries)
+                lanemap_add_relaxed(&counters->n_retries, n_retries);
+}
+
+static int staleness_check(struct lanemap_reader *reader)
+{
+        uint64_t age_ns;
+
+        lanemap_rcu_read_lock();
+        age_ns = reader_heartbeat_age_ns(reader, attachment_get(reader)->region.control);
+        lanemap_rcu_read_unlock();
+
+        return age_ns > reader->stale_after_ns ? -ESTALE : 0;
+}
+
+/* What is left to do for an answer: rarely anything. */
+LANEMAP_ALWAYS_INLINE int answer_finish(struct lanemap_reader *reader, int r, uint64_t n_lookups,
+                                        uint64_t n_retries)
+{
+        if (LANEMAP_UNLIKELY(reader->statistics || n_retries))
+                statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
+        if (LANEMAP_UNLIKELY(reader->stale_after_ns && r == 0))
+                return staleness_check(reader);
+
+        return r;
+}
+
+int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                          uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids)
+{
+        uint64_t n_retries = 0;
+        int r = -EAGAIN;
+
+        if (LANEMAP_UNLIKELY(!reader || !key_is_valid(key, key_bytes) || (!ids && ids_capacity) ||
+                             !ret_n_ids))
+                return -EINVAL;
+
+        for (int i = 0; i < MEND_TRIES_MAX; i++) {
+                const struct reader_attachment *attachment;
+
+                lanemap_rcu_read_lock();
+                attachment = attachment_get(reader);
+                r = lanemap_shm_lookup(&attachment->region,
+                                       lanemap_shm_fingerprint(&attachment->region, key, key_bytes),
+                                       ids, ids_capacity, ret_n_ids, &n_retries);
+                lanemap_rcu_read_unlock();
+                if (LANEMAP_LIKELY(r == 0))
+                        break;
+
+                r = reader_mend(reader, r, attachment);
+                if (r < 0)
+                        break;
+        }
+
+        return answer_finish(reader, r, 1, n_retries);
+}
+
+int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                            uint32_t id)
+{
+        uint64_t n_retries = 0;
+        bool found = false;
+        int r = -EAGAIN;
+
+        if (LANEMAP_UNLIKELY(!reader || !key_is_valid(key, key_bytes) || id > LANEMAP_ID_MAX))
+                return -EINVAL;
+
+        for (int i = 0; i < MEND_TRIES_MAX; i++) {
+                const struct reader_attachment *attachment;
+
+                lanemap_rcu_read_lock();
+                attachment = attachment_get(reader);
+                r = lanemap_shm_contains(
+                        &attachment->region,
+                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes), id, &found,
+                        &n_retries);
+                lanemap_rcu_read_unlock();
+                if (LANEMAP_LIKELY(r == 0))
+                        break;
+
+                r = reader_mend(reader, r, attachment);
+                if (r < 0)
+                        break;
+        }
+
+        r = answer_finish(reader, r, 1, n_retries);
+        return r < 0 ? r : found;
+}
+
+/* One chunk, with a fresh epoch and in a read-side section of its own, so that a batch holds
+ * nothing up for long. */
+static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key *keys,
+                        size_t n_keys, uint32_t *ids, size_t capacity, size_t *used,
+                        struct lanemap_span *spans, uint64_t *n_retries)
+{
+        struct lanemap_fingerprint fps[LANEMAP_SHM_CHUNK_KEYS];
+        int r = -EAGAIN;
+
+        for (int i = 0; i < MEND_TRIES_MAX; i++) {
+                const struct reader_attachment *attachment;
+
+                lanemap_rcu_read_lock();
+                attachment = attachment_get(reader);
+                for (size_t k = 0; k < n_keys; k++)
+                        fps[k] = lanemap_shm_fingerprint(&attachment->region, keys[k].data,
+                                                         keys[k].bytes);
+                r = lanemap_shm_lookup_chunk(&attachment->region, fps, n_keys, ids, capacity, *used,
+                                             spans, used, n_retries);
+                lanemap_rcu_read_unlock();
+                if (LANEMAP_LIKELY(r == 0))
+                        return 0;
+
+                r = reader_mend(reader, r, attachment);
+                if (r < 0)
+                        return r;
+        }
+
+        return r < 0 ? r : -EAGAIN;
+}
+
+int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lanemap_key *keys,
+                                size_t n_keys, uint32_t *ids, size_t ids_capacity,
+                                struct lanemap_span *ret_spans)
+{
+        uint64_t n_retries = 0;
+        size_t used = 0, n_unwritten = 0;
+        int r = 0;
+
+        if (!reader || (n_keys && (!keys || !ret_spans)) || (!ids && ids_capacity))
+                return -EINVAL;
+        for (size_t i = 0; i < n_keys; i++)
+                if (!key_is_valid(keys[i].data, keys[i].bytes))
+                        return -EINVAL;
+
+        for (size_t at = 0; at < n_keys && r == 0; at += LANEMAP_SHM_CHUNK_KEYS)
+                r = chunk_lookup(reader, keys + at,
+                                 LANEMAP_MIN(n_keys - at, (size_t)LANEMAP_SHM_CHUNK_KEYS), ids,
+                                 ids_capacity, &used, ret_spans + at, &n_retries);
+
+        r = answer_finish(reader, r, n_keys, n_retries);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < n_keys; i++)
+                n_unwritten += ret_spans[i].offset == LANEMAP_SPAN_UNWRITTEN;
+        return (int)LANEMAP_MIN(n_unwritten, (size_t)INT_MAX);
+}
+
+/* ---- the rest ---- */
+
+int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *ret_status)
+{
+        const struct reader_attachment *attachment;
+        const struct lanemap_lane_files *files;
+        struct lanemap_status status = {.size = sizeof(status)};
+
+        if (!reader || !ret_status || ret_status->size != sizeof(status))
+                return -EINVAL;
+
+        lanemap_rcu_read_lock();
+        attachment = attachment_get(reader);
+        files = lanemap_load_acquire(&attachment->region.files);
+        status.generation = attachment->region.generation;
+        status.heartbeat_age_ns = reader_heartbeat_age_ns(reader, attachment->region.control);
+        status.state = lanemap_load_relaxed(&attachment->region.control->state);
+        status.n_lanes = attachment->region.n_lanes;
+        status.fingerprint_bits = attachment->region.hash_key.fingerprint_bits;
+        status.degraded = lanemap_load_relaxed(&attachment->data->degraded);
+        status.n_keys = lanemap_load_relaxed(&attachment->data->n_keys);
+        status.n_pairs = lanemap_load_relaxed(&attachment->data->n_pairs);
+        status.shared_bytes = lanemap_load_relaxed(&attachment->region.bytes);
+        memcpy(status.uuid, attachment->data->uuid, sizeof(status.uuid));
+        for (uint32_t slot = 0; slot < files->n_slots; slot++) {
+                const struct lanemap_lane_file *file = lanemap_load_acquire(&files->slots[slot]);
+
+                if (file) {
+                        status.n_segment_files++;
+                        status.segment_bytes += file->n_bytes;
+                }
+        }
+        lanemap_rcu_read_unlock();
+
+        for (int i = 0; i < READER_STATISTICS_STRIPES; i++) {
+                status.n_lookups += lanemap_load_relaxed(&reader->counters[i].n_lookups);
+                status.n_retries += lanemap_load_relaxed(&reader->counters[i].n_retries);
+        }
+        status.n_reattachments = lanemap_load_relaxed(&reader->n_reattachments);
+        *ret_status = status;
+        return 0;
+}
+
+/* Attach until it works or the time is up. A name that nobody ever published is asked for again
+ * every few ms. */
+static int attach_wait(struct lanemap_reader *reader, uint64_t timeout_ns)
+{
+        const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+        uint64_t deadline_ns = reader_now_ns() + timeout_ns;
+        int r;
+
+        for (;;) {
+                r = reader_attachment_new(reader, &reader->attachment);
+                if (r != -ENOENT && r != -ETIMEDOUT)
+                        return r;
+                if (timeout_ns == 0 || reader_now_ns() >= deadline_ns)
+                        return r;
+
+                (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        }
+}
+
+int lanemap_reader_attach(const char *name, const struct lanemap_reader_options *options,
+                          struct lanemap_reader **ret_reader)
+{
+        static const struct lanemap_reader_options defaults = {.size = sizeof(defaults)};
+        struct lanemap_reader *reader;
+        int r;
+
+        if (!options)
+                options = &defaults;
+        if (options->size != sizeof(*options) || !ret_reader || !lanemap_shm_name_is_valid(name)) {
+                reader_explain(name, -EINVAL,
+                               options->size == sizeof(*options) ? options->error : NULL);
+                return -EINVAL;
+        }
+
+        r = reader_open(name, options, &reader);
+        if (r == 0) {
+                r = attach_wait(reader, options->attach_timeout_ns);
+                if (r == 0 && options->helper_thread)
+                        r = reader_start_helper(reader);
+                if (r < 0)
+                        lanemap_reader_detach(reader);
+        }
+        if (r < 0) {
+                reader_explain(name, r, options->error);
+                return r;
+        }
+
+        *ret_reader = reader;
+        return 0;
+}
+
+void lanemap_reader_detach(struct lanemap_reader *reader)
+{
+        if (!reader)
+                return;
+
+        reader_stop_helper(reader);
+        reader_drain(reader);
+        if (reader->attachment)
+                reader_attachment_release(&reader->attachment->retired);
+        if (reader->shm_dir_fd >= 0)
+                close(reader->shm_dir_fd);
+        free(reader->directory);
+        free(reader);
+}

@@ -1,0 +1,198 @@
+/*
+ * Attaching: control object by name, the generation word, that data object, its segments.
+ * Everything may change in between: ENOENT, a uuid or a generation that does not match mean
+ * "again", never "corrupt".
+ */
+#include "reader/reader_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How often a takeover in the midst of attaching is followed before it is called a failure. */
+#define ATTACH_TRIES_MAX 100
+
+/* 16 TiB: what a 64-bit process can map without asking itself whether it may. */
+#define DATA_BYTES_MAX (UINT64_C(1) << 44)
+
+uint64_t reader_now_ns(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static int control_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        const struct lanemap_shm_control *control;
+        struct stat st;
+        uint64_t bytes;
+        int fd;
+
+        lanemap_shm_control_name(reader->name, object);
+        fd = lanemap_shm_open_object(reader->shm_dir_fd, object, &bytes);
+        if (fd < 0)
+                return fd;
+
+        if (bytes != LANEMAP_SHM_CONTROL_BYTES || fstat(fd, &st) < 0) {
+                close(fd);
+                return -EBADMSG;
+        }
+
+        attachment->control_inode = st.st_ino;
+        control = mmap(NULL, LANEMAP_SHM_CONTROL_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+        close(fd);
+        if (control == MAP_FAILED)
+                return -errno;
+
+        attachment->region.control = control;
+        if (control->magic != LANEMAP_SHM_CONTROL_MAGIC)
+                return -EBADMSG;
+        if (control->version != LANEMAP_SHM_CONTROL_VERSION)
+                return -EPROTONOSUPPORT;
+
+        return 0;
+}
+
+/* Maps the data object once, at the largest size that it may reach: it only ever grows at its end.
+ */
+static int data_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        struct lanemap_shm_data head;
+        uint64_t bytes;
+        void *base;
+        int r;
+
+        lanemap_shm_data_name(reader->name, attachment->region.generation, object);
+        attachment->data_fd = lanemap_shm_open_object(reader->shm_dir_fd, object, &bytes);
+        if (attachment->data_fd < 0)
+                return attachment->data_fd;
+
+        if (pread(attachment->data_fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
+            head.bytes_max < bytes || head.bytes_max > DATA_BYTES_MAX)
+                return -EBADMSG;
+
+        base = mmap(NULL, head.bytes_max, PROT_READ, MAP_SHARED | MAP_NORESERVE,
+                    attachment->data_fd, 0);
+        if (base == MAP_FAILED)
+                return -errno;
+
+        attachment->data = base;
+        attachment->mapped_bytes = head.bytes_max;
+#ifdef MADV_POPULATE_READ
+        (void)madvise(base, bytes, MADV_POPULATE_READ);
+#endif
+        r = lanemap_shm_region_init(&attachment->region, base, bytes);
+        if (r < 0)
+                return r;
+        if (memcmp(attachment->data->uuid, attachment->region.control->uuid, sizeof(head.uuid)) !=
+            0)
+                return -EBADMSG;
+
+        return 0;
+}
+
+static int directory_open(const struct lanemap_reader *reader, struct reader_attachment *attachment)
+{
+        const char *path = reader->directory;
+
+        if (!path) {
+                path = attachment->data->directory;
+                if (!memchr(path, '\0', LANEMAP_SHM_DIRECTORY_BYTES))
+                        return -EBADMSG;
+        }
+
+        attachment->directory_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return attachment->directory_fd < 0 ? -errno : 0;
+}
+
+static int attachment_try(const struct lanemap_reader *reader, struct reader_attachment *attachment)
+{
+        int r;
+
+        r = control_map(reader, attachment);
+        if (r < 0)
+                return r;
+
+        attachment->region.generation =
+                lanemap_load_acquire(&attachment->region.control->generation);
+        if (attachment->region.generation == 0)
+                return -ETIMEDOUT;
+
+        r = data_map(reader, attachment);
+        if (r < 0)
+                return r;
+
+        r = directory_open(reader, attachment);
+        if (r < 0)
+                return r;
+
+        return reader_files_map_all(attachment);
+}
+
+/* Whether a failure may be the sight of a takeover. */
+static bool attachment_moved_on(const struct reader_attachment *attachment)
+{
+        const struct lanemap_shm_control *control = attachment->region.control;
+
+        return control && attachment->region.generation != 0 &&
+               lanemap_load_acquire(&control->generation) != attachment->region.generation;
+}
+
+int reader_attachment_new(const struct lanemap_reader *reader,
+                          struct reader_attachment **ret_attachment)
+{
+        struct reader_attachment *attachment;
+        int r = -ENOENT;
+
+        for (int i = 0; i < ATTACH_TRIES_MAX; i++) {
+                bool again;
+
+                attachment = calloc(1, sizeof(*attachment));
+                if (!attachment)
+                        return -ENOMEM;
+
+                attachment->retired.release = reader_attachment_release;
+                attachment->data_fd = -1;
+                attachment->directory_fd = -1;
+                r = attachment_try(reader, attachment);
+                if (r == 0) {
+                        *ret_attachment = attachment;
+                        return 0;
+                }
+
+                again = r == LANEMAP_SHM_E_GENERATION || attachment_moved_on(attachment);
+                reader_attachment_release(&attachment->retired);
+                if (!again)
+                        return r;
+        }
+
+        return r > 0 ? -ETIMEDOUT : r;
+}
+
+void reader_attachment_release(struct reader_retired *retired)
+{
+        struct reader_attachment *attachment = (struct reader_attachment *)retired;
+
+        if (!attachment)
+                return;
+
+        reader_files_release(attachment->region.files);
+        if (attachment->data)
+                munmap((void *)(uintptr_t)attachment->data, attachment->mapped_bytes);
+        if (attachment->region.control)
+                munmap((void *)(uintptr_t)attachment->region.control, LANEMAP_SHM_CONTROL_BYTES);
+        if (attachment->data_fd >= 0)
+                close(attachment->data_fd);
+        if (attachment->directory_fd >= 0)
+                close(attachment->directory_fd);
+        free(attachment);
+}

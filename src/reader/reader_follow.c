@@ -1,0 +1,346 @@
+/*
+ * The slow paths: following a reborn writer, mapping what is new, giving back what is old, the
+ * helper thread, fork.
+ */
+#include "reader/reader_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/rcu.h"
+
+#define HELPER_INTERVAL_NS (10 * 1000 * 1000)
+
+/* A writer that has shown no sign of life for so long may be gone together with its control object.
+ */
+#define CONTROL_GONE_AFTER_NS (UINT64_C(2) * 1000 * 1000 * 1000)
+
+static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t fork_hooks_once = PTHREAD_ONCE_INIT;
+
+void reader_lock(void)
+{
+        pthread_mutex_lock(&slow_lock);
+}
+
+void reader_unlock(void)
+{
+        pthread_mutex_unlock(&slow_lock);
+}
+
+/* A child may look up at once (R6): the slow lock is free in it, and urcu-bp knows that its other
+ * threads are gone. */
+static void fork_prepare(void)
+{
+        reader_lock();
+        urcu_bp_before_fork();
+}
+
+static void fork_parent(void)
+{
+        urcu_bp_after_fork_parent();
+        reader_unlock();
+}
+
+static void fork_child(void)
+{
+        urcu_bp_after_fork_child();
+        reader_unlock();
+}
+
+static void fork_hooks_install(void)
+{
+        (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+uint64_t reader_heartbeat_age_ns(struct lanemap_reader *reader,
+                                 const struct lanemap_shm_control *control)
+{
+        uint64_t heartbeat = lanemap_load_relaxed(&control->heartbeat), now_ns = reader_now_ns();
+        uint64_t seen_ns = lanemap_load_relaxed(&reader->heartbeat_seen_ns);
+
+        if (seen_ns == 0 || heartbeat != lanemap_load_relaxed(&reader->heartbeat)) {
+                lanemap_store_relaxed(&reader->heartbeat, heartbeat);
+                lanemap_store_relaxed(&reader->heartbeat_seen_ns, now_ns);
+                return 0;
+        }
+
+        return now_ns > seen_ns ? now_ns - seen_ns : 0;
+}
+
+void reader_retire(struct lanemap_reader *reader, struct reader_retired *retired)
+{
+        retired->next = reader->retired;
+        lanemap_store_relaxed(&reader->retired, retired);
+}
+
+void reader_drain(struct lanemap_reader *reader)
+{
+        struct reader_retired *list;
+
+        /* A program that is itself inside a read-side section would wait for itself: a later call
+         * drains. */
+        if (!lanemap_load_relaxed(&reader->retired) || lanemap_rcu_read_ongoing())
+                return;
+
+        reader_lock();
+        list = reader->retired;
+        lanemap_store_relaxed(&reader->retired, NULL);
+        reader_unlock();
+        if (!list)
+                return;
+
+        lanemap_rcu_synchronize();
+        while (list) {
+                struct reader_retired *next = list->next;
+
+                list->release(list);
+                list = next;
+        }
+}
+
+/* Under the lock: a new attachment takes the place of the one that was seen, unless somebody did it
+ * already. */
+static int attachment_replace(struct lanemap_reader *reader, const struct reader_attachment *seen)
+{
+        struct reader_attachment *old = reader->attachment, *attachment;
+        int r;
+
+        if (old != seen)
+                return 0;
+
+        r = reader_attachment_new(reader, &attachment);
+        if (r < 0)
+                return r;
+
+        /* Pairs with the acquire load in attachment_get(). */
+        lanemap_store_release(&reader->attachment, attachment);
+        reader_retire(reader, &old->retired);
+        lanemap_add_relaxed(&reader->n_reattachments, 1);
+        return 0;
+}
+
+/* "Bad bytes" may be an offset past the size that this process knows. Return: 0 something changed.
+ */
+static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachment *attachment)
+{
+        uint64_t before = lanemap_load_relaxed(&attachment->region.bytes);
+        int n_done = 0, r;
+
+        r = reader_files_update(reader, attachment, false, &n_done);
+        if (r < 0)
+                return r;
+
+        return r == LANEMAP_SHM_E_GENERATION || n_done > 0 ||
+                               lanemap_load_relaxed(&attachment->region.bytes) != before
+                       ? 0
+                       : -EBADMSG;
+}
+
+/* `seen` may be gone by now: it is only compared. */
+int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen)
+{
+        int r = 0, n_done;
+
+        if (outcome == -EAGAIN)
+                return outcome;
+
+        reader_lock();
+        if (reader->attachment == seen) {
+                if (outcome == LANEMAP_SHM_E_GENERATION)
+                        r = attachment_replace(reader, seen);
+                else if (outcome == LANEMAP_SHM_E_UNMAPPED)
+                        r = reader_files_update(reader, reader->attachment, true, &n_done);
+                else
+                        r = bad_bytes_mend(reader, reader->attachment);
+        }
+        reader_unlock();
+        reader_drain(reader);
+
+        /* The generation changed while we mended: the next try sees it. */
+        return r > 0 ? 0 : r;
+}
+
+/* Whether the name leads to another control object than ours: the old one was removed and a new one
+ * made. */
+static bool control_was_replaced(const struct lanemap_reader *reader,
+                                 const struct reader_attachment *attachment)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        struct stat st;
+
+        lanemap_shm_control_name(reader->name, object);
+        return fstatat(reader->shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+               st.st_ino != attachment->control_inode;
+}
+
+int lanemap_reader_poll(struct lanemap_reader *reader)
+{
+        struct reader_attachment *attachment;
+        int r, n_done = 0, n_followed = 0;
+
+        if (!reader)
+                return -EINVAL;
+
+        reader_lock();
+        attachment = reader->attachment;
+        if (lanemap_load_acquire(&attachment->region.control->generation) !=
+                    attachment->region.generation ||
+            (reader_heartbeat_age_ns(reader, attachment->region.control) > CONTROL_GONE_AFTER_NS &&
+             control_was_replaced(reader, attachment))) {
+                r = attachment_replace(reader, attachment);
+                n_followed = r == 0;
+        } else {
+                r = reader_files_update(reader, attachment, true, &n_done);
+        }
+        reader_unlock();
+        reader_drain(reader);
+
+        return r < 0 ? r : n_done + n_followed;
+}
+
+static void *helper_main(void *arg)
+{
+        struct lanemap_reader *reader = arg;
+
+        pthread_mutex_lock(&reader->helper_lock);
+        while (!reader->stop_helper) {
+                struct timespec until;
+
+                pthread_mutex_unlock(&reader->helper_lock);
+                (void)lanemap_reader_poll(reader);
+                pthread_mutex_lock(&reader->helper_lock);
+
+                clock_gettime(CLOCK_MONOTONIC, &until);
+                until.tv_nsec += HELPER_INTERVAL_NS;
+                if (until.tv_nsec >= 1000000000) {
+                        until.tv_nsec -= 1000000000;
+                        until.tv_sec++;
+                }
+                if (!reader->stop_helper)
+                        (void)pthread_cond_timedwait(&reader->helper_wake, &reader->helper_lock,
+                                                     &until);
+        }
+        pthread_mutex_unlock(&reader->helper_lock);
+
+        return NULL;
+}
+
+int reader_start_helper(struct lanemap_reader *reader)
+{
+        sigset_t all, before;
+        int r;
+
+        /* Signals are the program's business, not the library's thread's. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = pthread_create(&reader->helper, NULL, helper_main, reader);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (r != 0)
+                return -r;
+
+        reader->has_helper = true;
+        reader->helper_pid = getpid();
+        return 0;
+}
+
+void reader_stop_helper(struct lanemap_reader *reader)
+{
+        /* A forked child has no helper thread to stop. */
+        if (!reader->has_helper || reader->helper_pid != getpid())
+                return;
+
+        pthread_mutex_lock(&reader->helper_lock);
+        reader->stop_helper = true;
+        pthread_cond_signal(&reader->helper_wake);
+        pthread_mutex_unlock(&reader->helper_lock);
+        pthread_join(reader->helper, NULL);
+        reader->has_helper = false;
+}
+
+int reader_open(const char *name, const struct lanemap_reader_options *options,
+                struct lanemap_reader **ret_reader)
+{
+        struct lanemap_reader *reader = NULL;
+        pthread_condattr_t attributes;
+        void *memory;
+
+        pthread_once(&fork_hooks_once, fork_hooks_install);
+
+        if (posix_memalign(&memory, LANEMAP_CACHE_LINE_BYTES, sizeof(*reader)) != 0)
+                return -ENOMEM;
+
+        reader = memset(memory, 0, sizeof(*reader));
+        pthread_mutex_init(&reader->helper_lock, NULL);
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&reader->helper_wake, &attributes);
+        pthread_condattr_destroy(&attributes);
+        memcpy(reader->name, name, strlen(name) + 1);
+        reader->stale_after_ns = options->stale_after_ns;
+        reader->statistics = options->statistics != 0;
+        if (options->directory) {
+                reader->directory = strdup(options->directory);
+                if (!reader->directory) {
+                        free(reader);
+                        return -ENOMEM;
+                }
+        }
+
+        reader->shm_dir_fd = lanemap_shm_open_directory();
+        if (reader->shm_dir_fd < 0) {
+                int r = reader->shm_dir_fd;
+
+                free(reader->directory);
+                free(reader);
+                return r;
+        }
+
+        *ret_reader = reader;
+        return 0;
+}
+
+void reader_explain(const char *name, int r, struct lanemap_error *error)
+{
+        const char *what;
+
+        if (!error)
+                return;
+
+        switch (r) {
+        case -EINVAL:
+                what = "not a valid name or option: a name is 1 to 64 characters of A-Z a-z 0-9 _ "
+                       "-";
+                break;
+        case -ENOENT:
+                what = "no writer has published this name on this machine, or its segment files "
+                       "cannot be found: is "
+                       "lanemapd running with --name, and is its data directory visible here?";
+                break;
+        case -ETIMEDOUT:
+                what = "a writer is starting and has published nothing yet: try again, or wait "
+                       "longer";
+                break;
+        case -EACCES:
+                what = "permission denied: the reader must be in the group that owns the shared "
+                       "objects and the data "
+                       "directory";
+                break;
+        case -EBADMSG:
+                what = "what is published under this name fails validation";
+                break;
+        case -EPROTONOSUPPORT:
+                what = "the writer uses a format that this library does not know: upgrade the "
+                       "older of the two";
+                break;
+        default:
+                what = strerror(-r);
+                break;
+        }
+        snprintf(error->text, sizeof(error->text), "%s: %s", name ? name : "(no name)", what);
+}

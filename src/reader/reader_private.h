@@ -1,0 +1,117 @@
+/*
+ * What the parts of liblanemap share. A reader object holds one attachment: one generation of the
+ * index, mapped.
+ *
+ *   lookup -> RCU read-side section -> attachment -> region (shm/shm_read.h) -> answer
+ *                                   \-> another generation, an unmapped file, a grown object:
+ *                                       leave the section, take the lock, mend, try again
+ *
+ * One lock for all slow paths of all readers of the process, so that fork has one lock to take. It
+ * is never held across a wait for readers: what must outlive them goes on a list, drained outside
+ * of it.
+ */
+#ifndef LANEMAP_READER_READER_PRIVATE_H
+#define LANEMAP_READER_READER_PRIVATE_H
+
+#include <lanemap/lanemap.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/types.h>
+
+#include "shm/shm_object.h"
+#include "shm/shm_read.h"
+
+#define READER_STATISTICS_STRIPES 16
+
+/* Something that lookups of this process may still look at. */
+struct reader_retired {
+        struct reader_retired *next;
+        void (*release)(struct reader_retired *retired);
+};
+
+struct reader_attachment {
+        struct reader_retired retired; /* first */
+        struct lanemap_shm_region region;
+        const struct lanemap_shm_data *data;
+        uint64_t mapped_bytes;
+        int data_fd;
+        int directory_fd; /* of the segment files */
+        uint64_t control_inode;
+};
+
+/* Counters on lines of their own, so that threads do not share one. */
+struct reader_statistics {
+        uint64_t n_lookups;
+        uint64_t n_retries;
+        unsigned char padding[LANEMAP_CACHE_LINE_BYTES - 2 * sizeof(uint64_t)];
+};
+
+struct lanemap_reader {
+        struct reader_attachment *attachment; /* RCU; replaced under the lock */
+        char name[LANEMAP_NAME_BYTES_MAX + 1];
+        char *directory; /* NULL: where the writer says */
+        int shm_dir_fd;
+        uint64_t stale_after_ns;
+        bool statistics;
+
+        /* When the heartbeat was last seen to move, by this process's own clock. */
+        uint64_t heartbeat;
+        uint64_t heartbeat_seen_ns;
+
+        struct reader_retired *retired; /* under the lock */
+        uint64_t n_reattachments;
+
+        bool has_helper;
+        bool stop_helper;
+        pid_t helper_pid; /* a forked child has no helper */
+        pthread_t helper;
+        pthread_mutex_t helper_lock;
+        pthread_cond_t helper_wake;
+
+        struct reader_statistics counters[READER_STATISTICS_STRIPES];
+};
+
+void reader_lock(void);
+void reader_unlock(void);
+
+/* Attach to the generation in force, with every segment mapped. Return: 0, or as
+ * lanemap_reader_attach(). */
+int reader_attachment_new(const struct lanemap_reader *reader,
+                          struct reader_attachment **ret_attachment);
+/* Only what no lookup can reach any more. */
+void reader_attachment_release(struct reader_retired *retired);
+
+/*
+ * Under the lock: map what the views name and the table lacks; with `trim`, retire what no view
+ * names any more. *ret_n_done: how many files were mapped or retired. Return: 0,
+ * LANEMAP_SHM_E_GENERATION, or a negative errno.
+ */
+int reader_files_update(struct lanemap_reader *reader, struct reader_attachment *attachment,
+                        bool trim, int *ret_n_done);
+/* The same for an attachment that nobody else sees yet. */
+int reader_files_map_all(struct reader_attachment *attachment);
+void reader_files_release(struct lanemap_lane_files *files);
+
+/* Under the lock. */
+void reader_retire(struct lanemap_reader *reader, struct reader_retired *retired);
+/* Without the lock, outside any read-side section: waits for lookups and gives back what was
+ * retired. */
+void reader_drain(struct lanemap_reader *reader);
+
+/* What a lookup does about an outcome other than 0: mend it, and 0 to try again. */
+int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen);
+
+/* A reader object without an attachment; the library's own thread. */
+int reader_open(const char *name, const struct lanemap_reader_options *options,
+                struct lanemap_reader **ret_reader);
+int reader_start_helper(struct lanemap_reader *reader);
+void reader_stop_helper(struct lanemap_reader *reader);
+/* The sentence for options->error. */
+void reader_explain(const char *name, int r, struct lanemap_error *error);
+
+uint64_t reader_now_ns(void);
+/* Looks at the heartbeat; answers its age. */
+uint64_t reader_heartbeat_age_ns(struct lanemap_reader *reader,
+                                 const struct lanemap_shm_control *control);
+
+#endif

@@ -1,0 +1,328 @@
+/* See shm_write.h. */
+#include "shm/shm_write.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/order.h"
+
+/* ---- control object ---- */
+
+static int error_set(struct lanemap_error *error, int r, const char *format, const char *name)
+{
+        if (error)
+                snprintf(error->text, sizeof(error->text), "%s/lanemap.%s: %s",
+                         LANEMAP_SHM_DIRECTORY, name, format);
+        return r;
+}
+
+/* Writes a control object aside and links it into place. -EEXIST: somebody else's is there now. */
+static int control_create(int shm_dir_fd, const char *name, const unsigned char *uuid, mode_t mode)
+{
+        struct lanemap_shm_control control = {
+                .magic = LANEMAP_SHM_CONTROL_MAGIC,
+                .version = LANEMAP_SHM_CONTROL_VERSION,
+                .epoch = 1,
+                .state = LANEMAP_STATE_STARTING,
+        };
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES], path[64 + LANEMAP_SHM_OBJECT_NAME_BYTES];
+        int fd, r;
+
+        memcpy(control.uuid, uuid, sizeof(control.uuid));
+        lanemap_shm_control_name(name, object);
+
+        fd = openat(shm_dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return -errno;
+
+        r = -posix_fallocate(fd, 0, sizeof(control));
+        if (r == 0 && pwrite(fd, &control, sizeof(control), 0) != (ssize_t)sizeof(control))
+                r = -EIO;
+        if (r == 0 && fchmod(fd, mode) < 0)
+                r = -errno;
+        if (r == 0) {
+                snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+                if (linkat(AT_FDCWD, path, shm_dir_fd, object, AT_SYMLINK_FOLLOW) < 0)
+                        r = -errno;
+        }
+
+        close(fd);
+        return r;
+}
+
+static int control_map(int fd, const char *name, const unsigned char *uuid,
+                       struct lanemap_shm_control **ret_control, struct lanemap_error *error)
+{
+        struct lanemap_shm_control *control;
+        struct stat st;
+        int r = 0;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode) || st.st_size != LANEMAP_SHM_CONTROL_BYTES)
+                return error_set(
+                        error, -EBADMSG,
+                        "this is not a lanemap control object (wrong size or type); remove it if "
+                        "nothing uses it",
+                        name);
+
+        control = mmap(NULL, LANEMAP_SHM_CONTROL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (control == MAP_FAILED)
+                return -errno;
+
+        if (control->magic != LANEMAP_SHM_CONTROL_MAGIC)
+                r = error_set(error, -EBADMSG,
+                              "this is not a lanemap control object (bad magic); remove it "
+                              "if nothing uses it",
+                              name);
+        else if (control->version != LANEMAP_SHM_CONTROL_VERSION)
+                r = error_set(error, -EPROTONOSUPPORT,
+                              "the control object has a format that this version does not know",
+                              name);
+        else if (memcmp(control->uuid, uuid, sizeof(control->uuid)) != 0)
+                r = error_set(
+                        error, -EEXIST,
+                        "this name was published by another index (another data directory); choose "
+                        "another name, or remove the object if that index is gone for good",
+                        name);
+        if (r < 0) {
+                munmap(control, LANEMAP_SHM_CONTROL_BYTES);
+                return r;
+        }
+
+        *ret_control = control;
+        return 0;
+}
+
+int lanemap_shm_control_open(int shm_dir_fd, const char *name, const unsigned char *uuid,
+                             mode_t mode, struct lanemap_shm_control **ret_control,
+                             struct lanemap_error *error)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        int fd, r;
+
+        lanemap_shm_control_name(name, object);
+        r = control_create(shm_dir_fd, name, uuid, mode);
+        if (r < 0 && r != -EEXIST) {
+                return error_set(error, r,
+                                 r == -ENOSPC ? "no room in shared memory for the control object"
+                                              : "the control object cannot be created",
+                                 name);
+        }
+
+        fd = openat(shm_dir_fd, object, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return error_set(error, -errno, "the control object cannot be opened for writing",
+                                 name);
+
+        r = control_map(fd, name, uuid, ret_control, error);
+        close(fd);
+        return r;
+}
+
+void lanemap_shm_control_close(struct lanemap_shm_control *control)
+{
+        if (control)
+                munmap(control, LANEMAP_SHM_CONTROL_BYTES);
+}
+
+/* ---- data objects ---- */
+
+/* Extends the object and makes its pages present in one go: a first touch of each costs
+ * microseconds. */
+static int data_grow(void *arg, uint64_t bytes)
+{
+        struct lanemap_shm_data_object *object = arg;
+        struct stat st;
+        int r;
+
+        if (fstat(object->fd, &st) < 0)
+                return -errno;
+        if ((uint64_t)st.st_size >= bytes)
+                return 0;
+
+        do {
+                r = posix_fallocate(object->fd, st.st_size, (off_t)bytes - st.st_size);
+        } while (r == EINTR);
+        if (r != 0)
+                return -r;
+
+#ifdef MADV_POPULATE_WRITE
+        (void)madvise(object->base + st.st_size, bytes - (uint64_t)st.st_size, MADV_POPULATE_WRITE);
+#endif
+        return 0;
+}
+
+static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
+                         const struct lanemap_shm_data_options *options,
+                         struct lanemap_shm_data_object *object)
+{
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        uint64_t generation = 0;
+
+        while (generation == 0)
+                if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
+                        return -EIO;
+
+        lanemap_store_release(&control->next_generation, generation);
+        lanemap_shm_data_name(options->name, generation, name);
+        object->generation = generation;
+        object->fd =
+                openat(shm_dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (object->fd < 0)
+                return -errno;
+        if (fchmod(object->fd, options->mode) < 0)
+                return -errno;
+
+        return 0;
+}
+
+static void data_fill_head(const struct lanemap_shm_data_options *options,
+                           struct lanemap_shm_data_object *object, uint64_t slots_off,
+                           uint64_t lanes_off)
+{
+        struct lanemap_shm_data *data = object->data;
+
+        data->version = LANEMAP_SHM_DATA_VERSION;
+        data->layout_hash = LANEMAP_SHM_LAYOUT_HASH;
+        data->generation = object->generation;
+        memcpy(data->uuid, options->uuid, sizeof(data->uuid));
+        memcpy(data->hash_key, options->hash_key, sizeof(data->hash_key));
+        data->fingerprint_bits = options->fingerprint_bits;
+        data->n_lanes = options->n_lanes;
+        data->bytes_max = options->bytes_max;
+        data->slots_off = slots_off;
+        data->lanes_off = lanes_off;
+        snprintf(data->directory, sizeof(data->directory), "%s", options->directory);
+        memcpy(object->base + slots_off, options->slots, LANEMAP_N_SLOTS * sizeof(*options->slots));
+        data->magic = LANEMAP_SHM_DATA_MAGIC;
+}
+
+int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
+                            const struct lanemap_shm_data_options *options,
+                            struct lanemap_shm_data_object *ret_object)
+{
+        struct lanemap_shm_data_object *object = ret_object;
+        uint64_t slots_off = sizeof(struct lanemap_shm_data);
+        uint64_t lanes_off = slots_off + LANEMAP_N_SLOTS * sizeof(struct lanemap_slot);
+        uint64_t head_bytes =
+                LANEMAP_ALIGN_UP(lanes_off + options->n_lanes * sizeof(struct lanemap_lane_shm),
+                                 (uint64_t)LANEMAP_SHM_PAGE_BYTES);
+        struct lanemap_shm_arena_config config;
+        int r;
+
+        *object = (struct lanemap_shm_data_object){.fd = -1};
+        if (strlen(options->directory) >= LANEMAP_SHM_DIRECTORY_BYTES)
+                return -ENAMETOOLONG;
+
+        r = data_open_new(shm_dir_fd, control, options, object);
+        if (r < 0)
+                goto fail;
+
+        object->mapped_bytes = options->bytes_max;
+        object->base = mmap(NULL, object->mapped_bytes, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_NORESERVE, object->fd, 0);
+        if (object->base == MAP_FAILED) {
+                r = -errno;
+                object->base = NULL;
+                goto fail;
+        }
+        /* A forked child has no business in it. */
+        (void)madvise(object->base, object->mapped_bytes, MADV_DONTFORK);
+
+        r = data_grow(object, head_bytes);
+        if (r < 0)
+                goto fail;
+
+        object->data = (void *)object->base;
+        object->lanes = (void *)(object->base + lanes_off);
+        data_fill_head(options, object, slots_off, lanes_off);
+
+        config = (struct lanemap_shm_arena_config){
+                .base = object->base,
+                .bytes = head_bytes,
+                .bytes_max = options->bytes_max,
+                .first_off = head_bytes,
+                .control = control,
+                .clock = options->clock,
+                .quarantine_ns = options->quarantine_ns,
+                .grow = data_grow,
+                .grow_arg = object,
+        };
+        r = lanemap_shm_arena_new(&config, &object->arena);
+        if (r < 0)
+                goto fail;
+
+        return 0;
+
+fail:
+        if (object->fd >= 0) {
+                char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+
+                lanemap_shm_data_name(options->name, object->generation, name);
+                (void)unlinkat(shm_dir_fd, name, 0);
+        }
+        lanemap_shm_data_close(object);
+        return r;
+}
+
+void lanemap_shm_data_close(struct lanemap_shm_data_object *object)
+{
+        lanemap_shm_arena_free(object->arena);
+        if (object->base)
+                munmap(object->base, object->mapped_bytes);
+        if (object->fd >= 0)
+                close(object->fd);
+        *object = (struct lanemap_shm_data_object){.fd = -1};
+}
+
+void lanemap_shm_publish(struct lanemap_shm_control *control, uint64_t generation)
+{
+        /* Pairs with the acquire load of the generation word in a lookup and in attach: whoever
+         * sees it sees the data object complete. */
+        lanemap_store_release(&control->generation, generation);
+}
+
+int lanemap_shm_unlink_others(int shm_dir_fd, const char *name, uint64_t keep_generation)
+{
+        char prefix[LANEMAP_SHM_OBJECT_NAME_BYTES], keep[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        struct dirent *entry;
+        size_t prefix_bytes;
+        DIR *dir;
+        int fd;
+
+        fd = openat(shm_dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -ENOMEM;
+        }
+
+        snprintf(prefix, sizeof(prefix), "lanemap.%s.", name);
+        prefix_bytes = strlen(prefix);
+        lanemap_shm_data_name(name, keep_generation, keep);
+        while ((entry = readdir(dir))) {
+                const char *rest = entry->d_name + prefix_bytes;
+
+                if (strncmp(entry->d_name, prefix, prefix_bytes) != 0 || strlen(rest) != 16 ||
+                    strspn(rest, "0123456789abcdef") != 16 || strcmp(entry->d_name, keep) == 0)
+                        continue;
+                (void)unlinkat(shm_dir_fd, entry->d_name, 0);
+        }
+
+        closedir(dir);
+        return 0;
+}

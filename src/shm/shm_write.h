@@ -1,0 +1,81 @@
+/*
+ * The writer's side of the shared objects: the control object, which is created once and kept for
+ * ever, and data objects, one per generation.
+ *
+ * S1. A control object appears under its name whole, or not at all (written aside, then linked).
+ * S2. The name of a data object stands in the control object before the data object exists, so
+ * whatever a crash leaves is found and unlinked by the next writer. S3. A generation is published
+ * by one release store of the generation word, after its bytes are complete. The object of the
+ * generation before is never written again.
+ *
+ * Everything here is called by the holder of the name's lock only.
+ */
+#ifndef LANEMAP_SHM_SHM_WRITE_H
+#define LANEMAP_SHM_SHM_WRITE_H
+
+#include <sys/types.h>
+
+#include <lanemap/lanemap.h>
+
+#include "shm/shm_arena.h"
+#include "shm/shm_object.h"
+
+/*
+ * Opens or creates the control object of a name, for an index.
+ *
+ * Return: 0 and a mapping of it. Errors: -EEXIST the name belongs to another index (error says what
+ * to do); -EBADMSG, -EPROTONOSUPPORT what is there is not a control object that this library knows;
+ * -ENOSPC, -EACCES, ... Owner: the caller, until lanemap_shm_control_close().
+ */
+int lanemap_shm_control_open(int shm_dir_fd, const char *name, const unsigned char *uuid,
+                             mode_t mode, struct lanemap_shm_control **ret_control,
+                             struct lanemap_error *error);
+void lanemap_shm_control_close(struct lanemap_shm_control *control);
+
+struct lanemap_shm_data_options {
+        const char *name;
+        mode_t mode;
+        uint64_t bytes_max;
+        const unsigned char *uuid;
+        const unsigned char *hash_key;
+        uint32_t fingerprint_bits;
+        uint32_t n_lanes;
+        const struct lanemap_slot *slots;
+        const char *directory; /* where readers find the segment files; absolute */
+        const struct lanemap_clock *clock;
+        uint64_t quarantine_ns;
+};
+
+/* A data object that this process writes. */
+struct lanemap_shm_data_object {
+        int fd;
+        unsigned char *base;
+        uint64_t mapped_bytes;
+        uint64_t generation;
+        struct lanemap_shm_data *data;
+        struct lanemap_lane_shm *lanes;
+        struct lanemap_shm_arena *arena;
+};
+
+/*
+ * Creates a data object of a fresh random generation: head, slot table, lanes without views, and an
+ * arena over the rest. Not yet published.
+ *
+ * Return: 0. Errors: -ENOSPC, -ENOMEM, ... Owner: *ret_object must stay where it is until
+ * lanemap_shm_data_close(), which the arena's growth depends on.
+ */
+int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
+                            const struct lanemap_shm_data_options *options,
+                            struct lanemap_shm_data_object *ret_object);
+
+/* Unmaps it; the object itself stays. Fine on a zeroed struct with fd -1. */
+void lanemap_shm_data_close(struct lanemap_shm_data_object *object);
+
+/* Makes a generation the one in force (S3). */
+void lanemap_shm_publish(struct lanemap_shm_control *control, uint64_t generation);
+
+/* Unlinks every data object of a name but the one that the control object names. Return: 0, -errno.
+ */
+int lanemap_shm_unlink_others(int shm_dir_fd, const char *name, uint64_t keep_generation);
+
+#endif
