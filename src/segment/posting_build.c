@@ -1,15 +1,13 @@
 /* See posting_build.h. */
 #include "segment/posting_build.h"
 
-#include <lanemap/lanemap.h>
-
-bool lanemap_segment_ids_valid(const uint32_t *ids, uint32_t n_ids)
+bool lanemap_segment_ids_ascend(const uint32_t *ids, uint32_t n_ids)
 {
         for (uint32_t i = 1; i < n_ids; i++)
                 if (ids[i - 1] >= ids[i])
                         return false;
 
-        return n_ids == 0 || ids[n_ids - 1] <= LANEMAP_ID_MAX;
+        return ids[n_ids - 1] <= LANEMAP_ID_MAX;
 }
 
 static uint32_t varint_size(uint32_t value)

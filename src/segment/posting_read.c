@@ -248,13 +248,16 @@ static int long_contains(const struct lanemap_segment_posting *posting, uint32_t
 
 int lanemap_segment_posting_contains(const struct lanemap_segment_posting *posting, uint32_t id)
 {
-        struct span span = {posting->bytes, posting->bytes + posting->n_bytes};
+        struct span span;
         uint32_t first;
 
         if (!posting->bytes)
                 return posting->n_ids == 1 && posting->id == id;
         if (posting->n_ids > LANEMAP_SEGMENT_POSTING_BLOCK)
                 return long_contains(posting, id);
+
+        span.at = posting->bytes;
+        span.end = posting->bytes + posting->n_bytes;
         if (varint_read(&span, &first) < 0)
                 return -EBADMSG;
 

@@ -24,6 +24,8 @@ struct intake {
         uint16_t slot_ranks[LANEMAP_SLOT_WORDS];
         uint32_t n_slots;
         uint32_t fingerprint_bits;
+        uint32_t slot; /* of the last entry, and its rank */
+        uint32_t rank;
         struct lanemap_fingerprint last;
         uint64_t n_keys;
         uint64_t n_pairs;
@@ -74,7 +76,7 @@ static int intake_init(struct intake *intake, const struct lanemap_segment_build
             (bits != 64 && bits != 80 && bits != 96))
                 return -EINVAL;
 
-        *intake = (struct intake){.fingerprint_bits = bits};
+        *intake = (struct intake){.fingerprint_bits = bits, .slot = LANEMAP_N_SLOTS};
         for (uint32_t i = 0; i < LANEMAP_SLOT_WORDS; i++) {
                 intake->slot_bitmap[i] = options->slot_bitmap[i];
                 intake->slot_ranks[i] = (uint16_t)intake->n_slots;
@@ -91,27 +93,42 @@ static void intake_restart(struct intake *intake)
         intake->n_tombstones = 0;
 }
 
+/* Entries come in the order of their slots, so the rank is seldom looked up. */
+static int intake_enter_slot(struct intake *intake, uint32_t slot)
+{
+        uint64_t word = intake->slot_bitmap[slot >> 6], bit = UINT64_C(1) << (slot & 63);
+
+        if (!(word & bit))
+                return -EINVAL;
+
+        intake->slot = slot;
+        intake->rank =
+                intake->slot_ranks[slot >> 6] + (uint32_t)__builtin_popcountll(word & (bit - 1));
+        return 0;
+}
+
 /* Checks one entry and counts it. */
 static int intake_take(struct intake *intake, const struct lanemap_entry *entry,
                        uint64_t *ret_dense)
 {
         struct lanemap_fingerprint fp = entry->fingerprint;
-        uint32_t slot = lanemap_slot_of(fp.hash), word = slot >> 6;
-        uint64_t bit = UINT64_C(1) << (slot & 63);
-        uint32_t rank;
+        uint32_t slot = lanemap_slot_of(fp.hash);
+        int r;
 
         if (intake->n_keys > 0 && lanemap_fingerprint_compare(intake->last, fp) >= 0)
                 return -EINVAL;
-        if (!(intake->slot_bitmap[word] & bit) ||
-            (uint64_t)fp.ext >> lanemap_fingerprint_ext_bits(intake->fingerprint_bits) != 0 ||
+        if (slot != intake->slot) {
+                r = intake_enter_slot(intake, slot);
+                if (r < 0)
+                        return r;
+        }
+        if ((uint64_t)fp.ext >> lanemap_fingerprint_ext_bits(intake->fingerprint_bits) != 0 ||
             !lanemap_segment_ids_valid(entry->ids, entry->n_ids))
                 return -EINVAL;
         if (intake->n_keys == UINT32_MAX || entry->n_ids > LANEMAP_SEGMENT_IDS_MAX)
                 return -EFBIG;
 
-        rank = intake->slot_ranks[word] +
-               (uint32_t)__builtin_popcountll(intake->slot_bitmap[word] & (bit - 1));
-        *ret_dense = lanemap_dense_hash(fp.hash, rank);
+        *ret_dense = lanemap_dense_hash(fp.hash, intake->rank);
         intake->last = fp;
         intake->n_keys++;
         intake->n_pairs += entry->n_ids;

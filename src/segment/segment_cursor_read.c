@@ -107,11 +107,31 @@ static bool cursor_wants(const struct lanemap_segment_cursor *cursor)
         return !cursor->slot_mask || cursor->slot_mask[slot >> 6] >> (slot & 63) & 1;
 }
 
+/* Decodes the ids of the entry at hand into the caller's buffer. */
+static int cursor_ids(struct lanemap_segment_cursor *cursor, uint32_t *ret_n_ids)
+{
+        struct lanemap_segment_posting posting;
+        int r;
+
+        r = lanemap_segment_value(&cursor->segment, cursor->value, &posting);
+        if (r < 0)
+                return r;
+        if (posting.n_ids > cursor->segment.ids_max)
+                return -EBADMSG;
+
+        if (LANEMAP_LIKELY(posting.n_ids == 1))
+                cursor->ids[0] = posting.id;
+        else if (posting.n_ids > 1)
+                r = lanemap_segment_posting_copy(&posting, cursor->ids);
+
+        *ret_n_ids = posting.n_ids;
+        return r;
+}
+
 static int cursor_next(struct lanemap_cursor *base, struct lanemap_entry *ret_entry)
 {
         struct lanemap_segment_cursor *cursor =
                 LANEMAP_CONTAINER_OF(base, struct lanemap_segment_cursor, cursor);
-        struct lanemap_segment_posting posting;
         int r;
 
         do {
@@ -127,18 +147,11 @@ static int cursor_next(struct lanemap_cursor *base, struct lanemap_entry *ret_en
                         return r;
         } while (!cursor_wants(cursor));
 
-        r = lanemap_segment_value(&cursor->segment, cursor->value, &posting);
-        if (r < 0)
-                return r;
-        if (posting.n_ids > cursor->segment.ids_max)
-                return -EBADMSG;
-
-        r = lanemap_segment_posting_copy(&posting, cursor->ids);
+        r = cursor_ids(cursor, &ret_entry->n_ids);
         if (r < 0)
                 return r;
 
         ret_entry->fingerprint = cursor->last;
-        ret_entry->n_ids = posting.n_ids;
         ret_entry->ids = cursor->ids;
         return 0;
 }

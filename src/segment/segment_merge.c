@@ -31,46 +31,53 @@ static int merge_pull(struct lanemap_segment_merge *merge, uint32_t input, bool 
         return 0;
 }
 
-/* Moves the inputs on whose heads are used up; those that end leave the list of the living. */
-static int merge_advance(struct lanemap_segment_merge *merge)
+/* An input has ended: it leaves the list of the living. */
+static void merge_drop(struct lanemap_segment_merge *merge, uint32_t input)
 {
         uint32_t n_live = 0;
 
-        for (uint32_t i = 0; i < merge->n_live; i++) {
-                uint8_t input = merge->live[i];
-
-                if (merge->due & 1u << input) {
-                        int r = merge_pull(merge, input, false);
-
-                        if (r < 0)
-                                return r;
-                        if (r == LANEMAP_CURSOR_END)
-                                continue;
-                }
-                merge->live[n_live++] = input;
-        }
+        for (uint32_t i = 0; i < merge->n_live; i++)
+                if (merge->live[i] != input)
+                        merge->live[n_live++] = merge->live[i];
 
         merge->n_live = n_live;
-        merge->due = 0;
+}
+
+/* Moves the inputs on whose heads are used up. Which one is due cannot be predicted, so it is data
+ * here, not a branch. */
+static int merge_advance(struct lanemap_segment_merge *merge)
+{
+        for (; merge->due; merge->due &= merge->due - 1) {
+                uint32_t input = (uint32_t)__builtin_ctz(merge->due);
+                int r = merge_pull(merge, input, false);
+
+                if (LANEMAP_UNLIKELY(r < 0))
+                        return r;
+                if (LANEMAP_UNLIKELY(r == LANEMAP_CURSOR_END))
+                        merge_drop(merge, input);
+        }
+
         return 0;
 }
 
-/* The least head, the newest of equals; marks it and its equals as used up. */
+/* The least head, the newest of equals; marks it and its equals as used up. Without branches on
+ * what the heads hold, for the same reason. */
 static uint32_t merge_choose(struct lanemap_segment_merge *merge)
 {
         uint32_t chosen = merge->live[0], due = 1u << chosen;
+        struct lanemap_fingerprint least = merge->heads[chosen].fingerprint;
 
         for (uint32_t i = 1; i < merge->n_live; i++) {
-                uint32_t input = merge->live[i];
-                int order = lanemap_fingerprint_compare(merge->heads[input].fingerprint,
-                                                        merge->heads[chosen].fingerprint);
+                uint32_t input = merge->live[i], bit = 1u << input;
+                struct lanemap_fingerprint fp = merge->heads[input].fingerprint;
+                bool equal = fp.hash == least.hash, less = fp.hash < least.hash;
 
-                if (order < 0) {
-                        chosen = input;
-                        due = 1u << input;
-                } else if (order == 0) {
-                        due |= 1u << input;
-                }
+                less |= equal & (fp.ext < least.ext);
+                equal &= fp.ext == least.ext;
+                chosen = less ? input : chosen;
+                due = less ? bit : due | (equal ? bit : 0);
+                least.hash = less ? fp.hash : least.hash;
+                least.ext = less ? fp.ext : least.ext;
         }
 
         merge->due = due;

@@ -1,0 +1,198 @@
+/*
+ * Segment bytes of any kind: a section, a file, or a posting list, as they are or with their check
+ * values made right (so that what lies behind the checks is reached).
+ *
+ * Beyond not crashing: an entry that the cursor gives is found by a lookup, with the same ids, and
+ * a section that the verification accepts can be read to its end.
+ *
+ * An input: one byte for the mode, one for the fingerprint bits, then the bytes.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "segment/segment_verify.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
+
+#define MUST(condition)           \
+        do {                      \
+                if (!(condition)) \
+                        abort();  \
+        } while (0)
+
+static void look_up(const struct lanemap_segment *segment, struct lanemap_fingerprint fp,
+                    uint32_t rank)
+{
+        struct lanemap_segment_posting posting;
+        uint32_t *ids;
+
+        lanemap_segment_prefetch_directory(segment, fp, rank);
+        lanemap_segment_prefetch_entry(segment, fp, rank);
+        if (lanemap_segment_find(segment, fp, rank, &posting) != 0)
+                return;
+
+        MUST(posting.n_ids <= segment->section_bytes);
+        ids = malloc(((size_t)posting.n_ids + 1) * sizeof(*ids));
+        MUST(ids);
+        if (lanemap_segment_posting_copy(&posting, ids) == 0)
+                for (uint32_t i = 0; i < posting.n_ids; i += 1 + i / 4) {
+                        MUST(i == 0 || ids[i - 1] < ids[i]);
+                        MUST(lanemap_segment_posting_contains(&posting, ids[i]) == 1);
+                }
+        lanemap_segment_posting_contains(&posting, 77);
+        free(ids);
+}
+
+/* Return: 0 the section can be read to its end. */
+static int iterate(const struct lanemap_segment *segment)
+{
+        struct lanemap_segment_cursor cursor;
+        uint32_t *ids = malloc(((size_t)segment->ids_max + 1) * sizeof(*ids));
+        struct lanemap_entry entry;
+        int r;
+
+        MUST(ids);
+        MUST(lanemap_segment_cursor_init(&cursor, segment, NULL, ids, segment->ids_max) == 0);
+        while ((r = cursor.cursor.next(&cursor.cursor, &entry)) == 0) {
+                struct lanemap_segment_posting posting;
+
+                MUST(entry.n_ids <= segment->ids_max);
+                look_up(segment, entry.fingerprint, LANEMAP_SEGMENT_RANK_UNKNOWN);
+                /* Ranks are foreign bytes too: a wrong one hides an entry, no more. */
+                if (lanemap_segment_find(segment, entry.fingerprint, (uint32_t)cursor.rank,
+                                         &posting) == 0)
+                        MUST(posting.n_ids == entry.n_ids);
+        }
+        free(ids);
+        return r == LANEMAP_CURSOR_END ? 0 : r;
+}
+
+static void exercise_section(const uint8_t *bytes, size_t n_bytes, uint32_t fingerprint_bits)
+{
+        struct lanemap_segment_report report;
+        struct lanemap_segment segment;
+        int verified;
+
+        verified = lanemap_segment_verify(bytes, n_bytes, fingerprint_bits, &report);
+        MUST((verified == 0) == (report.what == NULL));
+        if (lanemap_segment_open(&segment, bytes, n_bytes, fingerprint_bits) != 0) {
+                MUST(verified < 0);
+                return;
+        }
+
+        for (uint64_t i = 0; i < 64; i++) {
+                struct lanemap_fingerprint fp = {.hash = i << 58 | i * 0x123456789,
+                                                 .ext = (uint32_t)i};
+
+                look_up(&segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN);
+                look_up(&segment, fp, (uint32_t)i);
+        }
+        if (iterate(&segment) < 0)
+                MUST(verified < 0);
+}
+
+static void section_mend(uint8_t *bytes, size_t n_bytes)
+{
+        if (n_bytes < sizeof(struct lanemap_segment_section_file))
+                return;
+
+        lanemap_store_le64(bytes, LANEMAP_SEGMENT_SECTION_MAGIC);
+        lanemap_store_le64(bytes + 8, 0);
+        lanemap_store_le64(bytes + 8, lanemap_segment_check_of(
+                                              bytes, sizeof(struct lanemap_segment_section_file)));
+}
+
+static void file_mend(uint8_t *bytes, size_t n_bytes)
+{
+        const size_t head = sizeof(struct lanemap_segment_header_file);
+        uint8_t *check = bytes + offsetof(struct lanemap_segment_header_file, check);
+        uint64_t table_bytes;
+
+        if (n_bytes < head)
+                return;
+
+        table_bytes = (uint64_t)lanemap_load_le32(
+                              bytes + offsetof(struct lanemap_segment_header_file, n_sections)) *
+                      sizeof(struct lanemap_segment_table_file);
+        if (table_bytes <= n_bytes - head)
+                lanemap_store_le64(
+                        bytes + offsetof(struct lanemap_segment_header_file, table_check),
+                        lanemap_segment_check_of(bytes + head, table_bytes));
+        lanemap_store_le64(bytes + offsetof(struct lanemap_segment_header_file, file_bytes),
+                           n_bytes);
+        lanemap_store_le64(check, 0);
+        lanemap_store_le64(check, lanemap_segment_check_of(bytes, head));
+}
+
+static void exercise_file(const uint8_t *bytes, size_t n_bytes)
+{
+        struct lanemap_segment_report report;
+        struct lanemap_segment_file file;
+
+        lanemap_segment_file_verify(bytes, n_bytes, &report);
+        if (lanemap_segment_file_open(&file, bytes, n_bytes) != 0)
+                return;
+
+        for (uint32_t i = 0; i < file.n_sections && i < 4; i++) {
+                struct lanemap_segment_file_section section;
+
+                MUST(lanemap_segment_file_section(&file, i, &section) == 0);
+                exercise_section(bytes + section.offset, section.n_bytes, file.fingerprint_bits);
+        }
+}
+
+static void exercise_posting(const uint8_t *bytes, size_t n_bytes)
+{
+        struct lanemap_segment_posting posting;
+        uint32_t *ids;
+
+        if (lanemap_segment_posting_open(bytes, n_bytes, 0, UINT32_MAX, &posting) != 0)
+                return;
+
+        MUST(posting.n_ids <= n_bytes);
+        ids = malloc((size_t)posting.n_ids * sizeof(*ids));
+        MUST(ids);
+        if (lanemap_segment_posting_copy(&posting, ids) == 0) {
+                for (uint32_t i = 0; i < posting.n_ids; i++)
+                        MUST(lanemap_segment_posting_contains(&posting, ids[i]) == 1);
+                MUST(lanemap_segment_posting_contains(&posting, UINT32_MAX) != 1);
+        }
+        lanemap_segment_posting_contains(&posting, 12345);
+        free(ids);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
+{
+        static const uint32_t widths[] = {64, 80, 96};
+        uint32_t fingerprint_bits;
+        uint8_t *bytes;
+
+        if (n_bytes < 2)
+                return 0;
+
+        fingerprint_bits = widths[data[1] % 3];
+        bytes = malloc(n_bytes - 2 ? n_bytes - 2 : 1);
+        MUST(bytes);
+        n_bytes -= 2;
+        memcpy(bytes, data + 2, n_bytes);
+        switch (data[0] % 5) {
+        case 1:
+                section_mend(bytes, n_bytes);
+                /* fall through */
+        case 0:
+                exercise_section(bytes, n_bytes, fingerprint_bits);
+                break;
+        case 3:
+                file_mend(bytes, n_bytes);
+                /* fall through */
+        case 2:
+                exercise_file(bytes, n_bytes);
+                break;
+        default:
+                exercise_posting(bytes, n_bytes);
+                break;
+        }
+        free(bytes);
+        return 0;
+}

@@ -1,0 +1,157 @@
+/*
+ * Writes the corpus of fuzz_segment: `seeds_segment DIRECTORY`. To be run again when the format
+ * changes.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "segment/posting_build.h"
+#include "segment/segment_build.h"
+#include "segment/segment_file_write.h"
+
+struct seed {
+        const char *name;
+        uint32_t n_entries;
+        uint32_t fingerprint_bits;
+        bool lists; /* and tombstones */
+};
+
+/* n entries, evenly spread over the first 16 slots. */
+struct even {
+        struct lanemap_cursor cursor; /* first */
+        const struct seed *seed;
+        uint32_t position;
+        uint32_t ids[400];
+};
+
+static int even_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
+{
+        static const uint32_t lengths[] = {1, 0, 2, 1, 3, 129, 1, 128, 1, 300};
+        struct even *even = (struct even *)cursor;
+        uint32_t i = even->position, n_ids = even->seed->lists ? lengths[i % 10] : 1;
+
+        if (i == even->seed->n_entries)
+                return LANEMAP_CURSOR_END;
+
+        for (uint32_t k = 0; k < n_ids; k++)
+                even->ids[k] = i * 1000 + k * (1 + i * 7);
+        ret_entry->fingerprint.hash =
+                (uint64_t)(((double)i + 0.5) / even->seed->n_entries * 0x1p56);
+        ret_entry->fingerprint.ext = even->seed->fingerprint_bits > 64 ? i & 0xffff : 0;
+        ret_entry->n_ids = n_ids;
+        ret_entry->ids = even->ids;
+        even->position++;
+        return 0;
+}
+
+static int even_rewind(struct lanemap_cursor *cursor)
+{
+        ((struct even *)cursor)->position = 0;
+        return 0;
+}
+
+static int put(const char *directory, const char *name, const unsigned char head[2],
+               const unsigned char *bytes, size_t n_bytes)
+{
+        char path[4096];
+        FILE *file;
+        int r;
+
+        snprintf(path, sizeof(path), "%s/%s", directory, name);
+        file = fopen(path, "wb");
+        if (!file)
+                return 1;
+
+        r = fwrite(head, 1, 2, file) != 2 || fwrite(bytes, 1, n_bytes, file) != n_bytes;
+        return fclose(file) != 0 || r;
+}
+
+static int build(struct lanemap_heap *heap, const struct seed *seed,
+                 struct lanemap_segment_built *ret_built)
+{
+        struct even even = {.cursor = {even_next, even_rewind}, .seed = seed};
+        uint64_t slots[LANEMAP_SLOT_WORDS] = {0xffff};
+        struct lanemap_segment_build_options options = {.kind = LANEMAP_SEGMENT_KIND_PACKED,
+                                                        .fingerprint_bits = seed->fingerprint_bits,
+                                                        .slot_bitmap = slots};
+
+        return lanemap_segment_build(heap, &options, &even.cursor, ret_built);
+}
+
+static int put_section(struct lanemap_heap *heap, const char *directory, const struct seed *seed)
+{
+        unsigned char head[2] = {1, (unsigned char)((seed->fingerprint_bits - 64) / 16)};
+        struct lanemap_segment_built built;
+
+        if (build(heap, seed, &built) != 0)
+                return 1;
+
+        return put(directory, seed->name, head, built.bytes, built.n_bytes);
+}
+
+/* A file of two lanes, through the code that writes real ones. */
+static int put_file(struct lanemap_heap *heap, const char *directory, const struct seed *a,
+                    const struct seed *b)
+{
+        int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, r;
+        struct lanemap_segment_write_options options = {.file_number = 7, .fingerprint_bits = 64};
+        struct lanemap_segment_write_section sections[2] = {{.lane = 1, .kind = 1},
+                                                            {.lane = 2, .kind = 1}};
+        const unsigned char head[2] = {3, 0};
+        struct lanemap_segment_written written;
+        static unsigned char bytes[65536];
+        uint64_t offsets[2];
+        ssize_t n;
+
+        if (dir_fd < 0 || build(heap, a, &sections[0].built) != 0 ||
+            build(heap, b, &sections[1].built) != 0 ||
+            lanemap_segment_file_write(&lanemap_files_posix, dir_fd, &options, sections, 2, offsets,
+                                       &written) != 0)
+                return 1;
+
+        fd = openat(dir_fd, written.name, O_RDONLY | O_CLOEXEC);
+        n = read(fd, bytes, sizeof(bytes));
+        r = n <= 0 || put(directory, "file-2", head, bytes, (size_t)n);
+        unlinkat(dir_fd, written.name, 0);
+        close(fd);
+        close(dir_fd);
+        return r;
+}
+
+static int put_posting(const char *directory, const char *name, uint32_t n_ids)
+{
+        const unsigned char head[2] = {4, 0};
+        unsigned char bytes[4096];
+        uint32_t ids[500];
+
+        for (uint32_t i = 0; i < n_ids; i++)
+                ids[i] = i * i * 50;
+        return put(directory, name, head, bytes,
+                   (size_t)(lanemap_segment_posting_encode(bytes, ids, n_ids) - bytes));
+}
+
+int main(int argc, char **argv)
+{
+        static const struct seed seeds[] = {
+                {"section-0", 0, 64, false},       {"section-1", 1, 64, false},
+                {"section-60", 60, 64, false},     {"section-lists", 20, 64, true},
+                {"section-300-80", 300, 80, true}, {"section-100-96", 100, 96, false},
+        };
+        struct lanemap_heap *heap = lanemap_heap_new();
+        int r = 0;
+
+        if (argc != 2 || !heap)
+                return 2;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(seeds); i++)
+                r |= put_section(heap, argv[1], &seeds[i]);
+        r |= put_file(heap, argv[1], &seeds[2], &seeds[3]);
+        r |= put_posting(argv[1], "posting-2", 2);
+        r |= put_posting(argv[1], "posting-128", 128);
+        r |= put_posting(argv[1], "posting-400", 400);
+        lanemap_heap_free(heap);
+        return r;
+}
