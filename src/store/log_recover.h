@@ -62,25 +62,60 @@ struct lanemap_log_recovery {
 };
 
 /*
+ * Called once per record; n_ops is 0 for an empty one. ops and marks are valid during the call
+ * only. Anything but 0 stops, and is returned.
+ */
+typedef int (*lanemap_log_apply)(void *arg, uint64_t seq, const struct lanemap_log_op *ops,
+                                 size_t n_ops);
+
+/*
  * Find the log files of a directory, check them, and apply what they hold above lowest_position.
  *
- * apply          called once per record; n_ops is 0 for an empty one. ops and marks are valid
- *                during the call only. Anything but 0 stops the recovery and is returned. May be
- *                NULL: only check (verify).
+ * apply          NULL: only check
  * ret_recovery   give it back with lanemap_log_recovery_deinit()
  * error          may be NULL; a sentence or two
+ *
+ * A writer that comes up calls this without apply, then lanemap_log_open() (which makes durable
+ * what is not proven to be), then lanemap_log_replay(): whatever it replays may then be flushed and
+ * named by a manifest at once.
  *
  * Return: 0, also when there is no log file. Errors: -EBADMSG corruption; -EINVAL a log of another
  * index; -EPROTONOSUPPORT a newer format; -ENOMEM; errno of open and read.
  * Thread: any; nobody may be writing (the directory lock is held). Cost: reads every log file
  * twice, in buffers of 1 MiB, or of one record where that is larger.
  */
-int lanemap_log_recover(const struct lanemap_log_recover_config *config,
-                        int (*apply)(void *arg, uint64_t seq, const struct lanemap_log_op *ops,
-                                     size_t n_ops),
+int lanemap_log_recover(const struct lanemap_log_recover_config *config, lanemap_log_apply apply,
                         void *arg, struct lanemap_log_recovery *ret_recovery,
                         struct lanemap_error *error);
 
+/*
+ * Apply what a recovery found, from its files, which must still be there.
+ *
+ * ret_n_ops      how many operations; may be NULL
+ *
+ * Return: 0, or what apply answered. Errors: -EBADMSG, -EIO the files have changed; -ENOMEM; errno
+ * of open and read.
+ */
+int lanemap_log_replay(const struct lanemap_log_recover_config *config,
+                       const struct lanemap_log_recovery *recovery, lanemap_log_apply apply,
+                       void *arg, uint64_t *ret_n_ops, struct lanemap_error *error);
+
 void lanemap_log_recovery_deinit(struct lanemap_log_recovery *recovery);
+
+/*
+ * Visit the records that count and are numbered lowest + 1 .. last, in order, as they are in the
+ * files of a recovery (scan->at is behind the record). Inside the room: lanemap_log_open() copies
+ * with it.
+ *
+ * Return: 0, or what visit answered. Errors: -EIO a number is missing; -ENOMEM; errno of open and
+ * read.
+ */
+struct lanemap_log_scan;
+typedef int (*lanemap_log_visit)(void *arg, const struct lanemap_log_scan *scan,
+                                 const struct lanemap_log_record *record,
+                                 const unsigned char *bytes);
+int lanemap_log_walk(const struct lanemap_files *files_layer, int dir_fd,
+                     const struct lanemap_log_file *files, size_t n_files, uint64_t lowest,
+                     uint64_t last, lanemap_log_visit visit, void *arg);
 
 #endif

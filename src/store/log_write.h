@@ -92,7 +92,8 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
 /*
  * Write everything that is appended and not yet written; with want_sync also sync it, after which
  * all that was appended before the call is durable. Goes on to a new file where one is full, or
- * has failed.
+ * has failed. While lanemap_log_error() says something it is called although nothing new has been
+ * appended: that is how the log recovers by itself.
  *
  * Return: 0, also when there was nothing to do. Errors: errno of the file layer; it is remembered
  * (lanemap_log_error()), and the next call tries again, with a new file. Whoever calls leaves some

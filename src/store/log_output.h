@@ -1,0 +1,49 @@
+/*
+ * One log file on its way to the disk. Inside the room only.
+ *
+ *         begin -> (put)* -> [sync] -> finish -> (put, sync)*      or abandon, at any time
+ *
+ * Until finish the file has no header, so a crash leaves something that recovery passes over. From
+ * the moment finish is called the header may be on the disk, whatever finish answers.
+ */
+#ifndef LANEMAP_STORE_LOG_OUTPUT_H
+#define LANEMAP_STORE_LOG_OUTPUT_H
+
+#include "common/file.h"
+#include "store/log_scan.h"
+
+struct lanemap_log_output {
+        const struct lanemap_files *files;
+        int dir_fd;
+        int fd; /* -1: none */
+        struct lanemap_log_header header;
+        uint64_t seed;
+        uint64_t end;       /* behind the last record written */
+        uint64_t allocated; /* bytes that the disk has set aside: writes up to here have room */
+};
+
+/*
+ * Create a file with room for room_bytes of records. header->number is the first number to try;
+ * those in use are passed over. header->file_uuid is made here.
+ */
+int lanemap_log_output_begin(const struct lanemap_files *files, int dir_fd,
+                             const struct lanemap_log_header *header, uint64_t room_bytes,
+                             struct lanemap_log_output *ret_output);
+
+/* Make sure that there is room up to `end`, in steps that double up to 4 MiB. */
+int lanemap_log_output_allocate(struct lanemap_log_output *output, uint64_t end);
+
+/* Write sealed records at output->end, which the caller then advances, under its lock. */
+int lanemap_log_output_put(struct lanemap_log_output *output, const void *records, size_t bytes);
+
+int lanemap_log_output_sync(struct lanemap_log_output *output);
+
+/* Both headers, sync, directory sync. */
+int lanemap_log_output_finish(struct lanemap_log_output *output);
+
+void lanemap_log_output_close(struct lanemap_log_output *output);
+
+/* Close and unlink, as far as that goes. */
+void lanemap_log_output_abandon(struct lanemap_log_output *output);
+
+#endif

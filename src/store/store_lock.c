@@ -1,0 +1,203 @@
+/* See store_lock.h. */
+#include "store/store_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "store/store_error.h"
+
+/* The locks of this process, for its children to let go of. A lock lives as long as any descriptor
+ * of its open file does, in whatever process. */
+#define LOCKS_MAX 64
+
+static pthread_once_t locks_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t locks_mutex = PTHREAD_MUTEX_INITIALIZER;
+static int locks_fds[LOCKS_MAX];
+static size_t n_locks;
+
+static void locks_before_fork(void)
+{
+        pthread_mutex_lock(&locks_mutex);
+}
+
+static void locks_after_fork_parent(void)
+{
+        pthread_mutex_unlock(&locks_mutex);
+}
+
+static void locks_after_fork_child(void)
+{
+        while (n_locks > 0)
+                close(locks_fds[--n_locks]);
+        pthread_mutex_unlock(&locks_mutex);
+}
+
+static void locks_init(void)
+{
+        pthread_atfork(locks_before_fork, locks_after_fork_parent, locks_after_fork_child);
+}
+
+static int locks_add(int fd)
+{
+        int r = 0;
+
+        pthread_once(&locks_once, locks_init);
+        pthread_mutex_lock(&locks_mutex);
+        if (n_locks < LOCKS_MAX)
+                locks_fds[n_locks++] = fd;
+        else
+                r = -EMFILE;
+        pthread_mutex_unlock(&locks_mutex);
+
+        return r;
+}
+
+/* Return: whether it was there: not in a child that has let go of it. */
+static bool locks_remove(int fd)
+{
+        bool found = false;
+
+        pthread_mutex_lock(&locks_mutex);
+        for (size_t i = 0; i < n_locks && !found; i++) {
+                if (locks_fds[i] != fd)
+                        continue;
+                locks_fds[i] = locks_fds[--n_locks];
+                found = true;
+        }
+        pthread_mutex_unlock(&locks_mutex);
+
+        return found;
+}
+
+/* File systems whose locks and syncs end somewhere else. Values that linux/magic.h does not have
+ * are from statfs(2). */
+static const struct {
+        unsigned long magic;
+        const char *name;
+} remote_file_systems[] = {
+        {NFS_SUPER_MAGIC, "NFS"},     {SMB_SUPER_MAGIC, "SMB"},   {0xff534d42, "CIFS"},
+        {0xfe534d42, "SMB2"},         {FUSE_SUPER_MAGIC, "FUSE"}, {V9FS_MAGIC, "9P"},
+        {CEPH_SUPER_MAGIC, "Ceph"},   {AFS_SUPER_MAGIC, "AFS"},   {CODA_SUPER_MAGIC, "Coda"},
+        {OCFS2_SUPER_MAGIC, "OCFS2"}, {0x01161970, "GFS2"},       {0x0bd00bd0, "Lustre"},
+        {0x47504653, "GPFS"},
+};
+
+static const char *remote_file_system(int fd)
+{
+        struct statfs status;
+
+        if (fstatfs(fd, &status) < 0)
+                return NULL;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(remote_file_systems); i++)
+                if (((unsigned long)status.f_type & 0xffffffff) == remote_file_systems[i].magic)
+                        return remote_file_systems[i].name;
+
+        return NULL;
+}
+
+/* So that the directory that was just made is still there after a crash of the machine. */
+static int sync_parent(const char *path)
+{
+        char *parent = lanemap_strdup(path);
+        char *slash;
+        int fd, r = 0;
+
+        if (!parent)
+                return -ENOMEM;
+
+        slash = strrchr(parent, '/');
+        while (slash && slash[1] == 0 && slash > parent) {
+                *slash = 0;
+                slash = strrchr(parent, '/');
+        }
+        if (slash)
+                slash[slash == parent] = 0;
+
+        fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) < 0)
+                r = -errno;
+        if (fd >= 0)
+                close(fd);
+        lanemap_free(parent);
+        return r;
+}
+
+int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
+                                 struct lanemap_error *error)
+{
+        const char *remote;
+        bool created = false;
+        int fd, r;
+
+        if (create) {
+                created = mkdir(path, 0750) == 0;
+                if (!created && errno != EEXIST)
+                        return lanemap_store_error(error, -errno, "%s: cannot be created: %s", path,
+                                                   strerror(errno));
+        }
+
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return lanemap_store_error(error, -errno, "%s: cannot be opened: %s", path,
+                                           strerror(errno));
+
+        remote = remote_file_system(fd);
+        if (remote) {
+                close(fd);
+                return lanemap_store_error(error, -EOPNOTSUPP,
+                                           "%s is on %s: neither locks nor syncs can be relied on "
+                                           "there; use a local disk",
+                                           path, remote);
+        }
+
+        r = created ? sync_parent(path) : 0;
+        if (r < 0) {
+                close(fd);
+                return lanemap_store_error(error, r, "%s: its parent cannot be synced: %s", path,
+                                           strerror(-r));
+        }
+
+        *ret_dir_fd = fd;
+        return 0;
+}
+
+int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
+                       int *ret_lock_fd, struct lanemap_error *error)
+{
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int fd, r;
+
+        fd = files->open(files, dir_fd, name, O_RDWR | O_CREAT, 0600);
+        if (fd < 0)
+                return lanemap_store_error(error, fd, "%s: the lock file cannot be opened: %s",
+                                           name, strerror(-fd));
+
+        r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : locks_add(fd);
+        if (r == 0) {
+                *ret_lock_fd = fd;
+                return 0;
+        }
+
+        files->close(files, fd);
+        if (r == -EAGAIN || r == -EACCES)
+                return lanemap_store_error(error, -EBUSY,
+                                           "%s is held by another process: another writer is "
+                                           "running",
+                                           name);
+        return lanemap_store_error(error, r, "%s: cannot be locked: %s", name, strerror(-r));
+}
+
+void lanemap_store_unlock(const struct lanemap_files *files, int lock_fd)
+{
+        if (lock_fd >= 0 && locks_remove(lock_fd))
+                files->close(files, lock_fd);
+}
