@@ -8,10 +8,10 @@
  *
  * A header is valid when magic and checksum are. Either copy will do: a flipped bit in one is
  * harmless, and a file with no valid copy was never finished, so that nothing proven is in it. The
- * header is written LAST: whatever records a file takes over from its predecessors (after a
- * takeover, or after a failed sync) are synced before the header is, so a file voids nothing that
- * it does not hold itself. Magic, version, and the place and rule of the checksum are frozen for
- * ever.
+ * header is written LAST: the file's length, and whatever records it takes over from its
+ * predecessors (after a takeover, or after a failed sync), are synced before the header is, so a
+ * file voids nothing that it does not hold itself. Magic, version, and the place and rule of the
+ * checksum are frozen for ever.
  *
  * header:
  *         0   u64  magic
@@ -24,8 +24,8 @@
  *         64  u64  number, as in the file's name
  *         72  u64  after: the file continues behind this sequence number. It was durable when the
  *                  header was written. Larger-numbered records of older files are void.
- *         80  40   zero
- *         120 u64  xxh3-64 of the 120 bytes before
+ *         80  u64  bytes: the file was that long, durably, when the header was written, and is
+ * never cut; a shorter one has lost its end 88  32   zero 120 u64  xxh3-64 of the 120 bytes before
  *
  * record: one atomic batch. Its bytes are a multiple of 8. The records of a file are numbered
  * after + 1, after + 2, ...
@@ -82,7 +82,8 @@ struct lanemap_log_header_file {
         unsigned char file_uuid[16];
         uint64_t number;
         uint64_t after;
-        unsigned char zero[40];
+        uint64_t bytes;
+        unsigned char zero[32];
         uint64_t checksum;
 };
 static_assert(sizeof(struct lanemap_log_header_file) == LANEMAP_LOG_HEADER_BYTES, "frozen");

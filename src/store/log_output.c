@@ -59,6 +59,7 @@ int lanemap_log_output_begin(const struct lanemap_files *files, int dir_fd,
                 return r;
         }
 
+        output.header.bytes = output.allocated;
         *ret_output = output;
         return 0;
 }
@@ -103,6 +104,10 @@ int lanemap_log_output_finish(struct lanemap_log_output *output)
 {
         unsigned char header[LANEMAP_LOG_HEADER_BYTES];
         int r;
+
+        r = lanemap_log_output_sync(output);
+        if (r < 0)
+                return r;
 
         lanemap_log_header_encode(&output->header, header);
         r = lanemap_files_pwrite_all(output->files, output->fd, header, sizeof(header), 0);

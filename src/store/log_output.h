@@ -1,7 +1,7 @@
 /*
  * One log file on its way to the disk. Inside the room only.
  *
- *         begin -> (put)* -> [sync] -> finish -> (put, sync)*      or abandon, at any time
+ *         begin -> (put)* -> finish -> (put, sync)*      or abandon, at any time
  *
  * Until finish the file has no header, so a crash leaves something that recovery passes over. From
  * the moment finish is called the header may be on the disk, whatever finish answers.
@@ -38,7 +38,7 @@ int lanemap_log_output_put(struct lanemap_log_output *output, const void *record
 
 int lanemap_log_output_sync(struct lanemap_log_output *output);
 
-/* Both headers, sync, directory sync. */
+/* Sync (the length, and the records so far), both headers, sync, directory sync. */
 int lanemap_log_output_finish(struct lanemap_log_output *output);
 
 void lanemap_log_output_close(struct lanemap_log_output *output);

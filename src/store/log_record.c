@@ -196,7 +196,8 @@ static size_t get_op(const unsigned char *p, size_t room, uint32_t fingerprint_b
                         op.fingerprint.ext = lanemap_load_le32(fingerprint + 8);
                 if (op.code != LANEMAP_OP_DELETE)
                         op.id = lanemap_load_le32(p + 4);
-                if (op.id > LANEMAP_ID_MAX || op.fingerprint.ext >> (fingerprint_bits - 64) != 0)
+                if (op.id > LANEMAP_ID_MAX ||
+                    (uint64_t)op.fingerprint.ext >> (fingerprint_bits - 64) != 0)
                         return 0;
         }
 

@@ -141,6 +141,12 @@ static int file_read_header(const struct lanemap_log_recover_config *config,
         if (r < 0)
                 return r;
 
+        if (file->bytes < header.bytes)
+                return lanemap_store_error(error, -EBADMSG,
+                                           NAME " has %" PRIu64 " bytes and was %" PRIu64
+                                                " long: its end is missing; see lanemap repair",
+                                           file->number, file->bytes, header.bytes);
+
         file->finished = 1;
         file->first_seq = header.after + 1;
         file->last_seq = header.after;
@@ -186,6 +192,11 @@ static int survey_file(struct survey *survey, struct lanemap_log_scan *scan,
         int r;
 
         survey->proven = LANEMAP_MAX(survey->proven, file->first_seq - 1);
+        if (file->first_seq <= survey->expected) {
+                survey->suspect_number = file->number;
+                survey->suspect_off = LANEMAP_LOG_RECORDS_OFF;
+        }
+
         for (;;) {
                 r = lanemap_log_scan_next(scan, &record, &bytes);
                 if (r != 0)

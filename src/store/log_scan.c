@@ -22,6 +22,7 @@ void lanemap_log_header_encode(const struct lanemap_log_header *header, unsigned
                 .fingerprint_bits = htole32(header->fingerprint_bits),
                 .number = htole64(header->number),
                 .after = htole64(header->after),
+                .bytes = htole64(header->bytes),
         };
 
         memcpy(file.index_uuid, header->index_uuid, sizeof(file.index_uuid));
@@ -45,6 +46,7 @@ bool lanemap_log_header_decode(const unsigned char *bytes, struct lanemap_log_he
                 .incompatible = le64toh(file.incompatible),
                 .number = le64toh(file.number),
                 .after = le64toh(file.after),
+                .bytes = le64toh(file.bytes),
         };
         memcpy(ret_header->index_uuid, file.index_uuid, sizeof(file.index_uuid));
         memcpy(ret_header->file_uuid, file.file_uuid, sizeof(file.file_uuid));

@@ -37,6 +37,7 @@ struct lanemap_log_header {
         unsigned char file_uuid[16];
         uint64_t number;
         uint64_t after;
+        uint64_t bytes;
 };
 
 /* 128 bytes, checksum included. Format version and feature bits are those of this library. */

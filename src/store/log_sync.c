@@ -272,7 +272,7 @@ static int write_again(struct lanemap_log *log, struct lanemap_log_output *outpu
                         return r;
         }
 
-        return seq ? lanemap_log_output_sync(output) : 0;
+        return 0;
 }
 
 /* The current file has been given up. */

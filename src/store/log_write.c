@@ -70,7 +70,6 @@ static int copy_visit(void *arg, const struct lanemap_log_scan *scan,
         return 0;
 }
 
-/* W4: synced before the header is written. */
 static int copy_unproven(const struct lanemap_log_config *config, struct lanemap_log_output *output)
 {
         const struct lanemap_log_recovery *recovery = config->recovery;
@@ -84,8 +83,6 @@ static int copy_unproven(const struct lanemap_log_config *config, struct lanemap
                              copy.after, recovery->last_seq, copy_visit, &copy);
         if (r == 0)
                 r = copy_flush(&copy);
-        if (r == 0)
-                r = lanemap_log_output_sync(output);
 
         lanemap_free(copy.bytes);
         return r;
@@ -112,6 +109,8 @@ static int log_open_file(struct lanemap_log *log, const struct lanemap_log_confi
         }
 
         lanemap_log_adopt(log, &output);
+        for (size_t i = 0; i + 1 < log->n_files; i++) /* what is larger is void now */
+                log->files[i].last_seq = LANEMAP_MIN(log->files[i].last_seq, header.after);
         log->written = log->durable = log->last;
         return 0;
 }

@@ -1,5 +1,5 @@
 /* See faulty_files.h. A helper of tests: its own failures end the process. */
-#include "support/faulty_files.h"
+#include "faulty_files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,12 +24,12 @@ struct faulty_name {
         char name[256];
 };
 
-#define must(expr)                                                                    \
-        do {                                                                          \
-                if (!(expr)) {                                                        \
-                        fprintf(stderr, "faulty_files: %s failed: %m\n", #expr);      \
-                        abort();                                                      \
-                }                                                                     \
+#define must(expr)                                      \
+        do {                                            \
+                if (!(expr)) {                          \
+                        perror("faulty_files: " #expr); \
+                        abort();                        \
+                }                                       \
         } while (0)
 
 static struct faulty_files *faulty_of(const struct lanemap_files *files)
@@ -195,8 +195,7 @@ static ssize_t faulty_pwrite(const struct lanemap_files *files, int fd, const vo
         if (r < 0 && faulty->torn_bytes)
                 must(pwrite(fd, bytes, LANEMAP_MIN(n_bytes, faulty->torn_bytes), at) >= 0);
         pthread_mutex_unlock(&faulty->mutex);
-        return r < 0 ? r
-                     : lanemap_files_posix.pwrite(&lanemap_files_posix, fd, bytes, n_bytes, at);
+        return r < 0 ? r : lanemap_files_posix.pwrite(&lanemap_files_posix, fd, bytes, n_bytes, at);
 }
 
 static int faulty_allocate(const struct lanemap_files *files, int fd, off_t at, off_t n_bytes)
@@ -283,17 +282,18 @@ static int faulty_unlink(const struct lanemap_files *files, int dir_fd, const ch
 void faulty_files_init(struct faulty_files *faulty, int dir_fd)
 {
         *faulty = (struct faulty_files){
-                .files = {
-                        .open = faulty_open,
-                        .close = faulty_close,
-                        .pwrite = faulty_pwrite,
-                        .allocate = faulty_allocate,
-                        .truncate = faulty_truncate,
-                        .sync = faulty_sync,
-                        .sync_directory = faulty_sync_directory,
-                        .rename = faulty_rename,
-                        .unlink = faulty_unlink,
-                },
+                .files =
+                        {
+                                .open = faulty_open,
+                                .close = faulty_close,
+                                .pwrite = faulty_pwrite,
+                                .allocate = faulty_allocate,
+                                .truncate = faulty_truncate,
+                                .sync = faulty_sync,
+                                .sync_directory = faulty_sync_directory,
+                                .rename = faulty_rename,
+                                .unlink = faulty_unlink,
+                        },
                 .calls = FAULTY_ALL,
                 .n_failing = 1,
                 .error = -EIO,

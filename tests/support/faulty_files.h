@@ -65,9 +65,9 @@ void faulty_files_init(struct faulty_files *faulty, int dir_fd);
 void faulty_files_deinit(struct faulty_files *faulty);
 
 /*
- * Throw away what was not synced. With lose_names, names are as of the last directory sync; without,
- * every rename, creation and removal has reached the disk, though the bytes have not. Close all
- * descriptors first.
+ * Throw away what was not synced. With lose_names, names are as of the last directory sync;
+ * without, every rename, creation and removal has reached the disk, though the bytes have not.
+ * Close all descriptors first.
  */
 void faulty_files_cut_power(struct faulty_files *faulty, bool lose_names);
 

@@ -1,0 +1,351 @@
+/*
+ * The log in bad weather: every call of the file layer fails, once or for good; the power goes at
+ * every call; the disk is full. No record that was said to be durable is ever lost, and none comes
+ * back that was not appended.
+ */
+#include "log_model.h"
+
+#include "common/alloc.h"
+
+TestSuite(log_faults, .timeout = 120);
+
+/* Appends, rotations, syncs, a takeover: up to the first call that fails. Return: whether all of it
+ * was done. */
+static bool workload(struct log_model *model)
+{
+        struct lanemap_log *log;
+        bool done = false;
+
+        for (int run = 0; run < 2; run++) {
+                if (log_model_reopen(model, &log) < 0)
+                        return false;
+
+                done = true;
+                for (int i = 0; i < 12 && done; i++) {
+                        for (int n = 0; n < 8; n++)
+                                done &= log_model_append(model, log) == 0;
+                        done &= lanemap_log_write_and_sync(log, i % 3 != 0) == 0;
+                        log_model_note(model, log);
+                        if (i == 6) {
+                                done &= lanemap_log_settle(log) == 0;
+                                log_model_note(model, log);
+                        }
+                }
+                lanemap_log_close(log);
+                if (!done)
+                        return false;
+        }
+
+        return true;
+}
+
+enum aftermath { KILLED, POWER_CUT, POWER_CUT_NAMES_KEPT };
+
+/* The process dies at the n-th call: for every n. A second one comes up, and dies likewise at every
+ * of its calls; the third one finds what was acknowledged. */
+static void die_at_every_call(enum aftermath aftermath, size_t torn_bytes)
+{
+        uint64_t n_states = 0;
+        bool done = false;
+
+        for (uint64_t n = 1; !done; n++) {
+                struct faulty_files faulty;
+                struct log_model model;
+                bool opened = false;
+
+                for (uint64_t m = 1; !opened; m++) {
+                        struct lanemap_log *log;
+
+                        log_model_init(&model, 64);
+                        faulty_files_init(&faulty, model.dir_fd);
+                        faulty.torn_bytes = torn_bytes;
+                        model.config.files = &faulty.files;
+                        model.config.file_bytes = 12000;
+                        faulty.fail_at = n;
+                        faulty.n_failing = UINT64_MAX;
+                        done = workload(&model);
+                        if (aftermath != KILLED)
+                                faulty_files_cut_power(&faulty, aftermath == POWER_CUT);
+
+                        /* Only every fifth state is worth the second death. */
+                        faulty.n_calls = 0;
+                        faulty.fail_at = n % 5 == 0 ? m : 0;
+                        opened = log_model_reopen(&model, &log) == 0;
+                        if (opened)
+                                lanemap_log_close(log);
+                        if (aftermath != KILLED)
+                                faulty_files_cut_power(&faulty, aftermath == POWER_CUT);
+
+                        faulty.fail_at = 0;
+                        cr_assert_eq(log_model_reopen(&model, &log), 0, "n %" PRIu64 ", m %" PRIu64,
+                                     n, m);
+                        log_model_append_n(&model, log, 3);
+                        log_model_must_sync(&model, log);
+                        lanemap_log_close(log);
+                        cr_assert_eq(log_model_reopen(&model, &log), 0);
+                        lanemap_log_close(log);
+                        n_states++;
+                        faulty_files_deinit(&faulty);
+                        log_model_deinit(&model);
+                }
+        }
+
+        cr_expect_gt(n_states, 100);
+}
+
+Test(log_faults, killed_at_every_call)
+{
+        die_at_every_call(KILLED, 0);
+}
+
+Test(log_faults, killed_at_every_call_in_the_midst_of_a_write)
+{
+        die_at_every_call(KILLED, 60);
+}
+
+Test(log_faults, power_cut_at_every_call)
+{
+        die_at_every_call(POWER_CUT, 0);
+}
+
+Test(log_faults, power_cut_at_every_call_but_names_are_durable)
+{
+        die_at_every_call(POWER_CUT_NAMES_KEPT, 0);
+}
+
+/* One call fails, for every n; the log goes on by itself. */
+static void fail_once_at_every_call(int error, uint64_t n_failing)
+{
+        for (uint64_t n = 1;; n++) {
+                struct faulty_files faulty;
+                struct lanemap_log_stats stats;
+                struct lanemap_log *log;
+                struct log_model model;
+                int r;
+
+                log_model_init(&model, 64);
+                faulty_files_init(&faulty, model.dir_fd);
+                model.config.files = &faulty.files;
+                model.config.file_bytes = 12000;
+                faulty.fail_at = n;
+                faulty.n_failing = n_failing;
+                faulty.error = error;
+                while (log_model_reopen(&model, &log) < 0)
+                        ;
+
+                for (int i = 0; i < 12; i++) {
+                        for (int k = 0; k < 8; k++) {
+                                while ((r = log_model_append(&model, log)) < 0) {
+                                        cr_assert(r == -EIO || r == -ENOSPC);
+                                        lanemap_log_write_and_sync(log, false);
+                                }
+                        }
+                        while (lanemap_log_write_and_sync(log, true) < 0)
+                                log_model_note(&model, log);
+                        log_model_note(&model, log);
+                        cr_assert_eq(model.durable, model.n_records);
+                }
+                lanemap_log_get_stats(log, &stats);
+                cr_expect_eq(stats.buffered_bytes, 0);
+                lanemap_log_close(log);
+                faulty.fail_at = 0;
+                faulty_files_cut_power(&faulty, true);
+                cr_assert_eq(log_model_reopen(&model, &log), 0);
+                cr_assert_eq(lanemap_log_last(log), 12 * 8);
+                lanemap_log_close(log);
+                faulty_files_deinit(&faulty);
+                log_model_deinit(&model);
+                if (faulty.n_failed == 0)
+                        return;
+        }
+}
+
+Test(log_faults, one_call_fails)
+{
+        fail_once_at_every_call(-EIO, 1);
+}
+
+Test(log_faults, five_calls_fail)
+{
+        fail_once_at_every_call(-ENOSPC, 5);
+}
+
+Test(log_faults, short_writes)
+{
+        struct faulty_files faulty;
+        struct lanemap_log *log;
+        struct log_model model;
+
+        log_model_init(&model, 64);
+        faulty_files_init(&faulty, model.dir_fd);
+        faulty.write_bytes_max = 17;
+        model.config.files = &faulty.files;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        log_model_append_n(&model, log, 200);
+        log_model_must_sync(&model, log);
+        lanemap_log_close(log);
+        faulty_files_cut_power(&faulty, true);
+        cr_assert_eq(log_model_reopen(&model, &log), 0);
+        cr_expect_eq(lanemap_log_last(log), 200);
+        lanemap_log_close(log);
+        faulty_files_deinit(&faulty);
+        log_model_deinit(&model);
+}
+
+/* W3. */
+Test(log_faults, a_failed_sync_gives_the_file_up)
+{
+        struct faulty_files faulty;
+        struct lanemap_log_stats stats;
+        struct lanemap_log *log;
+        struct log_model model;
+        uint64_t since = 0, first_since;
+
+        log_model_init(&model, 64);
+        faulty_files_init(&faulty, model.dir_fd);
+        model.config.files = &faulty.files;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        log_model_append_n(&model, log, 10);
+        log_model_must_sync(&model, log);
+        log_model_append_n(&model, log, 10);
+
+        faulty.calls = FAULTY_SYNC;
+        faulty.n_calls = 0;
+        faulty.fail_at = 1;
+        faulty.n_failing = 3;
+        cr_expect_eq(lanemap_log_error(log, &since), 0);
+        cr_expect_eq(lanemap_log_write_and_sync(log, true), -EIO);
+        cr_expect_eq(lanemap_log_error(log, &since), -EIO);
+        cr_expect_neq(since, 0);
+        first_since = since;
+        cr_expect_eq(lanemap_log_durable(log), 10);
+        cr_expect_eq(log_model_append(&model, log), -EIO, "refused before it is applied");
+        cr_expect_eq(lanemap_log_write_and_sync(log, true), -EIO);
+        cr_expect_eq(lanemap_log_write_and_sync(log, true), -EIO);
+        cr_expect_eq(lanemap_log_error(log, &since), -EIO);
+        cr_expect_eq(since, first_since);
+        cr_expect_eq(lanemap_log_durable(log), 10);
+
+        cr_expect_eq(lanemap_log_write_and_sync(log, true), 0);
+        cr_expect_eq(lanemap_log_error(log, &since), 0);
+        cr_expect_eq(lanemap_log_durable(log), 20);
+        cr_expect_neq(lanemap_log_number(log), 1);
+        lanemap_log_get_stats(log, &stats);
+        cr_expect_eq(stats.n_restarts, 1);
+        log_model_note(&model, log);
+        log_model_append_n(&model, log, 5);
+        log_model_must_sync(&model, log);
+        lanemap_log_close(log);
+        faulty_files_cut_power(&faulty, true);
+        cr_assert_eq(log_model_reopen(&model, &log), 0);
+        cr_expect_eq(lanemap_log_last(log), 25);
+        lanemap_log_close(log);
+        faulty_files_deinit(&faulty);
+        log_model_deinit(&model);
+}
+
+/* W5. */
+Test(log_faults, a_full_disk_refuses_before_anything_is_applied)
+{
+        struct lanemap_log_op op = {.code = LANEMAP_OP_ADD, .id = 1};
+        struct faulty_files faulty;
+        struct lanemap_log *log;
+        struct log_model model;
+        uint64_t since, seq;
+        int n_more = 0;
+
+        log_model_init(&model, 64);
+        faulty_files_init(&faulty, model.dir_fd);
+        model.config.files = &faulty.files;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        faulty.calls = FAULTY_ALLOCATE;
+        faulty.n_calls = 0;
+        faulty.fail_at = 1;
+        faulty.n_failing = UINT64_MAX;
+        faulty.error = -ENOSPC;
+
+        /* What was set aside holds (65536 - 8192) / 56 records of one operation. */
+        while (lanemap_log_reserve(log, 56) == 0) {
+                lanemap_log_append(log, &op, 1, &seq);
+                n_more++;
+        }
+        cr_expect_eq(n_more, (65536 - 8192) / 56);
+        cr_expect_eq(lanemap_log_reserve(log, 56), -ENOSPC);
+        cr_expect_eq(lanemap_log_error(log, &since), 0, "the log itself is well");
+        cr_expect_eq(lanemap_log_write_and_sync(log, true), 0);
+        cr_expect_eq(lanemap_log_durable(log), (uint64_t)n_more);
+        cr_expect_eq(lanemap_log_reserve(log, 56), -ENOSPC);
+
+        faulty.fail_at = 0;
+        cr_expect_eq(lanemap_log_reserve(log, 56), 0, "there is room again");
+        lanemap_log_close(log);
+        faulty_files_deinit(&faulty);
+        log_model_deinit(&model);
+}
+
+/* W2: a full disk lets the next file not begin; the old one has room for all that was promised. */
+Test(log_faults, a_full_disk_at_rotation)
+{
+        struct faulty_files faulty;
+        struct lanemap_log *log;
+        struct log_model model;
+
+        log_model_init(&model, 64);
+        faulty_files_init(&faulty, model.dir_fd);
+        model.config.files = &faulty.files;
+        model.config.file_bytes = 10000;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        faulty.calls = FAULTY_ALLOCATE;
+        faulty.n_calls = 0;
+        faulty.fail_at = 1;
+        faulty.n_failing = UINT64_MAX;
+        faulty.error = -ENOSPC;
+        log_model_append_n(&model, log, 100);
+        log_model_must_sync(&model, log);
+        cr_expect_eq(lanemap_log_number(log), 1);
+        faulty.fail_at = 0;
+        for (int i = 0; i < 200; i++)
+                log_model_append_n(&model, log, 10);
+        log_model_must_sync(&model, log);
+        lanemap_log_close(log);
+        faulty_files_cut_power(&faulty, true);
+        cr_assert_eq(log_model_reopen(&model, &log), 0);
+        cr_expect_eq(lanemap_log_last(log), 2100);
+        lanemap_log_close(log);
+        faulty_files_deinit(&faulty);
+        log_model_deinit(&model);
+}
+
+Test(log_faults, every_allocation_fails_once)
+{
+        uint64_t n;
+        bool done = false;
+
+        for (n = 1; !done; n++) {
+                struct lanemap_log_recovery recovery;
+                struct lanemap_log *log = NULL;
+                struct log_model model;
+                int r;
+
+                log_model_init(&model, 64);
+                model.config.file_bytes = 10000;
+                lanemap_alloc_fail_after(n);
+                r = lanemap_log_open(&model.config, &log);
+                for (int i = 0; r == 0 && i < 60; i++) {
+                        r = log_model_append(&model, log);
+                        if (r == 0 && i % 5 == 0)
+                                r = lanemap_log_write_and_sync(log, true);
+                }
+                lanemap_log_close(log);
+                if (r == 0) {
+                        r = log_model_recover(&model, &recovery);
+                        if (r == 0)
+                                lanemap_log_recovery_deinit(&recovery);
+                }
+                lanemap_alloc_fail_after(0);
+                cr_assert(r == 0 || r == -ENOMEM || r == -EIO, "%d", r);
+                done = r == 0 && n > 30;
+                log_model_deinit(&model);
+        }
+        cr_expect_lt(n, 100);
+}
