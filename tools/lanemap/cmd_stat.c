@@ -1,0 +1,185 @@
+/*
+ * lanemap stat: what an index holds, what it costs, and how likely a lookup is to be wrong.
+ *
+ * Identity of a key is its fingerprint of b bits, so with n live keys an absent key is taken for a
+ * live one with n / 2^b per lookup, and some two live keys share one posting with
+ * n^2 / 2^(b+1) per index (the birthday bound).
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "tool.h"
+
+static const char help[] =
+        "Usage: lanemap stat [--json] NAME\n"
+        "\n"
+        "Print what the index published as NAME holds: keys, (key, id) pairs, memory, the state\n"
+        "of its writer, and the odds of a false route.\n"
+        "\n"
+        "  --json  one JSON object; sizes in bytes, times in nanoseconds\n"
+        "\n"
+        "Exit codes: 0 done; 1 failure; 2 usage.\n";
+
+struct odds {
+        double false_route; /* per lookup of an absent key */
+        double collision;   /* of any two live keys, per index */
+};
+
+static struct odds odds_of(const struct lanemap_status *status)
+{
+        double n = (double)status->n_keys;
+        int bits = (int)status->fingerprint_bits;
+
+        return (struct odds){
+                .false_route = ldexp(n, -bits),
+                .collision = ldexp(n * n, -bits - 1),
+        };
+}
+
+static const char *state_name(uint32_t state)
+{
+        switch (state) {
+        case LANEMAP_STATE_STARTING:
+                return "starting";
+        case LANEMAP_STATE_RUNNING:
+                return "running";
+        case LANEMAP_STATE_CLOSED:
+                return "closed";
+        default:
+                return "unknown";
+        }
+}
+
+static void uuid_format(const unsigned char *uuid, char room[37])
+{
+        size_t at = 0;
+
+        for (size_t i = 0; i < 16; i++) {
+                if (i == 4 || i == 6 || i == 8 || i == 10)
+                        room[at++] = '-';
+                at += (size_t)snprintf(room + at, 37 - at, "%02x", uuid[i]);
+        }
+}
+
+/* "12.3 MiB" */
+static void bytes_format(uint64_t bytes, char *room, size_t room_bytes)
+{
+        static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+        double amount = (double)bytes;
+        size_t unit = 0;
+
+        while (amount >= 1024 && unit + 1 < LANEMAP_N_ELEMENTS(units)) {
+                amount /= 1024;
+                unit++;
+        }
+        snprintf(room, room_bytes, unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
+}
+
+/* Groups of three digits. */
+static void count_format(uint64_t count, char room[32])
+{
+        char digits[24];
+        int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)count);
+        size_t at = 0;
+
+        for (int i = 0; i < n; i++) {
+                if (i > 0 && (n - i) % 3 == 0)
+                        room[at++] = ',';
+                room[at++] = digits[i];
+        }
+        room[at] = '\0';
+}
+
+static void print_table(const char *name, const struct lanemap_status *status)
+{
+        struct odds odds = odds_of(status);
+        uint64_t bytes = status->shared_bytes + status->segment_bytes;
+        char room[40];
+
+        uuid_format(status->uuid, room);
+        printf("name             %s\n", name);
+        printf("index            %s\n", room);
+        printf("writer           %s, last sign of life %.0f ms ago%s\n", state_name(status->state),
+               (double)status->heartbeat_age_ns / 1e6,
+               status->degraded ? "; DEGRADED: run 'lanemap verify'" : "");
+        printf("generation       %llu\n", (unsigned long long)status->generation);
+        printf("lanes            %u\n", status->n_lanes);
+        count_format(status->n_keys, room);
+        printf("keys             %s\n", room);
+        count_format(status->n_pairs, room);
+        printf("(key, id) pairs  %s\n", room);
+        bytes_format(status->shared_bytes, room, sizeof(room));
+        printf("shared memory    %s\n", room);
+        bytes_format(status->segment_bytes, room, sizeof(room));
+        printf("segments         %s in %llu files\n", room,
+               (unsigned long long)status->n_segment_files);
+        if (status->n_keys > 0)
+                printf("per key          %.2f bytes, shared memory and segments\n",
+                       (double)bytes / (double)status->n_keys);
+        printf("false route      %.2g per lookup of an absent key (n / 2^%u)\n", odds.false_route,
+               status->fingerprint_bits);
+        printf("collision        %.2g that any two live keys share a posting (n^2 / 2^%u)\n",
+               odds.collision, status->fingerprint_bits + 1);
+}
+
+static void print_json(const char *name, const struct lanemap_status *status)
+{
+        struct odds odds = odds_of(status);
+        char uuid[37];
+        json_t *json;
+
+        uuid_format(status->uuid, uuid);
+        json = json_pack(
+                "{s:s, s:s, s:s, s:b, s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+                "name", name, "uuid", uuid, "state", state_name(status->state), "degraded",
+                (int)status->degraded, "heartbeat_age_ns", (json_int_t)status->heartbeat_age_ns,
+                "generation", (json_int_t)status->generation, "lanes", (int)status->n_lanes,
+                "fingerprint_bits", (int)status->fingerprint_bits, "keys",
+                (json_int_t)status->n_keys, "pairs", (json_int_t)status->n_pairs, "shared_bytes",
+                (json_int_t)status->shared_bytes, "segment_bytes",
+                (json_int_t)status->segment_bytes, "segment_files",
+                (json_int_t)status->n_segment_files, "false_route_per_lookup", odds.false_route,
+                "collision_per_index", odds.collision);
+        json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+        putchar('\n');
+        json_decref(json);
+}
+
+int lanemap_tool_stat(int argc, char **argv)
+{
+        static const struct option options[] = {
+                {"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
+        struct lanemap_status status = {.size = sizeof(status)};
+        struct lanemap_reader *reader;
+        bool json = false;
+        int c, r;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+                if (c == 'h')
+                        return lanemap_tool_help(help);
+                if (c != 'j')
+                        return lanemap_tool_usage("stat");
+                json = true;
+        }
+        if (argc - optind != 1) {
+                lanemap_tool_say("stat wants one NAME");
+                return lanemap_tool_usage("stat");
+        }
+        if (lanemap_tool_attach(argv[optind], 0, &reader) < 0)
+                return LANEMAP_TOOL_FAILURE;
+
+        r = lanemap_reader_poll(reader);
+        if (r >= 0)
+                r = lanemap_reader_status(reader, &status);
+        lanemap_reader_detach(reader);
+        if (r < 0) {
+                lanemap_tool_say("cannot read the status of '%s': %s", argv[optind],
+                                 lanemap_tool_strerror(r));
+                return LANEMAP_TOOL_FAILURE;
+        }
+        (json ? print_json : print_table)(argv[optind], &status);
+        return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
+}

@@ -1,0 +1,173 @@
+/*
+ * Routes into a running lanemapd: SADD over its Unix socket, pipelined.
+ *
+ * Commands are sent ahead of their replies, a window of them at a time, so that one fsync of the
+ * writer's log acknowledges many; the window is small enough that the replies to it fit in a
+ * socket's buffer, so neither side can block the other. Replies come in order: `lines` remembers
+ * which line each one answers.
+ */
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "load.h"
+#include "tool.h"
+
+#define WINDOW          4096 /* commands; a power of two */
+#define WINDOW_BYTES    ((size_t)1 << 20)
+#define IDS_MAX         512 /* in one command */
+#define LOADING_SECONDS 120
+
+struct socket_target {
+        struct lanemap_load_target target;
+        redisContext *context;
+        uint64_t lines[WINDOW];
+        size_t first, n_pending;
+        size_t n_pending_bytes;
+        uint64_t n_lines_done; /* the last line that was answered */
+        uint64_t refused_line; /* a line of several commands is refused once */
+};
+
+static int connection_lost(struct socket_target *socket)
+{
+        lanemap_tool_say(
+                "the connection to the writer broke (%s); lines up to %llu are acknowledged, "
+                "the ones after it may or may not be in. Loading again is harmless.",
+                socket->context->errstr, (unsigned long long)socket->n_lines_done);
+        return -EPIPE;
+}
+
+static int reply_take(struct socket_target *socket)
+{
+        uint64_t line = socket->lines[socket->first];
+        redisReply *reply;
+
+        if (redisGetReply(socket->context, (void **)&reply) != REDIS_OK)
+                return connection_lost(socket);
+        socket->first = (socket->first + 1) % WINDOW;
+        socket->n_pending--;
+        if (reply->type == REDIS_REPLY_INTEGER) {
+                socket->target.n_new += (uint64_t)reply->integer;
+        } else if (line != socket->refused_line) {
+                socket->refused_line = line;
+                lanemap_load_refuse(&socket->target, line, "the writer says: %s",
+                                    reply->type == REDIS_REPLY_ERROR ? reply->str
+                                                                     : "(not a number)");
+        }
+        socket->n_lines_done = line;
+        freeReplyObject(reply);
+        return 0;
+}
+
+static int replies_take(struct socket_target *socket, size_t n_left)
+{
+        while (socket->n_pending > n_left) {
+                int r = reply_take(socket);
+
+                if (r < 0)
+                        return r;
+        }
+        socket->n_pending_bytes = 0;
+        return 0;
+}
+
+static int command_append(struct socket_target *socket, uint64_t line, struct lanemap_slice key,
+                          const uint32_t *ids, size_t n_ids)
+{
+        const char *words[2 + IDS_MAX] = {"SADD", key.data};
+        size_t bytes[2 + IDS_MAX] = {4, key.bytes};
+        char digits[IDS_MAX][12];
+
+        for (size_t i = 0; i < n_ids; i++) {
+                words[2 + i] = digits[i];
+                bytes[2 + i] = (size_t)snprintf(digits[i], sizeof(digits[i]), "%u", ids[i]);
+        }
+        if (redisAppendCommandArgv(socket->context, (int)(2 + n_ids), words, bytes) != REDIS_OK)
+                return connection_lost(socket);
+        socket->lines[(socket->first + socket->n_pending++) % WINDOW] = line;
+        socket->n_pending_bytes += key.bytes + 16 * n_ids + 32;
+        if (socket->n_pending < WINDOW && socket->n_pending_bytes < WINDOW_BYTES)
+                return 0;
+        return replies_take(socket, socket->n_pending / 2);
+}
+
+static int socket_add(struct lanemap_load_target *target, uint64_t line, struct lanemap_slice key,
+                      const uint32_t *ids, size_t n_ids)
+{
+        struct socket_target *socket = LANEMAP_CONTAINER_OF(target, struct socket_target, target);
+
+        for (size_t at = 0; at < n_ids; at += IDS_MAX) {
+                int r = command_append(socket, line, key, ids + at,
+                                       LANEMAP_MIN(n_ids - at, (size_t)IDS_MAX));
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int socket_finish(struct lanemap_load_target *target)
+{
+        return replies_take(LANEMAP_CONTAINER_OF(target, struct socket_target, target), 0);
+}
+
+static void socket_close(struct lanemap_load_target *target)
+{
+        struct socket_target *socket = LANEMAP_CONTAINER_OF(target, struct socket_target, target);
+
+        if (socket->context)
+                redisFree(socket->context);
+        free(socket);
+}
+
+/* A writer that recovers answers -LOADING; it is worth waiting for. */
+static int writer_await(struct socket_target *socket)
+{
+        for (int i = 0;; i++) {
+                redisReply *reply = redisCommand(socket->context, "PING");
+                struct timespec pause = {.tv_nsec = 100 * 1000 * 1000};
+                bool loading;
+
+                if (!reply)
+                        return connection_lost(socket);
+                if (reply->type != REDIS_REPLY_ERROR) {
+                        freeReplyObject(reply);
+                        return 0;
+                }
+                loading = strncmp(reply->str, "LOADING", 7) == 0;
+                if (!loading || i >= 10 * LOADING_SECONDS) {
+                        lanemap_tool_say("the writer says: %s", reply->str);
+                        freeReplyObject(reply);
+                        return -EIO;
+                }
+                freeReplyObject(reply);
+                nanosleep(&pause, NULL);
+        }
+}
+
+int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_target)
+{
+        struct socket_target *socket = lanemap_tool_realloc(NULL, 1, sizeof(*socket));
+        int r;
+
+        *socket = (struct socket_target){
+                .target = {.add = socket_add, .finish = socket_finish, .close = socket_close},
+                .context = redisConnectUnix(path),
+        };
+        if (!socket->context || socket->context->err) {
+                lanemap_tool_say("cannot connect to the writer at '%s': %s", path,
+                                 socket->context ? socket->context->errstr : "out of memory");
+                socket_close(&socket->target);
+                return -ECONNREFUSED;
+        }
+        r = writer_await(socket);
+        if (r < 0) {
+                socket_close(&socket->target);
+                return r;
+        }
+
+        *ret_target = &socket->target;
+        return 0;
+}

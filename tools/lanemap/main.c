@@ -1,0 +1,56 @@
+/*
+ * lanemap: the command line of a route index. Everything is in the subcommands, a file each; this
+ * one picks one of them.
+ */
+#include <stdio.h>
+
+#include "tool.h"
+
+static const char help[] =
+        "Usage: lanemap COMMAND [OPTION...] [ARGUMENT...]\n"
+        "\n"
+        "Work with a route index (key -> ids) that lanemapd publishes in shared memory.\n"
+        "\n"
+        "Commands:\n"
+        "  get    look keys up\n"
+        "  load   add routes to a running writer, or to a directory\n"
+        "  stat   what an index holds and uses\n"
+        "  route  read a PostgreSQL change stream and print which ids each change touches\n"
+        "\n"
+        "  --help     this text; 'lanemap COMMAND --help' tells about a command\n"
+        "  --version  the version\n"
+        "\n"
+        "Exit codes: 0 done; 1 failure; 2 usage; 3 get found none of the keys; 4 load or route\n"
+        "refused some lines of the input and did the others.\n";
+
+static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+} commands[] = {
+        {"get", lanemap_tool_get},
+        {"load", lanemap_tool_load},
+        {"stat", lanemap_tool_stat},
+        {"route", lanemap_tool_route},
+};
+
+int main(int argc, char **argv)
+{
+        const char *name = argc > 1 ? argv[1] : "";
+
+        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+                return lanemap_tool_help(help);
+        if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+                printf("lanemap %s\n", lanemap_version());
+                return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
+        }
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(commands); i++) {
+                if (strcmp(name, commands[i].name) == 0)
+                        return commands[i].run(argc - 1, argv + 1);
+        }
+
+        if (*name)
+                lanemap_tool_say("unknown command '%s'", name);
+        else
+                lanemap_tool_say("a command is missing");
+        return lanemap_tool_usage("");
+}

@@ -1,0 +1,100 @@
+/* See tool.h. */
+#include "tool.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+void lanemap_tool_say(const char *format, ...)
+{
+        char line[1024];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(line, sizeof(line), format, args);
+        va_end(args);
+        fprintf(stderr, "lanemap: %s\n", line);
+}
+
+int lanemap_tool_usage(const char *command)
+{
+        fprintf(stderr, "Try 'lanemap %s%s--help'.\n", command, *command ? " " : "");
+        return LANEMAP_TOOL_USAGE;
+}
+
+int lanemap_tool_flush(void)
+{
+        if (fflush(stdout) == 0 && !ferror(stdout))
+                return 0;
+        lanemap_tool_say("cannot write to the standard output: %s", strerror(errno));
+        return -EIO;
+}
+
+int lanemap_tool_help(const char *text)
+{
+        fputs(text, stdout);
+        return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
+}
+
+bool lanemap_tool_number(struct lanemap_slice text, uint64_t max, uint64_t *ret_number)
+{
+        uint64_t number = 0;
+
+        if (text.bytes == 0)
+                return false;
+        for (size_t i = 0; i < text.bytes; i++) {
+                if (text.data[i] < '0' || text.data[i] > '9' ||
+                    __builtin_mul_overflow(number, 10, &number) ||
+                    __builtin_add_overflow(number, (uint64_t)(text.data[i] - '0'), &number))
+                        return false;
+        }
+        if (number > max)
+                return false;
+        *ret_number = number;
+        return true;
+}
+
+const char *lanemap_tool_strerror(int error)
+{
+        switch (error) {
+        case -ENOENT:
+                return "no writer has ever published that name";
+        case -EACCES:
+                return "no permission to read its shared memory (are you in the readers' group?)";
+        case -EBADMSG:
+                return "its shared memory or a segment file holds bytes that fail validation";
+        case -EPROTONOSUPPORT:
+                return "its writer uses a newer format than this program knows";
+        case -ETIMEDOUT:
+                return "its writer was starting all the while";
+        case -ESTALE:
+                return "its writer has given no sign of life for too long";
+        case -EAGAIN:
+                return "memory was reused under the lookup again and again";
+        case -EINVAL:
+                return "not a valid name or key";
+        case -EBUSY:
+                return "another writer holds it";
+        case -EIO:
+                return "its log cannot be written";
+        default:
+                return strerror(-error);
+        }
+}
+
+int lanemap_tool_attach(const char *name, uint64_t timeout_ns, struct lanemap_reader **ret_reader)
+{
+        struct lanemap_error error = {.text = ""};
+        struct lanemap_reader_options options = {
+                .size = sizeof(options),
+                .attach_timeout_ns = timeout_ns,
+                .statistics = 1,
+                .error = &error,
+        };
+        int r = lanemap_reader_attach(name, &options, ret_reader);
+
+        if (r < 0)
+                lanemap_tool_say("cannot attach to '%s': %s", name,
+                                 error.text[0] ? error.text : lanemap_tool_strerror(r));
+        return r;
+}
