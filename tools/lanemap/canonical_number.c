@@ -170,14 +170,42 @@ int lanemap_canonical_numeric(struct lanemap_slice value, struct lanemap_text *t
         return 0;
 }
 
-/* "-d.ddde-XX" with the fewest digits that read back as the same number. */
+static bool reads_back(const char *text, double number, bool single)
+{
+        return single ? strtof(text, NULL) == (float)number : strtod(text, NULL) == number;
+}
+
+/* "d.ddde-XX" to the next larger number of as many digits. Return: false when that has one more. */
+static bool digits_increment(char *text)
+{
+        char *p = strchr(text, 'e');
+
+        while (p-- > text) {
+                if (*p == '.')
+                        continue;
+                if (*p != '9') {
+                        ++*p;
+                        return true;
+                }
+                *p = '0';
+        }
+        return false;
+}
+
+/*
+ * "d.ddde-XX" with the fewest digits that read back as the number, which is positive. At a power of
+ * two more numbers read back from above than from below, so where the nearest text of some length
+ * does not, the next larger one may.
+ */
 static void float_shortest(double number, bool single, char *room, size_t room_bytes)
 {
         int precision_max = single ? 9 : 17;
 
         for (int precision = 1; precision <= precision_max; precision++) {
                 snprintf(room, room_bytes, "%.*e", precision - 1, number);
-                if (single ? strtof(room, NULL) == (float)number : strtod(room, NULL) == number)
+                if (reads_back(room, number, single))
+                        return;
+                if (digits_increment(room) && reads_back(room, number, single))
                         return;
         }
 }
@@ -189,7 +217,7 @@ static void float_append(double number, bool single, struct lanemap_text *text)
         size_t n = 0;
         int exponent;
 
-        float_shortest(number, single, room, sizeof(room));
+        float_shortest(fabs(number), single, room, sizeof(room));
         exponent = atoi(strchr(room, 'e') + 1);
         for (const char *p = room; *p != 'e'; p++) {
                 if (is_digit(*p))

@@ -147,6 +147,26 @@ static int writer_await(struct socket_target *socket)
         }
 }
 
+/* Not an option: arguments are seen by everybody who can list processes. */
+static int password_send(struct socket_target *socket)
+{
+        const char *password = getenv("LANEMAP_PASSWORD");
+        redisReply *reply;
+        int r = 0;
+
+        if (!password)
+                return 0;
+        reply = redisCommand(socket->context, "AUTH %s", password);
+        if (!reply)
+                return connection_lost(socket);
+        if (reply->type == REDIS_REPLY_ERROR) {
+                lanemap_tool_say("the writer says: %s", reply->str);
+                r = -EACCES;
+        }
+        freeReplyObject(reply);
+        return r;
+}
+
 int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_target)
 {
         struct socket_target *socket = lanemap_tool_realloc(NULL, 1, sizeof(*socket));
@@ -162,7 +182,9 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
                 socket_close(&socket->target);
                 return -ECONNREFUSED;
         }
-        r = writer_await(socket);
+        r = password_send(socket);
+        if (r == 0)
+                r = writer_await(socket);
         if (r < 0) {
                 socket_close(&socket->target);
                 return r;

@@ -92,6 +92,19 @@ static int scan_action(struct lanemap_json_scan *scan, char *ret_action)
         return 0;
 }
 
+/* A message outside of a transaction has the xid null. */
+static int scan_xid(struct lanemap_json_scan *scan, struct lanemap_slice *ret_xid)
+{
+        enum lanemap_json_kind kind;
+        int r = lanemap_json_scan_scalar(scan, &kind, ret_xid);
+
+        if (r < 0)
+                return r;
+        return kind == LANEMAP_JSON_NUMBER || kind == LANEMAP_JSON_NULL
+                       ? 0
+                       : bad(scan, "\"xid\" is no number");
+}
+
 static int scan_member(struct lanemap_json_scan *scan, struct lanemap_slice name,
                        struct lanemap_wal2json_change *change)
 {
@@ -100,7 +113,7 @@ static int scan_member(struct lanemap_json_scan *scan, struct lanemap_slice name
         if (lanemap_slice_is(name, "lsn"))
                 return scan_text(scan, LANEMAP_JSON_STRING, "\"lsn\" is no string", &change->lsn);
         if (lanemap_slice_is(name, "xid"))
-                return scan_text(scan, LANEMAP_JSON_NUMBER, "\"xid\" is no number", &change->xid);
+                return scan_xid(scan, &change->xid);
         if (lanemap_slice_is(name, "schema"))
                 return scan_text(scan, LANEMAP_JSON_STRING, "\"schema\" is no string",
                                  &change->schema);

@@ -1,0 +1,138 @@
+/* The small parts of the command line: histogram, escapes, lines. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "escape.h"
+#include "histogram.h"
+#include "lines.h"
+#include "tool.h"
+
+TestSuite(parts, .timeout = 60);
+
+Test(parts, quantiles_are_close_at_every_scale)
+{
+        for (uint64_t scale = 1; scale < UINT64_C(1) << 50; scale *= 7) {
+                static struct lanemap_tool_histogram histogram;
+                double p50, p99;
+
+                histogram = (struct lanemap_tool_histogram){0};
+                for (uint64_t i = 1; i <= 1000; i++)
+                        lanemap_tool_histogram_record(&histogram, i * scale, 1);
+                p50 = (double)lanemap_tool_histogram_quantile(&histogram, 0.5);
+                p99 = (double)lanemap_tool_histogram_quantile(&histogram, 0.99);
+                cr_expect(p50 >= 500.0 * (double)scale && p50 <= 500.0 * 1.016 * (double)scale);
+                cr_expect(p99 >= 990.0 * (double)scale && p99 <= 990.0 * 1.016 * (double)scale);
+                cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 1), 1000 * scale);
+        }
+}
+
+Test(parts, quantiles_at_the_edges)
+{
+        static struct lanemap_tool_histogram histogram;
+
+        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0.5), 0);
+        lanemap_tool_histogram_record(&histogram, UINT64_MAX, 1);
+        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0), UINT64_MAX);
+        lanemap_tool_histogram_record(&histogram, 0, 9);
+        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0.9), 0);
+        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0.91), UINT64_MAX);
+}
+
+Test(parts, keys_survive_being_escaped)
+{
+        const char key[] = "a\tb\nc\\d\\t\0e";
+        struct lanemap_text text = {0};
+        char bad[] = "a\\", worse[] = "\\x";
+        size_t bytes = strlen(bad);
+
+        lanemap_escape_key((struct lanemap_slice){.data = key, .bytes = sizeof(key)}, &text);
+        cr_expect_null(memchr(text.data, '\t', text.bytes));
+        cr_expect_null(memchr(text.data, '\n', text.bytes));
+        cr_assert_eq(lanemap_unescape_key(text.data, &text.bytes), 0);
+        cr_assert_eq(text.bytes, sizeof(key));
+        cr_expect_eq(memcmp(text.data, key, sizeof(key)), 0);
+        cr_expect_eq(lanemap_unescape_key(bad, &bytes), -EINVAL);
+        bytes = strlen(worse);
+        cr_expect_eq(lanemap_unescape_key(worse, &bytes), -EINVAL);
+        lanemap_text_deinit(&text);
+}
+
+Test(parts, numbers)
+{
+        uint64_t number = 0;
+
+        cr_expect(lanemap_tool_number(LANEMAP_SLICE("007"), 10, &number));
+        cr_expect_eq(number, 7);
+        cr_expect(lanemap_tool_number(LANEMAP_SLICE("4294967294"), LANEMAP_ID_MAX, &number));
+        cr_expect_not(lanemap_tool_number(LANEMAP_SLICE("4294967295"), LANEMAP_ID_MAX, &number));
+        cr_expect_not(lanemap_tool_number(LANEMAP_SLICE(""), 10, &number));
+        cr_expect_not(lanemap_tool_number(LANEMAP_SLICE("-1"), 10, &number));
+        cr_expect_not(lanemap_tool_number(LANEMAP_SLICE("1 "), 10, &number));
+        cr_expect_not(
+                lanemap_tool_number(LANEMAP_SLICE("99999999999999999999999"), UINT64_MAX, &number));
+}
+
+/* One byte more than the limit is skipped, wherever the reads fall; what follows is read. */
+Test(parts, long_lines_are_skipped_whole)
+{
+        struct lanemap_lines lines;
+        size_t limit = 1000000, bytes;
+        char *line;
+        FILE *file = tmpfile();
+
+        cr_assert_not_null(file);
+        fprintf(file, "first\n\n");
+        for (size_t i = 0; i < limit; i++)
+                fputc('a', file);
+        fputc('\n', file);
+        for (size_t i = 0; i < limit + 1; i++)
+                fputc('b', file);
+        fprintf(file, "\nlast");
+        rewind(file);
+
+        lanemap_lines_init(&lines, fileno(file), limit);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 1);
+        cr_expect(bytes == 5 && memcmp(line, "first", 5) == 0);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 1);
+        cr_expect_eq(bytes, 0);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 1);
+        cr_expect(bytes == limit && line[0] == 'a' && line[limit - 1] == 'a');
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), -EMSGSIZE);
+        cr_expect_eq(lines.number, 4);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 1);
+        cr_expect(bytes == 4 && memcmp(line, "last", 4) == 0);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 0);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 0);
+        cr_expect_eq(lines.number, 5);
+        lanemap_lines_deinit(&lines);
+        fclose(file);
+}
+
+static void count_wait(void *arg)
+{
+        ++*(int *)arg;
+}
+
+Test(parts, the_caller_hears_before_a_sleep)
+{
+        struct lanemap_lines lines;
+        int pipe_fds[2], n_waits = 0;
+        size_t bytes;
+        char *line;
+
+        cr_assert_eq(pipe(pipe_fds), 0);
+        lanemap_lines_init(&lines, pipe_fds[0], 100);
+        lines.before_wait = count_wait;
+        lines.arg = &n_waits;
+        cr_assert_eq(write(pipe_fds[1], "a\nb\n", 4), 4);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 1);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 1);
+        cr_expect_eq(n_waits, 0);
+        close(pipe_fds[1]);
+        cr_assert_eq(lanemap_lines_next(&lines, &line, &bytes), 0);
+        cr_expect_eq(n_waits, 0);
+        lanemap_lines_deinit(&lines);
+        close(pipe_fds[0]);
+}
