@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""get, load and stat: what they print, and their exit codes."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+from harness import LANEMAP, Writer, WriterTest, run
+
+
+class Usage(unittest.TestCase):
+    def test_misuse_is_code_2_and_points_to_help(self):
+        for arguments in ([], ["nonsense"], ["get"], ["get", "name"], ["get", "--bad", "n", "k"],
+                          ["load"], ["load", "--socket", "a", "--dir", "b"],
+                          ["load", "--socket", "a", "--name", "b"], ["load", "--socket", "a", "f", "g"],
+                          ["stat"], ["stat", "a", "b"], ["stat", "--bad", "a"], ["route"],
+                          ["route", "--wait", "1s", "a"], ["route", "--wait", "-1", "a"],
+                          ["route", "--type", "numeric", "a"], ["route", "--type", "a=nothing", "a"]):
+            with self.subTest(arguments):
+                result = run(*arguments)
+                self.assertEqual(result.returncode, 2)
+                self.assertEqual(result.stdout, "")
+                self.assertIn("--help", result.stderr)
+
+    def test_help_and_version(self):
+        for arguments in (["--help"], ["get", "--help"], ["load", "--help"], ["stat", "--help"],
+                          ["route", "--help"]):
+            with self.subTest(arguments):
+                result = run(*arguments)
+                self.assertEqual(result.returncode, 0)
+                self.assertIn("Usage: lanemap", result.stdout)
+                self.assertIn("Exit codes", result.stdout)
+        self.assertRegex(run("--version").stdout, r"^lanemap \d+\.\d+\.\d+")
+
+    def test_a_name_that_does_not_exist(self):
+        for arguments in (["get", "no-such-name", "k"], ["stat", "no-such-name"],
+                          ["route", "no-such-name"]):
+            with self.subTest(arguments):
+                result = run(*arguments)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn("no-such-name", result.stderr)
+
+    def test_a_broken_output_is_code_1(self):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([LANEMAP, "--help"], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(result.returncode, 1)
+
+
+class GetAndLoad(WriterTest):
+    def test_ids_are_sorted_and_distinct(self):
+        self.writer.load("sorted\t9,1,007,9\nsorted\t3\n")
+        result = self.lanemap("get", self.writer.name, "sorted", "absent")
+        self.assertEqual(result.stdout, "sorted\t1,3,7,9\nabsent\t\n")
+
+    def test_no_key_found_is_code_3(self):
+        result = self.lanemap("get", self.writer.name, "absent", "also absent", code=3)
+        self.assertEqual(result.stdout, "absent\t\nalso absent\t\n")
+
+    def test_empty_and_too_long_keys_are_refused(self):
+        self.lanemap("get", self.writer.name, "", code=1)
+        self.lanemap("get", self.writer.name, "x" * 65536, code=1)
+        self.lanemap("get", self.writer.name, "x" * 65535, code=3)
+
+    def test_output_of_get_loads_again(self):
+        key = "tab\there, newline\nthere, back\\slash, \\t, é"
+        self.writer.load("tab\\there, newline\\nthere, back\\\\slash, \\\\t, é\t5,6\n")
+        line = self.lanemap("get", self.writer.name, key).stdout
+        self.assertEqual(line.count("\n"), 1)
+        self.assertIn("(0 new)", self.writer.load(line).stdout)
+        self.assertIn("(1 new)", self.writer.load(line.replace("5,6", "5,6,7")).stdout)
+
+    def test_loading_twice_changes_nothing(self):
+        self.assertIn("with 2 ids (2 new)", self.writer.load("twice\t1,2\n").stdout)
+        self.assertIn("with 2 ids (0 new)", self.writer.load("twice\t1,2\n").stdout)
+
+    def test_bad_lines_are_told_and_counted_and_the_others_loaded(self):
+        lines = ["good 1\t1", "no tab", "no ids\t", "word\tx", "negative\t-1", "big\t4294967295",
+                 "list\t1,,2", "space\t1, 2", "escape\\q\t1", "\t1", "x" * 65536 + "\t1", "",
+                 "good 2\t4294967294", "last\\\t1"]
+        result = self.lanemap("load", "--socket", self.writer.socket, "-", code=4,
+                              input="\n".join(lines))
+        bad = [i + 1 for i, line in enumerate(lines) if line and not line.startswith("good")]
+        for number in bad:
+            self.assertIn(f"line {number}: ", result.stderr)
+        self.assertEqual(result.stderr.count("line "), len(bad))
+        self.assertIn(f"{len(bad)} lines refused", result.stdout)
+        found = self.lanemap("get", self.writer.name, "good 1", "good 2").stdout
+        self.assertEqual(found, "good 1\t1\ngood 2\t4294967294\n")
+
+    def test_many_bad_lines_are_not_all_told(self):
+        result = self.lanemap("load", "--socket", self.writer.socket, code=4, input="bad\n" * 1000)
+        self.assertLess(len(result.stderr.splitlines()), 30)
+        self.assertIn("1000 lines refused", result.stdout)
+
+    def test_a_long_posting(self):
+        ids = list(range(0, 300000, 3))
+        self.writer.load("long\t" + ",".join(map(str, ids)) + "\n")
+        line = self.lanemap("get", self.writer.name, "long").stdout
+        self.assertEqual(list(map(int, line.split("\t")[1].split(","))), ids)
+
+    def test_many_lines_keep_their_replies_apart(self):
+        text = "".join(f"many:{i}\t{i},{i + 1}\n" for i in range(20000))
+        self.assertIn("loaded 20000 lines with 40000 ids (40000 new)", self.writer.load(text).stdout)
+
+    def test_a_file_that_does_not_exist(self):
+        result = self.lanemap("load", "--socket", self.writer.socket, "/nowhere/at/all", code=1)
+        self.assertIn("/nowhere/at/all", result.stderr)
+
+    def test_no_writer_at_the_socket(self):
+        result = self.lanemap("load", "--socket", self.writer.socket + ".not", code=1)
+        self.assertIn("cannot connect", result.stderr)
+
+    def test_quiet_says_nothing(self):
+        result = self.lanemap("load", "--socket", self.writer.socket, "--quiet", input="q\t1\n")
+        self.assertEqual(result.stdout + result.stderr, "")
+
+    def test_a_directory_that_is_served_is_busy(self):
+        result = self.lanemap("load", "--dir", self.writer.directory, code=1, input="k\t1\n")
+        self.assertIn("--socket", result.stderr)
+
+
+class LoadDirectory(unittest.TestCase):
+    def test_a_writer_serves_what_was_loaded_into_its_directory(self):
+        writer = Writer()
+        self.addCleanup(writer.remove)
+        before = set(os.listdir("/dev/shm"))
+        result = run("load", "--dir", writer.directory, input="a\t1,2\nbad\nb\t3\n")
+        self.assertEqual(result.returncode, 4, result.stderr)
+        self.assertIn("loaded 2 lines with 3 ids (3 new)", result.stdout)
+        left = {name for name in set(os.listdir("/dev/shm")) - before if name.startswith("lanemap.load-")}
+        self.assertEqual(left, set())
+        writer.start()
+        self.assertEqual(run("get", writer.name, "a", "b").stdout, "a\t1,2\nb\t3\n")
+
+    def test_under_a_name_it_stays_readable(self):
+        writer = Writer()
+        self.addCleanup(writer.remove)
+        directory = os.path.join(writer.directory, "new")
+        result = run("load", "--dir", directory, "--name", writer.name, input="a\t1\n")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(run("get", writer.name, "a").stdout, "a\t1\n")
+
+    def test_a_bad_name(self):
+        with tempfile.TemporaryDirectory(prefix="lanemap-cli-") as directory:
+            for name in ("has.dot", "x" * 65):
+                result = run("load", "--dir", directory, "--name", name, input="a\t1\n")
+                self.assertEqual(result.returncode, 1)
+
+
+class Stat(WriterTest):
+    def test_counts_and_odds(self):
+        self.writer.load("".join(f"stat:{i}\t{i}\n" for i in range(1000)) + "stat:0\t5,6\n")
+        answer = json.loads(self.lanemap("stat", "--json", self.writer.name).stdout)
+        self.assertEqual(answer["keys"], 1000)
+        self.assertEqual(answer["pairs"], 1002)
+        self.assertEqual(answer["state"], "running")
+        self.assertAlmostEqual(answer["false_route_per_lookup"] / (1000 / 2**64), 1, 3)
+        self.assertAlmostEqual(answer["collision_per_index"] / (1000**2 / 2**65), 1, 3)
+        table = self.lanemap("stat", self.writer.name).stdout
+        self.assertRegex(table, r"keys +1,000\n")
+        self.assertRegex(table, r"pairs +1,002\n")
+        self.assertRegex(table, r"n / 2\^64")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
