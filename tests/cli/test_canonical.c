@@ -224,6 +224,11 @@ Test(canonical, arrays_by_their_elements)
         expect_value("integer[]", "1,2", "1,2", 1);
         expect_value("integer[]", "{1}{2}", "{1}{2}", 1);
         expect_value("integer[]", "[1:2]", "[1:2]", 1);
+        expect_value("numeric[]", "{\"2.50\"-0}", "{\"2.50\"-0}", 1);
+        expect_value("numeric[]", "{1.0,}", "{1.0,}", 1);
+        expect_value("numeric[]", "{,1.0}", "{,1.0}", 1);
+        expect_value("numeric[]", "{{1.0}2.0}", "{{1.0}2.0}", 1);
+        EXPECT_ROWS("numeric[]", {"{{},{}}", "{{},{}}"});
 }
 
 Test(canonical, a_domain_can_be_named)

@@ -67,45 +67,73 @@ static int element_read(struct lanemap_slice value, size_t *at, struct lanemap_t
         return !quoted && element->bytes == 0 ? -EINVAL : 0;
 }
 
-static int array_walk(enum lanemap_canonical_class class, struct lanemap_slice value, size_t at,
-                      struct lanemap_text *element, struct lanemap_text *canonical,
-                      struct lanemap_text *text)
+/* What may come next in a literal. */
+struct grammar {
+        size_t depth;
+        bool value_next; /* an element or an opening brace, not a comma */
+        bool just_opened;
+};
+
+/* Return: whether a brace or comma may stand here. */
+static bool grammar_step(struct grammar *grammar, char c)
+{
+        bool good = c == '{' ? grammar->value_next
+                    : c == '}'
+                            ? grammar->depth > 0 && (!grammar->value_next || grammar->just_opened)
+                            : grammar->depth > 0 && !grammar->value_next;
+
+        grammar->depth += c == '{';
+        grammar->depth -= good && c == '}';
+        grammar->just_opened = c == '{';
+        grammar->value_next = c != '}';
+        return good;
+}
+
+static void element_canonical(enum lanemap_canonical_class class, struct lanemap_slice element,
+                              bool quoted, struct lanemap_text *text)
 {
         struct lanemap_canonical_type type = {.class = class};
-        size_t depth = 0;
+        struct lanemap_text canonical = {0};
 
-        while (at < value.bytes) {
+        if (!quoted && is_null(element)) {
+                lanemap_text_append(text, "NULL", 4);
+                return;
+        }
+        lanemap_canonical_value(type, element, &canonical);
+        element_append(lanemap_text_slice(&canonical), text);
+        lanemap_text_deinit(&canonical);
+}
+
+static int array_walk(enum lanemap_canonical_class class, struct lanemap_slice value, size_t at,
+                      struct lanemap_text *element, struct lanemap_text *text)
+{
+        struct grammar grammar = {.value_next = true};
+
+        do {
                 char c = value.data[at];
                 bool quoted;
 
                 if (c == '{' || c == '}' || c == ',') {
-                        if (c == '}' && depth == 0)
+                        if (!grammar_step(&grammar, c))
                                 return -EINVAL;
-                        depth += c == '{';
-                        depth -= c == '}';
                         lanemap_text_append_char(text, c);
                         at++;
-                        if (depth == 0)
-                                break;
                         continue;
                 }
-                if (depth == 0 || element_read(value, &at, element, &quoted) < 0)
+                if (!grammar.value_next || grammar.depth == 0 ||
+                    element_read(value, &at, element, &quoted) < 0)
                         return -EINVAL;
-                if (!quoted && is_null(lanemap_text_slice(element))) {
-                        lanemap_text_append(text, "NULL", 4);
-                        continue;
-                }
-                canonical->bytes = 0;
-                lanemap_canonical_value(type, lanemap_text_slice(element), canonical);
-                element_append(lanemap_text_slice(canonical), text);
-        }
-        return depth == 0 && at == value.bytes ? 0 : -EINVAL;
+                grammar.value_next = grammar.just_opened = false;
+                element_canonical(class, lanemap_text_slice(element), quoted, text);
+        } while (grammar.depth > 0 && at < value.bytes);
+
+        return grammar.depth == 0 && at == value.bytes ? 0 : -EINVAL;
 }
 
 int lanemap_canonical_array(enum lanemap_canonical_class element, struct lanemap_slice value,
                             struct lanemap_text *text)
 {
-        struct lanemap_text room = {0}, canonical = {0};
+        struct lanemap_text room = {0};
         size_t before = text->bytes, at = 0;
         int r;
 
@@ -120,11 +148,10 @@ int lanemap_canonical_array(enum lanemap_canonical_class element, struct lanemap
         if (at == value.bytes || value.data[at] != '{')
                 r = -EINVAL;
         else
-                r = array_walk(element, value, at, &room, &canonical, text);
+                r = array_walk(element, value, at, &room, text);
         if (r < 0)
                 text->bytes = before;
 
         lanemap_text_deinit(&room);
-        lanemap_text_deinit(&canonical);
         return r;
 }
