@@ -118,16 +118,30 @@ void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overl
         lanemap_store_release(&cell->value, value);
 }
 
+/* Twice the cells, unless so many of them are fresh tombstones that the same number leaves room. */
+static uint32_t grown_log2_cells(const struct lanemap_overlay *overlay)
+{
+        uint64_t n_live = 0;
+
+        for (uint64_t i = 0; i < table_n_cells(&overlay->table); i++) {
+                uint64_t value = table_cell(overlay->arena, &overlay->table, i)->value;
+
+                n_live += value != 0 && !value_is_fresh_tombstone(value);
+        }
+
+        return overlay->table.log2_cells + (n_live > table_n_cells(&overlay->table) * 3 / 8);
+}
+
 int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_overlay *ret_grown)
 {
+        uint32_t log2_cells = grown_log2_cells(overlay);
         struct lanemap_overlay grown;
         int r;
 
-        if (overlay->table.log2_cells >= LANEMAP_OVERLAY_LOG2_CELLS_MAX)
+        if (log2_cells > LANEMAP_OVERLAY_LOG2_CELLS_MAX)
                 return -ENOSPC;
 
-        r = lanemap_overlay_init(&grown, overlay->arena, overlay->table.log2_cells + 1,
-                                 overlay->table.cell_bytes);
+        r = lanemap_overlay_init(&grown, overlay->arena, log2_cells, overlay->table.cell_bytes);
         if (r < 0)
                 return r;
 

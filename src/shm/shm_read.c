@@ -235,7 +235,8 @@ int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
                 if (LANEMAP_UNLIKELY(r != 0))
                         return r;
 
-                r = chunk_try(region, &try, fps, n_keys, ids, capacity, used, ret_spans, &used_after);
+                r = chunk_try(region, &try, fps, n_keys, ids, capacity, used, ret_spans,
+                              &used_after);
                 if (try_end(region, &try)) {
                         *ret_used = used_after;
                         return r;

@@ -160,6 +160,8 @@ static int data_grow(void *arg, uint64_t bytes)
 #ifdef MADV_POPULATE_WRITE
         (void)madvise(object->base + st.st_size, bytes - (uint64_t)st.st_size, MADV_POPULATE_WRITE);
 #endif
+        if (object->known_bytes)
+                lanemap_store_relaxed(object->known_bytes, bytes);
         return 0;
 }
 

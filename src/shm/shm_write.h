@@ -55,6 +55,8 @@ struct lanemap_shm_data_object {
         struct lanemap_shm_data *data;
         struct lanemap_lane_shm *lanes;
         struct lanemap_shm_arena *arena;
+        uint64_t *known_bytes; /* kept at the object's size, before anything in what is new is
+                                  published; may be NULL */
 };
 
 /*

@@ -347,7 +347,7 @@ int lanemap_log_write_and_sync(struct lanemap_log *log, bool want_sync)
         return r;
 }
 
-int lanemap_log_settle(struct lanemap_log *log)
+int lanemap_log_settle_append(struct lanemap_log *log)
 {
         bool wanted;
         int r = 0;
@@ -360,5 +360,12 @@ int lanemap_log_settle(struct lanemap_log *log)
                 lanemap_log_append_locked(log, NULL, 0);
         pthread_mutex_unlock(&log->mutex);
 
-        return wanted && r == 0 ? lanemap_log_write_and_sync(log, true) : r;
+        return r < 0 ? r : wanted;
+}
+
+int lanemap_log_settle(struct lanemap_log *log)
+{
+        int r = lanemap_log_settle_append(log);
+
+        return r == 1 ? lanemap_log_write_and_sync(log, true) : r;
 }

@@ -110,6 +110,14 @@ int lanemap_log_write_and_sync(struct lanemap_log *log, bool want_sync);
  */
 int lanemap_log_settle(struct lanemap_log *log);
 
+/*
+ * Only the append of that record, for a sync thread whose next round syncs it. It takes a sequence
+ * number, so it must not come between a reserve and the append that uses it.
+ *
+ * Return: 1 appended, 0 there was no need. Errors: as lanemap_log_reserve().
+ */
+int lanemap_log_settle_append(struct lanemap_log *log);
+
 /* The last sequence number: appended; handed to the kernel; durable; proven durable on disk. */
 uint64_t lanemap_log_last(const struct lanemap_log *log);
 uint64_t lanemap_log_written(const struct lanemap_log *log);

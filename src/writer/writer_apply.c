@@ -1,0 +1,404 @@
+/*
+ * Applying operations: the calls that change the index, and those that ask it.
+ *
+ * One apply is one record of the log and one batch of protocol P0. The record's room is reserved
+ * first, so that nothing is published that could not be logged; the record is appended last, when
+ * it is known how many operations there were room for in shared memory.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/rcu.h"
+
+/* Operations whose cache lines are requested together. */
+#define APPLY_PREFETCH 16
+
+/* Active overlays may outgrow the flush threshold this many times before applies wait for the
+ * flush. */
+#define STALL_RATIO     4
+#define STALL_BYTES_MIN (UINT64_C(4) << 20)
+
+/* How long one apply waits for room before it answers -ENOSPC. */
+#define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
+
+static int op_check(const struct lanemap_op *op)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+        case LANEMAP_OP_REMOVE:
+                if (op->id > LANEMAP_ID_MAX)
+                        return -EINVAL;
+                /* fall through */
+        case LANEMAP_OP_DELETE:
+                return op->key && op->key_bytes >= 1 && op->key_bytes <= LANEMAP_KEY_BYTES_MAX
+                               ? 0
+                               : -EINVAL;
+        case LANEMAP_OP_CLEAR:
+                return 0;
+        case LANEMAP_OP_MARK:
+                return op->key_bytes <= LANEMAP_MARK_BYTES_MAX && (op->key || op->key_bytes == 0)
+                               ? 0
+                               : -EINVAL;
+        default:
+                return -EINVAL;
+        }
+}
+
+/* Fills log_ops[i] for every operation: keys have become fingerprints. */
+static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
+{
+        if (n_ops > writer->log_ops_capacity) {
+                struct lanemap_log_op *log_ops =
+                        lanemap_realloc(writer->log_ops, n_ops * sizeof(*log_ops));
+
+                if (!log_ops)
+                        return -ENOMEM;
+                writer->log_ops = log_ops;
+                writer->log_ops_capacity = n_ops;
+        }
+
+        for (size_t i = 0; i < n_ops; i++) {
+                struct lanemap_log_op *to = &writer->log_ops[i];
+
+                *to = (struct lanemap_log_op){.code = ops[i].code};
+                switch (ops[i].code) {
+                case LANEMAP_OP_ADD:
+                case LANEMAP_OP_REMOVE:
+                        to->id = ops[i].id;
+                        /* fall through */
+                case LANEMAP_OP_DELETE:
+                        to->fingerprint = lanemap_fingerprint_of(&writer->hash_key, ops[i].key,
+                                                                 ops[i].key_bytes);
+                        break;
+                case LANEMAP_OP_MARK:
+                        to->mark = ops[i].key;
+                        to->mark_bytes = ops[i].key_bytes;
+                        break;
+                default:
+                        break;
+                }
+        }
+
+        return 0;
+}
+
+static bool op_has_key(uint32_t code)
+{
+        return code == LANEMAP_OP_ADD || code == LANEMAP_OP_REMOVE || code == LANEMAP_OP_DELETE;
+}
+
+static int op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *op,
+                    uint64_t position, struct lanemap_op_result *result, bool *changed)
+{
+        uint32_t n_changed = 0;
+        int r;
+
+        switch (op->code) {
+        case LANEMAP_OP_CLEAR:
+                r = writer_clear(writer, position, &n_changed);
+                *changed = r == 0;
+                *result = (struct lanemap_op_result){.n_changed = n_changed};
+                return r;
+        case LANEMAP_OP_MARK:
+                lanemap_store_release(&writer->position, position);
+                memcpy(writer->mark.bytes, op->mark, op->mark_bytes);
+                writer->mark.n_bytes = (uint32_t)op->mark_bytes;
+                writer->mark.position = position;
+                *changed = true;
+                *result = (struct lanemap_op_result){0};
+                return 0;
+        default:
+                return writer_lane_op(writer, op->code, op->fingerprint, op->id, position, result,
+                                      changed);
+        }
+}
+
+static void op_count(struct lanemap_writer *writer, uint32_t code, bool changed)
+{
+        writer->stats.n_adds += code == LANEMAP_OP_ADD;
+        writer->stats.n_removes += code == LANEMAP_OP_REMOVE;
+        writer->stats.n_deletes += code == LANEMAP_OP_DELETE;
+        writer->stats.n_changed += changed;
+}
+
+/*
+ * Applies log_ops in order until one fails. What changed something is moved to the front of
+ * log_ops: the record. *ret_n_applied of the operations were applied.
+ */
+static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t position,
+                     struct lanemap_op_result *results, size_t *ret_n_applied, size_t *ret_n_logged)
+{
+        struct lanemap_log_op *ops = writer->log_ops;
+        size_t n_logged = 0, i;
+        int r = 0;
+
+        for (i = 0; i < n_ops; i++) {
+                struct lanemap_op_result result;
+                bool changed;
+
+                if (i % APPLY_PREFETCH == 0)
+                        for (size_t p = i; p < LANEMAP_MIN(i + APPLY_PREFETCH, n_ops); p++)
+                                if (op_has_key(ops[p].code))
+                                        writer_lane_prefetch(writer, ops[p].fingerprint);
+
+                r = op_apply(writer, &ops[i], position, &result, &changed);
+                if (r < 0)
+                        break;
+
+                op_count(writer, ops[i].code, changed);
+                if (results)
+                        results[i] = result;
+                if (changed)
+                        ops[n_logged++] = ops[i];
+        }
+
+        *ret_n_applied = i;
+        *ret_n_logged = n_logged;
+        return r;
+}
+
+/* Back-pressure: while a flush is far behind, applies wait for it; when it cannot get through, they
+ * are refused. */
+static int room_wait(struct lanemap_writer *writer)
+{
+        uint64_t limit = LANEMAP_MAX(STALL_RATIO * writer_flush_threshold(writer), STALL_BYTES_MIN);
+        uint64_t since_ns = 0;
+
+        while (LANEMAP_UNLIKELY(writer->active_bytes > limit)) {
+                uint64_t now_ns = lanemap_now_ns(writer->clock);
+
+                if (since_ns == 0) {
+                        since_ns = now_ns;
+                        writer->stats.n_write_stalls++;
+                }
+                if (writer->flush_failing || now_ns - since_ns > 10 * STALL_NS_MAX)
+                        return -ENOSPC;
+
+                writer->flush_wanted = true;
+                writer_flusher_signal(writer);
+                writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 10);
+        }
+
+        return 0;
+}
+
+/*
+ * Encodes the operations and takes room for their record. While the sync thread is behind, it is
+ * waited for; the lock is free meanwhile, so everything is encoded again.
+ */
+static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
+{
+        uint64_t since_ns = 0, now_ns;
+        int r;
+
+        for (;;) {
+                r = ops_encode(writer, ops, n_ops);
+                if (r < 0)
+                        return r;
+
+                r = lanemap_log_reserve(writer->log,
+                                        lanemap_log_record_bytes(writer->hash_key.fingerprint_bits,
+                                                                 writer->log_ops, n_ops));
+                if (r != -EAGAIN)
+                        return r;
+
+                now_ns = lanemap_now_ns(writer->clock);
+                since_ns = since_ns ? since_ns : now_ns;
+                if (now_ns - since_ns > STALL_NS_MAX)
+                        return -EIO;
+
+                writer_sync_signal(writer);
+                writer_cond_wait_ns(&writer->stall_wake, &writer->lock, 1000 * 1000);
+        }
+}
+
+static void flush_trigger(struct lanemap_writer *writer)
+{
+        if (writer->flush_wanted || writer->active_bytes < writer_flush_threshold(writer))
+                return;
+
+        writer->flush_wanted = true;
+        writer_flusher_signal(writer);
+}
+
+static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
+                        struct lanemap_op_result *results, size_t *ret_n_applied)
+{
+        size_t n_logged = 0;
+        uint64_t seq, appended;
+        int r;
+
+        r = room_wait(writer);
+        if (r == 0)
+                r = record_reserve(writer, ops, n_ops);
+        if (r < 0)
+                return r;
+
+        seq = lanemap_log_last(writer->log) + 1;
+        r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
+        if (n_logged > 0) {
+                lanemap_log_append(writer->log, writer->log_ops, n_logged, &appended);
+                lanemap_check(appended == seq);
+                writer_counts_publish(writer);
+                flush_trigger(writer);
+        }
+        lanemap_shm_arena_end_batch(writer->object->arena);
+        writer->last_apply_ns = lanemap_now_ns(writer->clock);
+        return r;
+}
+
+int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
+                         struct lanemap_op_result *ret_results, size_t *ret_n_applied,
+                         uint64_t *ret_position)
+{
+        size_t n_applied = 0;
+        int r = 0, bad = 0;
+
+        if (n_ops > LANEMAP_LOG_OPS_MAX)
+                return -EINVAL;
+
+        /* A bad operation ends the batch before it: what came first is applied. */
+        for (size_t i = 0; i < n_ops && bad == 0; i++) {
+                bad = op_check(&ops[i]);
+                if (bad < 0)
+                        n_ops = i;
+        }
+
+        pthread_mutex_lock(&writer->lock);
+        if (n_ops > 0)
+                r = apply_locked(writer, ops, n_ops, ret_results, &n_applied);
+        if (ret_position)
+                *ret_position = lanemap_load_relaxed(&writer->position);
+        pthread_mutex_unlock(&writer->lock);
+
+        writer_sync_signal(writer);
+        if (ret_n_applied)
+                *ret_n_applied = n_applied;
+        return r < 0 ? r : bad;
+}
+
+/* ---- recovery ---- */
+
+static bool lane_covers(const struct lanemap_writer *writer, const struct lanemap_log_op *op,
+                        uint64_t seq)
+{
+        return seq <=
+               writer->lanes[writer->slots[lanemap_slot_of(op->fingerprint.hash)].lane].position;
+}
+
+static int replay_op(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *op)
+{
+        struct lanemap_op_result result;
+        bool changed;
+
+        switch (op->code) {
+        case LANEMAP_OP_CLEAR:
+                if (seq <= writer->clear_position)
+                        return 0;
+                break;
+        case LANEMAP_OP_MARK:
+                if (seq <= writer->mark.position)
+                        return 0;
+                break;
+        default:
+                if (lane_covers(writer, op, seq))
+                        return 0;
+                break;
+        }
+
+        return op_apply(writer, op, seq, &result, &changed);
+}
+
+/* Overlays are flushed at a small fixed budget on the way, so that a long log does not need much
+ * shared memory. */
+int writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
+{
+        struct lanemap_writer *writer = arg;
+        int r = 0;
+
+        for (size_t i = 0; i < n_ops && r == 0; i++)
+                r = replay_op(writer, seq, &ops[i]);
+        if (r < 0)
+                return r;
+
+        lanemap_store_release(&writer->position, seq);
+        writer->stats.recovered_records++;
+        lanemap_shm_arena_end_batch(writer->object->arena);
+        if (writer->active_bytes > writer_flush_threshold(writer))
+                return writer_flush_run(writer, false);
+
+        return 0;
+}
+
+/* ---- questions ---- */
+
+/* A lookup of this process: as a reader's, over the writer's own mapping. An outcome that is not an
+ * answer means that the view changed under it, since everything that a published view names is
+ * mapped here. */
+int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                          uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
+                          uint64_t *ret_position)
+{
+        struct lanemap_fingerprint fp;
+        uint64_t n_tries = 0;
+        int r;
+
+        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || !ret_n_ids)
+                return -EINVAL;
+
+        fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
+        do {
+                lanemap_rcu_read_lock();
+                r = lanemap_shm_lookup(lanemap_load_acquire(&writer->region), fp, ids, ids_capacity,
+                                       ret_n_ids, &n_tries);
+                lanemap_rcu_read_unlock();
+        } while (r > 0 || r == -EAGAIN);
+
+        if (ret_position)
+                *ret_position = lanemap_load_acquire(&writer->position);
+        return r;
+}
+
+int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                            uint32_t id, uint64_t *ret_position)
+{
+        struct lanemap_fingerprint fp;
+        uint64_t n_tries = 0;
+        bool found = false;
+        int r;
+
+        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || id > LANEMAP_ID_MAX)
+                return -EINVAL;
+
+        fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
+        do {
+                lanemap_rcu_read_lock();
+                r = lanemap_shm_contains(lanemap_load_acquire(&writer->region), fp, id, &found,
+                                         &n_tries);
+                lanemap_rcu_read_unlock();
+        } while (r > 0 || r == -EAGAIN);
+
+        if (ret_position)
+                *ret_position = lanemap_load_acquire(&writer->position);
+        return r < 0 ? r : found;
+}
+
+uint64_t lanemap_writer_position(struct lanemap_writer *writer)
+{
+        return lanemap_load_acquire(&writer->position);
+}
+
+void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_bytes,
+                         uint64_t *ret_position)
+{
+        pthread_mutex_lock(&writer->lock);
+        memcpy(mark, writer->mark.bytes, writer->mark.n_bytes);
+        *ret_bytes = writer->mark.n_bytes;
+        if (ret_position)
+                *ret_position = writer->mark.position;
+        pthread_mutex_unlock(&writer->lock);
+}

@@ -1,0 +1,235 @@
+/*
+ * Segment files that the engine has mapped.
+ *
+ * F1. A file is unlinked only when no lane names it and no manifest, in force or perhaps in force,
+ * names it. F2. A mapping is undone only when no lookup of this process can be looking at it.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/rcu.h"
+
+static int file_map(struct lanemap_writer *writer, const char *name, void **ret_bytes,
+                    uint64_t *ret_n_bytes)
+{
+        struct stat st;
+        void *bytes;
+        int fd;
+
+        fd = writer->files->open(writer->files, writer->dir_fd, name, O_RDONLY, 0);
+        if (fd < 0)
+                return fd;
+
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
+                writer->files->close(writer->files, fd);
+                return -EBADMSG;
+        }
+
+        bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        writer->files->close(writer->files, fd);
+        if (bytes == MAP_FAILED)
+                return -errno;
+
+        *ret_bytes = bytes;
+        *ret_n_bytes = (uint64_t)st.st_size;
+        return 0;
+}
+
+static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
+                      void *bytes, uint64_t n_bytes, struct lanemap_lane_file **ret_mapped)
+{
+        struct lanemap_segment_file_section section;
+        struct lanemap_segment_file header;
+        struct lanemap_lane_file *mapped;
+        int r;
+
+        r = lanemap_segment_file_open(&header, bytes, n_bytes);
+        if (r < 0)
+                return r;
+        if (header.file_number != number ||
+            memcmp(header.uuid, writer->uuid, sizeof(header.uuid)) != 0 ||
+            memcmp(header.checksum, checksum, sizeof(header.checksum)) != 0)
+                return -EBADMSG;
+
+        mapped = lanemap_alloc(sizeof(*mapped) + header.n_sections * sizeof(mapped->sections[0]));
+        if (!mapped)
+                return -ENOMEM;
+
+        *mapped = (struct lanemap_lane_file){
+                .number = number,
+                .check = lanemap_load_le64(checksum),
+                .bytes = bytes,
+                .n_bytes = n_bytes,
+                .n_sections = header.n_sections,
+        };
+        for (uint32_t i = 0; i < header.n_sections; i++) {
+                r = lanemap_segment_file_section(&header, i, &section);
+                if (r == 0)
+                        r = lanemap_segment_open(&mapped->sections[i],
+                                                 header.bytes + section.offset, section.n_bytes,
+                                                 writer->hash_key.fingerprint_bits);
+                if (r < 0) {
+                        lanemap_free(mapped);
+                        return r;
+                }
+        }
+
+        *ret_mapped = mapped;
+        return 0;
+}
+
+int writer_file_open(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
+                     struct writer_file **ret_file)
+{
+        struct writer_file *file = lanemap_alloc_zero(sizeof(*file));
+        uint64_t n_bytes = 0;
+        void *bytes = NULL;
+        int r;
+
+        if (!file)
+                return -ENOMEM;
+
+        file->slot = UINT32_MAX;
+        memcpy(file->checksum, checksum, sizeof(file->checksum));
+        lanemap_segment_file_name(number, checksum, file->name);
+        r = file_map(writer, file->name, &bytes, &n_bytes);
+        if (r == 0) {
+                r = file_parse(writer, number, checksum, bytes, n_bytes, &file->mapped);
+                if (r < 0)
+                        munmap(bytes, n_bytes);
+        }
+        if (r < 0) {
+                lanemap_free(file);
+                return r;
+        }
+
+        *ret_file = file;
+        return 0;
+}
+
+void writer_file_free(struct writer_file *file)
+{
+        if (!file)
+                return;
+
+        munmap((void *)(uintptr_t)file->mapped->bytes, file->mapped->n_bytes);
+        lanemap_free(file->mapped);
+        lanemap_free(file);
+}
+
+int writer_file_install(struct lanemap_writer *writer, struct writer_file *file)
+{
+        struct lanemap_lane_files *table = writer->lane_files;
+
+        for (uint32_t slot = 0; slot < table->n_slots; slot++) {
+                if (table->slots[slot])
+                        continue;
+
+                file->slot = slot;
+                /* Pairs with the acquire load in lanemap_lane_segment(). */
+                lanemap_store_release(&table->slots[slot], file->mapped);
+                return 0;
+        }
+
+        return -EMFILE;
+}
+
+int writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level, uint64_t n_pairs,
+                       uint64_t bytes, struct writer_segment **ret_segment)
+{
+        struct writer_segment *segment = lanemap_alloc_zero(sizeof(*segment));
+
+        if (!segment)
+                return -ENOMEM;
+
+        *segment = (struct writer_segment){
+                .file = file,
+                .segment = &file->mapped->sections[section],
+                .section = section,
+                .level = level,
+                .n_refs = 1,
+                .n_pairs = n_pairs,
+                .bytes = bytes,
+        };
+        file->n_refs++;
+        *ret_segment = segment;
+        return 0;
+}
+
+void writer_segment_ref(struct writer_segment *segment)
+{
+        segment->n_refs++;
+}
+
+void writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment)
+{
+        struct writer_file *file = segment->file;
+
+        if (--segment->n_refs > 0)
+                return;
+
+        lanemap_free(segment);
+        if (--file->n_refs > 0)
+                return;
+
+        file->next_dead = writer->dead_files;
+        writer->dead_files = file;
+}
+
+/* Takes the files off the list that no manifest names (F1). */
+static struct writer_file *dead_take(struct lanemap_writer *writer)
+{
+        uint64_t in_force = lanemap_load_relaxed(&writer->manifest_generation);
+        struct writer_file *taken = NULL, **link = &writer->dead_files;
+
+        while (*link) {
+                struct writer_file *file = *link;
+
+                if (file->named_generation >= in_force && file->named_generation > 0) {
+                        link = &file->next_dead;
+                        continue;
+                }
+
+                *link = file->next_dead;
+                file->next_dead = taken;
+                taken = file;
+                if (file->slot != UINT32_MAX)
+                        lanemap_store_release(&writer->lane_files->slots[file->slot], NULL);
+        }
+
+        return taken;
+}
+
+void writer_files_reap(struct lanemap_writer *writer)
+{
+        struct writer_file *file;
+        int r;
+
+        pthread_mutex_lock(&writer->lock);
+        file = dead_take(writer);
+        pthread_mutex_unlock(&writer->lock);
+        if (!file)
+                return;
+
+        lanemap_rcu_synchronize();
+        while (file) {
+                struct writer_file *next = file->next_dead;
+
+                r = writer->files->unlink(writer->files, writer->dir_fd, file->name);
+                if (r < 0 && r != -ENOENT)
+                        writer_log(writer, LOG_WARNING,
+                                   "%s/%s cannot be unlinked (%s); the next start will",
+                                   writer->directory, file->name, strerror(-r));
+                writer_file_free(file);
+                file = next;
+        }
+}

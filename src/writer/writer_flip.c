@@ -1,0 +1,261 @@
+/*
+ * Data objects: the first one of a writer, and the flip to a fresh one, by which shared memory is
+ * given back (an object is never shrunk, punched or sparse).
+ *
+ * A flip flushes first, so that there is little to copy; then, with applies waiting, the overlays
+ * are copied, views made, and one store publishes the new generation. The old object is unlinked
+ * and never written again: a lookup in progress ends with an answer that was true, the next one
+ * sees the new word. Stopped readers may hold the old one; while two such are still held, no flip
+ * is made, so no reader can make memory grow without bound.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/rcu.h"
+
+/* Retired objects that readers may hold before flips are refused. */
+#define HELD_MAX 2
+
+/* What a flip must save to be worth it. */
+#define WORTH_BYTES (UINT64_C(256) << 10)
+
+static void object_free(struct lanemap_shm_data_object *object)
+{
+        if (!object)
+                return;
+
+        lanemap_shm_data_close(object);
+        lanemap_free(object);
+}
+
+int writer_object_create(struct lanemap_writer *writer, struct lanemap_shm_data_object **ret_object,
+                         struct lanemap_shm_region **ret_region)
+{
+        struct lanemap_shm_data_options options = {
+                .name = writer->name,
+                .mode = writer->options.shared_mode ? writer->options.shared_mode : 0640,
+                .bytes_max = writer->options.shared_bytes_max,
+                .uuid = writer->uuid,
+                .hash_key = writer->hash_key_bytes,
+                .fingerprint_bits = writer->hash_key.fingerprint_bits,
+                .n_lanes = writer->n_lanes,
+                .slots = writer->slots,
+                .directory = writer->directory,
+                .clock = writer->clock,
+                .quarantine_ns = writer->options.immediate_reuse ? LANEMAP_SHM_QUARANTINE_NONE
+                                                                 : writer->options.quarantine_ns,
+        };
+        struct lanemap_shm_data_object *object = lanemap_alloc_zero(sizeof(*object));
+        struct lanemap_shm_region *region = lanemap_alloc_zero(sizeof(*region));
+        int r = -ENOMEM;
+
+        if (object && region)
+                r = lanemap_shm_data_create(writer->shm_dir_fd, writer->control, &options, object);
+        if (r < 0) {
+                lanemap_free(object);
+                lanemap_free(region);
+                return r;
+        }
+
+        region->control = writer->control;
+        region->generation = object->generation;
+        region->files = writer->lane_files;
+        object->known_bytes = &region->bytes;
+        /* The arena has not grown yet: the object is its head. */
+        r = lanemap_shm_region_init(
+                region, object->base,
+                LANEMAP_ALIGN_UP(object->data->lanes_off +
+                                         writer->n_lanes * sizeof(struct lanemap_lane_shm),
+                                 (uint64_t)LANEMAP_SHM_PAGE_BYTES));
+        lanemap_check(r == 0);
+        *ret_object = object;
+        *ret_region = region;
+        return 0;
+}
+
+/* ---- who still holds what was retired ---- */
+
+/* A write lease is granted only while nobody else has the object open; a mapping counts. */
+static bool object_is_held(int fd)
+{
+        if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+                return errno == EAGAIN;
+
+        (void)fcntl(fd, F_SETLEASE, F_UNLCK);
+        return false;
+}
+
+static uint32_t retired_objects_check(struct lanemap_writer *writer)
+{
+        uint32_t n_held = 0;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++) {
+                int *fd = &writer->retired_object_fds[i];
+
+                if (*fd < 0)
+                        continue;
+                if (object_is_held(*fd)) {
+                        n_held++;
+                        continue;
+                }
+                close(*fd);
+                *fd = -1;
+        }
+
+        return n_held;
+}
+
+static void retired_objects_add(struct lanemap_writer *writer, uint64_t generation)
+{
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+
+        lanemap_shm_data_name(writer->name, generation, name);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++) {
+                if (writer->retired_object_fds[i] >= 0)
+                        continue;
+
+                writer->retired_object_fds[i] =
+                        openat(writer->shm_dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+                break;
+        }
+        (void)unlinkat(writer->shm_dir_fd, name, 0);
+}
+
+/* ---- the flip ---- */
+
+/* The lanes' new overlays and views in the new object; the engine's state is not touched. */
+static int lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
+                      struct lanemap_overlay *actives, struct lanemap_overlay *frozens,
+                      uint64_t *view_offs)
+{
+        struct lanemap_arena *arena = lanemap_shm_arena_base(object->arena);
+        int r;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                const struct writer_lane *lane = &writer->lanes[i];
+
+                r = lanemap_overlay_copy(&lane->active, arena, &actives[i]);
+                if (r == 0 && lane->has_frozen)
+                        r = lanemap_overlay_copy(&lane->frozen, arena, &frozens[i]);
+                if (r == 0)
+                        r = lanemap_lane_view_alloc(arena, &view_offs[i]);
+                if (r < 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
+                      struct lanemap_shm_region *region, const struct lanemap_overlay *actives,
+                      const struct lanemap_overlay *frozens, const uint64_t *view_offs)
+{
+        uint64_t old_generation = writer->object->generation;
+
+        writer->object = object;
+        writer->reserve_off = 0;
+        writer->n_orphans = 0;
+        writer->active_bytes = 0;
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+
+                lane->active = actives[i];
+                if (lane->has_frozen)
+                        lane->frozen = frozens[i];
+                writer_lane_publish(writer, i, view_offs[i]);
+                writer->active_bytes += lanemap_overlay_bytes(&lane->active);
+        }
+        writer_counts_publish(writer);
+        lanemap_shm_publish(writer->control, object->generation);
+        lanemap_store_release(&writer->region, region);
+        retired_objects_add(writer, old_generation);
+        writer->stats.n_generation_flips++;
+}
+
+/* Under lock. */
+static int flip_locked(struct lanemap_writer *writer)
+{
+        struct lanemap_shm_data_object *object;
+        struct lanemap_shm_region *region;
+        struct lanemap_overlay *overlays;
+        uint64_t *view_offs;
+        int r;
+
+        overlays = lanemap_alloc(writer->n_lanes * (2 * sizeof(*overlays) + sizeof(*view_offs)));
+        if (!overlays)
+                return -ENOMEM;
+
+        view_offs = (uint64_t *)(overlays + 2 * writer->n_lanes);
+        r = writer_object_create(writer, &object, &region);
+        if (r == 0) {
+                r = lanes_copy(writer, object, overlays, overlays + writer->n_lanes, view_offs);
+                if (r == 0) {
+                        flip_swap(writer, object, region, overlays, overlays + writer->n_lanes,
+                                  view_offs);
+                } else {
+                        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+
+                        lanemap_shm_data_name(writer->name, object->generation, name);
+                        (void)unlinkat(writer->shm_dir_fd, name, 0);
+                        object_free(object);
+                        lanemap_free(region);
+                }
+        }
+
+        lanemap_free(overlays);
+        return r;
+}
+
+static bool flip_is_worth_it(struct lanemap_writer *writer)
+{
+        struct lanemap_shm_arena_stats stats;
+
+        lanemap_shm_arena_get_stats(writer->object->arena, &stats);
+        return stats.bytes > 2 * (stats.used_bytes - stats.quarantine_bytes) + WORTH_BYTES;
+}
+
+int writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
+{
+        struct lanemap_shm_data_object *old_object;
+        struct lanemap_shm_region *old_region;
+        int r = 0;
+
+        /* No flush may be reading the frozen overlays of the object that goes, and no commit may
+         * hold blocks of it. */
+        pthread_mutex_lock(&writer->flush_lock);
+        pthread_mutex_lock(&writer->commit_lock);
+        pthread_mutex_lock(&writer->lock);
+        old_object = writer->object;
+        old_region = writer->region;
+        if (only_if_worth_it && !flip_is_worth_it(writer))
+                r = 1;
+        else if (retired_objects_check(writer) >= HELD_MAX)
+                r = -EBUSY;
+        else
+                r = flip_locked(writer);
+        pthread_mutex_unlock(&writer->lock);
+        pthread_mutex_unlock(&writer->commit_lock);
+        pthread_mutex_unlock(&writer->flush_lock);
+
+        if (r == 0) {
+                lanemap_rcu_synchronize();
+                object_free(old_object);
+                lanemap_free(old_region);
+        }
+        if (r == -EBUSY && only_if_worth_it) {
+                writer_log(writer, LOG_NOTICE,
+                           "%s: shared memory is not given back now: readers still hold two older "
+                           "generations (stopped processes?)",
+                           writer->name);
+                r = 0;
+        }
+
+        return r < 0 ? r : 0;
+}

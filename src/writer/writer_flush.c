@@ -1,0 +1,419 @@
+/*
+ * Flushing: the active overlays of all lanes are frozen at one log position, written as one file
+ * with a section for every lane that had something, and retired. Small young segments are taken
+ * into the output on the way (lane_policy.h).
+ *
+ * A flush that fails leaves its frozen overlays where they are; lookups go through them, and the
+ * next flush begins with them.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+/* After a failure the flusher tries again this much later. */
+#define RETRY_NS (UINT64_C(200) * 1000 * 1000)
+
+/* How long nothing may have been applied until lanes are settled into one segment each. */
+#define SETTLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)
+
+struct flush {
+        struct writer_build_lane *lanes;
+        struct writer_edit *edits;
+        struct writer_segment **segments;
+        uint32_t n;
+        uint64_t clear_epoch;
+};
+
+static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
+
+/* ---- freezing, under lock ---- */
+
+/* A block kept back for the time when the object is full: without room to freeze, nothing could
+ * ever be flushed. */
+static uint64_t reserve_bytes(const struct lanemap_writer *writer)
+{
+        return (uint64_t)writer->n_lanes * (LANEMAP_LANE_VIEW_BYTES * 2 + 512);
+}
+
+static void reserve_take(struct lanemap_writer *writer)
+{
+        uint64_t off;
+
+        if (writer->reserve_off == 0 &&
+            arena_of(writer)->alloc(arena_of(writer), reserve_bytes(writer), &off) == 0)
+                writer->reserve_off = off;
+}
+
+static bool reserve_release(struct lanemap_writer *writer)
+{
+        if (writer->reserve_off == 0)
+                return false;
+
+        arena_of(writer)->free(arena_of(writer), writer->reserve_off, reserve_bytes(writer));
+        writer->reserve_off = 0;
+        return true;
+}
+
+static bool lane_has_work(const struct writer_lane *lane)
+{
+        return lane->active.n_used > 0;
+}
+
+/* Fresh active overlays and views for the lanes that have work: all of them, or none. */
+static int freeze_alloc(struct lanemap_writer *writer, struct lanemap_overlay *fresh,
+                        uint64_t *view_offs)
+{
+        struct lanemap_arena *arena = arena_of(writer);
+        uint32_t i;
+        int r = 0;
+
+        for (i = 0; i < writer->n_lanes && r == 0; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+                uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+
+                view_offs[i] = 0;
+                if (!lane_has_work(lane))
+                        continue;
+
+                /* Under a steady load the next one gets as large: begin at a quarter of it. */
+                if (writer->flush_wanted && writer->reserve_off)
+                        log2_cells = LANEMAP_MAX(log2_cells, lane->active.table.log2_cells - 2);
+                r = lanemap_overlay_init(&fresh[i], arena, log2_cells, writer->cell_bytes);
+                if (r < 0)
+                        break;
+                r = lanemap_lane_view_alloc(arena, &view_offs[i]);
+                if (r < 0)
+                        lanemap_overlay_free(&fresh[i]);
+        }
+        if (r == 0)
+                return 0;
+
+        while (i-- > 0) {
+                if (!view_offs[i])
+                        continue;
+                lanemap_overlay_free(&fresh[i]);
+                arena->free(arena, view_offs[i], LANEMAP_LANE_VIEW_BYTES);
+        }
+        return r;
+}
+
+static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_overlay *fresh,
+                           const uint64_t *view_offs)
+{
+        writer->frozen_position = lanemap_load_relaxed(&writer->position);
+        writer->frozen_mark = writer->mark;
+        writer->active_bytes = 0;
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+
+                lane->frozen_n_keys = lane->n_keys;
+                lane->frozen_n_pairs = lane->n_pairs;
+                if (view_offs[i]) {
+                        lanemap_check(!lane->has_frozen);
+                        lane->frozen = lane->active;
+                        lane->has_frozen = true;
+                        lane->active = fresh[i];
+                        writer_lane_publish(writer, i, view_offs[i]);
+                }
+                writer->active_bytes += lanemap_overlay_bytes(&lane->active);
+        }
+        writer->has_frozen_set = true;
+        writer->flush_wanted = false;
+        lanemap_shm_arena_end_batch(writer->object->arena);
+}
+
+static int freeze(struct lanemap_writer *writer)
+{
+        struct lanemap_overlay *fresh;
+        uint64_t *view_offs;
+        int r;
+
+        fresh = lanemap_alloc(writer->n_lanes * (sizeof(*fresh) + sizeof(*view_offs)));
+        if (!fresh)
+                return -ENOMEM;
+
+        view_offs = (uint64_t *)(fresh + writer->n_lanes);
+        reserve_take(writer);
+        r = freeze_alloc(writer, fresh, view_offs);
+        if (r == -ENOSPC && reserve_release(writer))
+                r = freeze_alloc(writer, fresh, view_offs);
+        if (r == 0)
+                freeze_publish(writer, fresh, view_offs);
+
+        lanemap_free(fresh);
+        return r;
+}
+
+/* ---- one flush ---- */
+
+static void orphans_retire(struct lanemap_writer *writer)
+{
+        for (uint32_t i = 0; i < writer->n_orphans; i++)
+                lanemap_overlay_retire(&writer->orphans[i]);
+        writer->n_orphans = 0;
+}
+
+/* Which segments the lane's flush takes in: the newest ones that no merge is at. */
+static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct flush *flush)
+{
+        struct writer_lane *lane = &writer->lanes[index];
+        struct writer_build_lane *build = &flush->lanes[flush->n];
+        struct writer_edit *edit = &flush->edits[flush->n];
+        uint64_t n_keys[LANEMAP_LANE_SEGMENTS_MAX];
+        uint32_t n_takeable = 0, n_taken;
+
+        if (!lane->has_frozen)
+                return;
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                n_keys[i] = lane->segments[i]->segment->n_keys;
+        while (n_takeable < lane->n_segments && !lane->segments[n_takeable]->busy)
+                n_takeable++;
+
+        n_taken = lanemap_lane_policy_flush_takes(lane->frozen.n_used, n_keys, lane->n_segments,
+                                                  n_takeable);
+        *build = (struct writer_build_lane){
+                .lane = index,
+                .frozen = &lane->frozen,
+                .n_segments = n_taken,
+                .drop_tombstones = n_taken == lane->n_segments,
+                .level = n_taken == lane->n_segments ? 2
+                         : n_taken > 0               ? 1
+                                                     : 0,
+        };
+        *edit = (struct writer_edit){.lane = index, .n_old = n_taken};
+        for (uint32_t i = 0; i < n_taken; i++) {
+                build->segments[i] = edit->olds[i] = lane->segments[i];
+                lane->segments[i]->busy = true;
+                writer_segment_ref(lane->segments[i]);
+        }
+        flush->n++;
+}
+
+static void flush_free(struct flush *flush)
+{
+        lanemap_free(flush->lanes);
+        lanemap_free(flush->edits);
+        lanemap_free(flush->segments);
+}
+
+static int flush_alloc(const struct lanemap_writer *writer, struct flush *flush)
+{
+        flush->lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->lanes));
+        flush->edits = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->edits));
+        flush->segments = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->segments));
+        if (flush->lanes && flush->edits && flush->segments)
+                return 0;
+
+        flush_free(flush);
+        return -ENOMEM;
+}
+
+/* Freezes, unless an earlier flush left its frozen overlays, and plans. Return: 1 there is nothing
+ * to flush. */
+static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct flush *flush)
+{
+        bool has_work = false;
+        int r = 0;
+
+        pthread_mutex_lock(&writer->lock);
+        orphans_retire(writer);
+        for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
+                has_work = lane_has_work(&writer->lanes[i]);
+
+        if (!writer->has_frozen_set && !has_work && !always_commit)
+                r = 1;
+        else if (!writer->has_frozen_set)
+                r = freeze(writer);
+        if (r == 0) {
+                flush->clear_epoch = writer->clear_epoch;
+                for (uint32_t i = 0; i < writer->n_lanes; i++)
+                        plan_lane(writer, i, flush);
+        }
+        pthread_mutex_unlock(&writer->lock);
+
+        return r;
+}
+
+/* The references that the plan took, and whatever did not become the lanes'. */
+static void flush_end(struct lanemap_writer *writer, struct flush *flush)
+{
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < flush->n; i++) {
+                for (uint32_t s = 0; s < flush->lanes[i].n_segments; s++) {
+                        flush->lanes[i].segments[s]->busy = false;
+                        writer_segment_unref(writer, flush->lanes[i].segments[s]);
+                }
+                if (flush->edits[i].new_segment)
+                        writer_segment_unref(writer, flush->edits[i].new_segment);
+        }
+        orphans_retire(writer);
+        lanemap_shm_arena_end_batch(writer->object->arena);
+        pthread_cond_broadcast(&writer->stall_wake);
+        pthread_mutex_unlock(&writer->lock);
+}
+
+static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *flush)
+{
+        struct writer_commit commit = {
+                .edits = flush->edits,
+                .n_edits = flush->n,
+                .is_flush = true,
+                .clear_epoch = flush->clear_epoch,
+        };
+        struct writer_file *file;
+        int r;
+
+        if (flush->n > 0) {
+                r = writer_build_file(writer, flush->lanes, flush->n, &file, flush->segments);
+                if (r < 0)
+                        return r;
+        }
+        for (uint32_t i = 0; i < flush->n; i++)
+                flush->edits[i].new_segment = flush->segments[i];
+
+        return writer_commit_run(writer, &commit);
+}
+
+/*
+ * One flush, in the flusher, or in open while nobody else is there. always_commit: also when
+ * nothing is new, so that the manifest says so. Return: 0 or a negative errno; then it can be tried
+ * again.
+ */
+int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
+{
+        uint64_t start_ns = lanemap_now_ns(writer->clock);
+        struct flush flush = {0};
+        int r;
+
+        r = flush_alloc(writer, &flush);
+        if (r < 0)
+                return r;
+
+        pthread_mutex_lock(&writer->flush_lock);
+        do {
+                flush.n = 0;
+                r = flush_begin(writer, always_commit, &flush);
+                if (r != 0)
+                        break;
+
+                r = flush_build_and_commit(writer, &flush);
+                flush_end(writer, &flush);
+                writer_files_reap(writer);
+                /* A clear came in between: the manifest has to say so. */
+        } while (r == WRITER_E_CLEARED);
+        pthread_mutex_unlock(&writer->flush_lock);
+
+        pthread_mutex_lock(&writer->lock);
+        if (r == 0) {
+                writer->stats.n_flushes += flush.n > 0;
+                writer->stats.last_flush_ns = lanemap_now_ns(writer->clock) - start_ns;
+        }
+        writer->flush_failing = r < 0;
+        pthread_cond_broadcast(&writer->stall_wake);
+        pthread_mutex_unlock(&writer->lock);
+
+        flush_free(&flush);
+        return r < 0 ? r : 0;
+}
+
+/* ---- the flusher ---- */
+
+void writer_flusher_signal(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        writer->flusher_signalled = true;
+        pthread_cond_signal(&writer->flusher_wake);
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
+static void flusher_sleep(struct lanemap_writer *writer, uint64_t ns)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        if (!writer->flusher_signalled)
+                writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, ns);
+        writer->flusher_signalled = false;
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
+/* A log that has grown far past one file is pinned by overlays that nobody needed to flush. */
+static bool log_wants_flush(struct lanemap_writer *writer)
+{
+        struct lanemap_log_stats stats;
+        uint64_t limit = writer->options.log_file_bytes ? writer->options.log_file_bytes
+                                                        : LANEMAP_LOG_FILE_BYTES_DEFAULT;
+
+        lanemap_log_get_stats(writer->log, &stats);
+        return stats.bytes > 2 * limit;
+}
+
+static bool take_flush_wanted(struct lanemap_writer *writer)
+{
+        bool wanted, log_wanted = log_wants_flush(writer);
+
+        pthread_mutex_lock(&writer->lock);
+        wanted = writer->flush_wanted || writer->dead_files != NULL || log_wanted;
+        pthread_mutex_unlock(&writer->lock);
+        return wanted;
+}
+
+static void settle_when_quiet(struct lanemap_writer *writer)
+{
+        bool any = false;
+
+        pthread_mutex_lock(&writer->lock);
+        if (lanemap_now_ns(writer->clock) - writer->last_apply_ns > SETTLE_NS)
+                for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                        struct writer_lane *lane = &writer->lanes[i];
+
+                        if (lane->n_segments > 1 && !lane->compact_wanted)
+                                lane->compact_wanted = any = true;
+                }
+        pthread_mutex_unlock(&writer->lock);
+        if (any)
+                writer_workers_signal(writer);
+}
+
+void *writer_flusher_main(void *arg)
+{
+        struct lanemap_writer *writer = arg;
+        bool was_failing = false;
+        int r;
+
+        while (!lanemap_load_acquire(&writer->stopping)) {
+                writer_requests_serve(writer);
+                if (!take_flush_wanted(writer)) {
+                        settle_when_quiet(writer);
+                        flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);
+                        continue;
+                }
+
+                r = writer_flush_run(writer, true);
+                if (r < 0) {
+                        if (!was_failing)
+                                writer_log(
+                                        writer, LOG_ERR,
+                                        "%s: the overlays cannot be flushed (%s); lookups go on, "
+                                        "writes go on while there is room, tried again",
+                                        writer->directory, strerror(-r));
+                        flusher_sleep(writer, RETRY_NS);
+                } else {
+                        if (was_failing)
+                                writer_log(writer, LOG_NOTICE,
+                                           "%s: the overlays were flushed again",
+                                           writer->directory);
+                        writer_workers_signal(writer);
+                }
+                was_failing = r < 0;
+        }
+
+        return NULL;
+}

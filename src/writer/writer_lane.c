@@ -1,0 +1,466 @@
+/*
+ * One operation on one key of one lane, and what a lane does with its views. Everything here runs
+ * under the engine's lock.
+ *
+ * An operation first reads the key's current posting through all levels; that is what makes its
+ * answer and the counts exact. Then it prepares the new posting in blocks that nobody sees, and
+ * only a step that cannot fail publishes it.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+/* What the levels below the active overlay say of a key. */
+struct older {
+        bool known; /* some level has an entry; a fresh tombstone does not count: its flush leaves
+                       nothing */
+        struct lanemap_lane_posting posting;
+        uint64_t n_ids;
+};
+
+static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
+
+static struct lanemap_window window_of(const struct lanemap_writer *writer)
+{
+        return (struct lanemap_window){.base = writer->object->base, .bytes = UINT64_MAX};
+}
+
+/* ---- views ---- */
+
+static uint32_t lane_segment_entries(const struct writer_lane *lane,
+                                     struct lanemap_lane_segment_shm *entries)
+{
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                const struct writer_segment *segment = lane->segments[i];
+
+                entries[i] = (struct lanemap_lane_segment_shm){
+                        .file_number = segment->file->mapped->number,
+                        .file_check = segment->file->mapped->check,
+                        .file_slot = segment->file->slot,
+                        .section = segment->section,
+                        .flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS,
+                };
+        }
+
+        return lane->n_segments;
+}
+
+void writer_lane_publish(struct lanemap_writer *writer, uint32_t lane_index, uint64_t view_off)
+{
+        struct lanemap_lane_segment_shm entries[LANEMAP_LANE_SEGMENTS_MAX];
+        struct writer_lane *lane = &writer->lanes[lane_index];
+        struct lanemap_lane_view_options options = {
+                .active = &lane->active,
+                .frozen = lane->has_frozen ? &lane->frozen : NULL,
+                .segments = entries,
+                .n_segments = lane_segment_entries(lane, entries),
+        };
+
+        lanemap_lane_view_publish(arena_of(writer), &writer->object->lanes[lane_index], view_off,
+                                  &options);
+}
+
+int writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
+{
+        uint64_t view_off;
+        int r;
+
+        r = lanemap_lane_view_alloc(arena_of(writer), &view_off);
+        if (r < 0)
+                return r;
+
+        writer_lane_publish(writer, lane_index, view_off);
+        return 0;
+}
+
+int writer_lanes_init(struct lanemap_writer *writer)
+{
+        int r;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                r = lanemap_overlay_init(&writer->lanes[i].active, arena_of(writer),
+                                         LANEMAP_OVERLAY_LOG2_CELLS_MIN, writer->cell_bytes);
+                if (r == 0)
+                        r = writer_lane_publish_new(writer, i);
+                if (r < 0)
+                        return r;
+
+                writer->active_bytes += lanemap_overlay_bytes(&writer->lanes[i].active);
+        }
+
+        return 0;
+}
+
+static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
+{
+        struct writer_lane *lane = &writer->lanes[lane_index];
+        struct lanemap_overlay old = lane->active, grown;
+        uint64_t view_off;
+        int r;
+
+        r = lanemap_lane_view_alloc(arena_of(writer), &view_off);
+        if (r < 0)
+                return r;
+
+        r = lanemap_overlay_grow(&lane->active, &grown);
+        if (r < 0) {
+                arena_of(writer)->free(arena_of(writer), view_off, LANEMAP_LANE_VIEW_BYTES);
+                return r;
+        }
+
+        lane->active = grown;
+        writer_lane_publish(writer, lane_index, view_off);
+        writer->active_bytes += lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
+        lanemap_overlay_retire_table(&old);
+        writer->stats.n_overlay_growths++;
+        return 0;
+}
+
+/* ---- lookups below the active overlay ---- */
+
+void writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
+{
+        const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
+        const struct writer_lane *lane = &writer->lanes[slot->lane];
+        const struct lanemap_arena *arena = arena_of(writer);
+
+        lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->active.table.off),
+                                 &lane->active.table, fp);
+        if (lane->has_frozen)
+                lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->frozen.table.off),
+                                         &lane->frozen.table, fp);
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                lanemap_segment_prefetch_directory(lane->segments[i]->segment, fp, slot->rank);
+}
+
+static int older_find(const struct lanemap_writer *writer, const struct writer_lane *lane,
+                      struct lanemap_fingerprint fp, uint32_t rank, struct older *older)
+{
+        struct lanemap_window window = window_of(writer);
+        uint64_t value;
+        int r;
+
+        older->known = false;
+        older->n_ids = 0;
+        if (lane->has_frozen) {
+                lanemap_overlay_cell(&lane->frozen, fp, &value);
+                if (value) {
+                        older->known = value !=
+                                       (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);
+                        older->posting.in_overlay = true;
+                        older->posting.overlay_value = value;
+                        return lanemap_lane_posting_count(&window, &older->posting, &older->n_ids);
+                }
+        }
+
+        older->posting.in_overlay = false;
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                r = lanemap_segment_find(lane->segments[i]->segment, fp, rank,
+                                         &older->posting.segment);
+                if (r == LANEMAP_SEGMENT_E_ABSENT)
+                        continue;
+                if (r < 0)
+                        return r;
+
+                older->known = true;
+                older->n_ids = older->posting.segment.n_ids;
+                return 0;
+        }
+
+        return 0;
+}
+
+/* ---- operations ---- */
+
+struct op {
+        uint32_t code;
+        struct lanemap_fingerprint fp;
+        uint32_t id;
+};
+
+/* Whether the operation changes a posting of n_ids ids that does, or does not, contain the id. */
+static bool op_changes(const struct op *op, uint64_t n_ids, bool contains)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+                return !contains;
+        case LANEMAP_OP_REMOVE:
+                return contains;
+        default:
+                return n_ids > 0;
+        }
+}
+
+static uint64_t op_result(const struct op *op, uint64_t n_ids)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+                return n_ids + 1;
+        case LANEMAP_OP_REMOVE:
+                return n_ids - 1;
+        default:
+                return 0;
+        }
+}
+
+static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
+{
+        uint32_t *scratch;
+
+        if (n_ids <= writer->scratch_capacity)
+                return 0;
+
+        scratch = lanemap_realloc(writer->scratch, n_ids * sizeof(*scratch));
+        if (!scratch)
+                return -ENOMEM;
+
+        writer->scratch = scratch;
+        writer->scratch_capacity = n_ids;
+        return 0;
+}
+
+/* The posting that an older level holds, changed, as the first one of this overlay. */
+static int older_prepare(struct lanemap_writer *writer, const struct op *op,
+                         const struct older *older, struct lanemap_posting_change *change)
+{
+        struct lanemap_window window = window_of(writer);
+        size_t n_ids = 0, at = 0;
+        int r;
+
+        if (op->code == LANEMAP_OP_DELETE)
+                return lanemap_posting_prepare_build(arena_of(writer), 0, NULL, 0, false, change);
+        if (older->n_ids == 0)
+                return lanemap_posting_prepare_build(arena_of(writer), 0, &op->id, 1, !older->known,
+                                                     change);
+
+        r = scratch_fit(writer, older->n_ids + 1);
+        if (r == 0)
+                r = lanemap_lane_posting_copy(&window, &older->posting, writer->scratch,
+                                              writer->scratch_capacity, &n_ids);
+        if (r < 0)
+                return r;
+
+        while (at < n_ids && writer->scratch[at] < op->id)
+                at++;
+        if (op->code == LANEMAP_OP_ADD) {
+                memmove(&writer->scratch[at + 1], &writer->scratch[at],
+                        (n_ids - at) * sizeof(uint32_t));
+                writer->scratch[at] = op->id;
+                n_ids++;
+        } else {
+                memmove(&writer->scratch[at], &writer->scratch[at + 1],
+                        (n_ids - at - 1) * sizeof(uint32_t));
+                n_ids--;
+        }
+
+        return lanemap_posting_prepare_build(arena_of(writer), 0, writer->scratch, n_ids, false,
+                                             change);
+}
+
+/* The posting that this overlay already holds, changed. */
+static int active_prepare(struct lanemap_writer *writer, const struct op *op, uint64_t value,
+                          struct lanemap_posting_change *change)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+                return lanemap_posting_prepare_insert(arena_of(writer), value, op->id, change);
+        case LANEMAP_OP_REMOVE:
+                return lanemap_posting_prepare_remove(arena_of(writer), value, op->id, change);
+        default:
+                return lanemap_posting_prepare_build(arena_of(writer), value, NULL, 0,
+                                                     value & LANEMAP_OVERLAY_TAG_FRESH, change);
+        }
+}
+
+/* Nothing can fail from here on. */
+static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, const struct op *op,
+                       struct lanemap_overlay_cell_shm *cell, struct lanemap_posting_change *change,
+                       uint64_t n_before, uint64_t n_after, uint64_t position)
+{
+        int64_t grown;
+
+        /* Before the word that makes it visible: whoever sees the change and then asks for the
+         * position learns one that covers it (pairs with the acquire load in
+         * lanemap_writer_lookup()). */
+        lanemap_store_release(&writer->position, position);
+        lanemap_overlay_store(&lane->active, cell, op->fp, change->value);
+
+        grown = lanemap_posting_commit(arena_of(writer), change);
+        lane->active.posting_bytes += (uint64_t)grown;
+        writer->active_bytes += (uint64_t)grown;
+        lane->n_pairs += n_after - n_before;
+        writer->n_pairs += n_after - n_before;
+        lane->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
+        writer->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
+}
+
+/* The state of the key that an operation needs to decide, from whichever level has it. */
+static int op_look(struct lanemap_writer *writer, const struct writer_lane *lane,
+                   const struct op *op, uint32_t rank, uint64_t value, struct older *older,
+                   uint64_t *ret_n_ids, bool *ret_contains)
+{
+        struct lanemap_window window = window_of(writer);
+        int r;
+
+        *ret_contains = false;
+        if (value) {
+                older->posting.in_overlay = true;
+                older->posting.overlay_value = value;
+                r = lanemap_lane_posting_count(&window, &older->posting, ret_n_ids);
+        } else {
+                r = older_find(writer, lane, op->fp, rank, older);
+                *ret_n_ids = older->n_ids;
+        }
+        if (r < 0 || *ret_n_ids == 0 || op->code == LANEMAP_OP_DELETE)
+                return r;
+
+        r = lanemap_lane_posting_contains(&window, &older->posting, op->id);
+        *ret_contains = r == 1;
+        return r < 0 ? r : 0;
+}
+
+int writer_lane_op(struct lanemap_writer *writer, uint32_t code, struct lanemap_fingerprint fp,
+                   uint32_t id, uint64_t position, struct lanemap_op_result *ret_result,
+                   bool *ret_changed)
+{
+        const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
+        struct writer_lane *lane = &writer->lanes[slot->lane];
+        struct op op = {.code = code, .fp = fp, .id = id};
+        struct lanemap_posting_change change;
+        struct lanemap_overlay_cell_shm *cell;
+        uint64_t value, n_before, n_after;
+        struct older older;
+        bool contains;
+        int r;
+
+        cell = lanemap_overlay_cell(&lane->active, fp, &value);
+        r = op_look(writer, lane, &op, slot->rank, value, &older, &n_before, &contains);
+        if (r < 0)
+                return r;
+
+        if (!op_changes(&op, n_before, contains)) {
+                *ret_result = (struct lanemap_op_result){.n_ids = (uint32_t)n_before};
+                *ret_changed = false;
+                return 0;
+        }
+
+        if (!value && lanemap_overlay_is_full(&lane->active)) {
+                r = lane_grow(writer, slot->lane);
+                if (r < 0)
+                        return r;
+                cell = lanemap_overlay_cell(&lane->active, fp, &value);
+        }
+
+        r = value ? active_prepare(writer, &op, value, &change)
+                  : older_prepare(writer, &op, &older, &change);
+        if (r < 0)
+                return r;
+
+        n_after = op_result(&op, n_before);
+        op_publish(writer, lane, &op, cell, &change, n_before, n_after, position);
+        *ret_result = (struct lanemap_op_result){
+                .n_changed =
+                        (uint32_t)(n_after > n_before ? n_after - n_before : n_before - n_after),
+                .n_ids = (uint32_t)n_after,
+        };
+        *ret_changed = true;
+        return 0;
+}
+
+/* ---- everything at once ---- */
+
+/* A frozen overlay that a flush may be reading is left to that flush; its retirement is too
+ * (writer_flush.c). */
+static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane *lane)
+{
+        if (!lane->has_frozen)
+                return;
+
+        lanemap_check(writer->n_orphans < writer->n_lanes);
+        writer->orphans[writer->n_orphans++] = lane->frozen;
+        lane->has_frozen = false;
+}
+
+int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+{
+        struct lanemap_arena *arena = arena_of(writer);
+        struct lanemap_overlay *fresh;
+        uint64_t *view_offs;
+        uint32_t n = 0;
+        int r = 0;
+
+        fresh = lanemap_alloc(writer->n_lanes * (sizeof(*fresh) + sizeof(*view_offs)));
+        if (!fresh)
+                return -ENOMEM;
+
+        view_offs = (uint64_t *)(fresh + writer->n_lanes);
+        for (; n < writer->n_lanes; n++) {
+                r = lanemap_overlay_init(&fresh[n], arena, LANEMAP_OVERLAY_LOG2_CELLS_MIN,
+                                         writer->cell_bytes);
+                if (r < 0)
+                        break;
+                r = lanemap_lane_view_alloc(arena, &view_offs[n]);
+                if (r < 0) {
+                        lanemap_overlay_free(&fresh[n]);
+                        break;
+                }
+        }
+        if (r < 0) {
+                while (n-- > 0) {
+                        lanemap_overlay_free(&fresh[n]);
+                        arena->free(arena, view_offs[n], LANEMAP_LANE_VIEW_BYTES);
+                }
+                lanemap_free(fresh);
+                return r;
+        }
+
+        lanemap_store_release(&writer->position, position);
+        *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->n_pairs, (uint64_t)UINT32_MAX);
+        writer->clear_epoch++;
+        writer->clear_position = position;
+        writer->frozen_mark = writer->mark; /* the lanes' positions are past it now */
+        writer->active_bytes = 0;
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+                struct lanemap_overlay old = lane->active;
+                uint32_t n_segments = lane->n_segments;
+
+                lane_orphan_frozen(writer, lane);
+                lane->active = fresh[i];
+                lane->n_segments = 0;
+                writer_lane_publish(writer, i, view_offs[i]);
+                lanemap_overlay_retire(&old);
+                for (uint32_t s = 0; s < n_segments; s++)
+                        writer_segment_unref(writer, lane->segments[s]);
+                lane->n_keys = lane->n_pairs = 0;
+                lane->position = position;
+                lane->position_n_keys = lane->position_n_pairs = 0;
+                writer->active_bytes += lanemap_overlay_bytes(&lane->active);
+        }
+        writer->n_keys = writer->n_pairs = 0;
+        writer->has_frozen_set = false;
+
+        lanemap_free(fresh);
+        return 0;
+}
+
+void writer_counts_publish(struct lanemap_writer *writer)
+{
+        lanemap_store_relaxed(&writer->object->data->n_keys, writer->n_keys);
+        lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
+}
+
+uint64_t writer_flush_threshold(const struct lanemap_writer *writer)
+{
+        if (writer->options.flush_bytes)
+                return writer->options.flush_bytes;
+
+        return lanemap_lane_policy_flush_bytes(writer->n_keys, writer->cell_bytes);
+}

@@ -1,0 +1,217 @@
+/*
+ * Merging segments in worker threads: a job takes adjacent segments of one or more lanes, writes
+ * one file with a section for each lane, and commits. Lanes are taken together until the output is
+ * MERGE_BYTES_MAX, so that many small lanes cost one file, and a large one has its own.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+#define MERGE_BYTES_MAX (UINT64_C(16) << 20)
+
+struct merge {
+        struct writer_build_lane *lanes;
+        struct writer_edit *edits;
+        struct writer_segment **segments;
+        uint32_t n;
+        uint64_t bytes;
+        uint64_t clear_epoch;
+};
+
+static bool range_is_busy(const struct writer_lane *lane, struct lanemap_lane_policy_range range)
+{
+        for (uint32_t i = range.first; i < range.first + range.n; i++)
+                if (lane->segments[i]->busy)
+                        return true;
+        return false;
+}
+
+/* Under lock. Takes the lane into the job if its policy wants a merge. */
+static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merge *merge)
+{
+        struct writer_lane *lane = &writer->lanes[index];
+        struct lanemap_lane_policy_range range;
+        uint64_t n_keys[LANEMAP_LANE_SEGMENTS_MAX];
+        struct writer_build_lane *build;
+        struct writer_edit *edit;
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                n_keys[i] = lane->segments[i]->segment->n_keys;
+        range = lanemap_lane_policy_merge(n_keys, lane->n_segments, lane->compact_wanted);
+        if (lane->n_segments < 2)
+                lane->compact_wanted = false;
+        if (range.n == 0 || range_is_busy(lane, range))
+                return;
+
+        build = &merge->lanes[merge->n];
+        edit = &merge->edits[merge->n];
+        *build = (struct writer_build_lane){
+                .lane = index,
+                .n_segments = range.n,
+                .drop_tombstones = range.first + range.n == lane->n_segments,
+                .level = range.first + range.n == lane->n_segments ? 2 : 1,
+        };
+        *edit = (struct writer_edit){.lane = index, .n_old = range.n};
+        for (uint32_t i = 0; i < range.n; i++) {
+                struct writer_segment *segment = lane->segments[range.first + i];
+
+                build->segments[i] = edit->olds[i] = segment;
+                segment->busy = true;
+                writer_segment_ref(segment);
+                merge->bytes += segment->bytes;
+        }
+        lane->compact_wanted = false;
+        merge->n++;
+}
+
+static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
+{
+        pthread_mutex_lock(&writer->lock);
+        merge->clear_epoch = writer->clear_epoch;
+        for (uint32_t i = 0; i < writer->n_lanes && merge->bytes < MERGE_BYTES_MAX; i++)
+                plan_lane(writer, i, merge);
+        pthread_mutex_unlock(&writer->lock);
+}
+
+static void merge_end(struct lanemap_writer *writer, struct merge *merge, int r)
+{
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < merge->n; i++) {
+                for (uint32_t s = 0; s < merge->lanes[i].n_segments; s++) {
+                        merge->lanes[i].segments[s]->busy = false;
+                        writer_segment_unref(writer, merge->lanes[i].segments[s]);
+                }
+                if (merge->edits[i].new_segment)
+                        writer_segment_unref(writer, merge->edits[i].new_segment);
+        }
+        if (r == 0)
+                writer->stats.n_merges++;
+        pthread_mutex_unlock(&writer->lock);
+}
+
+static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *merge)
+{
+        struct writer_commit commit = {
+                .edits = merge->edits,
+                .n_edits = merge->n,
+                .clear_epoch = merge->clear_epoch,
+        };
+        struct writer_file *file;
+        int r;
+
+        r = writer_build_file(writer, merge->lanes, merge->n, &file, merge->segments);
+        if (r < 0)
+                return r;
+
+        for (uint32_t i = 0; i < merge->n; i++)
+                merge->edits[i].new_segment = merge->segments[i];
+        return writer_commit_run(writer, &commit);
+}
+
+int writer_merge_run(struct lanemap_writer *writer)
+{
+        struct merge merge = {
+                .lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.lanes)),
+                .edits = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.edits)),
+                .segments = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.segments)),
+        };
+        int r = 0;
+
+        if (!merge.lanes || !merge.edits || !merge.segments)
+                r = -ENOMEM;
+        else
+                merge_plan(writer, &merge);
+
+        if (merge.n > 0) {
+                r = merge_build_and_commit(writer, &merge);
+                merge_end(writer, &merge, r);
+                writer_files_reap(writer);
+        }
+
+        lanemap_free(merge.lanes);
+        lanemap_free(merge.edits);
+        lanemap_free(merge.segments);
+        return r < 0 ? r : merge.n > 0;
+}
+
+/*
+ * Makes every lane one segment, as of now, in the caller's thread (the flusher) beside the workers.
+ * Segments that a worker is merging are waited for.
+ */
+int writer_compact(struct lanemap_writer *writer)
+{
+        bool left = true;
+        int r = 0;
+
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                writer->lanes[i].compact_wanted = writer->lanes[i].n_segments > 1;
+        pthread_mutex_unlock(&writer->lock);
+
+        while (left && r >= 0 && !lanemap_load_acquire(&writer->stopping)) {
+                r = writer_merge_run(writer);
+                if (r != 0)
+                        continue;
+
+                left = false;
+                pthread_mutex_lock(&writer->lock);
+                for (uint32_t i = 0; i < writer->n_lanes && !left; i++) {
+                        struct writer_lane *lane = &writer->lanes[i];
+
+                        left = lane->compact_wanted;
+                        for (uint32_t s = 0; s < lane->n_segments; s++)
+                                left |= lane->segments[s]->busy;
+                }
+                pthread_mutex_unlock(&writer->lock);
+                if (left) {
+                        pthread_mutex_lock(&writer->work_lock);
+                        writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock,
+                                            2 * 1000 * 1000);
+                        pthread_mutex_unlock(&writer->work_lock);
+                }
+        }
+
+        return r < 0 ? r : lanemap_load_acquire(&writer->stopping) ? -ESHUTDOWN : 0;
+}
+
+void writer_workers_signal(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        writer->worker_signal++;
+        pthread_cond_broadcast(&writer->worker_wake);
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
+void *writer_worker_main(void *arg)
+{
+        struct lanemap_writer *writer = arg;
+        uint64_t seen = 0;
+        bool was_failing = false;
+
+        while (!lanemap_load_acquire(&writer->stopping)) {
+                int r = writer_merge_run(writer);
+
+                if (r < 0 && !was_failing)
+                        writer_log(
+                                writer, LOG_ERR,
+                                "%s: segments cannot be merged (%s); nothing is lost, tried again",
+                                writer->directory, strerror(-r));
+                was_failing = r < 0;
+                if (r > 0)
+                        continue;
+
+                pthread_mutex_lock(&writer->work_lock);
+                if (writer->worker_signal == seen && !lanemap_load_acquire(&writer->stopping))
+                        writer_cond_wait_ns(&writer->worker_wake, &writer->work_lock,
+                                            UINT64_C(1000) * 1000 * 1000);
+                seen = writer->worker_signal;
+                pthread_mutex_unlock(&writer->work_lock);
+        }
+
+        return NULL;
+}

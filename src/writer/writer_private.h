@@ -1,0 +1,298 @@
+/*
+ * What the parts of the engine share.
+ *
+ * Threads
+ *
+ *   any         apply, lookups, statistics: the caller's threads
+ *   sync        writes and syncs the log, beats the heart (writer_sync.c)
+ *   flusher     freezes overlays and flushes them, serves requests (writer_flush.c,
+ * writer_request.c) workers     merge segments (writer_merge.c)
+ *
+ * Locks, in the order in which they may be taken
+ *
+ *   flush_lock   one flush, clear-up or generation flip at a time; held over I/O
+ *   commit_lock  one manifest at a time; held over I/O
+ *   lock         the engine's state: lanes, overlays, views, the arena, the lists of files. Never
+ * held over I/O, but for growing the shared object and taking log space ahead
+ *
+ * Lookups of this process take none of them: the region and the table of mapped files are under
+ * RCU, shared memory under protocol P0, as in any reader.
+ *
+ * The life of an add: apply -> log reserve -> lane_op (prepare) -> value word stored -> log append
+ * -> end of batch. Later, in the flusher: freeze -> sections -> one file -> log synced -> manifest
+ * -> views swapped -> old files unlinked.
+ */
+#ifndef LANEMAP_WRITER_WRITER_PRIVATE_H
+#define LANEMAP_WRITER_WRITER_PRIVATE_H
+
+#include <lanemap/writer.h>
+#include <pthread.h>
+#include <urcu/wfcqueue.h>
+
+#include "common/clock.h"
+#include "common/file.h"
+#include "lane/lane_policy.h"
+#include "lane/lane_read.h"
+#include "lane/lane_write.h"
+#include "shm/shm_read.h"
+#include "shm/shm_write.h"
+#include "store/log_write.h"
+#include "store/manifest_read.h"
+#include "writer/writer_hooks.h"
+
+#define WRITER_E_CLEARED 1 /* the index was cleared while a job ran: its result is void */
+
+/* A segment file, mapped. Under `lock`, except what never changes. */
+struct writer_file {
+        struct writer_file *next_dead;
+        struct lanemap_lane_file *mapped;
+        uint32_t slot;
+        uint32_t n_refs;           /* segments that name it */
+        uint64_t named_generation; /* the last manifest, tried or in force, that names it */
+        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
+        char name[LANEMAP_SEGMENT_NAME_BYTES];
+};
+
+/* One lane's run: a section of a file. Shared by the lane and by jobs that read it. */
+struct writer_segment {
+        struct writer_file *file;
+        const struct lanemap_segment *segment; /* in file->mapped */
+        uint32_t section;
+        uint32_t level;
+        uint32_t n_refs;
+        bool busy; /* a job is replacing it */
+        uint64_t n_pairs;
+        uint64_t bytes;
+};
+
+struct writer_lane {
+        struct lanemap_overlay active;
+        struct lanemap_overlay frozen;
+        bool has_frozen;
+        bool compact_wanted;
+        uint32_t n_segments;
+        struct writer_segment *segments[LANEMAP_LANE_SEGMENTS_MAX]; /* newest first */
+
+        uint64_t n_keys; /* live, now */
+        uint64_t n_pairs;
+        uint64_t frozen_n_keys; /* live when the frozen overlay was frozen */
+        uint64_t frozen_n_pairs;
+
+        uint64_t position; /* what the segments cover, and the counts as of it */
+        uint64_t position_n_keys;
+        uint64_t position_n_pairs;
+};
+
+struct writer_mark {
+        unsigned char bytes[LANEMAP_MARK_BYTES_MAX];
+        uint32_t n_bytes;
+        uint64_t position;
+};
+
+struct writer_request {
+        struct cds_wfcq_node node; /* first: the queue from any thread to the flusher */
+        struct writer_request *next;
+        uint64_t ticket;
+        uint32_t request;
+        bool started;
+        int result; /* LANEMAP_PENDING until it has ended */
+};
+
+struct lanemap_writer {
+        char *name;
+        char *directory; /* absolute */
+        struct lanemap_writer_options options;
+        const struct lanemap_files *files;
+        const struct lanemap_clock *clock;
+        int dir_fd;
+        int shm_dir_fd;
+        int lock_fd;
+        int name_lock_fd;
+
+        /* The index's identity: fixed at creation. */
+        unsigned char uuid[16];
+        unsigned char hash_key_bytes[LANEMAP_HASH_KEY_BYTES];
+        struct lanemap_hash_key hash_key;
+        uint32_t n_lanes;
+        uint32_t cell_bytes;
+        struct lanemap_slot slots[LANEMAP_N_SLOTS];
+
+        struct lanemap_shm_control *control;
+        struct lanemap_shm_data_object *object; /* replaced by a flip, under lock */
+        struct lanemap_shm_region *region;      /* RCU */
+        struct lanemap_lane_files *lane_files;
+        int retired_object_fds[8]; /* of generations that readers may still hold; -1: free */
+
+        pthread_mutex_t flush_lock;
+        pthread_mutex_t commit_lock;
+        pthread_mutex_t lock;
+
+        /* ---- under lock ---- */
+        struct writer_lane *lanes;
+        uint64_t n_keys;
+        uint64_t n_pairs;
+        uint64_t active_bytes; /* of all active overlays */
+        uint64_t reserve_off; /* a block kept so that a flush can begin in a full object; 0: none */
+        struct writer_mark mark;
+        struct writer_mark frozen_mark;
+        uint64_t clear_position;
+        uint64_t clear_epoch; /* counts clears */
+        struct writer_file *dead_files;
+        struct lanemap_overlay *orphans; /* overlays that a clear took from under a flush */
+        uint32_t n_orphans;
+        bool has_frozen_set; /* a flush has begun and not yet ended well */
+        uint64_t frozen_position;
+        bool flush_wanted;
+        bool flush_failing;
+        bool recovering;
+        uint64_t last_apply_ns;
+        pthread_cond_t stall_wake; /* a flush has ended */
+        uint32_t *scratch;         /* ids of one posting */
+        size_t scratch_capacity;
+        struct lanemap_log_op *log_ops; /* of the record in the making */
+        size_t log_ops_capacity;
+        struct lanemap_writer_stats stats; /* only the counters */
+
+        uint64_t position; /* atomic: the last record with something published */
+
+        /* ---- under commit_lock ---- */
+        uint64_t manifest_attempt;    /* the generation of the last manifest tried */
+        uint64_t manifest_generation; /* of the one in force; loaded relaxed elsewhere */
+        uint64_t next_file_number;    /* atomic */
+        uint64_t log_number_in_manifest;
+
+        struct lanemap_log *log; /* NULL while recovering */
+
+        /* ---- sync thread ---- */
+        pthread_t sync_thread;
+        pthread_mutex_t sync_lock;
+        pthread_cond_t sync_wake;    /* there is something to write or sync */
+        pthread_cond_t durable_wake; /* the durable position moved, or failed */
+        uint64_t sync_target;        /* under sync_lock: must get durable whatever the policy */
+        bool sync_idle;              /* atomic: the thread is, or is about to be, asleep */
+        bool sync_stopping;          /* atomic: last, when nothing needs the log any more */
+        bool stopping;               /* atomic: flusher and workers end */
+        uint32_t appendfsync;        /* atomic */
+        int event_fd;
+
+        /* ---- flusher and workers ---- */
+        pthread_t flusher_thread;
+        pthread_t *worker_threads;
+        uint32_t n_worker_threads;
+        bool has_sync_thread, has_flusher_thread;
+        pthread_mutex_t work_lock;
+        pthread_cond_t flusher_wake;
+        pthread_cond_t worker_wake;
+        bool flusher_signalled;
+        uint64_t worker_signal;
+
+        /* ---- requests ---- */
+        struct cds_wfcq_head request_head;
+        struct cds_wfcq_tail request_tail;
+        pthread_mutex_t request_lock;
+        pthread_cond_t request_done;
+        struct writer_request *requests; /* all that were not asked for after their end */
+        uint64_t next_ticket;
+};
+
+/* writer_log_line.c */
+void writer_log(const struct lanemap_writer *writer, int priority, const char *format, ...)
+        LANEMAP_PRINTF(3, 4);
+int writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
+        LANEMAP_PRINTF(3, 4);
+
+/* writer_close.c: gives up whatever there is, without a flush */
+void writer_abandon(struct lanemap_writer *writer);
+
+/* writer_files.c: segment files */
+int writer_file_open(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
+                     struct writer_file **ret_file);
+void writer_file_free(struct writer_file *file); /* nobody looks any more */
+/* Under lock. A file without segments is dead; writer_files_reap() unlinks it when no manifest
+ * names it. */
+int writer_file_install(struct lanemap_writer *writer, struct writer_file *file);
+int writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level, uint64_t n_pairs,
+                       uint64_t bytes, struct writer_segment **ret_segment);
+void writer_segment_ref(struct writer_segment *segment);
+void writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment);
+/* Without any lock: unlinks what is dead and not named, waits for lookups of this process, unmaps.
+ */
+void writer_files_reap(struct lanemap_writer *writer);
+
+/* writer_lane.c: one lane, under lock */
+int writer_lanes_init(struct lanemap_writer *writer);
+int writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane);
+void writer_lane_publish(struct lanemap_writer *writer, uint32_t lane, uint64_t view_off);
+void writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp);
+int writer_lane_op(struct lanemap_writer *writer, uint32_t code, struct lanemap_fingerprint fp,
+                   uint32_t id, uint64_t position, struct lanemap_op_result *ret_result,
+                   bool *ret_changed);
+int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
+void writer_counts_publish(struct lanemap_writer *writer);
+uint64_t writer_flush_threshold(const struct lanemap_writer *writer);
+
+/* writer_apply.c */
+int writer_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops);
+
+/* writer_commit.c */
+struct writer_edit {
+        uint32_t lane;
+        uint32_t n_old; /* segments that go, from the one that is olds[0] */
+        struct writer_segment *olds[LANEMAP_LANE_SEGMENTS_MAX];
+        struct writer_segment *new_segment; /* NULL: nothing was left */
+        uint64_t view_off;
+};
+struct writer_commit {
+        struct writer_edit *edits;
+        uint32_t n_edits;
+        bool is_flush; /* the frozen overlays of all lanes go; positions advance */
+        uint64_t clear_epoch;
+};
+int writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commit);
+/* The first manifest of a new index, and one that only says where the log is. */
+int writer_commit_manifest_only(struct lanemap_writer *writer);
+
+/* writer_build.c: from inputs to a file with sections */
+struct writer_build_lane {
+        uint32_t lane;
+        const struct lanemap_overlay *frozen; /* NULL: none */
+        uint32_t n_segments;
+        struct writer_segment *segments[LANEMAP_LANE_SEGMENTS_MAX];
+        bool drop_tombstones;
+        uint32_t level;
+};
+int writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
+                      uint32_t n_lanes, struct writer_file **ret_file,
+                      struct writer_segment **ret_segments);
+
+/* writer_flush.c */
+int writer_flush_run(struct lanemap_writer *writer, bool always_commit);
+void *writer_flusher_main(void *writer);
+void writer_flusher_signal(struct lanemap_writer *writer);
+
+/* writer_merge.c */
+void *writer_worker_main(void *writer);
+void writer_workers_signal(struct lanemap_writer *writer);
+/* One job, if there is one. Return: 1 something was merged, 0 nothing to do, or a negative errno.
+ */
+int writer_merge_run(struct lanemap_writer *writer);
+int writer_compact(struct lanemap_writer *writer);
+
+/* writer_flip.c */
+int writer_object_create(struct lanemap_writer *writer, struct lanemap_shm_data_object **ret_object,
+                         struct lanemap_shm_region **ret_region);
+int writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
+
+/* writer_request.c */
+void writer_requests_serve(struct lanemap_writer *writer);
+bool writer_requests_waiting(struct lanemap_writer *writer);
+void writer_requests_free(struct lanemap_writer *writer);
+
+/* writer_sync.c */
+void *writer_sync_main(void *writer);
+void writer_sync_signal(struct lanemap_writer *writer);
+void writer_event_notify(struct lanemap_writer *writer);
+void writer_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
+void writer_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns);
+
+#endif
