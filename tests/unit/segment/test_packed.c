@@ -246,6 +246,18 @@ Test(packed, consecutive_hashes_fit_while_a_group_holds_them)
         model_deinit(&model);
 }
 
+/* More than 16 times the directory would be needed: these are no hashes. */
+Test(packed, hashes_that_cluster_too_much_are_refused)
+{
+        uint64_t seed = 13;
+        struct built built;
+        struct model model;
+
+        consecutive(&model, 1000, 0, UINT64_C(1) << 40, &seed);
+        cr_expect_eq(model_build(&model, &built), -ERANGE);
+        model_deinit(&model);
+}
+
 /* All in one bin, but spread enough for narrower groups: these are made. */
 Test(packed, uneven_hashes_get_narrower_groups)
 {
@@ -430,6 +442,38 @@ Test(packed, a_cursor_that_changes_its_mind_is_refused)
         }
         lanemap_heap_free(heap);
         for (int i = 0; i < 8; i++)
+                model_deinit(&models[i]);
+}
+
+/* The same number of entries, but wider ids, or all in one group. */
+Test(packed, a_second_pass_that_does_not_fit_is_refused)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 14;
+        struct lanemap_segment_build_options options = {
+                .kind = LANEMAP_SEGMENT_KIND_PACKED, .fingerprint_bits = 64, .slot_bitmap = slots};
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct model models[3];
+
+        slots_all(slots);
+        for (int i = 0; i < 2; i++) {
+                model_init(&models[i], 64, slots, 300);
+                model_fill(&models[i], 300, IDS_SINGLE, i ? 100000 : 10, &seed);
+        }
+        consecutive(&models[2], 300, 5, 1, &seed);
+        for (size_t i = 0; i < 300; i++)
+                *(uint32_t *)(uintptr_t)models[2].entries[i].ids = 0;
+        for (int i = 1; i < 3; i++) {
+                struct lanemap_segment_built built;
+                struct fickle fickle = {.cursor = {fickle_next, fickle_rewind},
+                                        .first = &models[0],
+                                        .second = &models[i],
+                                        .fail_at = -1};
+
+                cr_expect_eq(lanemap_segment_build(heap, &options, &fickle.cursor, &built), -EINVAL,
+                             "%d", i);
+        }
+        lanemap_heap_free(heap);
+        for (int i = 0; i < 3; i++)
                 model_deinit(&models[i]);
 }
 
