@@ -89,6 +89,7 @@ void writer_abandon(struct lanemap_writer *writer)
         object_release(writer);
         lanemap_shm_control_close(writer->control);
         writer_requests_free(writer);
+        writer_unregister(writer);
         lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);
         lanemap_store_unlock(writer->files, writer->lock_fd);
         if (writer->shm_dir_fd >= 0)

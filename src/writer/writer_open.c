@@ -97,6 +97,7 @@ static int writer_new(const struct lanemap_writer_options *options,
                 writer->event_fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
                 writer->retired_object_fds[i] = -1;
+        writer_register(writer);
         writer->files = options->hooks && options->hooks->files ? options->hooks->files
                                                                 : &lanemap_files_posix;
         writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock

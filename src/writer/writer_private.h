@@ -99,6 +99,7 @@ struct writer_request {
 };
 
 struct lanemap_writer {
+        struct lanemap_writer *next_registered; /* writer_fork.c */
         char *name;
         char *directory; /* absolute */
         struct lanemap_writer_options options;
@@ -200,6 +201,10 @@ void writer_log(const struct lanemap_writer *writer, int priority, const char *f
         LANEMAP_PRINTF(3, 4);
 int writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
         LANEMAP_PRINTF(3, 4);
+
+/* writer_fork.c: a forked child gives the locks up. Registered before the locks are taken. */
+void writer_register(struct lanemap_writer *writer);
+void writer_unregister(struct lanemap_writer *writer);
 
 /* writer_close.c: gives up whatever there is, without a flush */
 void writer_abandon(struct lanemap_writer *writer);
