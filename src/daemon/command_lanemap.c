@@ -1,0 +1,118 @@
+/* lanemapd's own verbs that run long or tell about the engine. ADD, REM and MARK are in
+ * command_set.c. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/command.h"
+#include "daemon/job.h"
+#include "daemon/stats.h"
+
+void lanemap_command_lanemap_ids(const struct lanemap_call *call)
+{
+        int r;
+
+        if (call->client->n_batched > 0)
+                lanemap_batch_flush(call->server);
+        r = lanemap_job_ids_start(call->client);
+        if (r < 0) {
+                lanemap_reply_error(lanemap_client_reply(call->client),
+                                    "ERR cannot gather the ids (%s)", strerror(-r));
+                call->server->n_errors++;
+        }
+}
+
+/* FLUSH, COMPACT, FLIP: told apart by their names. */
+void lanemap_command_lanemap_request(const struct lanemap_call *call)
+{
+        const char *name = call->command->name + strlen("lanemap.");
+        uint32_t request = *name == 'c'                ? LANEMAP_REQUEST_COMPACT
+                           : strcmp(name, "flip") == 0 ? LANEMAP_REQUEST_FLIP
+                                                       : LANEMAP_REQUEST_FLUSH;
+        int r;
+
+        if (call->client->n_batched > 0)
+                lanemap_batch_flush(call->server);
+        r = lanemap_writer_request(call->server->writer, request, &call->client->ticket);
+        if (r < 0) {
+                lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot start (%s)",
+                                    strerror(-r));
+                call->server->n_errors++;
+                return;
+        }
+        lanemap_client_block(call->client, LANEMAP_BLOCKED_REQUEST);
+        lanemap_command_requests_ended(call->server); /* it may have ended at once */
+}
+
+void lanemap_command_requests_ended(struct lanemap_server *server)
+{
+        struct lanemap_client *client;
+
+        TAILQ_FOREACH(client, &server->clients, all)
+        {
+                int r;
+
+                if (client->blocked != LANEMAP_BLOCKED_REQUEST)
+                        continue;
+                r = lanemap_writer_request_state(server->writer, client->ticket);
+                if (r == LANEMAP_PENDING)
+                        continue;
+                if (r == 0)
+                        lanemap_reply_simple(&client->out, "OK");
+                else
+                        lanemap_reply_error(&client->out, "ERR %s failed (%s)",
+                                            client->last_command, strerror(-r));
+                lanemap_client_reply_end(client);
+                lanemap_client_unblock(client);
+        }
+}
+
+static void stats_count(void *arg, const char *name, const char *value, bool is_text)
+{
+        (*(uint64_t *)arg)++;
+}
+
+static void stats_reply(void *arg, const char *name, const char *value, bool is_text)
+{
+        struct lanemap_reply *reply = arg;
+        size_t n = strlen(value);
+
+        lanemap_reply_text(reply, name);
+        if (is_text) {
+                lanemap_reply_text(reply, value);
+                return;
+        }
+        lanemap_reply_raw(reply, ":", 1);
+        lanemap_reply_raw(reply, value, n);
+        lanemap_reply_raw(reply, "\r\n", 2);
+}
+
+void lanemap_command_lanemap_stats(const struct lanemap_call *call)
+{
+        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+        uint64_t n = 0;
+        int r;
+
+        r = lanemap_writer_get_stats(call->server->writer, &stats);
+        if (r < 0) {
+                lanemap_reply_error(reply, "ERR cannot read (%s)", strerror(-r));
+                return;
+        }
+        lanemap_stats_each(&stats, stats_count, &n);
+        lanemap_reply_map(reply, n);
+        lanemap_stats_each(&stats, stats_reply, reply);
+}
+
+void lanemap_command_lanemap_later(const struct lanemap_call *call)
+{
+        char name[32];
+
+        snprintf(name, sizeof(name), "%s", call->command->name);
+        for (char *c = name; *c; c++)
+                *c = (char)toupper((unsigned char)*c);
+        lanemap_reply_error(lanemap_client_reply(call->client),
+                            "ERR %s is not part of this version of lanemapd", name);
+        call->server->n_errors++;
+}

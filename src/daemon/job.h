@@ -1,0 +1,47 @@
+/*
+ * Work that would hold the loop up, each in a short-lived thread: opening the index, gathering all
+ * ids. A job is handed over twice: to its thread by pthread_create, back to the loop by an eventfd
+ * and `done` (release/acquire). In between the loop does not touch it, except to forget its client.
+ */
+#ifndef LANEMAP_DAEMON_JOB_H
+#define LANEMAP_DAEMON_JOB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "daemon/daemon.h"
+
+struct lanemap_job {
+        struct lanemap_job *next; /* server->job_list */
+        pthread_t thread;
+        bool started;
+        int event_fd;
+        atomic_bool done;
+        struct lanemap_writer_options writer_options; /* opening */
+        struct lanemap_error error;
+        struct lanemap_writer *writer;
+        bool is_open;                  /* opening; otherwise ids */
+        struct lanemap_client *client; /* ids; NULL: nobody waits any more */
+        uint32_t *ids;
+        size_t n_ids;
+        int r;
+};
+
+/* Starts opening the index. Return: 0, -errno. */
+int lanemap_job_open_start(struct lanemap_server *server);
+
+/* LANEMAP.IDS for this client; it is blocked until it has been answered. Return: 0, -errno. */
+int lanemap_job_ids_start(struct lanemap_client *client);
+/* Goes on with LANEMAP.IDS after the gate has moved or replies have been sent. */
+void lanemap_job_ids_continue(struct lanemap_client *client);
+/* The client goes away. */
+void lanemap_job_ids_forget(struct lanemap_client *client);
+
+/* Waits for the threads that run; what they found out is dropped. An index that was opened
+ * meanwhile becomes server->writer, to be closed. */
+void lanemap_job_finish(struct lanemap_server *server);
+
+/* The eventfd of all jobs. */
+void lanemap_job_ready(struct lanemap_server *server, struct lanemap_watch *watch, uint32_t events);
+
+#endif

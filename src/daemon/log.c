@@ -1,0 +1,64 @@
+/* See log.h. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+static int log_level = LOG_NOTICE;
+static bool log_journal;
+
+void lanemap_log_init(int loglevel)
+{
+        log_level = loglevel;
+        log_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+int lanemap_log_level(void)
+{
+        return log_level;
+}
+
+static size_t log_head(char *line, size_t n_line, int priority)
+{
+        struct timespec now;
+        struct tm tm;
+        size_t n;
+
+        if (log_journal)
+                return (size_t)snprintf(line, n_line, "<%d>", priority);
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &tm);
+        n = strftime(line, n_line, "%Y-%m-%dT%H:%M:%S", &tm);
+        return n + (size_t)snprintf(line + n, n_line - n,
+                                    ".%03ldZ lanemapd[%d]: ", now.tv_nsec / 1000000, (int)getpid());
+}
+
+void lanemap_log(int priority, const char *format, ...)
+{
+        char line[1280];
+        size_t n;
+        va_list args;
+        int r;
+
+        if (priority > log_level)
+                return;
+        n = log_head(line, 128, priority);
+        va_start(args, format);
+        r = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
+        va_end(args);
+        if (r < 0)
+                return;
+        n += LANEMAP_MIN((size_t)r, sizeof(line) - n - 2);
+        line[n++] = '\n';
+        if (write(STDERR_FILENO, line, n) < 0)
+                return; /* there is nobody left to tell */
+}
+
+void lanemap_log_engine(void *arg, int priority, const char *line)
+{
+        lanemap_log(priority, "%s", line);
+}

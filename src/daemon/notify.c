@@ -1,0 +1,39 @@
+/* See notify.h. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "daemon/notify.h"
+
+#ifdef LANEMAP_HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+
+void lanemap_notify(const char *format, ...)
+{
+        char text[512];
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(text, sizeof(text), format, args);
+        va_end(args);
+        sd_notify(0, text);
+}
+
+uint64_t lanemap_notify_watchdog_usec(void)
+{
+        uint64_t usec = 0;
+
+        return sd_watchdog_enabled(0, &usec) > 0 ? usec : 0;
+}
+
+#else
+
+void lanemap_notify(const char *format, ...)
+{
+}
+
+uint64_t lanemap_notify_watchdog_usec(void)
+{
+        return 0;
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* The command line of lanemapd. Pure: no file is opened but the password's. */
+#ifndef LANEMAP_DAEMON_OPTIONS_H
+#define LANEMAP_DAEMON_OPTIONS_H
+
+#include <lanemap/writer.h>
+
+#include "common/base.h"
+
+#define LANEMAP_PASSWORD_BYTES_MAX 512
+
+struct lanemap_options {
+        const char *name;
+        const char *directory;
+        char socket[4096];
+        uint32_t port; /* 0: no TCP */
+        char password[LANEMAP_PASSWORD_BYTES_MAX + 1];
+        uint32_t appendfsync;
+        uint32_t n_lanes;
+        uint32_t fingerprint_bits;
+        uint32_t n_workers;
+        uint64_t flush_bytes;
+        uint64_t log_file_bytes;
+        uint64_t shared_bytes_max;
+        int loglevel; /* as in syslog(3) */
+};
+
+/*
+ * Return: 0; 1 the text of --help or --version was printed. Errors: -EINVAL; error->text says what
+ * is wrong in one line. Passwords are overwritten in argv.
+ */
+int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
+                          struct lanemap_error *ret_error);
+
+/* "always", "everysec", "no". Return: the value, or -EINVAL. */
+int lanemap_appendfsync_parse(const char *text, size_t n_bytes);
+const char *lanemap_appendfsync_text(uint32_t appendfsync);
+
+/* Decimal, nothing else, at most `max`. Return: 0, -EINVAL, -ERANGE. */
+int lanemap_number_parse(const char *text, size_t n_bytes, uint64_t max, uint64_t *ret_number);
+
+#endif

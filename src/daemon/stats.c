@@ -1,0 +1,76 @@
+/* See stats.h. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "daemon/stats.h"
+
+#define FIELD(member)                                                         \
+        {                                                                     \
+#member, offsetof(struct lanemap_writer_stats, member),       \
+                        sizeof(((struct lanemap_writer_stats *)NULL)->member) \
+        }
+
+static const struct {
+        const char *name;
+        size_t off;
+        size_t bytes;
+} fields[] = {
+        FIELD(generation),
+        FIELD(manifest_generation),
+        FIELD(n_lanes),
+        FIELD(fingerprint_bits),
+        FIELD(n_segments_max),
+        FIELD(degraded),
+        FIELD(n_keys),
+        FIELD(n_pairs),
+        FIELD(position),
+        FIELD(durable),
+        FIELD(n_segments),
+        FIELD(n_segment_files),
+        FIELD(segment_bytes),
+        FIELD(overlay_bytes),
+        FIELD(shared_bytes),
+        FIELD(shared_used_bytes),
+        FIELD(quarantine_bytes),
+        FIELD(heap_bytes),
+        FIELD(log_bytes),
+        FIELD(n_log_files),
+        FIELD(n_adds),
+        FIELD(n_removes),
+        FIELD(n_deletes),
+        FIELD(n_changed),
+        FIELD(n_flushes),
+        FIELD(n_merges),
+        FIELD(n_overlay_growths),
+        FIELD(n_generation_flips),
+        FIELD(n_log_syncs),
+        FIELD(user_bytes_in),
+        FIELD(segment_bytes_written),
+        FIELD(recovered_records),
+        FIELD(recovery_ns),
+        FIELD(mark_position),
+        FIELD(last_flush_ns),
+        FIELD(n_write_stalls),
+};
+
+void lanemap_stats_each(const struct lanemap_writer_stats *stats,
+                        void (*fn)(void *arg, const char *name, const char *value, bool is_text),
+                        void *arg)
+{
+        char text[40];
+        size_t n = 0;
+
+        for (size_t i = 0; i < sizeof(stats->uuid); i++)
+                n += (size_t)snprintf(text + n, sizeof(text) - n,
+                                      i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                                      stats->uuid[i]);
+        fn(arg, "uuid", text, true);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(fields); i++) {
+                const char *at = (const char *)stats + fields[i].off;
+
+                snprintf(text, sizeof(text), "%" PRIu64,
+                         fields[i].bytes == 4 ? (uint64_t) * (const uint32_t *)(const void *)at
+                                              : *(const uint64_t *)(const void *)at);
+                fn(arg, fields[i].name, text, false);
+        }
+}
