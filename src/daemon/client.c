@@ -94,10 +94,6 @@ static bool query_room(struct lanemap_client *client)
         size_t capacity;
         char *query;
 
-        if (client->query_capacity - client->query_end >= client->read_bytes)
-                return true;
-        if (client->n_batched > 0)
-                lanemap_batch_flush(client->server);
         if (live > LANEMAP_QUERY_BYTES_MAX) {
                 lanemap_log(LOG_WARNING,
                             "client %" PRIu64 ": one message has more than %zu bytes, "
@@ -105,6 +101,10 @@ static bool query_room(struct lanemap_client *client)
                             client->id, LANEMAP_QUERY_BYTES_MAX);
                 return false;
         }
+        if (client->query_capacity - client->query_end >= client->read_bytes)
+                return true;
+        if (client->n_batched > 0)
+                lanemap_batch_flush(client->server);
         if (client->query_begin > 0) {
                 memmove(client->query, client->query + client->query_begin, live);
                 client->query_begin = 0;

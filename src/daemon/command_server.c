@@ -99,8 +99,6 @@ static void command_info(const struct lanemap_call *call, struct lanemap_reply *
 
                 if (command)
                         command_describe(reply, command);
-                else if (reply->protocol < 3)
-                        lanemap_reply_raw(reply, "*-1\r\n", 5);
                 else
                         lanemap_reply_null(reply);
         }
@@ -296,7 +294,7 @@ static void config_set(const struct lanemap_call *call)
         if (r < 0 || lanemap_writer_set_appendfsync(server->writer, (uint32_t)r) < 0) {
                 lanemap_reply_error(reply, "ERR CONFIG SET failed (possibly related to argument "
                                            "'appendfsync') - argument(s) must be one of the "
-                                           "following: always, everysec, no");
+                                           "following: everysec, always, no");
                 server->n_errors++;
                 return;
         }

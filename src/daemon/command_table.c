@@ -240,6 +240,20 @@ static bool arity_fits(const struct lanemap_call *call)
         return arity > 0 ? (int)call->n_args == arity : (int)call->n_args >= -arity;
 }
 
+/* An EXEC that cannot be understood ends its transaction all the same. */
+static void refuse_arity(const struct lanemap_call *call)
+{
+        bool exec = call->command->run == lanemap_command_exec;
+
+        lanemap_reply_error(refusal(call), "%s wrong number of arguments for '%s' command",
+                            exec ? "EXECABORT Transaction discarded because of:" : "ERR",
+                            call->command->name);
+        if (exec) {
+                lanemap_transaction_free(call->client->transaction);
+                call->client->transaction = NULL;
+        }
+}
+
 /* Return: false when the command was refused. */
 static bool command_check(const struct lanemap_call *call)
 {
@@ -250,8 +264,7 @@ static bool command_check(const struct lanemap_call *call)
                 return false;
         }
         if (LANEMAP_UNLIKELY(!arity_fits(call))) {
-                lanemap_reply_error(refusal(call), "ERR wrong number of arguments for '%s' command",
-                                    call->command->name);
+                refuse_arity(call);
                 return false;
         }
         if (LANEMAP_UNLIKELY(!client->authenticated &&

@@ -1,0 +1,249 @@
+"""What the tests of lanemapd share: starting it, speaking RESP to it, counting what passed.
+
+A reply is a pair (type byte, value), so that a test sees a set where an array was right: (':', 1), ('+', 'OK'),
+('-', 'ERR ...'), ('$', b'..' or None), ('*', [...]), ('~', [...]), ('%', [...]), ('=', b'txt:..'), ('_', None).
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import uuid
+
+
+class Closed(Exception):
+    """The server closed the connection."""
+
+
+class Client:
+    def __init__(self, address, timeout=20):
+        if isinstance(address, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+        else:
+            self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        self.socket.settimeout(timeout)
+        self.socket.connect(address)
+        self.buffer, self.at = b"", 0
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def send_commands(self, *commands):
+        self.send(b"".join(encode(*c) for c in commands))
+
+    def _more(self):
+        data = self.socket.recv(1 << 18)
+        if not data:
+            raise Closed()
+        self.buffer = self.buffer[self.at:] + data
+        self.at = 0
+
+    def _line(self):
+        while (end := self.buffer.find(b"\r\n", self.at)) < 0:
+            self._more()
+        line, self.at = self.buffer[self.at:end], end + 2
+        return line
+
+    def _bytes(self, n):
+        while len(self.buffer) - self.at < n + 2:
+            self._more()
+        data, self.at = self.buffer[self.at:self.at + n], self.at + n + 2
+        return data
+
+    def reply(self):
+        line = self._line()
+        kind, rest = chr(line[0]), line[1:]
+        if kind in "+-":
+            return kind, rest.decode()
+        if kind == ":":
+            return kind, int(rest)
+        if kind in "$=":
+            return kind, None if rest == b"-1" else self._bytes(int(rest))
+        if kind in "*~%":
+            if rest == b"-1":
+                return kind, None
+            return kind, [self.reply() for _ in range(int(rest) * (2 if kind == "%" else 1))]
+        if kind == "_":
+            return kind, None
+        raise AssertionError(f"not RESP: {line!r}")
+
+    def __call__(self, *command):
+        self.send(encode(*command))
+        return self.reply()
+
+    def is_silent(self, seconds):
+        """Whether nothing arrives in that time."""
+        if self.at < len(self.buffer):
+            return False
+        self.socket.settimeout(seconds)
+        try:
+            data = self.socket.recv(1 << 16)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(20)
+        if not data:
+            raise Closed()
+        self.buffer, self.at = data, 0
+        return False
+
+    def close(self):
+        self.socket.close()
+
+
+def encode(*command):
+    args = [str(a).encode() if isinstance(a, int) else a.encode() if isinstance(a, str) else a for a in command]
+    return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in args)
+
+
+def eventually(what, seconds=20):
+    """Calls what() until it is true; answers what it answered."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("did not happen in time")
+        time.sleep(0.01)
+
+
+class Daemon:
+    """One lanemapd with a name and a directory of its own; both are gone after `with`."""
+
+    binary = None
+    preload = None
+
+    def __init__(self, *args, env=None, wrapper=()):
+        self.directory = tempfile.mkdtemp(prefix="lmd-")
+        self.data = os.path.join(self.directory, "data")
+        self.socket = os.path.join(self.data, "lanemapd.sock")
+        self.hold = os.path.join(self.directory, "hold")
+        self.fail = os.path.join(self.directory, "fail")
+        self.log = os.path.join(self.directory, "stderr")
+        self.name = "t" + uuid.uuid4().hex[:20]
+        self.args = list(args)
+        self.env = env or {}
+        self.wrapper = list(wrapper)
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+        for entry in os.listdir("/dev/shm"):
+            if entry.startswith(f"lanemap.{self.name}"):
+                os.unlink(os.path.join("/dev/shm", entry))
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, wait=True):
+        env = dict(os.environ, LANEMAP_TEST_HOLD=self.hold, LANEMAP_TEST_FAIL=self.fail, **self.env)
+        env.pop("NOTIFY_SOCKET", None)
+        env.update(self.env)
+        if Daemon.preload and "LD_PRELOAD" not in env:
+            env["LD_PRELOAD"] = Daemon.preload
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.wrapper + [Daemon.binary, "--name", self.name, "--dir", self.data] + self.args,
+                stderr=log, stdout=log, env=env)
+        if wait:
+            self.wait_until_ready()
+
+    def _is_ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"lanemapd ended with {self.process.returncode}: {self.messages()}")
+        try:
+            client = self.client()
+            reply = client("PING")
+            client.close()
+        except (OSError, Closed):
+            return False
+        return not reply[1].startswith("LOADING")
+
+    def wait_until_ready(self):
+        eventually(self._is_ready, 60)
+
+    def client(self, timeout=20):
+        return Client(self.socket, timeout)
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        return self.process.wait(30)
+
+    def messages(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+
+class Redis:
+    """A real redis-server, the oracle; None of it when it is not installed."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="lmr-")
+        self.socket = os.path.join(self.directory, "redis.sock")
+        self.process = None
+
+    @staticmethod
+    def is_installed():
+        return shutil.which("redis-server") is not None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.directory],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: os.path.exists(self.socket))
+        return self
+
+    def client(self):
+        return Client(self.socket)
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def equal(got, wanted, what=""):
+    if got != wanted:
+        raise AssertionError(f"{what}: got {got!r:.400}, wanted {wanted!r:.400}")
+
+
+class Skip(Exception):
+    """This machine lacks what the test needs."""
+
+
+def main(tests):
+    """argv: lanemapd, and optionally the library to preload. Ends with `N passed, N failed`."""
+    Daemon.binary = os.path.abspath(sys.argv[1])
+    Daemon.preload = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
+    only = sys.argv[3:]
+    n_passed = n_failed = n_skipped = 0
+    for name, test in sorted(tests.items()):
+        if not name.startswith("test_") or (only and name not in only):
+            continue
+        start = time.monotonic()
+        try:
+            test()
+        except Skip as e:
+            n_skipped += 1
+            print(f"SKIP {name}: {e}")
+            continue
+        except Exception:
+            n_failed += 1
+            print(f"FAIL {name}")
+            traceback.print_exc(file=sys.stdout)
+            continue
+        n_passed += 1
+        print(f"ok   {name} ({time.monotonic() - start:.2f} s)")
+        sys.stdout.flush()
+    print(f"{n_passed} passed, {n_failed} failed" + (f", {n_skipped} skipped" if n_skipped else ""))
+    sys.exit(1 if n_failed else 0)
