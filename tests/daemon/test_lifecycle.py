@@ -1,0 +1,299 @@
+"""Starting, stopping, dying: options, doors, passwords, -LOADING, restarts after SIGTERM and kill -9, systemd's protocol."""
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import threading
+import time
+
+from harness import Client, Closed, Daemon, Skip, encode, equal, eventually, main
+
+
+def run(*args, env=None):
+    return subprocess.run([Daemon.binary, *args], capture_output=True, text=True, timeout=30,
+                          env=dict(os.environ, **(env or {})), check=False)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_usage():
+    equal(run("--version").stdout.split()[0], "lanemapd")
+    assert "--appendfsync" in run("--help").stdout
+    ok = ["--name", "x", "--dir", "/nonexistent/lanemap"]
+    for args, text in [
+        ([], "--name is needed"),
+        (["--name", "x"], "--dir is needed"),
+        (["--name", "a.b", "--dir", "/x"], "--name: 'a.b' is not"),
+        (["--name", "", "--dir", "/x"], "--name: '' is not"),
+        (["--name", "a" * 65, "--dir", "/x"], "is not 1 to 64 of"),
+        (ok + ["--nosuch"], "unknown option '--nosuch'"),
+        (ok + ["word"], "unexpected argument 'word'"),
+        (ok + ["--port"], "--port needs a value"),
+        (ok + ["--port", "0"], "--port: '0' is not a number from 1 to 65535"),
+        (ok + ["--port", "70000"], "--port: '70000' is not a number from 1 to 65535"),
+        (ok + ["--port", "6379"], "--port needs a password"),
+        (ok + ["--requirepass-file", "/nonexistent/file"], "--requirepass-file: cannot open"),
+        (ok + ["--requirepass", ""], "a password has 1 to 512 bytes"),
+        (ok + ["--appendfsync", "sometimes"], "'sometimes' is not always, everysec or no"),
+        (ok + ["--lanes", "1025"], "--lanes: '1025' is not a number from 1 to 1024"),
+        (ok + ["--lanes", "4x"], "--lanes: '4x' is not"),
+        (ok + ["--fingerprint-bits", "65"], "'65' is not 64, 80 or 96"),
+        (ok + ["--workers", "-1"], "--workers: '-1' is not"),
+        (ok + ["--flush-bytes", "99999999999999999999999"], "--flush-bytes"),
+        (ok + ["--loglevel", "loud"], "'loud' is not debug"),
+    ]:
+        done = run(*args)
+        equal((done.returncode, done.stdout), (2, ""), str(args))
+        assert text in done.stderr and done.stderr.count("\n") == 1, (args, done.stderr)
+
+
+def test_what_cannot_be_opened():
+    done = run("--name", "x", "--dir", "/nonexistent/lanemap")
+    equal(done.returncode, 1)
+    assert "/nonexistent/lanemap" in done.stderr, done.stderr
+    done = run("--name", "x", "--dir", "/tmp", "--socket", "/tmp/" + "x" * 120)
+    equal(done.returncode, 1)
+    assert "at most 107 bytes" in done.stderr, done.stderr
+
+
+def test_second_daemon_on_the_same_directory():
+    with Daemon() as daemon:
+        equal(daemon.client()("SADD", "k", 1), (":", 1))
+        for args in ([], ["--socket", daemon.directory + "/other.sock"]):
+            done = run("--name", daemon.name + "b", "--dir", daemon.data, *args)
+            equal(done.returncode, 1)
+            assert done.stderr.strip(), "it says why"
+        equal(daemon.client()("SCARD", "k"), (":", 1))
+        assert not os.path.exists(daemon.directory + "/other.sock")
+
+
+def test_unix_socket_is_for_the_group_and_goes_away():
+    with Daemon() as daemon:
+        mode = os.stat(daemon.socket).st_mode
+        assert stat.S_ISSOCK(mode)
+        equal(stat.S_IMODE(mode), 0o660)
+        equal(daemon.stop(), 0)
+        assert not os.path.exists(daemon.socket)
+        daemon.start()
+        daemon.stop(signal.SIGKILL)
+        assert os.path.exists(daemon.socket)
+        daemon.start()
+        equal(daemon.client()("PING"), ("+", "PONG"), "a dead socket is replaced")
+        equal(daemon.stop(signal.SIGINT), 0)
+
+
+def test_tcp_needs_the_password():
+    port = free_port()
+    with Daemon("--port", str(port), env={"LANEMAPD_REQUIREPASS": "secret"}) as daemon:
+        for address in [("127.0.0.1", port), ("::1", port), daemon.socket]:
+            try:
+                client = Client(address)
+            except OSError:
+                assert address[0] == "::1"
+                continue
+            equal(client("SADD", "k", 1), ("-", "NOAUTH Authentication required."))
+            equal(client("HELLO", 3)[1].split()[0], "NOAUTH")
+            equal(client("AUTH", "wrong")[1].split()[0], "WRONGPASS")
+            equal(client("AUTH", "secre")[1].split()[0], "WRONGPASS")
+            equal(client("AUTH", "secretsecret")[1].split()[0], "WRONGPASS")
+            equal(client("AUTH", "other", "secret")[1].split()[0], "WRONGPASS")
+            equal(client("PING"), ("-", "NOAUTH Authentication required."))
+            equal(client("AUTH", "secret"), ("+", "OK"))
+            equal(client("SISMEMBER", "k", 1), (":", 0))
+            equal(client("CONFIG", "GET", "requirepass")[1][1], ("$", b""))
+            equal(client("RESET"), ("+", "RESET"))
+            equal(client("PING"), ("-", "NOAUTH Authentication required."))
+            equal(client("HELLO", 3, "AUTH", "default", "secret")[0], "%")
+            equal(client("PING"), ("+", "PONG"))
+        for data, text in [(b"*11\r\n", "unauthenticated multibulk length"),
+                           (b"*1\r\n$16385\r\n", "unauthenticated bulk length")]:
+            client = Client(("127.0.0.1", port))
+            client.send(data)
+            equal(client.reply(), ("-", f"ERR Protocol error: {text}"))
+        client = Client(("127.0.0.1", port))
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            client.reply()
+            raise AssertionError("HTTP was answered")
+        except (Closed, ConnectionResetError):
+            pass
+
+
+def listening(port):
+    """Addresses (hex) that listen on the port."""
+    addresses = []
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(path, encoding="ascii") as table:
+            for row in table.readlines()[1:]:
+                local, state = row.split()[1], row.split()[3]
+                if state == "0A" and int(local.rsplit(":", 1)[1], 16) == port:
+                    addresses.append(local.rsplit(":", 1)[0])
+    return addresses
+
+
+def test_tcp_is_loopback_only_and_password_files():
+    port = free_port()
+    with Daemon() as daemon:
+        path = os.path.join(daemon.directory, "password")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("from a file\nsecond line\n")
+        equal(daemon.stop(), 0)
+        daemon.args = ["--port", str(port), "--requirepass-file", path]
+        daemon.start()
+        equal(daemon.client()("AUTH", "from a file"), ("+", "OK"))
+        assert set(listening(port)) <= {"0100007F", "00000000000000000000000001000000"}, listening(port)
+        assert listening(port)
+        equal(daemon.stop(), 0)
+        daemon.args = ["--port", str(port), "--requirepass", "on the command line"]
+        daemon.start()
+        with open(f"/proc/{daemon.process.pid}/cmdline", "rb") as cmdline:
+            assert b"on the command line" not in cmdline.read()
+
+
+def test_loading():
+    if not Daemon.preload:
+        raise Skip("nothing to hold the opening with")
+    with Daemon() as daemon:
+        daemon.client()("SADD", "k", 1)
+        equal(daemon.stop(), 0)
+        open(daemon.hold, "w", encoding="ascii").close()
+        daemon.start(wait=False)
+        client = eventually(lambda: _connect(daemon))
+        loading = ("-", "LOADING lanemapd is loading the index")
+        for command in ("PING", "SADD k 1", "SMEMBERS k", "LANEMAP.IDS", "LANEMAP.MARK", "DBSIZE", "FLUSHALL"):
+            equal(client(*command.split()), loading, command)
+        equal(client("SADD", "k"), ("-", "ERR wrong number of arguments for 'sadd' command"))
+        assert b"loading:1" in client("INFO")[1]
+        equal(client("HELLO", 2)[0], "*")
+        equal(client("CONFIG", "GET", "appendfsync")[1][1], ("$", b"always"))
+        equal(client("CONFIG", "SET", "appendfsync", "no"), loading)
+        equal(client("MULTI"), ("+", "OK"))
+        equal(client("SADD", "k", 1), loading)
+        equal(client("EXEC")[1].split()[0], "EXECABORT")
+        os.unlink(daemon.hold)
+        eventually(lambda: client("PING") == ("+", "PONG"))
+        equal(client("SCARD", "k"), (":", 1))
+
+
+def test_stop_while_loading():
+    if not Daemon.preload:
+        raise Skip("nothing to hold the opening with")
+    with Daemon() as daemon:
+        equal(daemon.stop(), 0)
+        open(daemon.hold, "w", encoding="ascii").close()
+        daemon.start(wait=False)
+        eventually(lambda: _connect(daemon))
+        daemon.process.terminate()
+        time.sleep(0.2)
+        os.unlink(daemon.hold)
+        equal(daemon.process.wait(30), 0)
+
+
+def _connect(daemon):
+    try:
+        return daemon.client()
+    except OSError:
+        return None
+
+
+def test_restart_keeps_everything():
+    with Daemon() as daemon:
+        client = daemon.client()
+        for i in range(300):
+            client.send_commands(["SADD", f"k{i}", i, i + 1], ["SREM", f"k{i}", i + 1], ["SADD", "all", i])
+        for _ in range(900):
+            equal(client.reply(), (":", 1))
+        equal(daemon.stop(), 0)
+        assert "stopped" in daemon.messages()
+        daemon.start()
+        client = daemon.client()
+        equal(client("DBSIZE"), (":", 301))
+        equal(client("SCARD", "all"), (":", 300))
+        for i in range(300):
+            equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
+
+
+def test_kill_keeps_what_was_acknowledged():
+    seed = random.randrange(1 << 32)
+    rng = random.Random(seed)
+    with Daemon() as daemon:
+        model = {}
+        for round_ in range(5):
+            client = daemon.client()
+            killer = threading.Timer(rng.random() * 0.3, daemon.process.kill)
+            killer.start()
+            sent = []
+            try:
+                while True:
+                    burst = [("SADD" if rng.random() < 0.7 else "SREM", f"k{rng.randrange(50)}", rng.randrange(20))
+                             for _ in range(rng.randrange(1, 20))]
+                    sent += burst
+                    client.send_commands(*burst)
+                    for _ in burst:
+                        equal(client.reply()[0], ":")
+                        command, key, member = sent.pop(0)
+                        ids = model.setdefault(key, set())
+                        ids.add(member) if command == "SADD" else ids.discard(member)
+            except (Closed, ConnectionResetError, BrokenPipeError):
+                pass
+            daemon.process.wait()
+            daemon.start()
+            client = daemon.client()
+            unsure = {}
+            for command, key, member in sent:
+                unsure.setdefault(key, set()).add(member)
+            for key in [f"k{i}" for i in range(50)]:
+                ids = {int(m[1]) for m in client("SMEMBERS", key)[1]}
+                wrong = (ids ^ model.get(key, set())) - unsure.get(key, set())
+                assert not wrong, f"seed {seed} round {round_} {key}: {wrong}"
+                model[key] = ids
+            equal(client("DBSIZE"), (":", sum(1 for ids in model.values() if ids)))
+
+
+def test_replies_arrive_before_a_clean_stop():
+    with Daemon() as daemon:
+        client = daemon.client()
+        n = 2000
+        client.send_commands(*[["SADD", "k", i] for i in range(n)])
+        equal(client.reply(), (":", 1))
+        daemon.process.terminate()
+        n_replies = 1
+        try:
+            while True:
+                client.reply()
+                n_replies += 1
+        except (Closed, ConnectionResetError):
+            pass
+        equal(daemon.process.wait(30), 0)
+        daemon.start()
+        n_kept = daemon.client()("SCARD", "k")[1]
+        assert n_replies <= n_kept <= n, (n_replies, n_kept)
+
+
+def test_systemd_is_told():
+    with Daemon() as daemon:
+        equal(daemon.stop(), 0)
+        path = os.path.join(daemon.directory, "notify")
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        told.bind(path)
+        told.settimeout(10)
+        daemon.env = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000000"}
+        daemon.start()
+        first = told.recv(4096)
+        if b"STATUS=Loading" not in first:
+            raise AssertionError(first)
+        assert b"READY=1" in told.recv(4096)
+        equal(told.recv(4096), b"WATCHDOG=1")
+        daemon.process.terminate()
+        while b"STOPPING=1" not in (message := told.recv(4096)):
+            assert message == b"WATCHDOG=1", message
+        equal(daemon.process.wait(30), 0)
+
+
+main(globals())
