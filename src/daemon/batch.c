@@ -5,6 +5,10 @@
 
 #include "common/alloc.h"
 #include "daemon/daemon.h"
+#include "store/log_format.h"
+
+static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
+static_assert(LANEMAP_BATCH_LOG_BYTES_MAX < LANEMAP_LOG_RECORD_BYTES_MAX, "with room for its head");
 
 /* Kept between flushes; what a huge command needed is given back. */
 #define BATCH_OPS_KEEP ((size_t)16384)
@@ -59,8 +63,9 @@ void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *cl
 {
         batch->entries[batch->n_entries++] = (struct lanemap_batch_entry){
                 .client = client, .op_first = batch->n_ops, .n_ops = n_ops, .reply = reply};
-        for (size_t i = 0; i < n_ops; i++)
-                batch->log_bytes += batch->ops[batch->n_ops + i].key_bytes + 8;
+        batch->log_bytes += n_ops * LANEMAP_BATCH_OP_LOG_BYTES;
+        if (n_ops > 0 && batch->ops[batch->n_ops].code == LANEMAP_OP_MARK)
+                batch->log_bytes += batch->ops[batch->n_ops].key_bytes;
         batch->n_ops += n_ops;
 }
 

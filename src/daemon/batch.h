@@ -51,11 +51,12 @@ struct lanemap_batch {
         size_t log_bytes; /* about what the operations take in the log */
 };
 
-/* What one apply may bring: the engine builds one record of it in memory. */
-#define LANEMAP_BATCH_LOG_BYTES_MAX ((size_t)64 << 20)
+/* What one record of the log holds, so what one apply may bring. */
+#define LANEMAP_BATCH_OPS_MAX       ((size_t)1 << 19)
+#define LANEMAP_BATCH_LOG_BYTES_MAX (((size_t)16 << 20) - 4096)
+#define LANEMAP_BATCH_OP_LOG_BYTES  ((size_t)20) /* at most, and a mark's own bytes */
 /* The batch of the loop is applied when it has that many. */
-#define LANEMAP_BATCH_OPS_FULL       1024
-#define LANEMAP_BATCH_LOG_BYTES_FULL ((size_t)1 << 20)
+#define LANEMAP_BATCH_OPS_FULL 1024
 
 void lanemap_batch_deinit(struct lanemap_batch *batch);
 

@@ -44,19 +44,25 @@ static void fail(const struct lanemap_call *call, int r)
         call->server->n_errors++;
 }
 
-/* Operations take room in one log record, and a key is written once per operation. */
+/*
+ * Room for operations of one command. A transaction's all go into one record of the log, and so do
+ * one command's; what other commands left in the loop's batch can go first.
+ */
 static struct lanemap_op *ops_reserve(const struct lanemap_call *call, size_t n_ops,
-                                      size_t log_bytes)
+                                      size_t mark_bytes)
 {
         struct lanemap_batch *batch = lanemap_call_batch(call);
-        size_t before = lanemap_transaction_runs(call->client) ? batch->log_bytes : 0;
+        size_t log_bytes = n_ops * LANEMAP_BATCH_OP_LOG_BYTES + mark_bytes;
         struct lanemap_op *ops;
 
-        if (before + log_bytes > LANEMAP_BATCH_LOG_BYTES_MAX) {
+        if (!lanemap_transaction_runs(call->client) && batch->n_ops + n_ops > LANEMAP_BATCH_OPS_MAX)
+                lanemap_batch_flush(call->server);
+        if (batch->n_ops + n_ops > LANEMAP_BATCH_OPS_MAX ||
+            batch->log_bytes + log_bytes > LANEMAP_BATCH_LOG_BYTES_MAX) {
                 lanemap_reply_error(lanemap_client_reply(call->client),
-                                    "ERR too much for one log record: %zu bytes, at most %zu; "
+                                    "ERR too much for one log record, which holds %zu operations; "
                                     "nothing was changed",
-                                    before + log_bytes, LANEMAP_BATCH_LOG_BYTES_MAX);
+                                    LANEMAP_BATCH_OPS_MAX);
                 call->server->n_errors++;
                 return NULL;
         }
@@ -88,7 +94,7 @@ static void ids_change(const struct lanemap_call *call, enum lanemap_op_code cod
 
         if (!lanemap_command_key(call, 1))
                 return;
-        ops = ops_reserve(call, n_ops, n_ops * (call->args[1].bytes + (size_t)8));
+        ops = ops_reserve(call, n_ops, 0);
         if (!ops)
                 return;
         for (size_t i = 0; i < n_ops; i++) {
@@ -127,15 +133,13 @@ void lanemap_command_lanemap_rem(const struct lanemap_call *call)
 
 void lanemap_command_del(const struct lanemap_call *call)
 {
-        size_t n_ops = call->n_args - 1, log_bytes = 0;
+        size_t n_ops = call->n_args - 1;
         struct lanemap_op *ops;
 
-        for (uint32_t i = 1; i < call->n_args; i++) {
+        for (uint32_t i = 1; i < call->n_args; i++)
                 if (!lanemap_command_key(call, i))
                         return;
-                log_bytes += call->args[i].bytes + (size_t)8;
-        }
-        ops = ops_reserve(call, n_ops, log_bytes);
+        ops = ops_reserve(call, n_ops, 0);
         if (!ops)
                 return;
         for (uint32_t i = 0; i < n_ops; i++)
@@ -155,7 +159,7 @@ void lanemap_command_flushall(const struct lanemap_call *call)
                 call->server->n_errors++;
                 return;
         }
-        ops = ops_reserve(call, 1, 8);
+        ops = ops_reserve(call, 1, 0);
         if (!ops)
                 return;
         ops[0] = (struct lanemap_op){.code = LANEMAP_OP_CLEAR};
@@ -171,7 +175,7 @@ void lanemap_command_lanemap_mark(const struct lanemap_call *call)
         size_t n_bytes;
 
         if (call->n_args == 2 && call->args[1].bytes <= LANEMAP_MARK_BYTES_MAX) {
-                ops = ops_reserve(call, 1, call->args[1].bytes + (size_t)8);
+                ops = ops_reserve(call, 1, call->args[1].bytes);
                 if (!ops)
                         return;
                 ops[0] = (struct lanemap_op){.code = LANEMAP_OP_MARK,

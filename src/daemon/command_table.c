@@ -321,7 +321,6 @@ void lanemap_command_execute(struct lanemap_client *client, const char *message,
         }
         if (client->replied)
                 lanemap_client_reply_end(client);
-        else if (call.server->batch.n_ops >= LANEMAP_BATCH_OPS_FULL ||
-                 call.server->batch.log_bytes >= LANEMAP_BATCH_LOG_BYTES_FULL)
+        else if (call.server->batch.n_ops >= LANEMAP_BATCH_OPS_FULL)
                 lanemap_batch_flush(call.server);
 }

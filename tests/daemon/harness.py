@@ -200,8 +200,15 @@ class Redis:
         self.process = subprocess.Popen(
             ["redis-server", "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.directory],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually(lambda: os.path.exists(self.socket))
+        eventually(self._answers)
         return self
+
+    def _answers(self):
+        try:
+            self.client().close()
+        except OSError:
+            return False
+        return True
 
     def client(self):
         return Client(self.socket)

@@ -1,6 +1,7 @@
 /*
- * Loaded into lanemapd by LD_PRELOAD: fdatasync and fsync wait while the file $LANEMAP_TEST_HOLD exists,
- * and fail with EIO while $LANEMAP_TEST_FAIL exists. So a test decides when the log gets durable.
+ * Loaded into lanemapd by LD_PRELOAD: fdatasync and fsync wait while the file $LANEMAP_TEST_HOLD
+ * exists, and fail with EIO while $LANEMAP_TEST_FAIL exists. So a test decides when the log gets
+ * durable.
  */
 #include <errno.h>
 #include <stdlib.h>
