@@ -274,7 +274,7 @@ static int inline_read(struct lanemap_resp_parser *parser, char *bytes, size_t n
                        size_t *ret_consumed)
 {
         const char *newline = memchr(bytes + parser->at, '\n', n_bytes - parser->at);
-        size_t n_line, at = 0;
+        size_t n_line, n_message, at = 0;
         int r;
 
         if (!newline) {
@@ -283,10 +283,12 @@ static int inline_read(struct lanemap_resp_parser *parser, char *bytes, size_t n
                 parser->at = n_bytes;
                 return LANEMAP_RESP_MORE;
         }
+        n_line = (size_t)(newline - bytes);
+        if (n_line > LANEMAP_RESP_INLINE_BYTES_MAX)
+                return parser_fail(parser, "too big inline request");
         parser->at = 0;
         parser_start(parser);
-        n_line = (size_t)(newline - bytes);
-        *ret_consumed = n_line + 1;
+        n_message = n_line + 1;
         if (n_line > 0 && bytes[n_line - 1] == '\r')
                 n_line--;
         for (;;) {
@@ -294,8 +296,10 @@ static int inline_read(struct lanemap_resp_parser *parser, char *bytes, size_t n
 
                 while (at < n_line && isspace((unsigned char)bytes[at]))
                         at++;
-                if (at == n_line)
+                if (at == n_line) {
+                        *ret_consumed = n_message;
                         return LANEMAP_RESP_COMMAND;
+                }
                 start = at;
                 if (word_read(bytes, n_line, &at, &word_bytes) < 0)
                         return parser_fail(parser, "unbalanced quotes in request");

@@ -1,5 +1,5 @@
 /*
- * lanemapd seen by a C program on hiredis: reply types, arguments with any bytes, pipelines, RESP3.
+ * lanemapd seen by a C program on hiredis: reply types, arguments with any bytes, pipelines.
  * argv[1] is the socket of a fresh lanemapd.
  */
 #include <stdbool.h>
@@ -66,30 +66,28 @@ static void check_pipeline(redisContext *c)
         freeReplyObject(r);
 }
 
-static void check_resp3(redisContext *c)
+static void check_own_verbs(redisContext *c)
 {
-        redisReply *r = redisCommand(c, "HELLO 3");
+        redisReply *r = redisCommand(c, "LANEMAP.ADD %s %d", "own", 4);
 
-        check(r && r->type == REDIS_REPLY_MAP && r->elements == 14, "HELLO 3");
-        freeReplyObject(r);
-        r = redisCommand(c, "SMEMBERS p:1");
-        check(r && r->type == REDIS_REPLY_SET && r->elements == 200, "a set");
+        check(r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->integer == 1,
+              "LANEMAP.ADD");
         freeReplyObject(r);
         r = redisCommand(c, "LANEMAP.STATS");
-        check(r && r->type == REDIS_REPLY_MAP, "a map");
+        check(r && r->type == REDIS_REPLY_ARRAY && r->elements > 40 && r->elements % 2 == 0,
+              "LANEMAP.STATS");
         freeReplyObject(r);
         r = redisCommand(c, "LANEMAP.MARK");
         check(r && r->type == REDIS_REPLY_ARRAY && r->element[0]->type == REDIS_REPLY_NIL, "null");
         freeReplyObject(r);
-        r = redisCommand(c, "INFO server");
-        check(r && r->type == REDIS_REPLY_VERB, "a verbatim string");
+        r = redisCommand(c, "LANEMAP.IDS");
+        check(r && r->type == REDIS_REPLY_ARRAY && r->elements == 10001, "LANEMAP.IDS");
         freeReplyObject(r);
 }
 
 int main(int argc, char **argv)
 {
         redisContext *c = argc > 1 ? redisConnectUnix(argv[1]) : NULL;
-        redisReply *r;
 
         if (!c || c->err) {
                 fprintf(stderr, "cannot connect\n");
@@ -97,11 +95,7 @@ int main(int argc, char **argv)
         }
         check_binary_keys(c);
         check_pipeline(c);
-        r = redisCommand(c, "LANEMAP.ADD %s %d", "own", 4);
-        check(r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->integer == 1,
-              "LANEMAP.ADD");
-        freeReplyObject(r);
-        check_resp3(c);
+        check_own_verbs(c);
         redisFree(c);
         printf("%d passed, %d failed\n", n_passed, n_failed);
         return n_failed ? 1 : 0;

@@ -118,7 +118,7 @@ class Daemon:
     binary = None
     preload = None
 
-    def __init__(self, *args, env=None, wrapper=()):
+    def __init__(self, *args, env=None, wrapper=(), password=None):
         self.directory = tempfile.mkdtemp(prefix="lmd-")
         self.data = os.path.join(self.directory, "data")
         self.socket = os.path.join(self.data, "lanemapd.sock")
@@ -129,6 +129,7 @@ class Daemon:
         self.args = list(args)
         self.env = env or {}
         self.wrapper = list(wrapper)
+        self.password = password
         self.process = None
 
     def __enter__(self):
@@ -163,6 +164,8 @@ class Daemon:
             raise AssertionError(f"lanemapd ended with {self.process.returncode}: {self.messages()}")
         try:
             client = self.client()
+            if self.password:
+                client("AUTH", self.password)
             reply = client("PING")
             client.close()
         except (OSError, Closed):
