@@ -2,8 +2,10 @@
 """get, load and stat: what they print, and their exit codes."""
 import json
 import os
+import pty
 import subprocess
 import tempfile
+import time
 import unittest
 
 from harness import LANEMAP, Writer, WriterTest, run
@@ -114,6 +116,36 @@ class GetAndLoad(WriterTest):
     def test_quiet_says_nothing(self):
         result = self.lanemap("load", "--socket", self.writer.socket, "--quiet", input="q\t1\n")
         self.assertEqual(result.stdout + result.stderr, "")
+
+    def test_a_progress_bar_on_a_terminal_after_a_second(self):
+        shown = self.on_a_terminal(["load", "--socket", self.writer.socket])
+        self.assertRegex(shown, r"\d+ lines, \d+/s")
+        self.assertEqual(self.on_a_terminal(["load", "--quiet", "--socket", self.writer.socket]), "")
+
+    def on_a_terminal(self, command):
+        """What `lanemap` writes to its stderr while it gets lines for a bit more than a second."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([LANEMAP, *command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                   stderr=theirs)
+        os.close(theirs)
+        deadline = time.monotonic() + 1.6
+        try:
+            while time.monotonic() < deadline:
+                process.stdin.write(b"".join(b"slow:%d\t1\n" % i for i in range(300)))
+                process.stdin.flush()
+                time.sleep(0.05)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        shown = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        except OSError:  # the other end is closed
+            pass
+        os.close(ours)
+        self.assertEqual(process.wait(timeout=60), 0)
+        return shown.decode()
 
     def test_a_directory_that_is_served_is_busy(self):
         result = self.lanemap("load", "--dir", self.writer.directory, code=1, input="k\t1\n")

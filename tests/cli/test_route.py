@@ -213,6 +213,22 @@ class Live(WriterTest):
             process.stdin.flush()
             self.assertEqual(json.loads(process.stdout.readline())["ids"], [1])
 
+    def test_each_commit_is_flushed_although_more_input_is_there(self):
+        self.writer.load("public.live\t1\n")
+        insert = change("I", new=[], table="live")
+        # In packet mode a pipe keeps the writes apart.
+        reading, writing = os.pipe2(os.O_DIRECT)
+        with tempfile.TemporaryFile("w+") as stream:
+            stream.write(lines_of(BEGIN, insert, insert, COMMIT) * 3)
+            stream.seek(0)
+            subprocess.run([LANEMAP, "route", self.writer.name], stdin=stream, stdout=writing, check=True)
+        os.close(writing)
+        packets = []
+        while packet := os.read(reading, 65536):
+            packets.append(packet.count(b"\n"))
+        os.close(reading)
+        self.assertEqual(packets, [2, 2, 2])
+
     def test_sigint_and_sigterm_end_it_in_good_order(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             process = self.start()
