@@ -187,12 +187,29 @@ class Stat(WriterTest):
         self.assertEqual(answer["keys"], 1000)
         self.assertEqual(answer["pairs"], 1002)
         self.assertEqual(answer["state"], "running")
+        self.assertTrue(answer["writer_alive"])
+        self.assertIn(f"lanemap.{self.writer.name}.{answer['generation']}", os.listdir("/dev/shm"))
         self.assertAlmostEqual(answer["false_route_per_lookup"] / (1000 / 2**64), 1, 3)
         self.assertAlmostEqual(answer["collision_per_index"] / (1000**2 / 2**65), 1, 3)
         table = self.lanemap("stat", self.writer.name).stdout
         self.assertRegex(table, r"keys +1,000\n")
         self.assertRegex(table, r"pairs +1,002\n")
         self.assertRegex(table, r"n / 2\^64")
+
+
+class StatOfADeadWriter(unittest.TestCase):
+    def test_killed_and_closed(self):
+        writer = Writer().start()
+        self.addCleanup(writer.remove)
+        self.assertRegex(run("stat", writer.name).stdout, r"writer +running\n")
+        writer.process.kill()
+        writer.process.wait()
+        self.assertRegex(run("stat", writer.name).stdout, r"writer +dead")
+        self.assertFalse(json.loads(run("stat", "--json", writer.name).stdout)["writer_alive"])
+        os.unlink(writer.socket)
+        writer.start()
+        writer.stop()
+        self.assertRegex(run("stat", writer.name).stdout, r"writer +closed")
 
 
 if __name__ == "__main__":
