@@ -37,23 +37,30 @@ class Writer:
         self.process = None
 
     def start(self):
-        self.log = open(os.path.join(self.directory, "log"), "a+", encoding="utf-8")
-        self.process = subprocess.Popen([LANEMAPD, "--name", self.name, "--dir", self.directory],
-                                        stdout=self.log, stderr=self.log)
+        log = os.path.join(self.directory, "log")
+        with open(log, "a", encoding="utf-8") as file:
+            self.process = subprocess.Popen([LANEMAPD, "--name", self.name, "--dir", self.directory],
+                                            stdout=file, stderr=file)
         deadline = time.monotonic() + 30
-        while not os.path.exists(self.socket):
+        while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                self.log.seek(0)
-                raise RuntimeError("lanemapd did not start: " + self.log.read())
+                with open(log, encoding="utf-8") as file:
+                    raise RuntimeError("lanemapd did not start: " + file.read())
             time.sleep(0.02)
         return self
+
+    def answers(self):
+        """Not before it listens, and not while it says LOADING."""
+        try:
+            return self.command("PING") == "PONG"
+        except OSError:
+            return False
 
     def stop(self):
         if self.process:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=30)
             self.process = None
-            self.log.close()
 
     def remove(self):
         self.stop()
@@ -78,8 +85,9 @@ class WriterTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.writer = Writer().start()
+        cls.writer = Writer()
         cls.addClassCleanup(cls.writer.remove)
+        cls.writer.start()
 
     def lanemap(self, *arguments, code=0, **options):
         result = run(*arguments, **options)

@@ -9,6 +9,7 @@
 #include <lanemap/writer.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <syslog.h>
 
@@ -99,6 +100,16 @@ static int engine_finish(struct lanemap_load_target *target)
         return r;
 }
 
+/* The engine never unlinks the lock of a name, because another writer may be waiting for it. Nobody
+ * waits for a random name. */
+static void name_lock_unlink(const char *name)
+{
+        char path[LANEMAP_NAME_BYTES_MAX + 16];
+
+        snprintf(path, sizeof(path), "/lanemap.%s.lock", name);
+        shm_unlink(path);
+}
+
 static void engine_close(struct lanemap_load_target *target)
 {
         struct engine_target *engine = LANEMAP_CONTAINER_OF(target, struct engine_target, target);
@@ -106,8 +117,10 @@ static void engine_close(struct lanemap_load_target *target)
         struct lanemap_error error;
 
         lanemap_writer_close(engine->writer);
-        if (engine->writer && engine->unlink_name)
+        if (engine->writer && engine->unlink_name) {
                 lanemap_writer_unlink(engine->name, &error);
+                name_lock_unlink(engine->name);
+        }
         lanemap_text_deinit(&engine->keys);
         free(engine);
 }
