@@ -203,7 +203,7 @@ LANEMAP_PUBLIC int lanemap_reader_poll(struct lanemap_reader *reader);
  *
  * fn           answers 0 to go on; anything else stops, and is returned
  *
- * Return: 0, or what fn answered. Errors: as lanemap_reader_lookup(), -ENOMEM.
+ * Return: 0, or what fn answered. Errors: as lanemap_reader_lookup(), -ENOMEM. Thread: any.
  * Owner: ids is valid during fn only.
  */
 LANEMAP_PUBLIC int lanemap_reader_iterate(struct lanemap_reader *reader,

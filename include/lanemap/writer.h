@@ -23,6 +23,11 @@ extern "C" {
 
 #define LANEMAP_MARK_BYTES_MAX 255
 
+/* One apply is one log record: at most so many operations, and so many bytes at 20 an operation and 4 more for
+ * each mark, besides the mark itself. */
+#define LANEMAP_APPLY_OPS_MAX   (1u << 19)
+#define LANEMAP_APPLY_BYTES_MAX ((16u << 20) - 64)
+
 enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_ALWAYS =
                 0, /* durable positions advance by fdatasync, as fast as it goes */

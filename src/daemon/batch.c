@@ -1,14 +1,14 @@
 /* See batch.h. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/alloc.h"
 #include "daemon/daemon.h"
-#include "store/log_format.h"
 
-static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
-static_assert(LANEMAP_BATCH_LOG_BYTES_MAX < LANEMAP_LOG_RECORD_BYTES_MAX, "with room for its head");
+static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_APPLY_OPS_MAX, "one apply is one record");
+static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its bytes fit");
 
 /* Kept between flushes; what a huge command needed is given back. */
 #define BATCH_OPS_KEEP ((size_t)16384)

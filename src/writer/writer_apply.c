@@ -25,6 +25,9 @@
 /* How long one apply waits for room before it answers -ENOSPC. */
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
 
+static_assert(LANEMAP_APPLY_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
+static_assert(LANEMAP_APPLY_BYTES_MAX <= LANEMAP_LOG_RECORD_BYTES_MAX - LANEMAP_LOG_EMPTY_BYTES, "");
+
 static int op_check(const struct lanemap_op *op)
 {
         switch (op->code) {
@@ -258,7 +261,7 @@ int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op 
         size_t n_applied = 0;
         int r = 0, bad = 0;
 
-        if (n_ops > LANEMAP_LOG_OPS_MAX)
+        if (n_ops > LANEMAP_APPLY_OPS_MAX)
                 return -EINVAL;
 
         /* A bad operation ends the batch before it: what came first is applied. */

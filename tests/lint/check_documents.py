@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Documents against the code that they describe.
+
+1. Every call that lanemap.h declares is in the version script, and the other way round.
+2. Every exported call has a comment before it that says Return or Owner, and Thread.
+3. Every file that a document names exists.
+4. Every command of the daemon's table is in its man page; every option too.
+
+Usage: check_documents.py SOURCE-ROOT
+"""
+import re
+import sys
+from pathlib import Path
+
+
+def declared(header):
+    return set(re.findall(r'LANEMAP_PUBLIC[^;(]*?\b(lanemap_\w+)\(', header.read_text()))
+
+
+def check_symbols(source):
+    header = declared(source / 'include/lanemap/lanemap.h')
+    script = set(re.findall(r'^\s+(lanemap_\w+);', (source / 'src/reader/lanemap.sym').read_text(), re.M))
+    return [f'lanemap.h declares {name}, lanemap.sym does not export it' for name in sorted(header - script)] + \
+           [f'lanemap.sym exports {name}, lanemap.h does not declare it' for name in sorted(script - header)]
+
+
+def check_docstrings(source):
+    text = (source / 'include/lanemap/lanemap.h').read_text()
+    faults = []
+    for match in re.finditer(r'(/\*(?:(?!\*/).)*\*/)\s*LANEMAP_PUBLIC[^;(]*?\b(lanemap_\w+)\(', text, re.S):
+        comment, name = match.groups()
+        if 'Thread:' not in comment:
+            faults.append(f'lanemap.h: {name} does not say Thread:')
+    return faults
+
+
+def check_paths(source):
+    faults = []
+    for document in ['README.md', 'src/README.md', 'src/FORMAT.md', 'perf/README.md']:
+        path = source / document
+        if not path.exists():
+            faults.append(f'{document} does not exist')
+            continue
+        for name in re.findall(r'`((?:src|tests|tools|perf|include)/[\w./-]+)`', path.read_text()):
+            if not (source / name).exists() and not list(source.glob(name + '*')):
+                faults.append(f'{document} names {name}, which does not exist')
+        for name in re.findall(r'`(\w+/\w+\.[ch])`', path.read_text()):
+            if not (source / 'src' / name).exists() and not (source / name).exists():
+                faults.append(f'{document} names {name}, which does not exist')
+    return faults
+
+
+def check_commands(source):
+    table = source / 'src/daemon/command_table.c'
+    page = source / 'tools/man/lanemapd.8'
+    if not table.exists() or not page.exists():
+        return []
+    manual = page.read_text().replace('\\-', '-').upper()
+    # Hidden commands (HID) only answer why they are not there.
+    names = set(re.findall(r'\{"([a-z.]+)", (?:(?!HID)[^}])*\}', table.read_text()))
+    faults = [f'lanemapd.8 does not name the command {name}' for name in sorted(names) if name.upper() not in manual]
+    options = set(re.findall(r'\{"([a-z-]+)", (?:required|no|optional)_argument', (source / 'src/daemon/options.c').read_text()))
+    faults += [f'lanemapd.8 does not name the option --{name}' for name in sorted(options)
+               if f'--{name}'.upper() not in manual]
+    return faults
+
+
+def main():
+    source = Path(sys.argv[1])
+    faults = check_symbols(source) + check_docstrings(source) + check_paths(source) + check_commands(source)
+    for fault in faults:
+        print(fault)
+    print(f'{len(faults)} faults')
+    return 1 if faults else 0
+
+
+sys.exit(main())
