@@ -293,27 +293,47 @@ static bool lane_covers(const struct lanemap_writer *writer, const struct lanema
                writer->lanes[writer->slots[lanemap_slot_of(op->fingerprint.hash)].lane].position;
 }
 
-static int replay_op(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *op)
-{
-        struct lanemap_op_result result;
-        bool changed;
+/* What of one record is in the segments already. Decided before the record's first operation: a
+ * clear and a mark move the very positions that are asked for. */
+struct replay_cover {
+        bool clears;
+        bool marks;
+        bool cleared; /* a clear of this record was applied: no lane covers what follows it */
+};
 
+static bool replay_covers(const struct lanemap_writer *writer, const struct replay_cover *cover,
+                          const struct lanemap_log_op *op, uint64_t seq)
+{
         switch (op->code) {
         case LANEMAP_OP_CLEAR:
-                if (seq <= writer->clear_position)
-                        return 0;
-                break;
+                return cover->clears;
         case LANEMAP_OP_MARK:
-                if (seq <= writer->mark.position)
-                        return 0;
-                break;
+                return cover->marks;
         default:
-                if (lane_covers(writer, op, seq))
-                        return 0;
-                break;
+                return !cover->cleared && lane_covers(writer, op, seq);
+        }
+}
+
+static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *ops,
+                      size_t n_ops)
+{
+        struct replay_cover cover = {
+                .clears = seq <= writer->clear_position,
+                .marks = seq <= writer->mark.position,
+        };
+        struct lanemap_op_result result;
+        bool changed;
+        int r = 0;
+
+        for (size_t i = 0; i < n_ops && r == 0; i++) {
+                if (replay_covers(writer, &cover, &ops[i], seq))
+                        continue;
+
+                r = op_apply(writer, &ops[i], seq, &result, &changed);
+                cover.cleared |= ops[i].code == LANEMAP_OP_CLEAR;
         }
 
-        return op_apply(writer, op, seq, &result, &changed);
+        return r;
 }
 
 /* Overlays are flushed at a small fixed budget on the way, so that a long log does not need much
@@ -321,10 +341,9 @@ static int replay_op(struct lanemap_writer *writer, uint64_t seq, const struct l
 int writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
 {
         struct lanemap_writer *writer = arg;
-        int r = 0;
+        int r;
 
-        for (size_t i = 0; i < n_ops && r == 0; i++)
-                r = replay_op(writer, seq, &ops[i]);
+        r = replay_ops(writer, seq, ops, n_ops);
         if (r < 0)
                 return r;
 
