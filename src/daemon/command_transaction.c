@@ -82,6 +82,14 @@ static int transaction_apply(const struct lanemap_call *call, size_t *ret_n_appl
         return r;
 }
 
+/* There may be no bytes at all: then rest->bytes is NULL. */
+static void rest_copy(struct lanemap_reply *reply, const struct lanemap_reply *rest, size_t at,
+                      size_t n)
+{
+        if (n > 0)
+                lanemap_reply_raw(reply, rest->bytes + at, n);
+}
+
 /* The array of replies: what is in transaction->reply, and the answers of writes in the holes. */
 static void transaction_answer(const struct lanemap_transaction *transaction,
                                struct lanemap_reply *reply)
@@ -93,11 +101,11 @@ static void transaction_answer(const struct lanemap_transaction *transaction,
         for (size_t i = 0; i < transaction->batch.n_entries; i++) {
                 const struct lanemap_batch_entry *entry = &transaction->batch.entries[i];
 
-                lanemap_reply_raw(reply, rest->bytes + at, entry->hole - at);
+                rest_copy(reply, rest, at, entry->hole - at);
                 at = entry->hole;
                 lanemap_batch_answer(&transaction->batch, entry, reply);
         }
-        lanemap_reply_raw(reply, rest->bytes + at, lanemap_reply_bytes(rest) - at);
+        rest_copy(reply, rest, at, lanemap_reply_bytes(rest) - at);
 }
 
 void lanemap_command_exec(const struct lanemap_call *call)

@@ -132,7 +132,8 @@ static int round_timeout(const struct lanemap_server *server)
                 timeout = LANEMAP_MIN(timeout, 20);
         TAILQ_FOREACH(client, &server->touched, touched)
         {
-                if (client->has_input && !client->blocked && lanemap_gate_is_open(&client->gate))
+                if (client->has_input && !client->blocked && !client->close_after &&
+                    lanemap_gate_is_open(&client->gate))
                         return 0;
                 timeout = LANEMAP_MIN(timeout, 100);
         }

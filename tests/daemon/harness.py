@@ -136,7 +136,9 @@ class Daemon:
         self.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failed, *_):
+        if failed and self.process and self.process.poll() not in (None, 0):
+            print(f"lanemapd ended with {self.process.returncode}: {self.messages()[-8000:]}")
         if self.process and self.process.poll() is None:
             self.process.kill()
         if self.process:

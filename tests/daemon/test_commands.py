@@ -262,6 +262,31 @@ def test_transaction_bounds():
         equal(client("SCARD", "k"), (":", 20000))
 
 
+def test_no_space():
+    """Shared memory is full: additions are refused one by one, the rest goes on; and comes back with room."""
+    with Daemon("--appendfsync", "no", "--shared-bytes-max", "4194304", "--flush-bytes", "1099511627776") as daemon:
+        client = daemon.client(60)
+        kept, refused = 0, None
+        for batch in range(400):
+            client.send_commands(*[["SADD", f"k{batch}", *range(i * 1000, i * 1000 + 1000)] for i in range(5)])
+            for reply in [client.reply() for _ in range(5)]:
+                if reply[0] == "-":
+                    refused = refused or reply[1]
+                else:
+                    kept += reply[1]
+            if refused:
+                break
+        if not refused:
+            raise Skip("the engine made room by itself")
+        assert refused.startswith("ERR no space: the disk or the shared memory is full; "), refused
+        equal(client("SCARD", "k0"), (":", 5000))
+        equal(client("EXISTS", "k0", "k1"), (":", 2))
+        for key in range(batch):
+            equal(client("DEL", f"k{key}")[0], ":", "removing is not refused for ever") if key > 2 else None
+        client("LANEMAP.COMPACT")
+        eventually(lambda: client("SADD", "new", 1)[0] == ":")
+
+
 def test_shutdown():
     with Daemon() as daemon:
         client = daemon.client()
