@@ -9,7 +9,8 @@
  * B1  The replies of one client are written in the order of its commands: whoever writes another
  *     reply to a client flushes first (lanemap_client_reply()).
  * B2  A client sees its own writes: whoever reads for a client flushes first.
- * B3  Keys point into the query buffers of clients: these do not move before the flush.
+ * B3  Keys point into the query buffers of clients: these move only when a client is read, which
+ *     happens before its commands run, and a round of the loop ends with a flush.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.

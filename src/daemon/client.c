@@ -1,7 +1,8 @@
 /*
  * A connection: its bytes in, its bytes out, its end. See daemon.h for what a round does.
  *
- * The query buffer is moved or grown only in query_room(), which flushes the batch first (B3).
+ * The query buffer is moved or grown only by client_read(), once a round at most, before the
+ * client's commands run; the round ends with a flush (B3).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/check.h"
 #include "daemon/command.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
@@ -103,8 +105,6 @@ static bool query_room(struct lanemap_client *client)
         }
         if (client->query_capacity - client->query_end >= client->read_bytes)
                 return true;
-        if (client->n_batched > 0)
-                lanemap_batch_flush(client->server);
         if (client->query_begin > 0) {
                 memmove(client->query, client->query + client->query_begin, live);
                 client->query_begin = 0;
@@ -125,7 +125,8 @@ static void client_read(struct lanemap_client *client)
 {
         ssize_t n;
 
-        if (client->query_begin == client->query_end && client->n_batched == 0)
+        lanemap_check(client->n_batched == 0); /* B3 */
+        if (client->query_begin == client->query_end)
                 client->query_begin = client->query_end = 0;
         if (!query_room(client)) {
                 lanemap_client_close(client);
