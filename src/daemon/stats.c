@@ -15,7 +15,6 @@ static const struct {
         size_t off;
         size_t bytes;
 } fields[] = {
-        FIELD(generation),
         FIELD(manifest_generation),
         FIELD(n_lanes),
         FIELD(fingerprint_bits),
@@ -65,6 +64,8 @@ void lanemap_stats_each(const struct lanemap_writer_stats *stats,
                                       i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
                                       stats->uuid[i]);
         fn(arg, "uuid", text, true);
+        snprintf(text, sizeof(text), "%" PRIu64, stats->generation);
+        fn(arg, "generation", text, true); /* random: half of them do not fit RESP's integers */
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(fields); i++) {
                 const char *at = (const char *)stats + fields[i].off;
 

@@ -6,7 +6,7 @@
 
 #include "common/base.h"
 
-/* Calls fn for each. value is decimal unless is_text. */
+/* Calls fn for each. value is a decimal number below 2^63 unless is_text. */
 void lanemap_stats_each(const struct lanemap_writer_stats *stats,
                         void (*fn)(void *arg, const char *name, const char *value, bool is_text),
                         void *arg);

@@ -60,6 +60,7 @@ class Client:
         if kind in "+-":
             return kind, rest.decode()
         if kind == ":":
+            assert -(1 << 63) <= int(rest) < 1 << 63, f"not RESP: {line!r}"
             return kind, int(rest)
         if kind in "$=":
             return kind, None if rest == b"-1" else self._bytes(int(rest))

@@ -172,6 +172,7 @@ def test_stats_and_info():
         stats = {flat[i][1].decode(): flat[i + 1][1] for i in range(0, len(flat), 2)}
         equal((stats["n_keys"], stats["n_pairs"]), (2, 3))
         assert stats["position"] >= 2 and len(stats["uuid"]) == 36
+        assert int(stats["generation"]) > 0 and isinstance(stats["generation"], bytes), "random 64 bits are no integer"
         equal(client("DBSIZE"), (":", 2))
         text = client("INFO")[1].decode()
         sections = [line[2:] for line in text.split("\r\n") if line.startswith("# ")]
