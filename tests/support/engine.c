@@ -1,11 +1,14 @@
 /* See engine.h. */
 #include "engine.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/check.h"
 
@@ -60,6 +63,21 @@ void engine_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *re
 {
         *ret_stats = (struct lanemap_writer_stats){.size = sizeof(*ret_stats)};
         lanemap_check(lanemap_writer_get_stats(writer, ret_stats) == 0);
+}
+
+int engine_crash_after(int (*fn)(void *arg), void *arg)
+{
+        pid_t child;
+        int status;
+
+        fflush(NULL);
+        child = fork();
+        lanemap_check(child >= 0);
+        if (child == 0)
+                _exit(fn(arg));
+
+        lanemap_check(waitpid(child, &status, 0) == child);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
 }
 
 void engine_log_stderr(void *arg, int priority, const char *line)

@@ -25,6 +25,14 @@ int engine_request(struct lanemap_writer *writer, uint32_t request);
 
 void engine_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 
+/*
+ * Runs fn in a process of its own, which ends without closing anything: a crash, as far as the
+ * engine can tell. No other thread may be running here.
+ *
+ * Return: what fn answered, 0 .. 255, or -EINTR when a signal ended it.
+ */
+int engine_crash_after(int (*fn)(void *arg), void *arg);
+
 /* Writes lines to stderr: for options->log. */
 void engine_log_stderr(void *arg, int priority, const char *line);
 
