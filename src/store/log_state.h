@@ -77,9 +77,9 @@ struct lanemap_log {
 /* Under mutex. Room for `bytes` more, behind one another, in memory and on the disk. */
 int lanemap_log_ensure_room(struct lanemap_log *log, size_t bytes);
 
-/* Under mutex, with room. Return: the sequence number. */
+/* Under mutex, with room for `bytes`, the size of the record. Return: the sequence number. */
 uint64_t lanemap_log_append_locked(struct lanemap_log *log, const struct lanemap_log_op *ops,
-                                   size_t n_ops);
+                                   size_t n_ops, size_t bytes);
 
 /* Under mutex. The file that was just finished becomes the current one. Cannot fail: there is
  * always a free place on the list of files (lanemap_log_files_reserve()). */

@@ -18,8 +18,7 @@
 #include "common/order.h"
 #include "store/log_state.h"
 
-/* Where the next file could not be begun, the old one takes at least one record more. */
-#define ROTATE_RETRY_BYTES LANEMAP_LOG_RECORD_BYTES_MAX
+#define ROTATE_RETRY_BYTES (UINT64_C(1) << 20)
 #define SPARE_BYTES_MAX    (UINT32_C(1) << 20)
 
 /* Records that go into one file with one write. */
@@ -202,7 +201,7 @@ static int log_rotate(struct lanemap_log *log)
                         lanemap_log_output_abandon(&output);
         }
         if (r < 0) {
-                log->rotate_at = log->current.end + ROTATE_RETRY_BYTES;
+                log->rotate_at = UINT64_MAX; /* for the rest of this call */
                 return 0;
         }
 
@@ -342,6 +341,9 @@ int lanemap_log_write_and_sync(struct lanemap_log *log, bool want_sync)
                 r = sync_written(log);
         if (r < 0)
                 log_give_up(log, r);
+        if (log->rotate_at == UINT64_MAX)
+                log->rotate_at =
+                        log->current.end + LANEMAP_MIN(log->file_bytes, ROTATE_RETRY_BYTES);
         pthread_mutex_unlock(&log->sync_mutex);
 
         return r;
@@ -357,7 +359,7 @@ int lanemap_log_settle_append(struct lanemap_log *log)
         if (wanted)
                 r = lanemap_log_ensure_room(log, log->n_reserved + LANEMAP_LOG_EMPTY_BYTES);
         if (wanted && r == 0)
-                lanemap_log_append_locked(log, NULL, 0);
+                lanemap_log_append_locked(log, NULL, 0, LANEMAP_LOG_EMPTY_BYTES);
         pthread_mutex_unlock(&log->mutex);
 
         return r < 0 ? r : wanted;

@@ -298,14 +298,14 @@ int lanemap_log_reserve(struct lanemap_log *log, size_t bytes)
 }
 
 uint64_t lanemap_log_append_locked(struct lanemap_log *log, const struct lanemap_log_op *ops,
-                                   size_t n_ops)
+                                   size_t n_ops, size_t bytes)
 {
         struct lanemap_log_block *block = log->tail;
         uint64_t seq = log->last + 1;
-        size_t bytes;
 
-        bytes = lanemap_log_record_encode(log->header.fingerprint_bits, seq, ops, n_ops,
-                                          block->bytes + block->n_bytes);
+        lanemap_check(bytes <= block->capacity - block->n_bytes);
+        lanemap_log_record_encode(log->header.fingerprint_bits, seq, ops, n_ops,
+                                  block->bytes + block->n_bytes);
         block->n_bytes += bytes;
         log->n_buffered += bytes;
         log->n_unwritten += bytes;
@@ -327,7 +327,7 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
         pthread_mutex_lock(&log->mutex);
         lanemap_check(bytes <= log->n_reserved);
         log->n_reserved = 0;
-        *ret_seq = lanemap_log_append_locked(log, ops, n_ops);
+        *ret_seq = lanemap_log_append_locked(log, ops, n_ops, bytes);
         pthread_mutex_unlock(&log->mutex);
 }
 

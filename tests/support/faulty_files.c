@@ -16,6 +16,16 @@ struct faulty_inode {
         ino_t ino; /* 0: unlinked, and its number went to another file */
         unsigned char *bytes;
         size_t n_bytes;
+        struct faulty_change *changes; /* since the last sync, newest first */
+};
+
+/* A write, or (without bytes) a change of the length. */
+struct faulty_change {
+        struct faulty_change *next;
+        size_t at;
+        size_t n_bytes;
+        bool has_bytes;
+        unsigned char bytes[];
 };
 
 struct faulty_name {
@@ -60,15 +70,64 @@ static struct faulty_inode *inode_new(struct faulty_files *faulty, ino_t ino)
         return inode;
 }
 
-static void inode_remember(struct faulty_files *faulty, int fd)
+static struct faulty_inode *inode_of(struct faulty_files *faulty, int fd)
 {
         struct faulty_inode *inode;
         struct stat status;
 
         must(fstat(fd, &status) == 0);
         inode = inode_find(faulty, status.st_ino);
-        if (!inode)
-                inode = inode_new(faulty, status.st_ino);
+        return inode ? inode : inode_new(faulty, status.st_ino);
+}
+
+static void inode_free_changes(struct faulty_inode *inode)
+{
+        while (inode->changes) {
+                struct faulty_change *next = inode->changes->next;
+
+                free(inode->changes);
+                inode->changes = next;
+        }
+}
+
+static void inode_change(struct faulty_files *faulty, int fd, off_t at, const void *bytes,
+                         size_t n_bytes)
+{
+        struct faulty_inode *inode = inode_of(faulty, fd);
+        struct faulty_change *change = malloc(sizeof(*change) + (bytes ? n_bytes : 0));
+
+        must(change);
+        *change = (struct faulty_change){
+                .next = inode->changes, .at = (size_t)at, .n_bytes = n_bytes, .has_bytes = bytes};
+        if (bytes)
+                memcpy(change->bytes, bytes, n_bytes);
+        inode->changes = change;
+}
+
+/* Oldest first: a later one may overwrite an earlier one. */
+static void changes_apply(int fd, const struct faulty_change *change, uint64_t *coin)
+{
+        if (!change)
+                return;
+
+        changes_apply(fd, change->next, coin);
+        *coin = *coin * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        if (*coin >> 63)
+                return;
+        if (change->has_bytes)
+                must(pwrite(fd, change->bytes, change->n_bytes, (off_t)change->at) ==
+                     (ssize_t)change->n_bytes);
+        else
+                must(ftruncate(fd, (off_t)change->n_bytes) == 0);
+}
+
+static void inode_remember(struct faulty_files *faulty, int fd)
+{
+        struct faulty_inode *inode = inode_of(faulty, fd);
+        struct stat status;
+
+        must(fstat(fd, &status) == 0);
+        inode_free_changes(inode);
         free(inode->bytes);
         inode->n_bytes = (size_t)status.st_size;
         inode->bytes = malloc(inode->n_bytes + 1);
@@ -169,6 +228,14 @@ static int faulty_open(const struct lanemap_files *files, int dir_fd, const char
         return r;
 }
 
+static off_t file_length(int fd)
+{
+        struct stat status;
+
+        must(fstat(fd, &status) == 0);
+        return status.st_size;
+}
+
 /* A close that fails has closed all the same. */
 static int faulty_close(const struct lanemap_files *files, int fd)
 {
@@ -205,6 +272,10 @@ static int faulty_allocate(const struct lanemap_files *files, int fd, off_t at, 
 
         pthread_mutex_lock(&faulty->mutex);
         r = fault(faulty, FAULTY_ALLOCATE);
+        if (r == 0 && faulty->disk_full)
+                r = -ENOSPC;
+        if (r == 0 && at + n_bytes > file_length(fd))
+                inode_change(faulty, fd, 0, NULL, (size_t)(at + n_bytes));
         pthread_mutex_unlock(&faulty->mutex);
         return r < 0 ? r : lanemap_files_posix.allocate(&lanemap_files_posix, fd, at, n_bytes);
 }
@@ -216,6 +287,8 @@ static int faulty_truncate(const struct lanemap_files *files, int fd, off_t n_by
 
         pthread_mutex_lock(&faulty->mutex);
         r = fault(faulty, FAULTY_TRUNCATE);
+        if (r == 0)
+                inode_change(faulty, fd, 0, NULL, (size_t)n_bytes);
         pthread_mutex_unlock(&faulty->mutex);
         return r < 0 ? r : lanemap_files_posix.truncate(&lanemap_files_posix, fd, n_bytes);
 }
@@ -310,6 +383,7 @@ void faulty_files_deinit(struct faulty_files *faulty)
         while (faulty->inodes) {
                 struct faulty_inode *next = faulty->inodes->next;
 
+                inode_free_changes(faulty->inodes);
                 free(faulty->inodes->bytes);
                 free(faulty->inodes);
                 faulty->inodes = next;
@@ -322,8 +396,10 @@ static void remove_name(struct faulty_files *faulty, const char *name, int fd)
         must(unlinkat(faulty->dir_fd, name, 0) == 0);
 }
 
-void faulty_files_cut_power(struct faulty_files *faulty, bool lose_names)
+void faulty_files_cut_power(struct faulty_files *faulty, bool lose_names, uint64_t seed)
 {
+        uint64_t coin = seed;
+
         pthread_mutex_lock(&faulty->mutex);
         if (!lose_names) {
                 names_free(faulty);
@@ -333,16 +409,21 @@ void faulty_files_cut_power(struct faulty_files *faulty, bool lose_names)
 
         for (struct faulty_name *entry = faulty->names; entry; entry = entry->next) {
                 int fd = openat(faulty->dir_fd, entry->name, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
-                struct stat status;
 
-                must(fd >= 0 && fstat(fd, &status) == 0);
+                must(fd >= 0);
                 must(pwrite(fd, entry->inode->bytes, entry->inode->n_bytes, 0) ==
                      (ssize_t)entry->inode->n_bytes);
+                if (seed)
+                        changes_apply(fd, entry->inode->changes, &coin);
                 close(fd);
         }
 
         /* All of it is on the disk: start over from here. */
         names_free(faulty);
+        for (struct faulty_inode *inode = faulty->inodes; inode; inode = inode->next) {
+                inode->ino = 0;
+                inode_free_changes(inode);
+        }
         directory_each(faulty, remember_content);
         directory_each(faulty, remember_name);
         pthread_mutex_unlock(&faulty->mutex);

@@ -7,7 +7,7 @@
  *         faulty.fail_at = 7;                      the 7th call fails with faulty.error (-EIO)
  *         faulty.n_failing = UINT64_MAX;           and every later one: the process is dead
  *         ... code under test, given &faulty.files ...
- *         faulty_files_cut_power(&faulty, true);   the directory as a crash may leave it
+ *         faulty_files_cut_power(&faulty, true, 1); the directory as a crash may leave it
  *         faulty_files_deinit(&faulty);
  *
  * Works on the real directory dir_fd, and on small files: each sync copies the whole file. What
@@ -50,6 +50,7 @@ struct faulty_files {
         int error;              /* with what; -EIO */
         size_t write_bytes_max; /* a pwrite writes no more than this; 0: no limit */
         size_t torn_bytes;      /* a failing pwrite has written that many bytes all the same */
+        bool disk_full;         /* nothing may grow: allocate, and a pwrite past the end, -ENOSPC */
 
         uint64_t n_calls;  /* counted so far */
         uint64_t n_failed; /* of them */
@@ -65,10 +66,11 @@ void faulty_files_init(struct faulty_files *faulty, int dir_fd);
 void faulty_files_deinit(struct faulty_files *faulty);
 
 /*
- * Throw away what was not synced. With lose_names, names are as of the last directory sync;
- * without, every rename, creation and removal has reached the disk, though the bytes have not.
- * Close all descriptors first.
+ * Throw away what was not synced. With lose_names, names are as of the last directory sync; else
+ * every rename, creation and removal has reached the disk. Of the writes (and changes of length)
+ * that were not synced, each one has reached the disk or not by the throw of a coin that `seed`
+ * names; seed 0: none has. Close all descriptors first.
  */
-void faulty_files_cut_power(struct faulty_files *faulty, bool lose_names);
+void faulty_files_cut_power(struct faulty_files *faulty, bool lose_names, uint64_t seed);
 
 #endif

@@ -242,6 +242,37 @@ Test(log_damage, a_newer_format_is_refused_as_such)
         log_model_deinit(&model);
 }
 
+/* One file, of which nothing else tells anything. */
+Test(log_damage, a_header_that_is_gone_is_not_one_that_never_was)
+{
+        static const unsigned char zeros[LANEMAP_LOG_HEADER_BYTES];
+        struct lanemap_log_recovery recovery;
+        struct lanemap_log *log;
+        struct log_model model;
+        int fd;
+
+        log_model_init(&model, 64);
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        log_model_append_n(&model, log, 5);
+        log_model_must_sync(&model, log);
+        lanemap_log_close(log);
+
+        fd = log_file_open(&model, 1, O_RDWR);
+        cr_assert_eq(pwrite(fd, "junk", 4, 40), 4);
+        cr_assert_eq(pwrite(fd, "junk", 4, LANEMAP_LOG_HEADER_COPY_OFF + 40), 4);
+        cr_expect_eq(log_model_recover(&model, &recovery), -EBADMSG);
+
+        /* The first copy half written and the second one not begun: a crash can do that. */
+        cr_assert_eq(pwrite(fd, zeros, sizeof(zeros), LANEMAP_LOG_HEADER_COPY_OFF), 128);
+        cr_expect_eq(log_model_recover(&model, &recovery), 0);
+        cr_expect_eq(recovery.n_records, 0);
+        lanemap_log_recovery_deinit(&recovery);
+        model.recover.required_number = 1;
+        cr_expect_eq(log_model_recover(&model, &recovery), -EBADMSG);
+        close(fd);
+        log_model_deinit(&model);
+}
+
 Test(log_damage, either_copy_of_the_header_will_do)
 {
         static const unsigned char zeros[LANEMAP_LOG_HEADER_BYTES];

@@ -39,11 +39,21 @@ static bool workload(struct log_model *model)
         return true;
 }
 
-enum aftermath { KILLED, POWER_CUT, POWER_CUT_NAMES_KEPT };
+/* What is done to the directory once the process is dead. */
+enum aftermath { KILLED, POWER_CUT, POWER_CUT_NAMES_KEPT, POWER_CUT_AT_RANDOM };
+
+static void come_over(struct faulty_files *faulty, enum aftermath aftermath, uint64_t seed)
+{
+        seed *= UINT64_C(0x9e3779b97f4a7c15);
+        if (aftermath == POWER_CUT_AT_RANDOM)
+                faulty_files_cut_power(faulty, seed >> 40 & 1, seed);
+        else if (aftermath != KILLED)
+                faulty_files_cut_power(faulty, aftermath == POWER_CUT, 0);
+}
 
 /* The process dies at the n-th call: for every n. A second one comes up, and dies likewise at every
  * of its calls; the third one finds what was acknowledged. */
-static void die_at_every_call(enum aftermath aftermath, size_t torn_bytes)
+static void die_at_every_call(enum aftermath aftermath, size_t torn_bytes, uint64_t salt)
 {
         uint64_t n_states = 0;
         bool done = false;
@@ -64,8 +74,7 @@ static void die_at_every_call(enum aftermath aftermath, size_t torn_bytes)
                         faulty.fail_at = n;
                         faulty.n_failing = UINT64_MAX;
                         done = workload(&model);
-                        if (aftermath != KILLED)
-                                faulty_files_cut_power(&faulty, aftermath == POWER_CUT);
+                        come_over(&faulty, aftermath, n * 1000 + m + salt * 1000000);
 
                         /* Only every fifth state is worth the second death. */
                         faulty.n_calls = 0;
@@ -73,8 +82,7 @@ static void die_at_every_call(enum aftermath aftermath, size_t torn_bytes)
                         opened = log_model_reopen(&model, &log) == 0;
                         if (opened)
                                 lanemap_log_close(log);
-                        if (aftermath != KILLED)
-                                faulty_files_cut_power(&faulty, aftermath == POWER_CUT);
+                        come_over(&faulty, aftermath, n * 1000 + m + salt * 1000000);
 
                         faulty.fail_at = 0;
                         cr_assert_eq(log_model_reopen(&model, &log), 0, "n %" PRIu64 ", m %" PRIu64,
@@ -95,26 +103,32 @@ static void die_at_every_call(enum aftermath aftermath, size_t torn_bytes)
 
 Test(log_faults, killed_at_every_call)
 {
-        die_at_every_call(KILLED, 0);
+        die_at_every_call(KILLED, 0, 0);
 }
 
 Test(log_faults, killed_at_every_call_in_the_midst_of_a_write)
 {
-        die_at_every_call(KILLED, 60);
+        die_at_every_call(KILLED, 60, 0);
 }
 
 Test(log_faults, power_cut_at_every_call)
 {
-        die_at_every_call(POWER_CUT, 0);
+        die_at_every_call(POWER_CUT, 0, 0);
 }
 
 Test(log_faults, power_cut_at_every_call_but_names_are_durable)
 {
-        die_at_every_call(POWER_CUT_NAMES_KEPT, 0);
+        die_at_every_call(POWER_CUT_NAMES_KEPT, 0, 0);
+}
+
+Test(log_faults, power_cut_at_every_call_and_some_writes_reach_the_disk)
+{
+        for (uint64_t salt = 1; salt <= 5; salt++)
+                die_at_every_call(POWER_CUT_AT_RANDOM, 0, salt);
 }
 
 /* One call fails, for every n; the log goes on by itself. */
-static void fail_once_at_every_call(int error, uint64_t n_failing)
+static void fail_once_at_every_call(int error, uint64_t n_failing, bool lose_names)
 {
         for (uint64_t n = 1;; n++) {
                 struct faulty_files faulty;
@@ -149,7 +163,7 @@ static void fail_once_at_every_call(int error, uint64_t n_failing)
                 cr_expect_eq(stats.buffered_bytes, 0);
                 lanemap_log_close(log);
                 faulty.fail_at = 0;
-                faulty_files_cut_power(&faulty, true);
+                faulty_files_cut_power(&faulty, lose_names, 0);
                 cr_assert_eq(log_model_reopen(&model, &log), 0);
                 cr_assert_eq(lanemap_log_last(log), 12 * 8);
                 lanemap_log_close(log);
@@ -162,12 +176,15 @@ static void fail_once_at_every_call(int error, uint64_t n_failing)
 
 Test(log_faults, one_call_fails)
 {
-        fail_once_at_every_call(-EIO, 1);
+        fail_once_at_every_call(-EIO, 1, true);
+        fail_once_at_every_call(-EIO, 1, false);
 }
 
 Test(log_faults, five_calls_fail)
 {
-        fail_once_at_every_call(-ENOSPC, 5);
+        fail_once_at_every_call(-ENOSPC, 5, true);
+        fail_once_at_every_call(-ENOSPC, 5, false);
+        fail_once_at_every_call(-EIO, 3, false);
 }
 
 Test(log_faults, short_writes)
@@ -184,7 +201,7 @@ Test(log_faults, short_writes)
         log_model_append_n(&model, log, 200);
         log_model_must_sync(&model, log);
         lanemap_log_close(log);
-        faulty_files_cut_power(&faulty, true);
+        faulty_files_cut_power(&faulty, true, 0);
         cr_assert_eq(log_model_reopen(&model, &log), 0);
         cr_expect_eq(lanemap_log_last(log), 200);
         lanemap_log_close(log);
@@ -236,7 +253,7 @@ Test(log_faults, a_failed_sync_gives_the_file_up)
         log_model_append_n(&model, log, 5);
         log_model_must_sync(&model, log);
         lanemap_log_close(log);
-        faulty_files_cut_power(&faulty, true);
+        faulty_files_cut_power(&faulty, true, 0);
         cr_assert_eq(log_model_reopen(&model, &log), 0);
         cr_expect_eq(lanemap_log_last(log), 25);
         lanemap_log_close(log);
@@ -308,9 +325,128 @@ Test(log_faults, a_full_disk_at_rotation)
                 log_model_append_n(&model, log, 10);
         log_model_must_sync(&model, log);
         lanemap_log_close(log);
-        faulty_files_cut_power(&faulty, true);
+        faulty_files_cut_power(&faulty, true, 0);
         cr_assert_eq(log_model_reopen(&model, &log), 0);
         cr_expect_eq(lanemap_log_last(log), 2100);
+        lanemap_log_close(log);
+        faulty_files_deinit(&faulty);
+        log_model_deinit(&model);
+}
+
+/* A file layer that appends a record whenever a sync or a directory sync is under way. */
+struct meddler {
+        struct faulty_files faulty;
+        struct log_model *model;
+        struct lanemap_log *log;
+        unsigned n_refused;
+};
+
+/* More than is set aside for a new file, in three calls; then the disk is full. */
+static int meddler_sync(const struct lanemap_files *files, int fd)
+{
+        struct meddler *meddler = (struct meddler *)(uintptr_t)files;
+
+        for (int i = 0; i < 150 && meddler->log; i++)
+                if (log_model_append(meddler->model, meddler->log) < 0)
+                        meddler->n_refused++;
+        return 0;
+}
+
+static int meddler_sync_directory(const struct lanemap_files *files, int fd)
+{
+        struct meddler *meddler = (struct meddler *)(uintptr_t)files;
+
+        meddler_sync(files, fd);
+        meddler->faulty.disk_full = meddler->log;
+        meddler->log = NULL;
+        return 0;
+}
+
+/* W2 holds at any moment of a rotation: whatever is reserved while the next file is being made has
+ * room in it, on a disk that is full when it is written. */
+Test(log_faults, records_appended_in_the_midst_of_a_rotation)
+{
+        struct meddler meddler;
+        struct lanemap_log_stats stats;
+        struct lanemap_log *log;
+        struct log_model model;
+
+        log_model_init(&model, 64);
+        faulty_files_init(&meddler.faulty, model.dir_fd);
+        meddler.model = &model;
+        meddler.log = NULL;
+        meddler.n_refused = 0;
+        meddler.faulty.files.sync = meddler_sync;
+        meddler.faulty.files.sync_directory = meddler_sync_directory;
+        model.config.files = &meddler.faulty.files;
+        model.config.file_bytes = 64000;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        for (int i = 0; i < 3; i++) {
+                meddler.faulty.disk_full = false;
+                while (lanemap_log_number(log) == (uint64_t)i + 1) {
+                        cr_assert_not(meddler.faulty.disk_full);
+                        log_model_append_n(&model, log, 50);
+                        meddler.log = log;
+                        cr_assert_eq(lanemap_log_write_and_sync(log, false), 0);
+                        meddler.log = NULL;
+                }
+                cr_assert(meddler.faulty.disk_full, "it was full when the new file was written");
+                cr_assert_eq(lanemap_log_write_and_sync(log, true), 0);
+        }
+        lanemap_log_get_stats(log, &stats);
+        cr_expect_eq(stats.n_rotations, 3);
+        cr_expect_eq(stats.n_restarts, 0);
+        cr_expect_eq(meddler.n_refused, 0);
+        log_model_note(&model, log);
+        lanemap_log_close(log);
+        cr_assert_eq(log_model_reopen(&model, &log), -ENOSPC);
+        meddler.faulty.disk_full = false;
+        cr_assert_eq(log_model_reopen(&model, &log), 0);
+        cr_expect_eq(lanemap_log_last(log), model.n_records);
+        lanemap_log_close(log);
+        faulty_files_deinit(&meddler.faulty);
+        log_model_deinit(&model);
+}
+
+/* An empty record by the sync thread takes no room that the apply thread was promised. */
+Test(log_faults, settling_leaves_reservations_alone)
+{
+        static struct lanemap_log_op ops[4000];
+        struct faulty_files faulty;
+        struct lanemap_log *log;
+        struct log_model model;
+        size_t n_ops;
+        uint64_t seq;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(ops); i++)
+                ops[i].code = LANEMAP_OP_ADD;
+
+        /* Exactly the rest of a block of 16 KiB: the first record fills 56 bytes of it. */
+        n_ops = (16384 - 56 - LANEMAP_LOG_EMPTY_BYTES) / 16;
+        log_model_init(&model, 64);
+        faulty_files_init(&faulty, model.dir_fd);
+        model.config.files = &faulty.files;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        for (int i = 0; i < 2; i++) {
+                cr_assert_eq(lanemap_log_reserve(log, 56), 0);
+                lanemap_log_append(log, ops, 1, &seq);
+                cr_assert_eq(lanemap_log_write_and_sync(log, true), 0);
+        }
+        cr_assert_eq(lanemap_log_reserve(log, 16384), 0);
+        cr_assert_eq(lanemap_log_settle(log), 0);
+        cr_assert_eq(lanemap_log_proven(log), 2);
+        lanemap_log_append(log, ops, n_ops + 3, &seq);
+        cr_assert_eq(lanemap_log_write_and_sync(log, true), 0);
+
+        /* And exactly the rest of what the disk has set aside. */
+        faulty.disk_full = true;
+        n_ops = 0;
+        while (lanemap_log_reserve(log, 40 + (n_ops + 1) * 16 + 8) == 0)
+                n_ops++;
+        cr_assert_eq(lanemap_log_reserve(log, 40 + (n_ops - 1) * 16), 0);
+        lanemap_log_settle(log);
+        lanemap_log_append(log, ops, n_ops - 1, &seq);
+        cr_assert_eq(lanemap_log_write_and_sync(log, true), 0);
         lanemap_log_close(log);
         faulty_files_deinit(&faulty);
         log_model_deinit(&model);

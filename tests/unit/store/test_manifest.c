@@ -1,0 +1,410 @@
+/* The manifest: what is written comes back, whatever is not right is said, and a crash at any call
+ * leaves the old one or the new one. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "faulty_files.h"
+#include "store/manifest_read.h"
+#include "store/manifest_text.h"
+#include "store/manifest_write.h"
+
+TestSuite(manifest, .timeout = 60);
+
+static char path[64];
+static int dir_fd;
+
+static void directory_init(void)
+{
+        snprintf(path, sizeof(path), "/tmp/lanemap-manifest-XXXXXX");
+        cr_assert(mkdtemp(path));
+        dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        cr_assert_geq(dir_fd, 0);
+}
+
+static void directory_deinit(void)
+{
+        unlinkat(dir_fd, LANEMAP_MANIFEST_NAME, 0);
+        unlinkat(dir_fd, LANEMAP_MANIFEST_TEMPORARY_NAME, 0);
+        close(dir_fd);
+        rmdir(path);
+}
+
+static void make(uint32_t n_lanes, uint32_t n_segments, struct lanemap_manifest *ret_manifest)
+{
+        struct lanemap_manifest manifest;
+
+        cr_assert_eq(lanemap_manifest_init(n_lanes, &manifest), 0);
+        manifest.generation = 12;
+        memcpy(manifest.uuid, "0123456789abcdef", 16);
+        memcpy(manifest.hash_key, "\x00\xff key of hashes", 16);
+        manifest.fingerprint_bits = 96;
+        manifest.next_file_number = 1000;
+        manifest.next_log_number = 9;
+        manifest.log_number = 8;
+        manifest.clear_position = 17;
+        manifest.mark_position = 90;
+        manifest.mark_bytes = 5;
+        memcpy(manifest.mark, "0/16B", 5);
+
+        /* Lane 0 is in file 1 and so on: file numbers are added out of order. */
+        for (uint32_t s = n_segments; s-- > 0;) {
+                struct lanemap_manifest_file file = {
+                        .number = 10 + s, .bytes = 100000, .n_sections = n_lanes};
+
+                memset(file.checksum, (int)s + 1, sizeof(file.checksum));
+                cr_assert_eq(lanemap_manifest_add_file(&manifest, &file), 0);
+                cr_assert_eq(lanemap_manifest_add_file(&manifest, &file), -EEXIST);
+        }
+        for (uint32_t l = 0; l < n_lanes; l++) {
+                struct lanemap_manifest_segment segments[8];
+
+                for (uint32_t s = 0; s < n_segments; s++)
+                        segments[s] = (struct lanemap_manifest_segment){
+                                .file_number = 10 + s,
+                                .section = l,
+                                .level = s,
+                                .kind = 1,
+                                .n_keys = l * 3 + s,
+                                .n_pairs = l * 7 + s,
+                                .bytes = 100 + l,
+                        };
+                cr_assert_eq(lanemap_manifest_set_segments(&manifest, l, segments, n_segments), 0);
+                manifest.lanes[l].position = 100 + l;
+                manifest.lanes[l].n_keys = l;
+                manifest.lanes[l].n_pairs = 2 * l;
+        }
+        *ret_manifest = manifest;
+}
+
+static void expect_equal(const struct lanemap_manifest *a, const struct lanemap_manifest *b)
+{
+        char *a_text, *b_text;
+        size_t a_bytes, b_bytes;
+
+        cr_assert_eq(lanemap_manifest_format(a, &a_text, &a_bytes), 0);
+        cr_assert_eq(lanemap_manifest_format(b, &b_text, &b_bytes), 0);
+        cr_assert_eq(a_bytes, b_bytes);
+        cr_assert(memcmp(a_text, b_text, a_bytes) == 0);
+        lanemap_free(a_text);
+        lanemap_free(b_text);
+}
+
+Test(manifest, what_is_written_comes_back)
+{
+        struct lanemap_manifest manifest, back, copy;
+        struct lanemap_error error;
+
+        directory_init();
+        cr_assert_eq(lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, &error), -ENOENT);
+
+        make(7, 3, &manifest);
+        cr_assert_eq(lanemap_manifest_write(&lanemap_files_posix, dir_fd, &manifest), 0);
+        cr_assert_eq(lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, &error), 0, "%s",
+                     error.text);
+        expect_equal(&manifest, &back);
+        cr_expect_eq(back.generation, 12);
+        cr_expect(memcmp(back.hash_key, manifest.hash_key, 16) == 0);
+        cr_expect(memcmp(back.uuid, manifest.uuid, 16) == 0);
+        cr_expect_eq(back.fingerprint_bits, 96);
+        cr_expect_eq(back.mark_bytes, 5);
+        cr_expect(memcmp(back.mark, "0/16B", 5) == 0);
+        cr_expect_eq(back.lanes[6].position, 106);
+        cr_expect_eq(back.lanes[6].n_pairs, 12);
+        cr_expect_eq(back.lanes[6].segments[2].file_number, 12);
+        cr_expect_eq(back.lanes[6].segments[2].n_pairs, 44);
+        cr_expect_eq(back.files[2].checksum[31], 3);
+        cr_expect_eq(lanemap_manifest_lowest_position(&back), 100);
+        cr_expect_eq(lanemap_manifest_highest_position(&back), 106);
+
+        cr_assert_eq(lanemap_manifest_copy(&back, &copy), 0);
+        lanemap_manifest_deinit(&back);
+        expect_equal(&manifest, &copy);
+        lanemap_manifest_deinit(&copy);
+        lanemap_manifest_deinit(&copy);
+        lanemap_manifest_deinit(&manifest);
+        directory_deinit();
+}
+
+Test(manifest, files_that_nobody_names_are_forgotten)
+{
+        struct lanemap_manifest manifest;
+
+        make(4, 3, &manifest);
+        for (uint32_t l = 0; l < 4; l++)
+                cr_assert_eq(lanemap_manifest_set_segments(&manifest, l, manifest.lanes[l].segments,
+                                                           l == 2),
+                             0);
+        cr_expect_eq(lanemap_manifest_forget_unnamed_files(&manifest), 2);
+        cr_expect_eq(manifest.n_files, 1);
+        cr_expect_eq(lanemap_manifest_find_file(&manifest, 10)->number, 10);
+        cr_expect_null(lanemap_manifest_find_file(&manifest, 11));
+        cr_expect_eq(lanemap_manifest_verify(&manifest, NULL), 0);
+        lanemap_manifest_deinit(&manifest);
+}
+
+Test(manifest, numbers_of_all_64_bits_survive)
+{
+        static const uint64_t values[] = {0,
+                                          1,
+                                          (UINT64_C(1) << 53) + 1,
+                                          INT64_MAX,
+                                          (uint64_t)INT64_MAX + 1,
+                                          UINT64_MAX - 2,
+                                          UINT64_MAX};
+        struct lanemap_manifest manifest, back;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(values); i++) {
+                char *text;
+                size_t bytes;
+
+                make(1, 1, &manifest);
+                manifest.generation = values[i];
+                manifest.next_file_number = LANEMAP_MAX(values[i], 11);
+                manifest.files[0].bytes = values[i];
+                manifest.lanes[0].segments[0].bytes = values[i];
+                manifest.lanes[0].segments[0].n_keys = values[i];
+                manifest.lanes[0].segments[0].n_pairs = values[i];
+                manifest.lanes[0].n_keys = manifest.lanes[0].n_pairs = values[i];
+                manifest.lanes[0].position = LANEMAP_MIN(values[i], UINT64_MAX - 2);
+                cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
+                cr_assert_eq(lanemap_manifest_parse(text, bytes, &back, NULL), 0);
+                cr_expect_eq(back.generation, values[i]);
+                cr_expect_eq(back.files[0].bytes, values[i]);
+                cr_expect_eq(back.lanes[0].segments[0].n_pairs, values[i]);
+                cr_expect_eq(back.lanes[0].n_keys, values[i]);
+                expect_equal(&manifest, &back);
+                lanemap_free(text);
+                lanemap_manifest_deinit(&back);
+                lanemap_manifest_deinit(&manifest);
+        }
+}
+
+Test(manifest, every_flipped_bit_and_every_length_is_noticed)
+{
+        struct lanemap_manifest manifest, back;
+        struct lanemap_error error;
+        char *text;
+        size_t bytes;
+
+        make(2, 2, &manifest);
+        cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
+        for (size_t i = 0; i < bytes; i++) {
+                for (int bit = 0; bit < 8; bit++) {
+                        text[i] = (char)(text[i] ^ 1 << bit);
+                        cr_assert_eq(lanemap_manifest_parse(text, bytes, &back, &error), -EBADMSG);
+                        text[i] = (char)(text[i] ^ 1 << bit);
+                }
+                cr_assert_eq(lanemap_manifest_parse(text, i, &back, &error), -EBADMSG);
+        }
+        cr_assert_eq(lanemap_manifest_parse(text, bytes, &back, &error), 0);
+        lanemap_manifest_deinit(&back);
+        lanemap_free(text);
+        lanemap_manifest_deinit(&manifest);
+}
+
+/* Replace `from` by `to` (of the same length or not) in a good manifest, and make the checksum
+ * right again. Return: what parsing answers. */
+static int parse_edited(const char *from, const char *to, struct lanemap_error *ret_error)
+{
+        struct lanemap_manifest manifest, back;
+        char digits[LANEMAP_MANIFEST_DIGITS + 1];
+        char *text, *edited, *at;
+        size_t bytes;
+        int r;
+
+        make(2, 2, &manifest);
+        cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
+        edited = calloc(1, bytes + strlen(to) + 1);
+        at = memmem(text, bytes, from, strlen(from));
+        cr_assert(at, "\"%s\" is not in the text", from);
+        memcpy(edited, text, (size_t)(at - text));
+        strcat(edited, to);
+        memcpy(edited + strlen(edited), at + strlen(from),
+               bytes - (size_t)(at - text) - strlen(from));
+        bytes = strlen(edited);
+        lanemap_manifest_checksum(edited, bytes, digits);
+        memcpy(edited + bytes - LANEMAP_MANIFEST_ENDING_BYTES - LANEMAP_MANIFEST_DIGITS, digits,
+               LANEMAP_MANIFEST_DIGITS);
+        ret_error->text[0] = 0;
+        r = lanemap_manifest_parse(edited, bytes, &back, ret_error);
+        if (r == 0)
+                lanemap_manifest_deinit(&back);
+        free(edited);
+        lanemap_free(text);
+        lanemap_manifest_deinit(&manifest);
+        return r;
+}
+
+Test(manifest, what_is_wrong_is_said)
+{
+        static const struct {
+                const char *from, *to;
+                int r;
+                const char *said;
+        } cases[] = {
+                {"\"generation\": \"12\"", "\"generation\": \"13\"", 0, ""},
+                {"\"compatible\": []", "\"compatible\": [\"x\"]", 0, ""},
+                {"\"format_version\": 1", "\"format_version\": 2", -EPROTONOSUPPORT, "version 2"},
+                {"\"format_version\": 1", "\"format_version\": 0", -EBADMSG, "format_version"},
+                {"\"incompatible\": []", "\"incompatible\": [\"resharded\"]", -EPROTONOSUPPORT,
+                 "\"resharded\""},
+                {"jump-4096", "rendezvous-9", -EPROTONOSUPPORT, "rendezvous-9"},
+                {"lanemap manifest", "other manifest", -EBADMSG, "format"},
+                {"\"fingerprint_bits\": 96", "\"fingerprint_bits\": 97", -EBADMSG,
+                 "fingerprint_bits is 97"},
+                {"\"n_lanes\": 2", "\"n_lanes\": 3", -EBADMSG, "lanes"},
+                {"\"n_lanes\": 2", "\"n_lanes\": -2", -EBADMSG, "n_lanes"},
+                {"\"n_lanes\": 2", "\"n_lanes\": \"2\"", -EBADMSG, "n_lanes"},
+                {"\"generation\": \"12\"", "\"generation\": 12", -EBADMSG, "generation"},
+                {"\"generation\": \"12\"", "\"generation\": \"012\"", -EBADMSG, "generation"},
+                {"\"generation\": \"12\"", "\"generation\": \"\"", -EBADMSG, "generation"},
+                {"\"generation\": \"12\"", "\"generation\": \"1x\"", -EBADMSG, "generation"},
+                {"\"generation\": \"12\"", "\"generation\": \"18446744073709551616\"", -EBADMSG,
+                 "generation"},
+                {"\"generation\": \"12\",", "", -EBADMSG, "generation"},
+                {"\"generation\": \"12\",", "\"generation\": \"12\", \"generation\": \"12\",",
+                 -EBADMSG, "line"},
+                {"\"next_file_number\": \"1000\"", "\"next_file_number\": \"11\"", -EBADMSG,
+                 "files[1]: number 11 is not below next_file_number 11"},
+                {"\"log_number\": \"8\"", "\"log_number\": \"9\"", -EBADMSG, "log_number"},
+                {"\"mark\": \"302f313642\"", "\"mark\": \"302f31364\"", -EBADMSG, "mark"},
+                {"\"mark\": \"302f313642\"", "\"mark\": \"302F313642\"", -EBADMSG, "mark"},
+                {"\"number\": \"10\"", "\"number\": \"11\"", -EBADMSG, "files[1]"},
+                {"\"n_sections\": 2", "\"n_sections\": 0", -EBADMSG, "files[0]"},
+                {"\"n_sections\": 2", "\"n_sections\": 1", -EBADMSG, "lanes[1].segments[0]"},
+                {"\"file\": \"11\"", "\"file\": \"77\"", -EBADMSG,
+                 "lanes[0].segments[1]: file 77 is not listed"},
+                {"\"file\": \"11\"", "\"file\": \"10\"", -EBADMSG,
+                 "section 0 of file 10 is named twice"},
+                {"\"level\": 1", "\"level\": 32", -EBADMSG, "level 32"},
+                {"\"kind\": 1", "\"kind\": 256", -EBADMSG, "kind 256"},
+                {"\"kind\": 1", "\"kind\": 1.5", -EBADMSG, "lanes[0].segments[0].kind"},
+                {"\"bytes\": \"100\"", "\"bytes\": \"100001\"", -EBADMSG, "lanes[0].segments[0]"},
+                {"\"position\": \"100\"", "\"position\": \"18446744073709551615\"", -EBADMSG,
+                 "position"},
+                {"\"n_keys\": \"1\",\n   \"n_pairs\": \"2\"",
+                 "\"n_keys\": \"3\",\n   \"n_pairs\": \"2\"", -EBADMSG, "lanes[1]"},
+                {"\"uuid\": \"30", "\"uuid\": \"", -EBADMSG, "uuid"},
+                {"{", "[", -EBADMSG, "line"},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(cases); i++) {
+                struct lanemap_error error;
+                int r = parse_edited(cases[i].from, cases[i].to, &error);
+
+                cr_expect_eq(r, cases[i].r, "%s: %d, %s", cases[i].to, r, error.text);
+                cr_expect(strstr(error.text, cases[i].said), "%s: \"%s\"", cases[i].to, error.text);
+        }
+}
+
+/* The n-th call fails, for good or once, and the power goes: the old one or the new one is there.
+ */
+Test(manifest, a_crash_leaves_the_old_one_or_the_new_one)
+{
+        for (int mode = 0; mode < 8; mode++) {
+                bool done = false;
+
+                for (uint64_t n = 1; !done; n++) {
+                        struct lanemap_manifest manifest, back;
+                        struct faulty_files faulty;
+                        struct lanemap_error error;
+                        int r;
+
+                        directory_init();
+                        make(3, 2, &manifest);
+                        faulty_files_init(&faulty, dir_fd);
+                        cr_assert_eq(lanemap_manifest_write(&faulty.files, dir_fd, &manifest), 0);
+                        manifest.generation = 13;
+                        faulty.n_calls = 0;
+                        faulty.fail_at = n;
+                        faulty.n_failing = mode & 1 ? UINT64_MAX : 1;
+                        faulty.torn_bytes = 100;
+                        r = lanemap_manifest_write(&faulty.files, dir_fd, &manifest);
+                        done = r == 0;
+                        faulty_files_cut_power(&faulty, mode & 2, mode & 4 ? n : 0);
+
+                        r = lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, &error);
+                        cr_assert_eq(r, 0, "call %d: %s", (int)n, error.text);
+                        cr_assert(back.generation == 13 || (!done && back.generation == 12));
+
+                        faulty.fail_at = 0;
+                        manifest.generation = 14;
+                        cr_assert_eq(lanemap_manifest_write(&faulty.files, dir_fd, &manifest), 0);
+                        lanemap_manifest_deinit(&back);
+                        lanemap_manifest_deinit(&manifest);
+                        faulty_files_deinit(&faulty);
+                        directory_deinit();
+                }
+        }
+}
+
+Test(manifest, every_allocation_fails_once)
+{
+        struct lanemap_manifest manifest, back;
+        int r = -1;
+
+        directory_init();
+        make(3, 2, &manifest);
+        cr_assert_eq(lanemap_manifest_write(&lanemap_files_posix, dir_fd, &manifest), 0);
+        for (uint64_t n = 1; r != 0; n++) {
+                struct lanemap_manifest copy = {0};
+
+                lanemap_alloc_fail_after(n);
+                r = lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, NULL);
+                if (r == 0) {
+                        r = lanemap_manifest_copy(&back, &copy);
+                        lanemap_manifest_deinit(&back);
+                }
+                if (r == 0) {
+                        r = lanemap_manifest_write(&lanemap_files_posix, dir_fd, &copy);
+                        lanemap_manifest_deinit(&copy);
+                }
+                lanemap_alloc_fail_after(0);
+                cr_assert(r == 0 || r == -ENOMEM);
+        }
+        lanemap_manifest_deinit(&manifest);
+        directory_deinit();
+}
+
+/* 64 lanes of 3 segments in under 2 ms; the bound is loose, since tests run beside others. */
+Test(manifest, is_formatted_fast)
+{
+        struct lanemap_manifest manifest;
+        uint64_t best = UINT64_MAX;
+
+        make(64, 3, &manifest);
+        for (int i = 0; i < 10; i++) {
+                uint64_t begin = lanemap_now_ns(&lanemap_clock_monotonic);
+                char *text;
+                size_t bytes;
+
+                cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
+                best = LANEMAP_MIN(best, lanemap_now_ns(&lanemap_clock_monotonic) - begin);
+                lanemap_free(text);
+        }
+        cr_log_info("%" PRIu64 " us", best / 1000);
+        cr_expect_lt(best, UINT64_C(20000000));
+        lanemap_manifest_deinit(&manifest);
+}
+
+Test(manifest, a_directory_in_its_place)
+{
+        struct lanemap_manifest back;
+        struct lanemap_error error;
+
+        directory_init();
+        cr_assert_eq(mkdirat(dir_fd, LANEMAP_MANIFEST_NAME, 0700), 0);
+        cr_expect_eq(lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, &error), -EBADMSG);
+        cr_assert_eq(unlinkat(dir_fd, LANEMAP_MANIFEST_NAME, AT_REMOVEDIR), 0);
+        directory_deinit();
+}
