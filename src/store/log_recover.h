@@ -82,7 +82,7 @@ typedef int (*lanemap_log_apply)(void *arg, uint64_t seq, const struct lanemap_l
  * Return: 0, also when there is no log file. Errors: -EBADMSG corruption; -EINVAL a log of another
  * index; -EPROTONOSUPPORT a newer format; -ENOMEM; errno of open and read.
  * Thread: any; nobody may be writing (the directory lock is held). Cost: reads every log file
- * twice, in buffers of 1 MiB, or of one record where that is larger.
+ * twice, in buffers of 256 KiB, or of one record where that is larger.
  */
 int lanemap_log_recover(const struct lanemap_log_recover_config *config, lanemap_log_apply apply,
                         void *arg, struct lanemap_log_recovery *ret_recovery,

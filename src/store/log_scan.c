@@ -12,7 +12,7 @@
 #include "common/alloc.h"
 #include "common/bits.h"
 
-#define WINDOW_BYTES (UINT32_C(1) << 20)
+#define WINDOW_BYTES (UINT32_C(256) << 10)
 
 void lanemap_log_header_encode(const struct lanemap_log_header *header, unsigned char *ret_bytes)
 {
@@ -27,7 +27,8 @@ void lanemap_log_header_encode(const struct lanemap_log_header *header, unsigned
 
         memcpy(file.index_uuid, header->index_uuid, sizeof(file.index_uuid));
         memcpy(file.file_uuid, header->file_uuid, sizeof(file.file_uuid));
-        file.checksum = htole64(XXH3_64bits(&file, offsetof(typeof(file), checksum)));
+        file.checksum =
+                htole64(XXH3_64bits(&file, offsetof(struct lanemap_log_header_file, checksum)));
         memcpy(ret_bytes, &file, sizeof(file));
 }
 
@@ -37,7 +38,8 @@ bool lanemap_log_header_decode(const unsigned char *bytes, struct lanemap_log_he
 
         memcpy(&file, bytes, sizeof(file));
         if (le64toh(file.magic) != LANEMAP_LOG_FILE_MAGIC ||
-            le64toh(file.checksum) != XXH3_64bits(&file, offsetof(typeof(file), checksum)))
+            le64toh(file.checksum) !=
+                    XXH3_64bits(&file, offsetof(struct lanemap_log_header_file, checksum)))
                 return false;
 
         *ret_header = (struct lanemap_log_header){

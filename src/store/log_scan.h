@@ -3,7 +3,7 @@
  *
  * Where the bytes at hand are no record, the next valid one is looked for, 8 bytes at a time:
  * records behind damage say what was durable, even when they can no longer be applied. Reads in
- * windows of 1 MiB; a mapping would turn a media error into a signal.
+ * windows of 256 KiB; a mapping would turn a media error into a signal.
  */
 #ifndef LANEMAP_STORE_LOG_SCAN_H
 #define LANEMAP_STORE_LOG_SCAN_H
