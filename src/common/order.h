@@ -28,7 +28,11 @@ extern unsigned lanemap_order_tsan_fence;
         ((void)__atomic_fetch_add(&lanemap_order_tsan_fence, 0, __ATOMIC_ACQ_REL))
 #define lanemap_fence_release() \
         ((void)__atomic_fetch_add(&lanemap_order_tsan_fence, 0, __ATOMIC_ACQ_REL))
+#define lanemap_fence_full() \
+        ((void)__atomic_fetch_add(&lanemap_order_tsan_fence, 0, __ATOMIC_SEQ_CST))
 #else
+/* Nothing is moved past it in either direction. Never on the lookup path. */
+#define lanemap_fence_full()    __atomic_thread_fence(__ATOMIC_SEQ_CST)
 /* Loads before it are not moved past loads and stores after it. Compiles to nothing on x86-64. */
 #define lanemap_fence_acquire() __atomic_thread_fence(__ATOMIC_ACQUIRE)
 /* Loads and stores before it are not moved past stores after it. Compiles to nothing on x86-64. */

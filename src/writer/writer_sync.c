@@ -56,7 +56,7 @@ void writer_event_notify(struct lanemap_writer *writer)
  * idle. */
 void writer_sync_signal(struct lanemap_writer *writer)
 {
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        lanemap_fence_full();
         if (!lanemap_load_relaxed(&writer->sync_idle))
                 return;
 
@@ -123,7 +123,7 @@ static void sync_sleep(struct lanemap_writer *writer, uint64_t ns)
         /* Pairs with the fence in writer_sync_signal(): either that call sees the flag, or we see
          * its record. */
         lanemap_store_relaxed(&writer->sync_idle, true);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        lanemap_fence_full();
         if (!sync_is_due(writer, writer->sync_target) && !write_is_due(writer) &&
             !lanemap_load_relaxed(&writer->sync_stopping))
                 writer_cond_wait_ns(&writer->sync_wake, &writer->sync_lock, ns);
