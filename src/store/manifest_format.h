@@ -17,7 +17,7 @@
  *           "next_file_number": "7",          above every segment file's number, ever
  *           "next_log_number": "3",           above every log file's number, ever
  *           "log_number": "2",                the log file that must exist; "0": none
- *           "clear_position": "0",            the log position of the last CLEAR
+ *           "clear_position": "0",            just before the record of the last CLEAR
  *           "mark": "<hex>", "mark_position": "88",
  *           "files": [
  *             {"number": "6", "checksum": "<64 hex>", "bytes": "81920", "n_sections": 64}

@@ -424,8 +424,12 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
         lanemap_store_release(&writer->position, position);
         *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->n_pairs, (uint64_t)UINT32_MAX);
         writer->clear_epoch++;
-        writer->clear_position = position;
-        writer->frozen_mark = writer->mark; /* the lanes' positions are past it now */
+        /* The lanes are as of the end of the record before, and empty: the clear's own record is
+         * not covered, since operations may follow the clear in it. A replay clears once more what
+         * is empty. */
+        writer->clear_position = position - 1;
+        if (writer->mark.position < position)
+                writer->frozen_mark = writer->mark;
         writer->active_bytes = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes[i];
@@ -440,7 +444,7 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
                 for (uint32_t s = 0; s < n_segments; s++)
                         writer_segment_unref(writer, lane->segments[s]);
                 lane->n_keys = lane->n_pairs = 0;
-                lane->position = position;
+                lane->position = position - 1;
                 lane->position_n_keys = lane->position_n_pairs = 0;
                 writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
