@@ -1,0 +1,113 @@
+/*
+ * What the parts of perf/index share.
+ *
+ *   index (main)    starts the others, adds their numbers up, prints
+ *   writer process  forked before the bench has memory of its own: holds the engine, obeys requests
+ *                   (index_writer.c), so that its memory can be told from the bench's
+ *   index-reader    a program of its own, with liblanemap.so: measures lookups (index_reader.c)
+ *   lanemapd        for the socket (index_socket.c)
+ */
+#ifndef LANEMAP_PERF_INDEX_PRIVATE_H
+#define LANEMAP_PERF_INDEX_PRIVATE_H
+
+#include <lanemap/writer.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "support/footprint.h"
+#include "support/keys.h"
+#include "support/table.h"
+
+#define INDEX_BATCH 256 /* operations of one apply */
+
+struct index_options {
+        const char *name;     /* NULL: made from the process id */
+        const char *dir;      /* where a folder for the run is made */
+        const char *lanemapd; /* NULL: beside this program */
+        const char *reader;
+        enum perf_mix mix;
+        bool quick;
+        bool churn;
+        bool skip_socket;
+        uint64_t adds_max; /* keys of one measurement of add throughput */
+        size_t pipeline;   /* requests on their way through the socket */
+};
+
+/* One index of the run: its name and folder. */
+struct index_place {
+        char name[LANEMAP_NAME_BYTES_MAX + 1];
+        char directory[512];
+};
+
+extern const char *const index_policies[3]; /* by enum lanemap_appendfsync */
+
+/* ---- the writer process ---- */
+
+enum index_writer_code {
+        INDEX_WRITER_OPEN = 1, /* a: appendfsync */
+        INDEX_WRITER_LOAD,     /* a: first key, b: keys; ends when the adds are applied */
+        INDEX_WRITER_LOAD_ACK, /* the same, waiting for durability after each apply */
+        INDEX_WRITER_SYNC,     /* everything applied is durable */
+        INDEX_WRITER_ACK,      /* everything applied may be acknowledged under the policy */
+        INDEX_WRITER_COMPACT,
+        INDEX_WRITER_STATS,
+        INDEX_WRITER_CHURN_START, /* a: keys in the index, b: keys replaced a second */
+        INDEX_WRITER_CHURN_STOP,
+        INDEX_WRITER_CLOSE,
+};
+
+struct index_writer_reply {
+        double seconds; /* of the engine's work alone */
+        uint64_t n;     /* operations applied; keys replaced so far */
+        struct lanemap_writer_stats stats;
+};
+
+struct index_writer {
+        pid_t pid;
+        int fd;
+        uint64_t anonymous_bytes; /* before the index was opened */
+};
+
+/* Starts the process. Whatever fails in there ends the run with a sentence on stderr. */
+void index_writer_start(struct index_writer *writer, const struct index_place *place,
+                        enum perf_mix mix);
+struct index_writer_reply index_writer_ask(struct index_writer *writer, uint32_t code, uint64_t a,
+                                           uint64_t b);
+/* Closes the index, ends the process. Return: how long the close took. */
+double index_writer_stop(struct index_writer *writer);
+void index_writer_kill(struct index_writer *writer);
+
+/* ---- the measurements ---- */
+
+/* Everything about one index of n_keys keys. */
+void index_measure(const struct index_options *options, uint64_t n_keys, struct perf_table *table);
+
+void index_measure_adds(const struct index_options *options, uint64_t n_keys,
+                        struct perf_table *table);
+void index_measure_socket(const struct index_options *options, uint64_t n_keys,
+                          struct perf_table *table);
+void index_measure_tenant(const struct index_options *options, struct perf_table *table);
+
+/* ---- helpers ---- */
+
+void index_die(const char *what, int r) __attribute__((noreturn));
+
+/* A folder that does not exist yet, and a name that nobody publishes. */
+void index_place_make(const struct index_options *options, struct index_place *ret_place);
+void index_place_remove(const struct index_place *place);
+
+/* Memory of everything, without what the writer process had before. */
+struct index_memory {
+        struct perf_footprint footprint;
+        uint64_t private_bytes;
+        uint64_t memory_bytes;
+        uint64_t disk_bytes;
+};
+struct index_memory index_memory_take(const struct index_place *place,
+                                      const struct index_writer *writer);
+
+void index_sleep_ms(unsigned ms);
+
+#endif

@@ -1,0 +1,67 @@
+/* See chase.h. */
+#include "chase.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "keys.h"
+#include "timer.h"
+
+#define LINE_BYTES 64
+
+static void **line_at(const struct perf_chase *chase, size_t line)
+{
+        return (void **)((char *)chase->lines + line * LINE_BYTES);
+}
+
+int perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed)
+{
+        size_t n;
+        uint32_t *order;
+
+        *chase = (struct perf_chase){.bytes = (bytes + 4095) & ~(size_t)4095};
+        if (chase->bytes == 0)
+                chase->bytes = 4096;
+        n = chase->bytes / LINE_BYTES;
+        order = malloc(n * sizeof(*order));
+        chase->lines = mmap(NULL, chase->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                            -1, 0);
+        if (!order || chase->lines == MAP_FAILED) {
+                free(order);
+                return -ENOMEM;
+        }
+        (void)madvise(chase->lines, chase->bytes, MADV_NOHUGEPAGE);
+
+        for (size_t i = 0; i < n; i++) {
+                size_t j = perf_mix64(seed + i) % (i + 1);
+
+                order[i] = order[j];
+                order[j] = (uint32_t)i;
+        }
+        for (size_t i = 0; i < n; i++)
+                *line_at(chase, order[i]) = line_at(chase, order[(i + 1) % n]);
+
+        chase->at = line_at(chase, order[0]);
+        free(order);
+        return 0;
+}
+
+void perf_chase_deinit(struct perf_chase *chase)
+{
+        munmap(chase->lines, chase->bytes);
+}
+
+double perf_chase_run(struct perf_chase *chase, size_t n_steps)
+{
+        uint64_t from = perf_now_ns();
+        void *at = chase->at;
+
+        for (size_t i = 0; i < n_steps; i++) {
+                at = *(void **)at;
+                __asm__ volatile("" : "+r"(at)); /* a step is not to be computed ahead */
+        }
+
+        chase->at = at;
+        return (double)(perf_now_ns() - from) / (double)n_steps;
+}

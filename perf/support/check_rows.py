@@ -1,0 +1,51 @@
+"""Runs `perf/index --quick` and checks that its CSV has every row, once, with a finite number.
+
+No verdict on any time: machines that run tests are busy.
+"""
+import csv
+import math
+import subprocess
+import sys
+
+LOOKUPS = """
+attach attach_first timer_overhead chase chase_min
+hit_p50 hit_p50_min hit_p99 hit_p99_min hit_p999 hit_p999_min hit_mean hit_mean_min
+miss_p50 miss_p50_min miss_p99 miss_p99_min miss_p999 miss_p999_min miss_mean miss_mean_min
+hit_batch32 hit_batch32_min miss_batch32 miss_batch32_min hit_batch32_rate miss_batch32_rate
+hit_p50_per_chase miss_p50_per_chase hit_mean_per_chase miss_mean_per_chase
+""".split()
+
+OTHERS = """
+empty_memory_writer_private empty_memory_shared
+build_adds_rate build_write_stalls build_write_amplification build_log_bytes_per_add compact_time
+memory_shared memory_writer_private memory_segment_page_cache memory_total memory_per_key memory_writer_heap
+disk_segments disk_log disk_manifest disk_total disk_per_key segments_per_lane
+churn_memory_per_key churn_memory_per_key_max churn_shared_per_key churn_private_per_key
+churn_page_cache_per_key churn_overlay_per_key churn_segments_per_lane churn_segments_per_lane_max
+churn_keys_replaced churn_write_amplification churn_flushes churn_merges churn_write_stalls
+churn_hit_p99_per_quiet churn_miss_p99_per_quiet churn_compacted_memory_per_key
+close_time restart_clean restart_killed restart_killed_records
+adds_always_rate adds_everysec_rate adds_no_rate adds_always_one_by_one_rate
+socket_adds_always_rate socket_adds_everysec_rate socket_adds_no_rate
+tenant_shared_and_files tenant_compacted_shared tenant_compacted_files tenant_compacted_shared_and_files
+tenant_writer_private
+""".split()
+
+
+def main():
+    expected = set(LOOKUPS) | {"churn_" + name for name in LOOKUPS} | set(OTHERS)
+    command = sys.argv[1:] + ["--quick", "--churn", "--csv", "-"]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    rows = list(csv.DictReader(output.splitlines()))
+    names = [row["name"].partition(".")[2] for row in rows]
+    problems = [f"twice: {name}" for name in set(names) if names.count(name) > 1]
+    problems += [f"missing: {name}" for name in sorted(expected - set(names))]
+    problems += [f"unknown: {name}" for name in sorted(set(names) - expected)]
+    problems += [f"no number: {row}" for row in rows if not math.isfinite(float(row["value"]))]
+    for problem in problems:
+        print(problem)
+    print(f"{len(rows)} rows, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+sys.exit(main())

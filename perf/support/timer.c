@@ -1,0 +1,33 @@
+/* See timer.h. */
+#include "timer.h"
+
+#include <stddef.h>
+
+#include "recorder.h"
+
+#define OVERHEAD_SAMPLES 10001
+
+double perf_tick_ns(void)
+{
+        uint64_t from_ns = perf_now_ns(), from = perf_ticks_begin(), to_ns;
+
+        do
+                to_ns = perf_now_ns();
+        while (to_ns - from_ns < 50 * 1000 * 1000);
+
+        return (double)(to_ns - from_ns) / (double)(perf_ticks_end() - from);
+}
+
+uint64_t perf_timer_overhead(void)
+{
+        static uint32_t samples[OVERHEAD_SAMPLES];
+        struct perf_recorder recorder = {.samples = samples, .capacity = OVERHEAD_SAMPLES};
+
+        for (size_t i = 0; i < OVERHEAD_SAMPLES; i++) {
+                uint64_t from = perf_ticks_begin();
+
+                perf_recorder_add(&recorder, perf_ticks_end() - from);
+        }
+        perf_recorder_sort(&recorder);
+        return perf_recorder_quantile(&recorder, 0.5);
+}
