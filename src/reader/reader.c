@@ -93,7 +93,7 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
-                r = reader_mend(reader, r, attachment);
+                r = reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         break;
         }
@@ -124,7 +124,7 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
-                r = reader_mend(reader, r, attachment);
+                r = reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         break;
         }
@@ -156,7 +156,7 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
                 if (LANEMAP_LIKELY(r == 0))
                         return 0;
 
-                r = reader_mend(reader, r, attachment);
+                r = reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         return r;
         }

@@ -125,9 +125,13 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
         return 0;
 }
 
-/* "Bad bytes" may be an offset past the size that this process knows. Return: 0 something changed.
- */
-static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachment *attachment)
+/* "Bad bytes" that another thread may have mended between the lookup and the lock are looked at
+ * again so many times. */
+#define BAD_BYTES_TRIES 3
+
+/* "Bad bytes" may be an offset past the size that this process knows. Return: 0 try again. */
+static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachment *attachment,
+                          int n_mended)
 {
         uint64_t before = lanemap_load_relaxed(&attachment->region.bytes);
         int n_done = 0, r;
@@ -136,14 +140,15 @@ static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachmen
         if (r < 0)
                 return r;
 
-        return r == LANEMAP_SHM_E_GENERATION || n_done > 0 ||
+        return r == LANEMAP_SHM_E_GENERATION || n_done > 0 || n_mended < BAD_BYTES_TRIES ||
                                lanemap_load_relaxed(&attachment->region.bytes) != before
                        ? 0
                        : -EBADMSG;
 }
 
 /* `seen` may be gone by now: it is only compared. */
-int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen)
+int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen,
+                int n_mended)
 {
         int r = 0, n_done;
 
@@ -157,7 +162,7 @@ int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_
                 else if (outcome == LANEMAP_SHM_E_UNMAPPED)
                         r = reader_files_update(reader, reader->attachment, true, &n_done);
                 else
-                        r = bad_bytes_mend(reader, reader->attachment);
+                        r = bad_bytes_mend(reader, reader->attachment, n_mended);
         }
         reader_unlock();
         reader_drain(reader);

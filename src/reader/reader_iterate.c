@@ -137,7 +137,7 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
 {
         uint64_t n_retries = 0;
 
-        for (;;) {
+        for (int n_mended = 0;; n_mended++) {
                 const struct reader_attachment *attachment;
                 int r;
 
@@ -147,7 +147,7 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
                                        &answer->n, &n_retries);
                 lanemap_rcu_read_unlock();
                 if (r != 0) {
-                        r = reader_mend(reader, r, attachment);
+                        r = reader_mend(reader, r, attachment, n_mended);
                         if (r < 0)
                                 return r;
                         continue;
@@ -173,7 +173,7 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
 {
         int r;
 
-        for (;;) {
+        for (int n_mended = 0;; n_mended++) {
                 const struct reader_attachment *attachment;
 
                 lanemap_rcu_read_lock();
@@ -185,7 +185,7 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
                 if (r == 0)
                         break;
 
-                r = reader_mend(reader, r, attachment);
+                r = reader_mend(reader, r, attachment, n_mended);
                 if (r < 0)
                         return r;
         }

@@ -98,8 +98,10 @@ void reader_retire(struct lanemap_reader *reader, struct reader_retired *retired
  * retired. */
 void reader_drain(struct lanemap_reader *reader);
 
-/* What a lookup does about an outcome other than 0: mend it, and 0 to try again. */
-int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen);
+/* What a lookup does about an outcome other than 0: mend it, and 0 to try again. n_mended: how
+ * often this lookup has done so before. */
+int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen,
+                int n_mended);
 
 /* A reader object without an attachment; the library's own thread. */
 int reader_open(const char *name, const struct lanemap_reader_options *options,

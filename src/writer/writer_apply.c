@@ -26,7 +26,8 @@
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
 
 static_assert(LANEMAP_APPLY_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
-static_assert(LANEMAP_APPLY_BYTES_MAX <= LANEMAP_LOG_RECORD_BYTES_MAX - LANEMAP_LOG_EMPTY_BYTES, "");
+static_assert(LANEMAP_APPLY_BYTES_MAX <= LANEMAP_LOG_RECORD_BYTES_MAX - LANEMAP_LOG_EMPTY_BYTES,
+              "");
 
 static int op_check(const struct lanemap_op *op)
 {
@@ -358,15 +359,26 @@ int writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, siz
 
 /* ---- questions ---- */
 
-/* A lookup of this process: as a reader's, over the writer's own mapping. An outcome that is not an
+/*
+ * A lookup of this process: as a reader's, over the writer's own mapping. An outcome that is not an
  * answer means that the view changed under it, since everything that a published view names is
- * mapped here. */
+ * mapped here: the generation moved on, or the object has grown since the lookup began, and an
+ * offset of the new part was past the size that it knew.
+ */
+static bool lookup_is_overtaken(const struct lanemap_shm_region *region, uint64_t bytes_before,
+                                int r)
+{
+        return r > 0 || r == -EAGAIN ||
+               (r == -EBADMSG && lanemap_load_relaxed(&region->bytes) != bytes_before);
+}
+
 int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t key_bytes,
                           uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
                           uint64_t *ret_position)
 {
         struct lanemap_fingerprint fp;
         uint64_t n_tries = 0;
+        bool again;
         int r;
 
         if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || !ret_n_ids)
@@ -374,11 +386,16 @@ int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t
 
         fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
         do {
+                const struct lanemap_shm_region *region;
+                uint64_t bytes;
+
                 lanemap_rcu_read_lock();
-                r = lanemap_shm_lookup(lanemap_load_acquire(&writer->region), fp, ids, ids_capacity,
-                                       ret_n_ids, &n_tries);
+                region = lanemap_load_acquire(&writer->region);
+                bytes = lanemap_load_relaxed(&region->bytes);
+                r = lanemap_shm_lookup(region, fp, ids, ids_capacity, ret_n_ids, &n_tries);
+                again = lookup_is_overtaken(region, bytes, r);
                 lanemap_rcu_read_unlock();
-        } while (r > 0 || r == -EAGAIN);
+        } while (again);
 
         if (ret_position)
                 *ret_position = lanemap_load_acquire(&writer->position);
@@ -390,7 +407,7 @@ int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size
 {
         struct lanemap_fingerprint fp;
         uint64_t n_tries = 0;
-        bool found = false;
+        bool found = false, again;
         int r;
 
         if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || id > LANEMAP_ID_MAX)
@@ -398,11 +415,16 @@ int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size
 
         fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
         do {
+                const struct lanemap_shm_region *region;
+                uint64_t bytes;
+
                 lanemap_rcu_read_lock();
-                r = lanemap_shm_contains(lanemap_load_acquire(&writer->region), fp, id, &found,
-                                         &n_tries);
+                region = lanemap_load_acquire(&writer->region);
+                bytes = lanemap_load_relaxed(&region->bytes);
+                r = lanemap_shm_contains(region, fp, id, &found, &n_tries);
+                again = lookup_is_overtaken(region, bytes, r);
                 lanemap_rcu_read_unlock();
-        } while (r > 0 || r == -EAGAIN);
+        } while (again);
 
         if (ret_position)
                 *ret_position = lanemap_load_acquire(&writer->position);

@@ -337,8 +337,10 @@ static int faulty_rename(const struct lanemap_files *files, int dir_fd, const ch
 
         pthread_mutex_lock(&faulty->mutex);
         r = fault(faulty, FAULTY_RENAME);
+        if (r == 0)
+                r = lanemap_files_posix.rename(&lanemap_files_posix, dir_fd, from, to);
         pthread_mutex_unlock(&faulty->mutex);
-        return r < 0 ? r : lanemap_files_posix.rename(&lanemap_files_posix, dir_fd, from, to);
+        return r;
 }
 
 static int faulty_unlink(const struct lanemap_files *files, int dir_fd, const char *name)
@@ -348,8 +350,10 @@ static int faulty_unlink(const struct lanemap_files *files, int dir_fd, const ch
 
         pthread_mutex_lock(&faulty->mutex);
         r = fault(faulty, FAULTY_UNLINK);
+        if (r == 0)
+                r = lanemap_files_posix.unlink(&lanemap_files_posix, dir_fd, name);
         pthread_mutex_unlock(&faulty->mutex);
-        return r < 0 ? r : lanemap_files_posix.unlink(&lanemap_files_posix, dir_fd, name);
+        return r;
 }
 
 void faulty_files_init(struct faulty_files *faulty, int dir_fd)
