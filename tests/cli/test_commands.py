@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from harness import LANEMAP, Writer, WriterTest, run
+from harness import LANEMAP, SOURCE, Writer, WriterTest, run
 
 
 class Usage(unittest.TestCase):
@@ -47,6 +47,31 @@ class Usage(unittest.TestCase):
         with open("/dev/full", "w") as full:
             result = subprocess.run([LANEMAP, "--help"], stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(result.returncode, 1)
+
+
+class Scripts(unittest.TestCase):
+    def test_misuse_is_code_2_and_help_0(self):
+        for script, *bad in (("record-stream", ["--transactions", "x"], ["--transactions"], ["--output"],
+                              ["--bad"]),
+                             ("quickstart", ["--routes"], ["--routes", "0"], ["--build"], ["--bad"]),
+                             ("install-packages", [], ["nonsense"])):
+            for arguments, code in [(words, 2) for words in bad] + [(["--help"], 0)]:
+                with self.subTest(script=script, arguments=arguments):
+                    result = subprocess.run([SOURCE / "tools" / script, *arguments], timeout=60,
+                                            capture_output=True, text=True)
+                    self.assertEqual(result.returncode, code, result.stderr)
+
+    def test_a_build_folder_without_programs(self):
+        result = subprocess.run([SOURCE / "tools/quickstart", "--no-install", "--build", "/nowhere"],
+                                timeout=60, capture_output=True, text=True)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("/nowhere", result.stderr)
+
+    def test_without_postgresql_it_says_so(self):
+        result = subprocess.run([SOURCE / "tools/record-stream"], timeout=60, capture_output=True,
+                                text=True, env={**os.environ, "PG_BIN": "/nowhere"})
+        self.assertEqual(result.returncode, 77)
+        self.assertIn("tools/install-packages postgres", result.stderr)
 
 
 class GetAndLoad(WriterTest):

@@ -240,6 +240,27 @@ class Live(WriterTest):
             self.assertEqual(process.wait(timeout=30), 0)
             self.assertIn("lookup latency", process.stderr.read())
 
+    def test_it_follows_a_writer_that_is_killed_and_reborn(self):
+        writer = Writer()
+        self.addCleanup(writer.remove)
+        writer.start().load("public.live\t1\n")
+        process = subprocess.Popen([LANEMAP, "route", writer.name], text=True, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.kill)
+        self.addCleanup(process.communicate)
+
+        def ids():
+            process.stdin.write(lines_of(change("I", new=[], table="live")))
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())["ids"]
+
+        self.assertEqual(ids(), [1])
+        writer.process.kill()
+        writer.process.wait()
+        self.assertEqual(ids(), [1])
+        writer.start().load("public.live\t2\n")
+        self.assertEqual(ids(), [1, 2])
+
     def test_it_waits_for_a_writer(self):
         writer = Writer()
         self.addCleanup(writer.remove)

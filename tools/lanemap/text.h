@@ -42,7 +42,8 @@ void lanemap_text_append(struct lanemap_text *text, const void *data, size_t n);
 void lanemap_text_append_char(struct lanemap_text *text, char c);
 void lanemap_text_append_slice(struct lanemap_text *text, struct lanemap_slice slice);
 void lanemap_text_append_u64(struct lanemap_text *text, uint64_t n);
-void lanemap_text_append_format(struct lanemap_text *text, const char *format, ...)
+__attribute__((nonnull)) void lanemap_text_append_format(struct lanemap_text *text,
+                                                         const char *format, ...)
         LANEMAP_PRINTF(2, 3);
 /* As a JSON string, with its quotes. Bytes above 0x7f pass as they are. */
 void lanemap_text_append_json(struct lanemap_text *text, struct lanemap_slice slice);
