@@ -142,11 +142,10 @@ static int manifest_fill(struct lanemap_writer *writer, const struct writer_comm
         memcpy(manifest->hash_key, writer->hash_key_bytes, sizeof(manifest->hash_key));
         manifest->fingerprint_bits = writer->hash_key.fingerprint_bits;
         manifest->next_file_number = lanemap_load_relaxed(&writer->next_file_number);
-        manifest->next_log_number = writer->log ? lanemap_log_next_number(writer->log) : 1;
-        manifest->log_number =
-                writer->log ? lanemap_log_number(writer->log) : writer->log_number_in_manifest;
-        if (!writer->log)
-                manifest->next_log_number = LANEMAP_MAX(manifest->log_number + 1, UINT64_C(1));
+        /* The sync thread may be going on to a new file between the two. */
+        manifest->log_number = lanemap_log_number(writer->log);
+        manifest->next_log_number =
+                LANEMAP_MAX(lanemap_log_next_number(writer->log), manifest->log_number + 1);
         manifest->clear_position = writer->clear_position;
         manifest->mark_position = mark->position;
         manifest->mark_bytes = mark->n_bytes;
@@ -164,10 +163,9 @@ static int manifest_fill(struct lanemap_writer *writer, const struct writer_comm
 /* Waits for the log, then puts the manifest in force. No engine lock is held. */
 static int manifest_enforce(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
-        int r = 0;
+        int r;
 
-        if (writer->log)
-                r = lanemap_writer_sync(writer, lanemap_manifest_highest_position(manifest));
+        r = lanemap_writer_sync(writer, lanemap_manifest_highest_position(manifest));
         if (r == 0)
                 r = lanemap_manifest_write(writer->files, writer->dir_fd, manifest);
         if (r < 0)
@@ -246,7 +244,8 @@ static void log_drop_covered(struct lanemap_writer *writer, const struct lanemap
 {
         int r;
 
-        if (!writer->log)
+        /* Recovery is reading them, and they stay until the new generation is published. */
+        if (writer->recovering)
                 return;
 
         r = lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),

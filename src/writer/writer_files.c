@@ -214,6 +214,10 @@ void writer_files_reap(struct lanemap_writer *writer)
         struct writer_file *file;
         int r;
 
+        /* Readers of the predecessor's generation still find its files until ours is published. */
+        if (writer->recovering)
+                return;
+
         pthread_mutex_lock(&writer->lock);
         file = dead_take(writer);
         pthread_mutex_unlock(&writer->lock);

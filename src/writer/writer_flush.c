@@ -360,6 +360,8 @@ static bool take_flush_wanted(struct lanemap_writer *writer)
         bool wanted, log_wanted = log_wants_flush(writer);
 
         pthread_mutex_lock(&writer->lock);
+        /* What a flush has covered already, another one does not make smaller. */
+        log_wanted &= writer->frozen_position < writer->position;
         wanted = writer->flush_wanted || writer->dead_files != NULL || log_wanted;
         pthread_mutex_unlock(&writer->lock);
         return wanted;

@@ -2,12 +2,14 @@
  * Opening and closing: locks, manifest, segments, log, in that order; then the generation is
  * published, and only then is anything of a predecessor removed.
  *
- *   directory and its lock, the name's lock
- *   manifest (or a new index: the first manifest)
- *   control object, whose uuid must be the manifest's; what a crashed writer left of data objects
- * is unlinked a new data object; segments mapped; views the log replayed; a new log started, in
- * which every replayed record that was not proven durable is written again generation published;
- * old object, and files that nobody names, unlinked threads
+ *   1  directory and its lock, the name's lock
+ *   2  manifest (or a new index: the first manifest)
+ *   3  control object, whose uuid must be the manifest's; data objects that a crash left unlinked
+ *   4  segments mapped, a new data object, views
+ *   5  a new log, in which every record that was not proven durable is written again and synced
+ *   6  the log replayed; flushes on the way leave everything of the predecessor where it is
+ *   7  generation published
+ *   8  the old object, and files that nobody names any more, unlinked; threads
  *
  * Until the generation is published, nothing that a predecessor wrote has been changed, so a
  * failure anywhere leaves the index as it was, and readers with the predecessor's last state.
@@ -383,6 +385,8 @@ static int segments_load(struct lanemap_writer *writer, const struct lanemap_man
 
 /* ---- log ---- */
 
+/* The new file comes before the replay: in it, what a predecessor's page cache holds is made
+ * durable, so that whatever is replayed may be flushed and named by a manifest at once. */
 static int log_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
         struct lanemap_log_recover_config recover = {
@@ -399,7 +403,7 @@ static int log_load(struct lanemap_writer *writer, const struct lanemap_manifest
 
         memcpy(recover.index_uuid, writer->uuid, sizeof(recover.index_uuid));
         writer->position = recover.highest_position;
-        r = lanemap_log_recover(&recover, writer_replay, writer, &recovery, writer->options.error);
+        r = lanemap_log_recover(&recover, NULL, NULL, &recovery, writer->options.error);
         if (r < 0)
                 return writer_fail(writer, r, "%s: the log cannot be recovered: %s",
                                    writer->directory, strerror(-r));
@@ -417,16 +421,24 @@ static int log_load(struct lanemap_writer *writer, const struct lanemap_manifest
                 .dir_fd = writer->dir_fd,
                 .fingerprint_bits = writer->hash_key.fingerprint_bits,
                 .next_number = LANEMAP_MAX(manifest->next_log_number, recovery.next_number),
-                .after = LANEMAP_MAX(recover.highest_position, writer->position),
+                .after = recover.highest_position,
                 .file_bytes = writer->options.log_file_bytes,
                 .recovery = &recovery,
         };
         memcpy(config.index_uuid, writer->uuid, sizeof(config.index_uuid));
         r = lanemap_log_open(&config, &writer->log);
+        if (r < 0)
+                r = writer_fail(writer, r, "%s: a log file cannot be started: %s",
+                                writer->directory, strerror(-r));
+        if (r == 0) {
+                r = lanemap_log_replay(&recover, &recovery, writer_replay, writer, NULL,
+                                       writer->options.error);
+                if (r < 0)
+                        r = writer_fail(writer, r, "%s: the log cannot be replayed: %s",
+                                        writer->directory, strerror(-r));
+        }
         lanemap_log_recovery_deinit(&recovery);
-        return r < 0 ? writer_fail(writer, r, "%s: a log file cannot be started: %s",
-                                   writer->directory, strerror(-r))
-                     : 0;
+        return r;
 }
 
 /* ---- publication ---- */
@@ -520,6 +532,7 @@ static int index_open(struct lanemap_writer *writer, const struct lanemap_manife
                                         writer->object->generation);
         (void)lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
                                writer->log_number_in_manifest);
+        writer_files_reap(writer);
         garbage_unlink(writer);
         return threads_start(writer);
 }

@@ -162,7 +162,7 @@ struct lanemap_writer {
         uint64_t next_file_number;    /* atomic */
         uint64_t log_number_in_manifest;
 
-        struct lanemap_log *log; /* NULL while recovering */
+        struct lanemap_log *log;
 
         /* ---- sync thread ---- */
         pthread_t sync_thread;
