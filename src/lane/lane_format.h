@@ -1,11 +1,12 @@
 /*
  * The bytes of a lane view: a lane's whole state behind one word. src/FORMAT.md, "Lane view".
  *
- *   view      magic u32 | n_segments u8 | log2 of the active table's cells u8 | of the frozen one's
- * u8 | 0 u8 active table offset u64 | frozen table offset u64 (0: none) | 0 u64
+ *   view      magic u32 | n_segments u8 | log2 of the active table's cells u8
+ *             | log2 of the frozen one's u8 | 0 u8
+ *             | active table offset u64 | frozen table offset u64 (0: none) | 0 u64
  *             segments[n_segments], newest first:
- *                 file number u64 | file check u64 | file slot u32 | section u32 | flags u32 | 0
- * u32
+ *                 file number u64 | file check u64 | file slot u32 | section u32 | flags u32
+ *                 | 0 u32
  *
  * A view is immutable once published. Newer shadows older: active, frozen, segments in order; a
  * lookup stops at the first that knows the key.

@@ -2,9 +2,10 @@
  * One key in one lane: its view, then active overlay, frozen overlay, segments, newest first; the
  * first that knows the key has the answer.
  *
- * N1. A lookup that loads a lane's word once, and finds every segment of that view mapped, answers
- * as of that view: no entry is missed or seen twice because of a freeze, a flush or a merge in
- * between. N2. As O2: any bytes, bounded steps, inside the window.
+ * N1. A lookup that loads a lane's word once, and finds every segment of that view mapped,
+ *     answers as of that view: no entry is missed or seen twice because of a freeze, a flush or
+ *     a merge in between.
+ * N2. As O2: any bytes, bounded steps, inside the window.
  *
  * In two stages, so that a batch overlaps its cache misses: lanemap_lane_open() requests the first
  * line of every level that it may visit; lanemap_lane_find() resolves them.

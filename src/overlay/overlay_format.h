@@ -2,8 +2,9 @@
  * The bytes of an overlay: the newest writes of one lane, in shared memory, changed in place by the
  * writer while readers look. src/FORMAT.md, "Overlay", tells the same story; change both together.
  *
- *   table         2^n cells of 16 bytes (fingerprints of 64 bits) or 24 (80 and 96), linear probing
- * from cell (hash & mask). The lane view says where it is and how many cells it has.
+ *   table         2^n cells of 16 bytes (fingerprints of 64 bits) or 24 (80 and 96), linear
+ *                 probing from cell (hash & mask). The lane view says where it is and how many
+ *                 cells it has.
  *
  *   cell          hash u64 | value word u64 [| ext u32 | 0 u32]
  *
@@ -13,14 +14,15 @@
  *                 0            | TOMBSTONE the key has no ids, whatever older levels say
  *                 offset       | SHORT  a sorted array (below)
  *                 offset       | LONG   a tree (below)
- *                 and with each: FRESH, no older level knows the key. A reader does not care; the
- * writer may forget a fresh tombstone.
+ *                 and with each: FRESH, no older level knows the key. A reader does not care;
+ *                 the writer may forget a fresh tombstone.
  *
  *   short posting n_ids u32 | 0 u32 | ids u32[n_ids], ascending; 2 .. SHORT_IDS_MAX ids
  *
  *   long posting  head: n_ids u64 | root offset u64
- *                 inner node: n u32 | height u32 (1 ..) | children {offset u64, first id u32, 0
- * u32}[n] leaf:       n u32 | 0 u32             | ids u32[n], ascending
+ *                 inner node: n u32 | height u32 (1 ..)
+ *                             | children {offset u64, first id u32, 0 u32}[n]
+ *                 leaf:       n u32 | 0 u32 | ids u32[n], ascending
  *
  * Rules that make it safe to read at any moment: a cell's hash and ext are written once in the
  * table's life, before the first value (a release store). The value word is the commit. Postings

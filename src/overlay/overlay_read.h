@@ -1,11 +1,12 @@
 /*
  * Reading an overlay that may change, or be reused for something else, at any instruction.
  *
- * O1. A reader that finds a value word in a table that was not reused finds the ids which that word
- * stood for, however the writer goes on: postings are immutable and retired, never changed. O2. For
- * any bytes whatsoever a call ends after a bounded number of steps, reads only inside the window,
- * and answers a result or -EBADMSG. Whether the result was true is for the caller to validate
- * (protocol P0, shm_read.h).
+ * O1. A reader that finds a value word in a table that was not reused finds the ids which that
+ *     word stood for, however the writer goes on: postings are immutable and retired, never
+ *     changed.
+ * O2. For any bytes whatsoever a call ends after a bounded number of steps, reads only inside
+ *     the window, and answers a result or -EBADMSG. Whether the result was true is for the
+ *     caller to validate (protocol P0, shm_read.h).
  *
  * Thread: any. Cost: one cache miss for a cell; nothing is allocated.
  */

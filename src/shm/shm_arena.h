@@ -12,9 +12,10 @@
  *             -> waiting -> (old enough, or memory is short: W raised) -> free -> given out again
  *
  * A1. No block is given out in the batch that retired it.
- * A2. W is raised to a block's stamp before the block is given out, with a release fence between.
- * A3. When nothing is short, no block is given out earlier than quarantine_ns after its batch, so
- * that in practice no reader has to try again.
+ * A2. W is raised to a block's stamp before the block is given out, with a release fence
+ *     between.
+ * A3. When nothing is short, no block is given out earlier than quarantine_ns after its batch,
+ *     so that in practice no reader has to try again.
  *
  * Thread: the writer, under its lock.
  */

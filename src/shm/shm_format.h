@@ -3,9 +3,11 @@
  * both together.
  *
  *   /dev/shm/lanemap.NAME          the control object: 4 KiB, permanent, written by the writer
- * only. Its layout is frozen for ever. /dev/shm/lanemap.NAME.<gen>    a data object, gen in 16 hex
- * digits: one generation of the index's changing part. /dev/shm/lanemap.NAME.lock     0600, never
- * unlinked: whoever holds an OFD write lock on it is the writer.
+ *                                  only. Its layout is frozen for ever.
+ *   /dev/shm/lanemap.NAME.<gen>    a data object, gen in 16 hex digits: one generation of the
+ *                                  index's changing part.
+ *   /dev/shm/lanemap.NAME.lock     0600, never unlinked: whoever holds an OFD write lock on it is
+ *                                  the writer.
  *
  * These are the names that shm_open(3) gives objects on Linux.
  *

@@ -11,12 +11,13 @@
  *            before its bytes are reused: W = max(W, r), release fence, overwrite
  *
  * P1. A reader with e >= r cannot reach the block: the acquire load of E that gave r saw the
- * unlinking before it. P2. A reader with e < r that saw one overwritten byte sees W >= r after its
- * fence (fence to fence), so it does not believe the outcome. P3. So every outcome believed, also
- * "absent", "does not fit" and "bad bytes", was true at some moment of the call, and no byte that a
- * reader writes plays any part. P4. A reader answers only from the generation that the control line
- * named during the call. P5. The number of tries is bounded: after LANEMAP_SHM_TRIES_MAX the answer
- * is -EAGAIN.
+ *     unlinking before it.
+ * P2. A reader with e < r that saw one overwritten byte sees W >= r after its fence (fence to
+ *     fence), so it does not believe the outcome.
+ * P3. So every outcome believed, also "absent", "does not fit" and "bad bytes", was true at some
+ *     moment of the call, and no byte that a reader writes plays any part.
+ * P4. A reader answers only from the generation that the control line named during the call.
+ * P5. The number of tries is bounded: after LANEMAP_SHM_TRIES_MAX the answer is -EAGAIN.
  *
  * The litmus cases are in src/FORMAT.md. Thread: any; nothing here writes shared or private state.
  */

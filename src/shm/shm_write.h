@@ -4,9 +4,9 @@
  *
  * S1. A control object appears under its name whole, or not at all (written aside, then linked).
  * S2. The name of a data object stands in the control object before the data object exists, so
- * whatever a crash leaves is found and unlinked by the next writer. S3. A generation is published
- * by one release store of the generation word, after its bytes are complete. The object of the
- * generation before is never written again.
+ *     whatever a crash leaves is found and unlinked by the next writer.
+ * S3. A generation is published by one release store of the generation word, after its bytes are
+ *     complete. The object of the generation before is never written again.
  *
  * Everything here is called by the holder of the name's lock only.
  */

@@ -25,7 +25,9 @@
  *         72  u64  after: the file continues behind this sequence number. It was durable when the
  *                  header was written. Larger-numbered records of older files are void.
  *         80  u64  bytes: the file was that long, durably, when the header was written, and is
- * never cut; a shorter one has lost its end 88  32   zero 120 u64  xxh3-64 of the 120 bytes before
+ *                  never cut; a shorter one has lost its end
+ *         88  32   zero
+ *         120 u64  xxh3-64 of the 120 bytes before
  *
  * record: one atomic batch. Its bytes are a multiple of 8. The records of a file are numbered
  * after + 1, after + 2, ...

@@ -11,9 +11,10 @@
  *
  * C1. A view names only files that the manifest in force names.
  * C2. From the manifest being in force on, nothing can fail: the blocks for the views were taken
- * before. C3. Segments change only under commit_lock, so the description is true until the swap,
- * but for a clear, which a job notices by the clear epoch; then its result is void, and its file
- * dies when a later manifest does not name it.
+ *     before.
+ * C3. Segments change only under commit_lock, so the description is true until the swap, but for
+ *     a clear, which a job notices by the clear epoch; then its result is void, and its file
+ *     dies when a later manifest does not name it.
  */
 #include "writer/writer_private.h"
 

@@ -1,8 +1,9 @@
 /*
  * Segment files that the engine has mapped.
  *
- * F1. A file is unlinked only when no lane names it and no manifest, in force or perhaps in force,
- * names it. F2. A mapping is undone only when no lookup of this process can be looking at it.
+ * F1. A file is unlinked only when no lane names it and no manifest, in force or perhaps in
+ *     force, names it.
+ * F2. A mapping is undone only when no lookup of this process can be looking at it.
  */
 #include "writer/writer_private.h"
 

@@ -6,14 +6,15 @@
  *   any         apply, lookups, statistics: the caller's threads
  *   sync        writes and syncs the log, beats the heart (writer_sync.c)
  *   flusher     freezes overlays and flushes them, serves requests (writer_flush.c,
- * writer_request.c) workers     merge segments (writer_merge.c)
+ *               writer_request.c)
+ *   workers     merge segments (writer_merge.c)
  *
  * Locks, in the order in which they may be taken
  *
  *   flush_lock   one flush, clear-up or generation flip at a time; held over I/O
  *   commit_lock  one manifest at a time; held over I/O
  *   lock         the engine's state: lanes, overlays, views, the arena, the lists of files. Never
- * held over I/O, but for growing the shared object and taking log space ahead
+ *                held over I/O, but for growing the shared object and taking log space ahead
  *
  * Lookups of this process take none of them: the region and the table of mapped files are under
  * RCU, shared memory under protocol P0, as in any reader.
