@@ -257,12 +257,19 @@ static ssize_t faulty_pwrite(const struct lanemap_files *files, int fd, const vo
 
         pthread_mutex_lock(&faulty->mutex);
         r = fault(faulty, FAULTY_PWRITE);
-        if (r == 0 && faulty->write_bytes_max)
+        if (faulty->write_bytes_max)
                 n_bytes = LANEMAP_MIN(n_bytes, faulty->write_bytes_max);
-        if (r < 0 && faulty->torn_bytes)
-                must(pwrite(fd, bytes, LANEMAP_MIN(n_bytes, faulty->torn_bytes), at) >= 0);
+        if (r < 0)
+                n_bytes = LANEMAP_MIN(n_bytes, faulty->torn_bytes);
+        else if (faulty->disk_full && at + (off_t)n_bytes > file_length(fd))
+                r = -ENOSPC, n_bytes = 0;
+        if (n_bytes > 0)
+                inode_change(faulty, fd, at, bytes, n_bytes);
         pthread_mutex_unlock(&faulty->mutex);
-        return r < 0 ? r : lanemap_files_posix.pwrite(&lanemap_files_posix, fd, bytes, n_bytes, at);
+
+        if (n_bytes > 0)
+                must(pwrite(fd, bytes, n_bytes, at) == (ssize_t)n_bytes);
+        return r < 0 ? r : (ssize_t)n_bytes;
 }
 
 static int faulty_allocate(const struct lanemap_files *files, int fd, off_t at, off_t n_bytes)

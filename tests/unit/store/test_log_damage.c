@@ -102,7 +102,8 @@ Test(log_damage, every_length)
 
                 cr_assert_eq(pread(fd, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
                 for (off_t length = 0; length < 65536; length += length < 9400 ? 1 : 511) {
-                        cr_assert_eq(ftruncate(fd, length), 0);
+                        cr_assert_eq(ftruncate(fd, 0), 0);
+                        cr_assert_eq(pwrite(fd, bytes, (size_t)length, 0), length);
                         cr_assert(recover_or_refuse(&model), "%u, length %d", number, (int)length);
                 }
                 cr_assert_eq(pwrite(fd, bytes, sizeof(bytes), 0), (ssize_t)sizeof(bytes));
