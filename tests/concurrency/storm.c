@@ -1,0 +1,208 @@
+/*
+ * Readers of every kind of misfortune against a writer at full speed; every answer judged.
+ *
+ *         storm [--seconds N] [--readers N] [--seed S] [--immediate-reuse] [--takeover-ms N]
+ *
+ * Readers are stopped, continued, killed, forked and attached anew all the time (R1, R4, R6, R8);
+ * the writer is killed every takeover-ms and succeeded (R10, W3). With --immediate-reuse freed
+ * memory is reused at once, so that only validation keeps the answers true: a run in which nothing
+ * had to be tried again proved nothing, and fails. So does one without enough flushes, merges,
+ * growths and flips.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "storm.h"
+
+struct control {
+        struct storm *storm;
+        struct random random;
+        uint32_t n_readers;
+        pid_t readers[STORM_READERS_MAX];
+        bool stopped[STORM_READERS_MAX];
+        pid_t writer;
+        uint64_t n_signals, n_killed;
+        uint64_t takeover_ns;
+};
+
+static pid_t spawn(struct control *control, bool writer)
+{
+        uint64_t seed = random_next(&control->random);
+        pid_t pid;
+
+        fflush(stdout);
+        pid = fork();
+        must(pid >= 0);
+        if (pid == 0 && writer)
+                storm_writer_main(control->storm, seed);
+        if (pid == 0)
+                storm_reader_main(control->storm, seed);
+        return pid;
+}
+
+/* An end that nobody asked for is a crash. */
+static void end_judge(struct control *control, const char *who, int status, bool killed)
+{
+        if (WIFSIGNALED(status) && !(killed && WTERMSIG(status) == SIGKILL))
+                storm_wrong(control->storm, "the %s died by signal %d", who, WTERMSIG(status));
+        else if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+                storm_wrong(control->storm, "the %s ended with status %d", who,
+                            WEXITSTATUS(status));
+}
+
+static void reader_kill(struct control *control, uint32_t i)
+{
+        int status;
+
+        must(kill(control->readers[i], SIGKILL) == 0);
+        must(waitpid(control->readers[i], &status, 0) == control->readers[i]);
+        end_judge(control, "reader", status, true);
+        control->stopped[i] = false;
+        control->readers[i] = spawn(control, false);
+        control->n_killed++;
+}
+
+static void signal_send(struct control *control)
+{
+        uint32_t i = (uint32_t)random_below(&control->random, control->n_readers);
+
+        control->n_signals++;
+        if (random_below(&control->random, 60) == 0) {
+                reader_kill(control, i);
+                return;
+        }
+
+        must(kill(control->readers[i], control->stopped[i] ? SIGCONT : SIGSTOP) == 0);
+        control->stopped[i] = !control->stopped[i];
+}
+
+static void writer_succeed(struct control *control)
+{
+        int status;
+
+        __atomic_fetch_add(&control->storm->era, 1, __ATOMIC_SEQ_CST);
+        must(kill(control->writer, SIGKILL) == 0);
+        must(waitpid(control->writer, &status, 0) == control->writer);
+        end_judge(control, "writer", status, true);
+        control->writer = spawn(control, true);
+        control->storm->writer.n_takeovers++;
+}
+
+/* Until the running writer has said what came back; an odd era is not interrupted. */
+static bool writer_is_up(const struct control *control)
+{
+        return !(lanemap_load_acquire(&control->storm->era) & 1);
+}
+
+static void storm_run(struct control *control, uint64_t until_ns)
+{
+        uint64_t takeover_at_ns = now_ns() + control->takeover_ns;
+        uint64_t lost_ns = until_ns + UINT64_C(60000000000);
+
+        while ((now_ns() < until_ns || !writer_is_up(control)) &&
+               !lanemap_load_relaxed(&control->storm->stop)) {
+                struct timespec pause = {.tv_nsec = (long)random_below(&control->random, 2000000) +
+                                                    20000};
+
+                signal_send(control);
+                (void)nanosleep(&pause, NULL);
+                if (now_ns() > takeover_at_ns && now_ns() < until_ns && writer_is_up(control)) {
+                        writer_succeed(control);
+                        takeover_at_ns = now_ns() + control->takeover_ns;
+                }
+                if (now_ns() > lost_ns)
+                        storm_wrong(control->storm, "the writer does not come up");
+        }
+}
+
+static void storm_end(struct control *control)
+{
+        int status;
+
+        lanemap_store_release(&control->storm->stop_writer, 1);
+        must(waitpid(control->writer, &status, 0) == control->writer);
+        end_judge(control, "writer", status, false);
+        lanemap_store_release(&control->storm->stop, 1);
+        for (uint32_t i = 0; i < control->n_readers; i++) {
+                must(kill(control->readers[i], SIGCONT) == 0);
+                must(waitpid(control->readers[i], &status, 0) == control->readers[i]);
+                end_judge(control, "reader", status, false);
+        }
+}
+
+static void storm_report(const struct control *control)
+{
+        const struct storm_writer_counts *w = &control->storm->writer;
+        const struct storm_reader_counts *r = &control->storm->readers;
+
+        printf("%" PRIu64 " lookups (%" PRIu64 " judged by what was published, %" PRIu64
+               " of trees), %u wrong, %" PRIu64 " tried again, %" PRIu64 " given up\n",
+               r->n_lookups, r->n_strict, r->n_long, control->storm->n_wrong, r->n_retries,
+               r->n_again);
+        printf("%" PRIu64 " signals, %" PRIu64 " readers killed, %" PRIu64 " forks, %" PRIu64
+               " attaches, %" PRIu64 " generations followed\n",
+               control->n_signals, control->n_killed, r->n_forks, r->n_attaches,
+               r->n_reattachments);
+        printf("%" PRIu64 " operations, %" PRIu64 " flushes, %" PRIu64 " merges, %" PRIu64
+               " growths, %" PRIu64 " flips, %" PRIu64 " takeovers\n",
+               w->n_operations, w->n_flushes, w->n_merges, w->n_growths, w->n_flips,
+               w->n_takeovers);
+}
+
+static bool storm_proved(const struct storm *storm)
+{
+        if (storm->n_wrong > 0) {
+                printf("WRONG: %s\n", storm->wrong);
+                return false;
+        }
+        if (storm->writer.n_flushes < 20 || storm->writer.n_merges < 5 ||
+            storm->writer.n_growths < 5 || storm->writer.n_flips < 1 ||
+            storm->readers.n_strict == 0) {
+                printf("too little happened: this run proves nothing\n");
+                return false;
+        }
+        if (storm->immediate_reuse && storm->readers.n_retries == 0) {
+                printf("nothing had to be tried again: this run proves nothing\n");
+                return false;
+        }
+
+        return true;
+}
+
+int main(int argc, char **argv)
+{
+        uint64_t seconds = argument_u64(argc, argv, "--seconds", 8);
+        struct control control = {
+                .n_readers = (uint32_t)argument_u64(argc, argv, "--readers", 3),
+                .takeover_ns = argument_u64(argc, argv, "--takeover-ms", 1500) * 1000000,
+        };
+        struct scratch scratch;
+        bool good;
+
+        control.random.state = argument_seed(argc, argv);
+        must(control.n_readers >= 1 && control.n_readers <= STORM_READERS_MAX);
+        (void)setenv("TMPDIR", "/dev/shm", 0);
+        scratch_init(&scratch);
+        control.storm = mmap(NULL, sizeof(*control.storm), PROT_READ | PROT_WRITE,
+                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        must(control.storm != MAP_FAILED);
+        memcpy(control.storm->name, scratch.name, sizeof(scratch.name));
+        memcpy(control.storm->directory, scratch.directory, sizeof(scratch.directory));
+        control.storm->immediate_reuse = argument_flag(argc, argv, "--immediate-reuse");
+        control.storm->era = 1;
+
+        control.writer = spawn(&control, true);
+        for (uint32_t i = 0; i < control.n_readers; i++)
+                control.readers[i] = spawn(&control, false);
+        storm_run(&control, now_ns() + seconds * UINT64_C(1000000000));
+        storm_end(&control);
+        storm_report(&control);
+        good = storm_proved(control.storm);
+        scratch_deinit(&scratch);
+        return !good;
+}
