@@ -455,10 +455,18 @@ int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes)
 {
         uint64_t n_pages = run_pages(bytes);
 
-        if (arena->n_pages_free >= n_pages)
+        int r;
+
+        if (LANEMAP_LIKELY(arena->n_pages_free >= n_pages))
                 return 0;
 
-        return arena_grow(arena, n_pages - arena->n_pages_free);
+        r = arena_grow(arena, n_pages - arena->n_pages_free);
+        if (r == 0)
+                return 0;
+
+        /* What waits only so that readers need not retry is given back now. */
+        quarantine_release(arena, UINT64_MAX);
+        return arena->n_pages_free >= n_pages ? 0 : r;
 }
 
 struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena)

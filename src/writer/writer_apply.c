@@ -22,6 +22,10 @@
 #define STALL_RATIO     4
 #define STALL_BYTES_MIN (UINT64_C(4) << 20)
 
+/* What an operation takes of shared memory, in the usual case and rounded up: a cell in a table that
+ * may be about to double, and a short posting. */
+#define APPLY_BYTES_PER_OP 128
+
 /* How long one apply waits for room before it answers -ENOSPC. */
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
 
@@ -165,9 +169,15 @@ static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t posit
         return r;
 }
 
+static void flush_start(struct lanemap_writer *writer)
+{
+        writer->flush_wanted = true;
+        writer_flusher_signal(writer);
+}
+
 /* Back-pressure: while a flush is far behind, applies wait for it; when it cannot get through, they
  * are refused. */
-static int room_wait(struct lanemap_writer *writer)
+static int flush_wait(struct lanemap_writer *writer)
 {
         uint64_t limit = LANEMAP_MAX(STALL_RATIO * writer_flush_threshold(writer), STALL_BYTES_MIN);
         uint64_t since_ns = 0;
@@ -182,12 +192,31 @@ static int room_wait(struct lanemap_writer *writer)
                 if (writer->flush_failing || now_ns - since_ns > 10 * STALL_NS_MAX)
                         return -ENOSPC;
 
-                writer->flush_wanted = true;
-                writer_flusher_signal(writer);
+                flush_start(writer);
                 writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 10);
         }
 
         return 0;
+}
+
+/* Shared memory is full, or will be within this batch: what the overlays hold of it comes back by a
+ * flush. When that does not help in time, the operations are tried all the same, and say so. */
+static void memory_wait(struct lanemap_writer *writer, size_t n_ops)
+{
+        uint64_t n_flushes = writer->stats.n_flushes, since_ns = 0;
+
+        while (LANEMAP_UNLIKELY(
+                lanemap_shm_arena_reserve(writer->object->arena, n_ops * APPLY_BYTES_PER_OP) < 0)) {
+                uint64_t now_ns = lanemap_now_ns(writer->clock);
+
+                since_ns = since_ns ? since_ns : now_ns;
+                if (writer->flush_failing || now_ns - since_ns > STALL_NS_MAX ||
+                    writer->stats.n_flushes > n_flushes + 1)
+                        return;
+
+                flush_start(writer);
+                writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 100);
+        }
 }
 
 /*
@@ -222,11 +251,8 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
 
 static void flush_trigger(struct lanemap_writer *writer)
 {
-        if (writer->flush_wanted || writer->active_bytes < writer_flush_threshold(writer))
-                return;
-
-        writer->flush_wanted = true;
-        writer_flusher_signal(writer);
+        if (!writer->flush_wanted && writer->active_bytes >= writer_flush_threshold(writer))
+                flush_start(writer);
 }
 
 static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
@@ -236,9 +262,12 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         uint64_t seq, appended;
         int r;
 
-        r = room_wait(writer);
-        if (r == 0)
-                r = record_reserve(writer, ops, n_ops);
+        r = flush_wait(writer);
+        if (r < 0)
+                return r;
+
+        memory_wait(writer, n_ops);
+        r = record_reserve(writer, ops, n_ops);
         if (r < 0)
                 return r;
 
