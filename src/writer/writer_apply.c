@@ -175,14 +175,23 @@ static void flush_start(struct lanemap_writer *writer)
         writer_flusher_signal(writer);
 }
 
+/* So that the next doubling of the tables still fits where memory is short: a quarter of the room. */
+static uint64_t stall_bytes(const struct lanemap_writer *writer)
+{
+        uint64_t bytes = LANEMAP_MAX(STALL_RATIO * writer_flush_threshold(writer), STALL_BYTES_MIN);
+        uint64_t empty_bytes = (uint64_t)writer->n_lanes * writer->cell_bytes
+                               << LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+
+        return LANEMAP_MIN(bytes, LANEMAP_MAX(writer->memory_room / 4, 4 * empty_bytes));
+}
+
 /* Back-pressure: while a flush is far behind, applies wait for it; when it cannot get through, they
  * are refused. */
 static int flush_wait(struct lanemap_writer *writer)
 {
-        uint64_t limit = LANEMAP_MAX(STALL_RATIO * writer_flush_threshold(writer), STALL_BYTES_MIN);
         uint64_t since_ns = 0;
 
-        while (LANEMAP_UNLIKELY(writer->active_bytes > limit)) {
+        while (LANEMAP_UNLIKELY(writer->active_bytes > stall_bytes(writer))) {
                 uint64_t now_ns = lanemap_now_ns(writer->clock);
 
                 if (since_ns == 0) {
@@ -214,6 +223,7 @@ static void memory_wait(struct lanemap_writer *writer, size_t n_ops)
                     writer->stats.n_flushes > n_flushes + 1)
                         return;
 
+                writer_memory_room_update(writer);
                 flush_start(writer);
                 writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 100);
         }
@@ -273,6 +283,10 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
 
         seq = lanemap_log_last(writer->log) + 1;
         r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
+        if (r == -ENOSPC) {
+                writer_memory_room_update(writer);
+                flush_start(writer);
+        }
         if (n_logged > 0) {
                 lanemap_log_append(writer->log, writer->log_ops, n_logged, &appended);
                 lanemap_check(appended == seq);

@@ -141,6 +141,7 @@ static int freeze(struct lanemap_writer *writer)
                 return -ENOMEM;
 
         view_offs = (uint64_t *)(fresh + writer->n_lanes);
+        writer_memory_room_update(writer);
         reserve_take(writer);
         r = freeze_alloc(writer, fresh, view_offs);
         if (r == -ENOSPC && reserve_release(writer))

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "common/alloc.h"
 #include "common/check.h"
@@ -461,10 +462,28 @@ void writer_counts_publish(struct lanemap_writer *writer)
         lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
 }
 
+/* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each
+ * flush and whenever memory was short, since others fill /dev/shm too. */
+void writer_memory_room_update(struct lanemap_writer *writer)
+{
+        struct lanemap_shm_arena_stats arena;
+        struct statvfs fs;
+        uint64_t room = writer->options.shared_bytes_max;
+
+        lanemap_shm_arena_get_stats(writer->object->arena, &arena);
+        if (fstatvfs(writer->object->fd, &fs) == 0)
+                room = LANEMAP_MIN(room, arena.bytes + fs.f_bavail * fs.f_frsize);
+        writer->memory_room = room;
+}
+
+/* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
+ * quarantine: an eighth of what there is goes as far. */
 uint64_t writer_flush_threshold(const struct lanemap_writer *writer)
 {
-        if (writer->options.flush_bytes)
-                return writer->options.flush_bytes;
+        uint64_t bytes =
+                writer->options.flush_bytes
+                        ? writer->options.flush_bytes
+                        : lanemap_lane_policy_flush_bytes(writer->n_keys, writer->cell_bytes);
 
-        return lanemap_lane_policy_flush_bytes(writer->n_keys, writer->cell_bytes);
+        return LANEMAP_MIN(bytes, writer->memory_room / 8);
 }

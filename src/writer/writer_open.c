@@ -513,8 +513,10 @@ static int index_open(struct lanemap_writer *writer, const struct lanemap_manife
                 return r;
 
         r = writer_object_create(writer, &writer->object, &writer->region);
-        if (r == 0)
+        if (r == 0) {
+                writer_memory_room_update(writer);
                 r = writer_lanes_init(writer);
+        }
         if (r < 0)
                 return writer_fail(writer, r, "shared memory for %s cannot be had: %s",
                                    writer->name, strerror(-r));

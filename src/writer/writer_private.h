@@ -133,6 +133,7 @@ struct lanemap_writer {
         struct writer_lane *lanes;
         uint64_t n_keys;
         uint64_t n_pairs;
+        uint64_t memory_room;  /* how large the data object can get */
         uint64_t active_bytes; /* of all active overlays */
         uint64_t reserve_off; /* a block kept so that a flush can begin in a full object; 0: none */
         struct writer_mark mark;
@@ -236,6 +237,7 @@ int writer_lane_op(struct lanemap_writer *writer, uint32_t code, struct lanemap_
 int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
 void writer_counts_publish(struct lanemap_writer *writer);
 uint64_t writer_flush_threshold(const struct lanemap_writer *writer);
+void writer_memory_room_update(struct lanemap_writer *writer);
 
 /* writer_apply.c */
 int writer_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops);
