@@ -226,6 +226,9 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
         *object = (struct lanemap_shm_data_object){.fd = -1};
         if (strlen(options->directory) >= LANEMAP_SHM_DIRECTORY_BYTES)
                 return -ENAMETOOLONG;
+        /* No more than bytes_max is mapped. */
+        if (head_bytes > options->bytes_max)
+                return -ENOSPC;
 
         r = data_open_new(shm_dir_fd, control, options, object);
         if (r < 0)

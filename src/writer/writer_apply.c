@@ -265,6 +265,17 @@ static void flush_trigger(struct lanemap_writer *writer)
                 flush_start(writer);
 }
 
+/* Shared memory is full: a flush gives back what the overlays hold, if they hold anything. */
+static void flush_for_room(struct lanemap_writer *writer)
+{
+        bool has_work = writer->has_frozen_set;
+
+        for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
+                has_work = writer->lanes[i].active.n_used > 0;
+        if (has_work && !writer->flush_wanted)
+                flush_start(writer);
+}
+
 static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                         struct lanemap_op_result *results, size_t *ret_n_applied)
 {
@@ -285,7 +296,7 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
         if (r == -ENOSPC) {
                 writer_memory_room_update(writer);
-                flush_start(writer);
+                flush_for_room(writer);
         }
         if (n_logged > 0) {
                 lanemap_log_append(writer->log, writer->log_ops, n_logged, &appended);

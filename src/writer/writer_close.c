@@ -101,6 +101,7 @@ void writer_abandon(struct lanemap_writer *writer)
         lanemap_free(writer->worker_threads);
         lanemap_free(writer->lane_files);
         lanemap_free(writer->orphans);
+        writer_reserves_deinit(writer);
         lanemap_free(writer->lanes);
         lanemap_free(writer->scratch);
         lanemap_free(writer->log_ops);

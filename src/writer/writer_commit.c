@@ -179,7 +179,7 @@ static int manifest_enforce(struct lanemap_writer *writer, const struct lanemap_
 
 /* ---- the views ---- */
 
-static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit *commit)
+static int view_blocks_alloc(struct lanemap_writer *writer, struct writer_commit *commit)
 {
         for (uint32_t i = 0; i < commit->n_edits; i++) {
                 int r = lanemap_lane_view_alloc(arena_of(writer), &commit->edits[i].view_off);
@@ -195,11 +195,24 @@ static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit 
         return 0;
 }
 
+/* A flush in a full object ends with what was kept back for it; a merge waits for a flush. */
+static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit *commit)
+{
+        int r = view_blocks_alloc(writer, commit);
+
+        if (r == -ENOSPC && commit->is_flush &&
+            writer_reserve_release(writer, &writer->commit_reserve))
+                r = view_blocks_alloc(writer, commit);
+        return r;
+}
+
 static void view_blocks_free(struct lanemap_writer *writer, struct writer_commit *commit)
 {
         for (uint32_t i = 0; i < commit->n_edits; i++)
                 arena_of(writer)->free(arena_of(writer), commit->edits[i].view_off,
                                        LANEMAP_LANE_VIEW_BYTES);
+        if (commit->is_flush)
+                writer_reserves_fill(writer);
 }
 
 static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, bool is_flush)
@@ -239,6 +252,8 @@ static void commit_swap(struct lanemap_writer *writer, struct writer_commit *com
                 writer->has_frozen_set = false;
         }
         lanemap_shm_arena_end_batch(writer->object->arena);
+        if (commit->is_flush)
+                writer_reserves_fill(writer);
 }
 
 static void log_drop_covered(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)

@@ -160,7 +160,7 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
         uint64_t old_generation = writer->object->generation;
 
         writer->object = object;
-        writer->reserve_off = 0;
+        writer_reserves_forget(writer);
         writer->n_orphans = 0;
         writer->active_bytes = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
@@ -172,6 +172,7 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
                 writer_lane_publish(writer, i, view_offs[i]);
                 writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
+        writer_reserves_fill(writer);
         writer_counts_publish(writer);
         lanemap_shm_publish(writer->control, object->generation);
         lanemap_store_release(&writer->region, region);

@@ -36,32 +36,6 @@ static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
 
 /* ---- freezing, under lock ---- */
 
-/* A block kept back for the time when the object is full: without room to freeze, nothing could
- * ever be flushed. */
-static uint64_t reserve_bytes(const struct lanemap_writer *writer)
-{
-        return (uint64_t)writer->n_lanes * (LANEMAP_LANE_VIEW_BYTES * 2 + 512);
-}
-
-static void reserve_take(struct lanemap_writer *writer)
-{
-        uint64_t off;
-
-        if (writer->reserve_off == 0 &&
-            arena_of(writer)->alloc(arena_of(writer), reserve_bytes(writer), &off) == 0)
-                writer->reserve_off = off;
-}
-
-static bool reserve_release(struct lanemap_writer *writer)
-{
-        if (writer->reserve_off == 0)
-                return false;
-
-        arena_of(writer)->free(arena_of(writer), writer->reserve_off, reserve_bytes(writer));
-        writer->reserve_off = 0;
-        return true;
-}
-
 static bool lane_has_work(const struct writer_lane *lane)
 {
         return lane->active.n_used > 0;
@@ -84,7 +58,7 @@ static int freeze_alloc(struct lanemap_writer *writer, struct lanemap_overlay *f
                         continue;
 
                 /* Under a steady load the next one gets as large: begin at a quarter of it. */
-                if (writer->flush_wanted && writer->reserve_off)
+                if (writer->flush_wanted && writer->freeze_reserve.n > 0)
                         log2_cells = LANEMAP_MAX(log2_cells, lane->active.table.log2_cells - 2);
                 r = lanemap_overlay_init(&fresh[i], arena, log2_cells, writer->cell_bytes);
                 if (r < 0)
@@ -142,9 +116,9 @@ static int freeze(struct lanemap_writer *writer)
 
         view_offs = (uint64_t *)(fresh + writer->n_lanes);
         writer_memory_room_update(writer);
-        reserve_take(writer);
+        writer_reserves_fill(writer);
         r = freeze_alloc(writer, fresh, view_offs);
-        if (r == -ENOSPC && reserve_release(writer))
+        if (r == -ENOSPC && writer_reserve_release(writer, &writer->freeze_reserve))
                 r = freeze_alloc(writer, fresh, view_offs);
         if (r == 0)
                 freeze_publish(writer, fresh, view_offs);

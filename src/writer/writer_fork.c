@@ -1,7 +1,8 @@
 /*
- * Fork in a program that embeds the writer. An OFD lock lives as long as any copy of its descriptor, so a forked child
- * that kept them would keep a dead writer's locks; it closes them at once. Nothing else of the engine works in the child:
- * its threads are gone and the shared memory is not mapped there.
+ * Fork in a program that embeds the writer. An OFD lock lives as long as any copy of its
+ * descriptor, so a forked child that kept them would keep a dead writer's locks; it closes them at
+ * once. Nothing else of the engine works in the child: its threads are gone and the shared memory
+ * is not mapped there.
  */
 #include "writer/writer_private.h"
 

@@ -96,6 +96,7 @@ int writer_lanes_init(struct lanemap_writer *writer)
                 writer->active_bytes += lanemap_overlay_bytes(&writer->lanes[i].active);
         }
 
+        writer_reserves_fill(writer);
         return 0;
 }
 
@@ -389,20 +390,15 @@ static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane
         lane->has_frozen = false;
 }
 
-int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+/* An empty overlay and a block for a view for every lane: all of them, or none. */
+static int clear_alloc(struct lanemap_writer *writer, struct lanemap_overlay *fresh,
+                       uint64_t *view_offs)
 {
         struct lanemap_arena *arena = arena_of(writer);
-        struct lanemap_overlay *fresh;
-        uint64_t *view_offs;
-        uint32_t n = 0;
+        uint32_t n;
         int r = 0;
 
-        fresh = lanemap_alloc(writer->n_lanes * (sizeof(*fresh) + sizeof(*view_offs)));
-        if (!fresh)
-                return -ENOMEM;
-
-        view_offs = (uint64_t *)(fresh + writer->n_lanes);
-        for (; n < writer->n_lanes; n++) {
+        for (n = 0; n < writer->n_lanes; n++) {
                 r = lanemap_overlay_init(&fresh[n], arena, LANEMAP_OVERLAY_LOG2_CELLS_MIN,
                                          writer->cell_bytes);
                 if (r < 0)
@@ -413,11 +409,31 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
                         break;
                 }
         }
+        if (r == 0)
+                return 0;
+
+        while (n-- > 0) {
+                lanemap_overlay_free(&fresh[n]);
+                arena->free(arena, view_offs[n], LANEMAP_LANE_VIEW_BYTES);
+        }
+        return r;
+}
+
+int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+{
+        struct lanemap_overlay *fresh;
+        uint64_t *view_offs;
+        int r;
+
+        fresh = lanemap_alloc(writer->n_lanes * (sizeof(*fresh) + sizeof(*view_offs)));
+        if (!fresh)
+                return -ENOMEM;
+
+        view_offs = (uint64_t *)(fresh + writer->n_lanes);
+        r = clear_alloc(writer, fresh, view_offs);
+        if (r == -ENOSPC && writer_reserve_release(writer, &writer->freeze_reserve))
+                r = clear_alloc(writer, fresh, view_offs);
         if (r < 0) {
-                while (n-- > 0) {
-                        lanemap_overlay_free(&fresh[n]);
-                        arena->free(arena, view_offs[n], LANEMAP_LANE_VIEW_BYTES);
-                }
                 lanemap_free(fresh);
                 return r;
         }

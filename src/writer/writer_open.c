@@ -196,7 +196,8 @@ static int lanes_alloc(struct lanemap_writer *writer)
         writer->orphans = lanemap_alloc_zero(writer->n_lanes * sizeof(*writer->orphans));
         writer->lane_files = lanemap_alloc_zero(sizeof(*writer->lane_files) +
                                                 n_slots * sizeof(writer->lane_files->slots[0]));
-        if (!writer->lanes || !writer->orphans || !writer->lane_files)
+        if (!writer->lanes || !writer->orphans || !writer->lane_files ||
+            writer_reserves_init(writer) < 0)
                 return -ENOMEM;
 
         writer->lane_files->n_slots = n_slots;

@@ -90,6 +90,13 @@ struct writer_mark {
         uint64_t position;
 };
 
+/* Pages of the data object that are kept back (writer_reserve.c). */
+struct writer_reserve {
+        uint64_t *offs;
+        uint32_t n;
+        uint32_t n_max;
+};
+
 struct writer_request {
         struct cds_wfcq_node node; /* first: the queue from any thread to the flusher */
         struct writer_request *next;
@@ -133,9 +140,10 @@ struct lanemap_writer {
         struct writer_lane *lanes;
         uint64_t n_keys;
         uint64_t n_pairs;
-        uint64_t memory_room;  /* how large the data object can get */
-        uint64_t active_bytes; /* of all active overlays */
-        uint64_t reserve_off; /* a block kept so that a flush can begin in a full object; 0: none */
+        uint64_t memory_room;                 /* how large the data object can get */
+        uint64_t active_bytes;                /* of all active overlays */
+        struct writer_reserve freeze_reserve; /* so that a flush can begin in a full object, */
+        struct writer_reserve commit_reserve; /* and end */
         struct writer_mark mark;
         struct writer_mark frozen_mark;
         uint64_t clear_position;
@@ -238,6 +246,15 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
 void writer_counts_publish(struct lanemap_writer *writer);
 uint64_t writer_flush_threshold(const struct lanemap_writer *writer);
 void writer_memory_room_update(struct lanemap_writer *writer);
+
+/* writer_reserve.c */
+int writer_reserves_init(struct lanemap_writer *writer);
+void writer_reserves_deinit(struct lanemap_writer *writer);
+void writer_reserves_fill(struct lanemap_writer *writer);
+/* Gives the pages to whoever allocates next. Return: whether there were any. */
+bool writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
+/* The object that they were of is gone. */
+void writer_reserves_forget(struct lanemap_writer *writer);
 
 /* writer_apply.c */
 int writer_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops);

@@ -1,0 +1,87 @@
+/*
+ * Pages of the data object kept back for the time when it is full. Only a flush gives room back,
+ * and a flush needs some itself: fresh overlays and views to freeze, and views again to commit.
+ * Without a reserve for each of the two steps, a full object could stay full for ever.
+ *
+ * Single pages, so that they can be had in a fragmented object too. Refilled whenever a flush has
+ * given memory back, before an apply can take it. All under lock.
+ */
+#include "writer/writer_private.h"
+
+#include <errno.h>
+
+#include "common/alloc.h"
+
+#define PAGE_BYTES LANEMAP_SHM_PAGE_BYTES
+
+static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
+
+/* How many pages hold a block of so many bytes for each lane: blocks do not cross pages, and are
+ * rounded up by at most a quarter. */
+static uint32_t pages_for(const struct lanemap_writer *writer, uint64_t bytes)
+{
+        uint32_t per_page = (uint32_t)(PAGE_BYTES / (bytes * 5 / 4));
+
+        return (writer->n_lanes + per_page - 1) / per_page;
+}
+
+static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
+{
+        reserve->offs = lanemap_alloc(n_max * sizeof(*reserve->offs));
+        if (!reserve->offs)
+                return -ENOMEM;
+
+        reserve->n_max = n_max;
+        return 0;
+}
+
+int writer_reserves_init(struct lanemap_writer *writer)
+{
+        uint32_t n_views = pages_for(writer, LANEMAP_LANE_VIEW_BYTES);
+        uint32_t n_tables =
+                pages_for(writer, (uint64_t)writer->cell_bytes << LANEMAP_OVERLAY_LOG2_CELLS_MIN);
+        int r;
+
+        r = reserve_init(&writer->freeze_reserve, n_views + n_tables);
+        if (r == 0)
+                r = reserve_init(&writer->commit_reserve, n_views);
+        return r;
+}
+
+void writer_reserves_deinit(struct lanemap_writer *writer)
+{
+        lanemap_free(writer->freeze_reserve.offs);
+        lanemap_free(writer->commit_reserve.offs);
+}
+
+static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *reserve)
+{
+        while (reserve->n < reserve->n_max &&
+               arena_of(writer)->alloc(arena_of(writer), PAGE_BYTES, &reserve->offs[reserve->n]) ==
+                       0)
+                reserve->n++;
+}
+
+void writer_reserves_fill(struct lanemap_writer *writer)
+{
+        reserve_fill(writer, &writer->commit_reserve);
+        reserve_fill(writer, &writer->freeze_reserve);
+}
+
+bool writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
+{
+        if (reserve->n == 0)
+                return false;
+
+        while (reserve->n > 0)
+                arena_of(writer)->free(arena_of(writer), reserve->offs[--reserve->n], PAGE_BYTES);
+        return true;
+}
+
+void writer_reserves_forget(struct lanemap_writer *writer)
+{
+        writer->freeze_reserve.n = writer->commit_reserve.n = 0;
+}

@@ -1,0 +1,329 @@
+/*
+ * Full disk, full shared memory, no private memory: what is refused is not there, what was there
+ * can be looked up, and when there is room again the writer goes on by itself.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/alloc.h"
+#include "support/engine.h"
+#include "support/faulty_files.h"
+#include "support/rng.h"
+#include "writer/writer_hooks.h"
+
+TestSuite(writer_full, .timeout = 120);
+
+#define N_OPS 200
+
+struct batch {
+        struct lanemap_op ops[N_OPS];
+        char keys[N_OPS][24];
+};
+
+struct fixture {
+        struct scratch scratch;
+        struct lanemap_writer_options options;
+        struct lanemap_error error;
+        struct lanemap_writer *writer;
+        struct lanemap_reader *reader;
+        struct model model;
+        struct rng rng;
+        uint32_t next;
+};
+
+static void fixture_init(struct fixture *fixture)
+{
+        memset(fixture, 0, sizeof(*fixture));
+        scratch_init(&fixture->scratch, "full");
+        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
+        model_init(&fixture->model);
+        rng_init(&fixture->rng, rng_test_seed(3));
+}
+
+static void fixture_open(struct fixture *fixture)
+{
+        int r = lanemap_writer_open(&fixture->options, &fixture->writer);
+
+        cr_assert_eq(r, 0, "%d, %s", r, fixture->error.text);
+        if (!fixture->reader)
+                cr_assert_eq(lanemap_reader_attach(fixture->scratch.name, NULL, &fixture->reader),
+                             0);
+}
+
+static void fixture_deinit(struct fixture *fixture)
+{
+        lanemap_reader_detach(fixture->reader);
+        lanemap_writer_close(fixture->writer);
+        model_deinit(&fixture->model);
+        scratch_deinit(&fixture->scratch);
+}
+
+static void compare(struct fixture *fixture, const char *when)
+{
+        char why[256];
+
+        cr_assert(
+                engine_matches(fixture->writer, fixture->reader, &fixture->model, why, sizeof(why)),
+                "%s: %s", when, why);
+}
+
+/* New keys, and removals of old ones; with long_keys, ids of a few keys instead. */
+static void batch_make(struct fixture *fixture, bool long_keys, struct batch *batch)
+{
+        for (uint32_t i = 0; i < N_OPS; i++) {
+                bool adding = rng_chance(&fixture->rng, 90);
+                uint32_t n = adding ? fixture->next++
+                                    : (uint32_t)rng_below(&fixture->rng, fixture->next + 1);
+
+                snprintf(batch->keys[i], sizeof(batch->keys[i]), "k%" PRIu32,
+                         long_keys ? n % 16 : n);
+                batch->ops[i] =
+                        (struct lanemap_op){adding ? LANEMAP_OP_ADD : LANEMAP_OP_REMOVE, n * 7919,
+                                            batch->keys[i], strlen(batch->keys[i])};
+        }
+}
+
+/* The model gets what was applied: a prefix. Return: what apply answered. */
+static int batch_apply(struct fixture *fixture, bool long_keys)
+{
+        struct lanemap_op_result results[N_OPS];
+        struct batch batch;
+        size_t n_applied = SIZE_MAX;
+        int r;
+
+        batch_make(fixture, long_keys, &batch);
+        r = lanemap_writer_apply(fixture->writer, batch.ops, N_OPS, results, &n_applied, NULL);
+        cr_assert(r == 0 ? n_applied == N_OPS : n_applied < N_OPS, "%d: %zu", r, n_applied);
+        for (size_t i = 0; i < n_applied; i++) {
+                struct lanemap_op_result expected = model_apply(&fixture->model, &batch.ops[i]);
+
+                cr_assert_eq(results[i].n_changed, expected.n_changed);
+                cr_assert_eq(results[i].n_ids, expected.n_ids);
+        }
+        return r;
+}
+
+static void pause_ms(long ms)
+{
+        struct timespec pause = {.tv_nsec = ms * 1000 * 1000};
+
+        nanosleep(&pause, NULL);
+}
+
+static void resume(struct fixture *fixture, bool long_keys)
+{
+        int r = -1;
+
+        for (int i = 0; i < 250 && r != 0; i++) {
+                r = batch_apply(fixture, long_keys);
+                if (r != 0)
+                        pause_ms(20);
+        }
+        cr_assert_eq(r, 0, "writing does not resume: %d", r);
+        compare(fixture, "resumed");
+}
+
+/* ---- the disk ---- */
+
+Test(writer_full, disk)
+{
+        struct lanemap_writer_hooks hooks = {0};
+        struct faulty_files faulty;
+        struct fixture fixture;
+        int r = 0;
+
+        fixture_init(&fixture);
+        faulty_files_init(&faulty, fixture.scratch.dir_fd);
+        faulty.calls = FAULTY_ALLOCATE | FAULTY_PWRITE;
+        faulty.error = -ENOSPC;
+        faulty.n_failing = UINT64_MAX;
+        hooks.files = &faulty.files;
+        fixture.options.hooks = &hooks;
+        fixture.options.outcome_limit_ns = 50 * 1000 * 1000;
+        fixture_open(&fixture);
+        for (int round = 0; round < 3; round++) {
+                for (int i = 0; i < 10; i++)
+                        cr_assert_eq(batch_apply(&fixture, false), 0);
+
+                faulty.fail_at = 1;
+                for (int i = 0; i < 2000 && r == 0; i++)
+                        r = batch_apply(&fixture, false);
+                cr_assert(r == -ENOSPC, "%d", r);
+                compare(&fixture, "full disk");
+                r = lanemap_writer_sync(fixture.writer, lanemap_writer_position(fixture.writer));
+                cr_assert(r == 0 || r == -ENOSPC, "%d", r);
+
+                faulty.fail_at = 0;
+                resume(&fixture, false);
+                r = lanemap_writer_sync(fixture.writer, lanemap_writer_position(fixture.writer));
+                cr_assert_eq(r, 0, "%d", r);
+                cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+                compare(&fixture, "room again");
+        }
+
+        lanemap_writer_close(fixture.writer);
+        fixture.options.hooks = NULL;
+        fixture_open(&fixture);
+        compare(&fixture, "reopened");
+        fixture_deinit(&fixture);
+        faulty_files_deinit(&faulty);
+}
+
+/* ---- shared memory ---- */
+
+/* While no flush gets through, it fills up. */
+static void fill_shared_memory(struct fixture *fixture, struct faulty_files *faulty, bool long_keys)
+{
+        int r = 0;
+
+        faulty->fail_at = 1;
+        for (int i = 0; i < 20000 && r == 0; i++)
+                r = batch_apply(fixture, long_keys);
+        faulty->fail_at = 0;
+        cr_assert_eq(r, -ENOSPC, "%d", r);
+        compare(fixture, "full");
+}
+
+static void shared_memory(uint32_t n_lanes, bool long_keys)
+{
+        static const struct lanemap_op clear = {.code = LANEMAP_OP_CLEAR};
+        struct lanemap_writer_hooks hooks = {0};
+        struct faulty_files faulty;
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        faulty_files_init(&faulty, fixture.scratch.dir_fd);
+        faulty.calls = FAULTY_RENAME;
+        faulty.n_failing = UINT64_MAX;
+        hooks.files = &faulty.files;
+        fixture.options.hooks = &hooks;
+        fixture.options.n_lanes = n_lanes;
+        fixture.options.shared_bytes_max = 512 << 10;
+        fixture.options.flush_bytes = 64 << 20; /* never for its own sake */
+        fixture.options.log_file_bytes = 64 << 20;
+        fixture.options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        fixture_open(&fixture);
+        for (int round = 0; round < 3; round++) {
+                fill_shared_memory(&fixture, &faulty, long_keys);
+                resume(&fixture, long_keys);
+        }
+
+        fill_shared_memory(&fixture, &faulty, long_keys);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        compare(&fixture, "compacted");
+        resume(&fixture, long_keys);
+
+        /* Full again, and everything goes. */
+        fill_shared_memory(&fixture, &faulty, long_keys);
+        cr_assert_eq(engine_apply_durably(fixture.writer, &clear, 1), 0);
+        (void)model_apply(&fixture.model, &clear);
+        resume(&fixture, long_keys);
+        fill_shared_memory(&fixture, &faulty, long_keys);
+        lanemap_writer_close(fixture.writer);
+        fixture.writer = NULL;
+        fixture_open(&fixture);
+        compare(&fixture, "reopened");
+        fixture_deinit(&fixture);
+        faulty_files_deinit(&faulty);
+}
+
+Test(writer_full, shared_memory_with_many_keys)
+{
+        shared_memory(4, false);
+}
+
+Test(writer_full, shared_memory_with_many_lanes)
+{
+        shared_memory(200, false);
+}
+
+Test(writer_full, shared_memory_with_long_postings)
+{
+        shared_memory(1, true);
+}
+
+/* Not even the first object has room: open says so and leaves nothing behind. */
+Test(writer_full, shared_memory_too_small_to_open)
+{
+        struct fixture fixture;
+        struct lanemap_writer *writer = NULL;
+        char *left;
+        int r;
+
+        fixture_init(&fixture);
+        fixture.options.n_lanes = 64;
+        fixture.options.shared_bytes_max = 16 << 10;
+        r = lanemap_writer_open(&fixture.options, &writer);
+        cr_expect_eq(r, -ENOSPC, "%d", r);
+        cr_expect(strstr(fixture.error.text, "shared memory"), "%s", fixture.error.text);
+        fixture.options.shared_bytes_max = 0;
+        cr_expect_eq(lanemap_writer_open(&fixture.options, &writer), 0, "%s", fixture.error.text);
+        left = scratch_shared_listing(fixture.scratch.name);
+        free(left);
+        lanemap_writer_close(writer);
+        model_deinit(&fixture.model);
+        scratch_deinit(&fixture.scratch);
+}
+
+/* ---- private memory ---- */
+
+Test(writer_full, the_nth_allocation_of_open_fails)
+{
+        struct lanemap_writer *writer;
+        struct fixture fixture;
+        uint64_t n;
+        int r = -1;
+
+        fixture_init(&fixture);
+        fixture_open(&fixture);
+        for (int i = 0; i < 5; i++)
+                cr_assert_eq(batch_apply(&fixture, false), 0);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_assert_eq(batch_apply(&fixture, false), 0);
+        lanemap_writer_close(fixture.writer);
+
+        for (n = 1; n < 2000 && r != 0; n++) {
+                lanemap_alloc_fail_after(n);
+                r = lanemap_writer_open(&fixture.options, &writer);
+                lanemap_alloc_fail_after(0);
+                cr_assert(r == 0 || r == -ENOMEM, "allocation %" PRIu64 ": %d, %s", n, r,
+                          fixture.error.text);
+        }
+        cr_assert_gt(n, 10);
+        fixture.writer = writer;
+        compare(&fixture, "after all");
+        fixture_deinit(&fixture);
+}
+
+Test(writer_full, the_nth_allocation_of_apply_and_flush_fails)
+{
+        static const uint32_t requests[] = {LANEMAP_REQUEST_FLUSH, LANEMAP_REQUEST_COMPACT,
+                                            LANEMAP_REQUEST_FLIP};
+        struct fixture fixture;
+        int r;
+
+        fixture_init(&fixture);
+        fixture_open(&fixture);
+        for (uint64_t n = 1; n < 120; n++) {
+                lanemap_alloc_fail_after(n % 30 + 1);
+                r = batch_apply(&fixture, n % 3 == 0);
+                cr_assert(r == 0 || r == -ENOMEM, "allocation %" PRIu64 ": %d", n, r);
+
+                lanemap_alloc_fail_after(n);
+                r = engine_request(fixture.writer, requests[n % LANEMAP_N_ELEMENTS(requests)]);
+                lanemap_alloc_fail_after(0);
+                cr_assert(r == 0 || r == -ENOMEM, "allocation %" PRIu64 ": %d", n, r);
+                compare(&fixture, "after a failed allocation");
+        }
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        compare(&fixture, "compacted");
+        lanemap_writer_close(fixture.writer);
+        fixture_open(&fixture);
+        compare(&fixture, "reopened");
+        fixture_deinit(&fixture);
+}
