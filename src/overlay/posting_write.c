@@ -8,8 +8,10 @@
  */
 #include "overlay/posting_write.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "common/alloc.h"
 #include "common/check.h"
 
 /* A node below a quarter looks for a neighbour; together they may fill three quarters. */
@@ -590,18 +592,16 @@ static int long_build(struct lanemap_arena *arena, const uint32_t *ids, size_t n
         struct tree_step step = {.arena = arena, .change = change};
         struct lanemap_overlay_child_shm *children;
         struct lanemap_overlay_long_shm *head;
-        uint64_t children_off, head_off = 0;
+        uint64_t head_off = 0;
         size_t n_leaves_max = n_ids / (LANEMAP_OVERLAY_LEAF_IDS_MAX / 2) + 2;
         size_t n = n_ids, n_built = 0, n_consumed = 0;
         uint32_t height = 0;
         int r;
 
-        /* Scratch from the arena itself: freed below, never published. */
-        r = arena->alloc(arena, n_leaves_max * sizeof(*children), &children_off);
-        if (r < 0)
-                return r;
+        children = lanemap_alloc(n_leaves_max * sizeof(*children));
+        if (!children)
+                return -ENOMEM;
 
-        children = lanemap_arena_at(arena, children_off);
         do {
                 r = level_build(&step, height, ids, children, n, children, &n_built, &n_consumed);
                 if (r < 0)
@@ -629,6 +629,6 @@ static int long_build(struct lanemap_arena *arena, const uint32_t *ids, size_t n
                         tree_walk(arena, children[i].off, arena->free);
         }
 
-        arena->free(arena, children_off, n_leaves_max * sizeof(*children));
+        lanemap_free(children);
         return r;
 }
