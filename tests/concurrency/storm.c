@@ -99,12 +99,25 @@ static bool writer_is_up(const struct control *control)
         return !(lanemap_load_acquire(&control->storm->era) & 1);
 }
 
+/* A run that saw less than this proved nothing. */
+static bool enough_happened(const struct storm *storm)
+{
+        return lanemap_load_relaxed(&storm->writer.n_flushes) >= 20 &&
+               lanemap_load_relaxed(&storm->writer.n_merges) >= 5 &&
+               lanemap_load_relaxed(&storm->writer.n_growths) >= 5 &&
+               lanemap_load_relaxed(&storm->writer.n_flips) >= 1 &&
+               lanemap_load_relaxed(&storm->readers.n_strict) > 0 &&
+               (!storm->immediate_reuse || lanemap_load_relaxed(&storm->readers.n_retries) > 0);
+}
+
+/* Until the time is up, and on a busy machine until enough has happened, up to a minute more. */
 static void storm_run(struct control *control, uint64_t until_ns)
 {
         uint64_t takeover_at_ns = now_ns() + control->takeover_ns;
         uint64_t lost_ns = until_ns + UINT64_C(60000000000);
 
-        while ((now_ns() < until_ns || !writer_is_up(control)) &&
+        while ((now_ns() < until_ns || !writer_is_up(control) ||
+                (!enough_happened(control->storm) && now_ns() < lost_ns)) &&
                !lanemap_load_relaxed(&control->storm->stop)) {
                 struct timespec pause = {.tv_nsec = (long)random_below(&control->random, 2000000) +
                                                     20000};
@@ -115,7 +128,7 @@ static void storm_run(struct control *control, uint64_t until_ns)
                         writer_succeed(control);
                         takeover_at_ns = now_ns() + control->takeover_ns;
                 }
-                if (now_ns() > lost_ns)
+                if (now_ns() > lost_ns && !writer_is_up(control))
                         storm_wrong(control->storm, "the writer does not come up");
         }
 }
@@ -160,14 +173,9 @@ static bool storm_proved(const struct storm *storm)
                 printf("WRONG: %s\n", storm->wrong);
                 return false;
         }
-        if (storm->writer.n_flushes < 20 || storm->writer.n_merges < 5 ||
-            storm->writer.n_growths < 5 || storm->writer.n_flips < 1 ||
-            storm->readers.n_strict == 0) {
-                printf("too little happened: this run proves nothing\n");
-                return false;
-        }
-        if (storm->immediate_reuse && storm->readers.n_retries == 0) {
-                printf("nothing had to be tried again: this run proves nothing\n");
+        if (!enough_happened(storm)) {
+                printf("too little happened, or nothing had to be tried again: this run proves "
+                       "nothing\n");
                 return false;
         }
 
