@@ -130,6 +130,29 @@ int lanemap_shm_control_open(int shm_dir_fd, const char *name, const unsigned ch
         return r;
 }
 
+int lanemap_shm_control_check(int shm_dir_fd, const char *name, const unsigned char *uuid,
+                              struct lanemap_error *error)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        struct lanemap_shm_control *control;
+        int fd, r;
+
+        lanemap_shm_control_name(name, object);
+        fd = openat(shm_dir_fd, object, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return errno == ENOENT ? 0
+                                       : error_set(error, -errno,
+                                                   "the control object cannot be opened for "
+                                                   "writing",
+                                                   name);
+
+        r = control_map(fd, name, uuid, &control, error);
+        close(fd);
+        if (r == 0)
+                lanemap_shm_control_close(control);
+        return r;
+}
+
 void lanemap_shm_control_close(struct lanemap_shm_control *control)
 {
         if (control)

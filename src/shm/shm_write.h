@@ -30,6 +30,12 @@
 int lanemap_shm_control_open(int shm_dir_fd, const char *name, const unsigned char *uuid,
                              mode_t mode, struct lanemap_shm_control **ret_control,
                              struct lanemap_error *error);
+/*
+ * Whether an index could have the name: asked before a new one is written to the disk. Return: 0, also
+ * when the name is free. Errors: as lanemap_shm_control_open().
+ */
+int lanemap_shm_control_check(int shm_dir_fd, const char *name, const unsigned char *uuid,
+                              struct lanemap_error *error);
 void lanemap_shm_control_close(struct lanemap_shm_control *control);
 
 struct lanemap_shm_data_options {

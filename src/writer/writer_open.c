@@ -247,6 +247,10 @@ static int identity_create(struct lanemap_writer *writer, struct lanemap_manifes
         r = random_fill(manifest->uuid, sizeof(manifest->uuid));
         if (r == 0)
                 r = random_fill(manifest->hash_key, sizeof(manifest->hash_key));
+        /* A name that is another index's is found out before anything is written. */
+        if (r == 0)
+                r = lanemap_shm_control_check(writer->shm_dir_fd, writer->name, manifest->uuid,
+                                              options->error);
         if (r == 0)
                 r = lanemap_manifest_write(writer->files, writer->dir_fd, manifest);
         if (r < 0)
@@ -493,21 +497,9 @@ static int threads_start(struct lanemap_writer *writer)
         return r;
 }
 
-static int index_open(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
+static int index_recover(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
-        uint64_t predecessor;
         int r;
-
-        r = lanemap_shm_control_open(writer->shm_dir_fd, writer->name, writer->uuid,
-                                     writer->options.shared_mode ? writer->options.shared_mode
-                                                                 : 0640,
-                                     &writer->control, writer->options.error);
-        if (r < 0)
-                return writer_fail(writer, r, "%s: %s", writer->name, strerror(-r));
-
-        predecessor = writer->control->generation;
-        lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_STARTING);
-        (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name, predecessor);
 
         r = segments_load(writer, manifest);
         if (r < 0)
@@ -538,6 +530,28 @@ static int index_open(struct lanemap_writer *writer, const struct lanemap_manife
         writer_files_reap(writer);
         garbage_unlink(writer);
         return threads_start(writer);
+}
+
+static int index_open(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
+{
+        uint32_t state;
+        int r;
+
+        r = lanemap_shm_control_open(writer->shm_dir_fd, writer->name, writer->uuid,
+                                     writer->options.shared_mode ? writer->options.shared_mode
+                                                                 : 0640,
+                                     &writer->control, writer->options.error);
+        if (r < 0)
+                return writer_fail(writer, r, "%s: %s", writer->name, strerror(-r));
+
+        state = writer->control->state;
+        lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_STARTING);
+        (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name,
+                                        writer->control->generation);
+        r = index_recover(writer, manifest);
+        if (r < 0)
+                lanemap_store_relaxed(&writer->control->state, state);
+        return r;
 }
 
 int lanemap_writer_open(const struct lanemap_writer_options *options,

@@ -184,6 +184,13 @@ void scratch_copy_directory(const char *from, const char *to)
         names_free(names, n);
 }
 
+/* What moves while nothing changes; and the name of an object that does not exist (yet). */
+static void mask_control(struct lanemap_shm_control *control)
+{
+        control->heartbeat = 0;
+        control->next_generation = 0;
+}
+
 static void line_print(FILE *out, const char *path, const char *name, bool is_control)
 {
         unsigned char digest[32], *bytes;
@@ -192,7 +199,7 @@ static void line_print(FILE *out, const char *path, const char *name, bool is_co
 
         bytes = file_read(path, &n_bytes, &mode);
         if (is_control && n_bytes == LANEMAP_SHM_CONTROL_BYTES)
-                memset(bytes + offsetof(struct lanemap_shm_control, heartbeat), 0, 8);
+                mask_control((struct lanemap_shm_control *)(void *)bytes);
         crypto_generichash(digest, sizeof(digest), bytes, n_bytes, NULL, 0);
         free(bytes);
 
@@ -212,7 +219,8 @@ static char *listing(const char *directory, char **names, size_t n, const char *
         for (size_t i = 0; i < n; i++) {
                 char *path = path_join(directory, names[i]);
 
-                if (!only_of || object_is_of(names[i], only_of))
+                if (!only_of || (object_is_of(names[i], only_of) &&
+                                 !strstr(names[i] + strlen(only_of), ".lock")))
                         line_print(out, path, names[i], only_of != NULL);
                 free(path);
         }
