@@ -118,8 +118,7 @@ void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overl
         lanemap_store_release(&cell->value, value);
 }
 
-/* Twice the cells, unless so many of them are fresh tombstones that the same number leaves room. */
-static uint32_t grown_log2_cells(const struct lanemap_overlay *overlay)
+static uint64_t table_n_live(const struct lanemap_overlay *overlay)
 {
         uint64_t n_live = 0;
 
@@ -129,7 +128,14 @@ static uint32_t grown_log2_cells(const struct lanemap_overlay *overlay)
                 n_live += value != 0 && !value_is_fresh_tombstone(value);
         }
 
-        return overlay->table.log2_cells + (n_live > table_n_cells(&overlay->table) * 3 / 8);
+        return n_live;
+}
+
+/* Twice the cells, unless so many of them are fresh tombstones that the same number leaves room. */
+static uint32_t grown_log2_cells(const struct lanemap_overlay *overlay)
+{
+        return overlay->table.log2_cells +
+               (table_n_live(overlay) > table_n_cells(&overlay->table) * 3 / 8);
 }
 
 int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_overlay *ret_grown)
@@ -164,6 +170,26 @@ int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_o
         return 0;
 }
 
+/* Half full at most, so that a copy has room before it grows. */
+static uint32_t fitting_log2_cells(uint64_t n_live)
+{
+        uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+
+        while (UINT64_C(1) << log2_cells < 2 * n_live)
+                log2_cells++;
+
+        return log2_cells;
+}
+
+uint64_t lanemap_overlay_slack_bytes(const struct lanemap_overlay *overlay)
+{
+        struct lanemap_overlay_table fitting = overlay->table;
+
+        fitting.log2_cells =
+                LANEMAP_MIN(overlay->table.log2_cells, fitting_log2_cells(overlay->n_used));
+        return table_bytes(&overlay->table) - table_bytes(&fitting);
+}
+
 int lanemap_overlay_copy(const struct lanemap_overlay *overlay, struct lanemap_arena *arena,
                          struct lanemap_overlay *ret_copy)
 {
@@ -174,7 +200,7 @@ int lanemap_overlay_copy(const struct lanemap_overlay *overlay, struct lanemap_a
         size_t capacity = 0, n_ids;
         int r;
 
-        r = lanemap_overlay_init(&copy, arena, overlay->table.log2_cells,
+        r = lanemap_overlay_init(&copy, arena, fitting_log2_cells(table_n_live(overlay)),
                                  overlay->table.cell_bytes);
         if (r < 0)
                 return r;

@@ -40,8 +40,8 @@ bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay);
  * -ENOSPC, -ENOMEM. */
 int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_overlay *ret_grown);
 
-/* A copy, postings included, in another arena (a new generation). Return: 0, -ENOSPC, -ENOMEM; then
- * what was copied is given up with that arena. */
+/* A copy, postings included, in another arena (a new generation), in a table as small as its keys
+ * allow. Return: 0, -ENOSPC, -ENOMEM; then what was copied is given up with that arena. */
 int lanemap_overlay_copy(const struct lanemap_overlay *overlay, struct lanemap_arena *arena,
                          struct lanemap_overlay *ret_copy);
 
@@ -56,6 +56,9 @@ void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overl
 
 /* What the overlay holds of the arena. */
 uint64_t lanemap_overlay_bytes(const struct lanemap_overlay *overlay);
+
+/* How much less a copy of its table would hold. Cost: none; it is at least this much. */
+uint64_t lanemap_overlay_slack_bytes(const struct lanemap_overlay *overlay);
 
 /*
  * The entries of an overlay that no longer changes, in ascending order, without fresh tombstones.

@@ -217,9 +217,14 @@ static int flip_locked(struct lanemap_writer *writer)
 static bool flip_is_worth_it(struct lanemap_writer *writer)
 {
         struct lanemap_shm_arena_stats stats;
+        uint64_t needed;
 
         lanemap_shm_arena_get_stats(writer->object->arena, &stats);
-        return stats.bytes > 2 * (stats.used_bytes - stats.quarantine_bytes) + WORTH_BYTES;
+        needed = stats.used_bytes - stats.quarantine_bytes;
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                needed -= lanemap_overlay_slack_bytes(&writer->lanes[i].active);
+
+        return stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
 int writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)

@@ -205,3 +205,21 @@ Test(overlay, copy_holds_the_same_postings_in_another_arena)
         cr_assert_eq(copy.posting_bytes, other.live_bytes - (64u * 16));
         plain_arena_deinit(&other);
 }
+
+Test(overlay, copy_of_a_table_that_is_nearly_empty_is_small)
+{
+        struct lanemap_overlay overlay, copy;
+        struct plain_arena other;
+
+        plain_arena_init(&other);
+        cr_assert_eq(lanemap_overlay_init(&overlay, &arena.arena, 12, 16), 0);
+        for (uint64_t i = 0; i < 9; i++)
+                put(&overlay, fp_of(i, 64), LANEMAP_OVERLAY_TAG_INLINE);
+        cr_assert_eq(lanemap_overlay_copy(&overlay, &other.arena, &copy), 0);
+        cr_expect_eq(copy.table.log2_cells, 5);
+        cr_expect_eq(copy.n_used, 9);
+        cr_expect_eq(lanemap_overlay_bytes(&overlay) - lanemap_overlay_slack_bytes(&overlay),
+                     lanemap_overlay_bytes(&copy));
+        cr_expect_eq(lanemap_overlay_slack_bytes(&copy), 0);
+        plain_arena_deinit(&other);
+}
