@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #ifdef LANEMAP_HAVE_MIMALLOC
 #include <mimalloc.h>
@@ -109,6 +110,30 @@ void lanemap_free(void *block)
         RAW_FREE(block);
 }
 
+void *lanemap_alloc_pages(size_t bytes)
+{
+        void *block;
+
+        if (alloc_should_fail())
+                return NULL;
+
+        block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (block == MAP_FAILED)
+                return NULL;
+
+        lanemap_add_relaxed(&alloc_n_bytes, bytes);
+        return block;
+}
+
+void lanemap_free_pages(void *block, size_t bytes)
+{
+        if (!block)
+                return;
+
+        lanemap_add_relaxed(&alloc_n_bytes, -(uint64_t)bytes);
+        (void)munmap(block, bytes);
+}
+
 struct lanemap_heap *lanemap_heap_new(void)
 {
         struct lanemap_heap *heap = lanemap_alloc_zero(sizeof(*heap));
@@ -117,6 +142,10 @@ struct lanemap_heap *lanemap_heap_new(void)
                 return NULL;
 
 #ifdef LANEMAP_HAVE_MIMALLOC
+        /* Memory of a job goes back when it is freed: by default mimalloc waits 25 ms, and then for
+         * a thread to come by, which a sleeping one never does. MIMALLOC_DECOMMIT_DELAY in the
+         * environment has the last word. */
+        mi_option_set_default(mi_option_decommit_delay, 0);
         heap->heap = mi_heap_new();
         if (!heap->heap) {
                 lanemap_free(heap);
@@ -170,6 +199,13 @@ void lanemap_heap_free(struct lanemap_heap *heap)
         }
 #endif
         lanemap_free(heap);
+}
+
+void lanemap_alloc_give_back(void)
+{
+#ifdef LANEMAP_HAVE_MIMALLOC
+        mi_collect(true);
+#endif
 }
 
 uint64_t lanemap_alloc_bytes(void)

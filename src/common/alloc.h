@@ -19,11 +19,26 @@ void *lanemap_realloc(void *block, size_t bytes);
 char *lanemap_strdup(const char *text);
 void lanemap_free(void *block);
 
+/*
+ * Large blocks that one thread takes and another frees: straight from the system, since an
+ * allocator keeps such a block until the first thread comes by again, which may be never.
+ */
+void *lanemap_alloc_pages(size_t bytes);
+void lanemap_free_pages(void *block, size_t bytes); /* bytes as they were asked for */
+
 struct lanemap_heap;
 
 struct lanemap_heap *lanemap_heap_new(void);
 void *lanemap_heap_alloc(struct lanemap_heap *heap, size_t bytes);
 void lanemap_heap_free(struct lanemap_heap *heap); /* with every block in it; NULL is fine */
+
+/*
+ * Gives the memory that this thread's allocator keeps for later back to the system: after a job
+ * that took much and freed it, since nothing does so by itself in a thread that then sleeps.
+ *
+ * Cost: system calls, and a page fault for every page that is needed again.
+ */
+void lanemap_alloc_give_back(void);
 
 /* Bytes in use through this door; approximate under concurrent use. */
 uint64_t lanemap_alloc_bytes(void);

@@ -74,6 +74,9 @@ struct lanemap_log {
         int error;
 };
 
+/* The applying thread takes blocks, the sync thread frees them. NULL is fine. */
+void lanemap_log_block_free(struct lanemap_log_block *block);
+
 /* Under mutex. Room for `bytes` more, behind one another, in memory and on the disk. */
 int lanemap_log_ensure_room(struct lanemap_log *log, size_t bytes);
 

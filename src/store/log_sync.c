@@ -21,6 +21,9 @@
 #define ROTATE_RETRY_BYTES (UINT64_C(1) << 20)
 #define SPARE_BYTES_MAX    (UINT32_C(1) << 20)
 
+/* A block that an idle log may keep. */
+#define IDLE_BYTES_MAX (UINT32_C(16) << 10)
+
 /* Records that go into one file with one write. */
 struct batch {
         struct lanemap_log_block *block; /* NULL: nothing is left */
@@ -99,7 +102,22 @@ static void block_retire(struct lanemap_log *log, struct lanemap_log_block *bloc
                 loser = log->spare;
                 log->spare = block;
         }
-        lanemap_free(loser);
+        lanemap_log_block_free(loser);
+}
+
+/*
+ * Under mutex: nothing waits. What a burst needed is given back; not while a record's room is
+ * reserved, which is in the last block.
+ */
+static void blocks_idle(struct lanemap_log *log)
+{
+        lanemap_log_block_free(log->spare);
+        log->spare = NULL;
+        if (log->n_reserved == 0 && log->head && log->head == log->tail &&
+            log->head->capacity > IDLE_BYTES_MAX) {
+                lanemap_log_block_free(log->head);
+                log->head = log->tail = NULL;
+        }
 }
 
 /* Everything written is durable now. */
@@ -119,6 +137,8 @@ static void mark_durable(struct lanemap_log *log, uint64_t seq)
         }
         if (log->head && log->head->n_durable == log->head->n_bytes)
                 log->head->n_bytes = log->head->n_written = log->head->n_durable = 0;
+        if (log->n_buffered == 0)
+                blocks_idle(log);
 
         if (seq == log->last)
                 lanemap_store_relaxed(&log->pending_since_ns, 0);

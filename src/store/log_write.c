@@ -180,10 +180,10 @@ void lanemap_log_close(struct lanemap_log *log)
         while (log->head) {
                 struct lanemap_log_block *next = log->head->next;
 
-                lanemap_free(log->head);
+                lanemap_log_block_free(log->head);
                 log->head = next;
         }
-        lanemap_free(log->spare);
+        lanemap_log_block_free(log->spare);
         lanemap_free(log->files);
         pthread_mutex_destroy(&log->mutex);
         pthread_mutex_destroy(&log->drop_mutex);
@@ -229,6 +229,12 @@ void lanemap_log_adopt(struct lanemap_log *log, const struct lanemap_log_output 
         lanemap_store_release(&log->proven, LANEMAP_MAX(log->proven, output->header.after));
 }
 
+void lanemap_log_block_free(struct lanemap_log_block *block)
+{
+        if (block)
+                lanemap_free_pages(block, sizeof(*block) + block->capacity);
+}
+
 static int ensure_memory(struct lanemap_log *log, size_t bytes)
 {
         struct lanemap_log_block *block = log->tail;
@@ -244,7 +250,7 @@ static int ensure_memory(struct lanemap_log *log, size_t bytes)
                 if (block)
                         capacity = LANEMAP_MIN(2 * block->capacity, (size_t)BLOCK_BYTES_MAX);
                 capacity = LANEMAP_MAX(capacity, bytes);
-                block = lanemap_alloc(sizeof(*block) + capacity);
+                block = lanemap_alloc_pages(sizeof(*block) + capacity);
                 if (!block)
                         return -ENOMEM;
                 block->capacity = capacity;

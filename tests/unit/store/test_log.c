@@ -1,6 +1,7 @@
 /* The log in good weather: what goes in comes back, in order, once. */
 #include "log_model.h"
 
+#include "common/alloc.h"
 #include "common/bits.h"
 
 TestSuite(log, .timeout = 60);
@@ -63,6 +64,25 @@ Test(log, a_small_log_stays_small)
         cr_expect_eq(stats.buffered_bytes, 0);
         cr_expect_eq(stats.n_syncs, 1);
         cr_expect_eq(stats.n_records, 100);
+        lanemap_log_close(log);
+        log_model_deinit(&model);
+}
+
+Test(log, an_idle_log_holds_no_memory_of_a_burst)
+{
+        struct lanemap_log *log;
+        struct log_model model;
+        uint64_t idle_bytes;
+
+        log_model_init(&model, 64);
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        idle_bytes = lanemap_alloc_bytes();
+        log_model_append_n(&model, log, 4000);
+        cr_assert_gt(lanemap_alloc_bytes(), idle_bytes + 65536);
+        log_model_must_sync(&model, log);
+        cr_expect_leq(lanemap_alloc_bytes(), idle_bytes + 16384);
+        log_model_append_n(&model, log, 10);
+        log_model_must_sync(&model, log);
         lanemap_log_close(log);
         log_model_deinit(&model);
 }
