@@ -297,6 +297,7 @@ int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
         pthread_mutex_unlock(&writer->lock);
 
         flush_free(&flush);
+        lanemap_alloc_give_back();
         return r < 0 ? r : 0;
 }
 

@@ -136,6 +136,8 @@ int writer_merge_run(struct lanemap_writer *writer)
         lanemap_free(merge.lanes);
         lanemap_free(merge.edits);
         lanemap_free(merge.segments);
+        if (merge.n > 0)
+                lanemap_alloc_give_back();
         return r < 0 ? r : merge.n > 0;
 }
 
