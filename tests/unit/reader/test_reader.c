@@ -1,0 +1,515 @@
+/*
+ * liblanemap beside a writer of the same process: attaching and its errors, following a reborn
+ * writer and a flip, mapping and unmapping, fork, status, staleness.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lanemap/lanemap.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/order.h"
+#include "support/engine.h"
+#include "support/rng.h"
+
+TestSuite(reader, .timeout = 60);
+
+struct fixture {
+        struct scratch scratch;
+        struct lanemap_writer_options options;
+        struct lanemap_error error;
+        struct lanemap_writer *writer;
+        struct lanemap_reader *reader;
+};
+
+static void pause_ms(long ms)
+{
+        struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+        nanosleep(&pause, NULL);
+}
+
+static void writer_open(struct fixture *fixture)
+{
+        int r = lanemap_writer_open(&fixture->options, &fixture->writer);
+
+        cr_assert_eq(r, 0, "%d, %s", r, fixture->error.text);
+}
+
+static void writer_close(struct fixture *fixture)
+{
+        lanemap_writer_close(fixture->writer);
+        fixture->writer = NULL;
+}
+
+static void fixture_init(struct fixture *fixture)
+{
+        memset(fixture, 0, sizeof(*fixture));
+        scratch_init(&fixture->scratch, "reader");
+        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
+        fixture->options.flush_bytes = 64 << 20; /* only when it is asked for */
+        writer_open(fixture);
+        cr_assert_eq(engine_add(fixture->writer, "a", 1), 0);
+}
+
+static void attach(struct fixture *fixture, const struct lanemap_reader_options *options)
+{
+        int r = lanemap_reader_attach(fixture->scratch.name, options, &fixture->reader);
+
+        cr_assert_eq(r, 0, "%d", r);
+}
+
+static void fixture_deinit(struct fixture *fixture)
+{
+        lanemap_reader_detach(fixture->reader);
+        lanemap_writer_close(fixture->writer);
+        scratch_deinit(&fixture->scratch);
+}
+
+/* The one id of a key; -ENOENT when it has none, -E2BIG when it has more. */
+static int64_t id_of(struct lanemap_reader *reader, const char *key)
+{
+        size_t n_ids = 77;
+        uint32_t id = 0;
+        int r = lanemap_reader_lookup(reader, key, strlen(key), &id, 1, &n_ids);
+
+        if (r != 0)
+                return r;
+        return n_ids == 1 ? (int64_t)id : n_ids == 0 ? -ENOENT : -E2BIG;
+}
+
+static struct lanemap_status status_of(struct lanemap_reader *reader)
+{
+        struct lanemap_status status = {.size = sizeof(status)};
+
+        cr_assert_eq(lanemap_reader_status(reader, &status), 0);
+        return status;
+}
+
+/* ---- attaching ---- */
+
+static void expect_no_attach(const char *name, int expected, const char *text)
+{
+        struct lanemap_error error = {.text = ""};
+        struct lanemap_reader_options options = {.size = sizeof(options), .error = &error};
+        struct lanemap_reader *reader = NULL;
+        int r = lanemap_reader_attach(name, &options, &reader);
+
+        cr_expect_eq(r, expected, "%s: %d instead of %d, %s", name, r, expected, error.text);
+        cr_expect(strstr(error.text, text), "%s: \"%s\" does not say \"%s\"", name, error.text,
+                  text);
+        cr_expect_null(reader);
+        lanemap_reader_detach(reader);
+}
+
+Test(reader, attach_errors)
+{
+        static const char *const bad_names[] = {"", "a.b", "../x", "a/b"};
+        struct lanemap_reader_options options = {.size = 4};
+        struct lanemap_reader *reader = NULL;
+        struct scratch scratch;
+        char path[200];
+        int fd;
+
+        scratch_init(&scratch, "reader");
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(bad_names); i++)
+                expect_no_attach(bad_names[i], -EINVAL, "name");
+        cr_expect_eq(lanemap_reader_attach(NULL, NULL, &reader), -EINVAL);
+        cr_expect_eq(lanemap_reader_attach(scratch.name, &options, &reader), -EINVAL);
+        cr_expect_eq(lanemap_reader_attach(scratch.name, NULL, NULL), -EINVAL);
+        expect_no_attach(scratch.name, -ENOENT, "no writer");
+
+        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s", scratch.name);
+        fd = open(path, O_RDWR | O_CREAT, 0600);
+        expect_no_attach(scratch.name, -EBADMSG, "validation");
+        cr_assert_eq(ftruncate(fd, 4096), 0);
+        expect_no_attach(scratch.name, -EBADMSG, "validation");
+        close(fd);
+        unlink(path);
+        cr_assert_eq(mkfifo(path, 0600), 0);
+        expect_no_attach(scratch.name, -EBADMSG, "validation");
+        unlink(path);
+        scratch_deinit(&scratch);
+}
+
+/* Objects of a writer that is gone, changed in one place. */
+static void object_change(const char *path, off_t at, const void *bytes, size_t n)
+{
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+
+        cr_assert(fd >= 0);
+        cr_assert_eq(pwrite(fd, bytes, n, at), (ssize_t)n);
+        close(fd);
+}
+
+Test(reader, objects_of_another_format)
+{
+        struct fixture fixture;
+        char control[200], data[260];
+        uint64_t generation;
+        uint32_t version = 77, one = 1;
+
+        fixture_init(&fixture);
+        attach(&fixture, NULL);
+        generation = status_of(fixture.reader).generation;
+        lanemap_reader_detach(fixture.reader);
+        fixture.reader = NULL;
+        writer_close(&fixture);
+        snprintf(control, sizeof(control), "/dev/shm/lanemap.%s", fixture.scratch.name);
+        snprintf(data, sizeof(data), "%s.%016lx", control, (unsigned long)generation);
+
+        object_change(control, 8, &version, 4);
+        expect_no_attach(fixture.scratch.name, -EPROTONOSUPPORT, "upgrade");
+        object_change(control, 8, &one, 4);
+        object_change(data, 8, &version, 4);
+        expect_no_attach(fixture.scratch.name, -EPROTONOSUPPORT, "upgrade");
+        object_change(data, 8, &one, 4);
+        object_change(data, 12, &version, 4);
+        expect_no_attach(fixture.scratch.name, -EPROTONOSUPPORT, "upgrade");
+        object_change(data, 12, "\0\0\0", 4);
+        attach(&fixture, NULL);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1);
+        lanemap_reader_detach(fixture.reader);
+        fixture.reader = NULL;
+
+        cr_assert_eq(truncate(data, 100), 0);
+        expect_no_attach(fixture.scratch.name, -EBADMSG, "validation");
+        cr_assert_eq(unlink(data), 0);
+        expect_no_attach(fixture.scratch.name, -ENOENT, "no writer");
+        fixture_deinit(&fixture);
+}
+
+/* Anything may stand in the data object: an answer or -EBADMSG, in bounded time. */
+Test(reader, any_bytes_in_the_data_object)
+{
+        struct fixture fixture;
+        struct rng rng;
+        char data[260];
+        off_t bytes;
+        int fd;
+
+        fixture_init(&fixture);
+        for (uint32_t i = 0; i < 3000; i++) {
+                char key[16];
+                struct lanemap_op op = {
+                        LANEMAP_OP_ADD, i, key,
+                        (size_t)snprintf(key, sizeof(key), "k%u", (unsigned)i % 700)};
+
+                cr_assert_eq(lanemap_writer_apply(fixture.writer, &op, 1, NULL, NULL, NULL), 0);
+        }
+        attach(&fixture, NULL);
+        snprintf(data, sizeof(data), "/dev/shm/lanemap.%s.%016lx", fixture.scratch.name,
+                 (unsigned long)status_of(fixture.reader).generation);
+        fd = open(data, O_RDWR | O_CLOEXEC);
+        cr_assert(fd >= 0);
+        bytes = lseek(fd, 0, SEEK_END);
+        rng_init(&rng, rng_test_seed(11));
+        for (int round = 0; round < 300; round++) {
+                for (int i = 0; i < 50; i++) {
+                        uint64_t junk = rng_next(&rng) >> rng_below(&rng, 64);
+
+                        /* Behind the head, which a reader has validated when it attached. */
+                        cr_assert_eq(
+                                pwrite(fd, &junk, 8,
+                                       (off_t)(4096 + rng_below(&rng, (uint64_t)bytes - 4104))),
+                                8);
+                }
+                for (int i = 0; i < 100; i++) {
+                        char key[16];
+                        uint32_t ids[64];
+                        size_t n;
+                        int r;
+
+                        snprintf(key, sizeof(key), "k%u", (unsigned)rng_below(&rng, 800));
+                        r = lanemap_reader_lookup(fixture.reader, key, strlen(key), ids, 64, &n);
+                        cr_assert(r == 0 || r == -EBADMSG || r == -ENOENT, "%d", r);
+                        r = lanemap_reader_contains(fixture.reader, key, strlen(key), 5);
+                        cr_assert(r >= 0 || r == -EBADMSG || r == -ENOENT, "%d", r);
+                }
+        }
+        close(fd);
+        lanemap_reader_detach(fixture.reader);
+        /* The writer's own mapping is full of junk now: it is left as after a crash. */
+        scratch_deinit(&fixture.scratch);
+}
+
+static void *late_writer_main(void *arg)
+{
+        pause_ms(150);
+        writer_open(arg);
+        return NULL;
+}
+
+Test(reader, attach_waits_for_a_writer)
+{
+        struct lanemap_reader_options options = {.size = sizeof(options),
+                                                 .attach_timeout_ns = UINT64_C(20) * 1000000000};
+        struct fixture fixture;
+        pthread_t thread;
+
+        fixture_init(&fixture);
+        writer_close(&fixture);
+        cr_assert_eq(lanemap_writer_unlink(fixture.scratch.name, NULL), 0);
+        cr_assert_eq(pthread_create(&thread, NULL, late_writer_main, &fixture), 0);
+        attach(&fixture, &options);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1);
+        pthread_join(thread, NULL);
+        fixture_deinit(&fixture);
+}
+
+/* ---- following ---- */
+
+Test(reader, follows_a_reborn_writer_and_a_flip)
+{
+        struct fixture fixture;
+        uint64_t generation;
+
+        fixture_init(&fixture);
+        attach(&fixture, NULL);
+        generation = status_of(fixture.reader).generation;
+        cr_expect_eq(status_of(fixture.reader).state, LANEMAP_STATE_RUNNING);
+        writer_close(&fixture);
+        cr_expect_eq(status_of(fixture.reader).state, LANEMAP_STATE_CLOSED);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1, "a closed writer's last state is answered");
+
+        writer_open(&fixture);
+        cr_expect_eq(engine_remove(fixture.writer, "a", 1), 0);
+        cr_expect_eq(id_of(fixture.reader, "a"), -ENOENT);
+        cr_expect_eq(status_of(fixture.reader).n_reattachments, 1);
+        cr_expect_neq(status_of(fixture.reader).generation, generation);
+
+        cr_expect_eq(engine_add(fixture.writer, "a", 5), 0);
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLIP), 0);
+        cr_expect_eq(engine_add(fixture.writer, "b", 6), 0);
+        cr_expect_eq(id_of(fixture.reader, "b"), 6);
+        cr_expect_eq(id_of(fixture.reader, "a"), 5);
+        cr_expect_eq(status_of(fixture.reader).n_reattachments, 2);
+
+        /* poll follows as well, before any lookup has to. */
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLIP), 0);
+        cr_expect_gt(lanemap_reader_poll(fixture.reader), 0);
+        cr_expect_eq(status_of(fixture.reader).n_reattachments, 3);
+        cr_expect_eq(lanemap_reader_poll(fixture.reader), 0);
+        fixture_deinit(&fixture);
+}
+
+/* The control object was removed and made anew: noticed by the heart that beats no more. */
+Test(reader, follows_a_name_that_was_removed_and_taken_again)
+{
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        attach(&fixture, NULL);
+        writer_close(&fixture);
+        cr_assert_eq(lanemap_writer_unlink(fixture.scratch.name, NULL), 0);
+        writer_open(&fixture);
+        cr_assert_eq(engine_add(fixture.writer, "new", 9), 0);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1, "what it has stays");
+        for (int i = 0; i < 100 && id_of(fixture.reader, "new") != 9; i++) {
+                cr_expect_geq(lanemap_reader_poll(fixture.reader), 0);
+                pause_ms(50);
+        }
+        cr_expect_eq(id_of(fixture.reader, "new"), 9);
+        fixture_deinit(&fixture);
+}
+
+static int mapped_segments(bool deleted)
+{
+        FILE *maps = fopen("/proc/self/maps", "re");
+        char line[600];
+        int n = 0;
+
+        while (fgets(line, sizeof(line), maps))
+                n += strstr(line, "/seg-") && !strstr(line, "(deleted)") == !deleted;
+        fclose(maps);
+        return n;
+}
+
+Test(reader, poll_maps_what_is_new_and_unmaps_what_is_old)
+{
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        attach(&fixture, NULL);
+        cr_expect_eq(lanemap_reader_poll(fixture.reader), 0);
+        cr_expect_eq(status_of(fixture.reader).n_segment_files, 0);
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_expect_eq(lanemap_reader_poll(fixture.reader), 1);
+        cr_expect_eq(status_of(fixture.reader).n_segment_files, 1);
+        cr_expect_gt(status_of(fixture.reader).segment_bytes, 0);
+        cr_expect_eq(mapped_segments(false), 2, "the writer's and the reader's");
+        cr_expect_eq(lanemap_reader_poll(fixture.reader), 0);
+
+        /* The next flush takes the small one in. */
+        cr_expect_eq(engine_add(fixture.writer, "a", 2), 0);
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_expect_eq(mapped_segments(true), 1, "the reader still has it");
+        cr_expect_geq(lanemap_reader_poll(fixture.reader), 1);
+        cr_expect_eq(lanemap_reader_poll(fixture.reader), 0);
+        cr_expect_eq(mapped_segments(true), 0);
+        cr_expect_eq(status_of(fixture.reader).n_segment_files, 1);
+
+        /* A lookup maps what it needs by itself, and everything goes with a clear. */
+        cr_expect_eq(engine_add(fixture.writer, "a", 3), 0);
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_expect_eq(lanemap_reader_contains(fixture.reader, "a", 1, 3), 1);
+        struct lanemap_op clear = {.code = LANEMAP_OP_CLEAR};
+        cr_expect_eq(engine_apply_durably(fixture.writer, &clear, 1), 0);
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_expect_geq(lanemap_reader_poll(fixture.reader), 1);
+        cr_expect_eq(mapped_segments(true) + mapped_segments(false), 0);
+        fixture_deinit(&fixture);
+}
+
+/* ---- fork ---- */
+
+struct busy {
+        struct lanemap_reader *reader;
+        bool stop;
+};
+
+static void *busy_main(void *arg)
+{
+        struct busy *busy = arg;
+
+        while (!lanemap_load_relaxed(&busy->stop)) {
+                (void)id_of(busy->reader, "a");
+                (void)lanemap_reader_poll(busy->reader);
+        }
+        return NULL;
+}
+
+/* In a child: everything works at once, also what takes the lock that another thread may have held
+ * when it was forked. */
+static int child_main(struct lanemap_reader *reader)
+{
+        struct lanemap_reader *own;
+        int r;
+
+        if (id_of(reader, "a") != 1)
+                return 1;
+        if (lanemap_reader_poll(reader) < 0)
+                return 2;
+        if (lanemap_reader_contains(reader, "a", 1, 1) != 1)
+                return 3;
+        r = lanemap_reader_attach("no-such-name-anywhere", NULL, &own);
+        if (r != -ENOENT)
+                return 4;
+        lanemap_reader_detach(reader);
+        return 0;
+}
+
+Test(reader, a_child_looks_up_at_once)
+{
+        struct lanemap_reader_options options = {
+                .size = sizeof(options), .helper_thread = 1, .statistics = 1};
+        struct busy busy[2];
+        struct fixture fixture;
+        pthread_t threads[2];
+
+        fixture_init(&fixture);
+        attach(&fixture, &options);
+        for (int i = 0; i < 2; i++) {
+                busy[i] = (struct busy){.reader = fixture.reader};
+                cr_assert_eq(pthread_create(&threads[i], NULL, busy_main, &busy[i]), 0);
+        }
+        for (int i = 0; i < 40; i++) {
+                pid_t child;
+                int status;
+
+                if (i % 10 == 0)
+                        cr_expect_eq(engine_request(fixture.writer, i % 20 ? LANEMAP_REQUEST_FLIP
+                                                                           : LANEMAP_REQUEST_FLUSH),
+                                     0);
+                child = fork();
+                cr_assert(child >= 0);
+                if (child == 0)
+                        _exit(child_main(fixture.reader));
+                cr_assert_eq(waitpid(child, &status, 0), child);
+                cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d: %x", i,
+                          (unsigned)status);
+        }
+        for (int i = 0; i < 2; i++) {
+                lanemap_store_relaxed(&busy[i].stop, true);
+                pthread_join(threads[i], NULL);
+        }
+        cr_expect_gt(status_of(fixture.reader).n_lookups, 0);
+        fixture_deinit(&fixture);
+}
+
+/* ---- status and age ---- */
+
+Test(reader, staleness)
+{
+        struct lanemap_reader_options options = {.size = sizeof(options),
+                                                 .stale_after_ns = 400 * 1000 * 1000};
+        struct lanemap_span span;
+        struct lanemap_key key = {"a", 1};
+        struct fixture fixture;
+        uint32_t id;
+        int64_t r = 1;
+
+        fixture_init(&fixture);
+        attach(&fixture, &options);
+        for (int i = 0; i < 10; i++) {
+                cr_expect_eq(id_of(fixture.reader, "a"), 1);
+                pause_ms(60);
+        }
+        writer_close(&fixture);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1, "not old yet");
+        for (int i = 0; i < 60 && r == 1; i++) {
+                pause_ms(50);
+                r = id_of(fixture.reader, "a");
+        }
+        cr_expect_eq(r, -ESTALE, "%ld", (long)r);
+        cr_expect_eq(lanemap_reader_contains(fixture.reader, "a", 1, 1), -ESTALE);
+        cr_expect_eq(lanemap_reader_lookup_batch(fixture.reader, &key, 1, &id, 1, &span), -ESTALE);
+        cr_expect_gt(status_of(fixture.reader).heartbeat_age_ns, 400 * 1000 * 1000);
+
+        writer_open(&fixture);
+        pause_ms(150);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1, "and young again");
+        fixture_deinit(&fixture);
+}
+
+Test(reader, status_and_misuse)
+{
+        struct lanemap_status status = {.size = 4};
+        struct lanemap_key keys[2] = {{"a", 1}, {"", 0}};
+        struct lanemap_span spans[2];
+        struct fixture fixture;
+        uint32_t ids[2] = {77, 78};
+        static char long_key[LANEMAP_KEY_BYTES_MAX + 1];
+        size_t n = 99;
+
+        fixture_init(&fixture);
+        attach(&fixture, NULL);
+        cr_expect_eq(lanemap_reader_status(fixture.reader, &status), -EINVAL);
+        status = status_of(fixture.reader);
+        cr_expect(status.n_lanes == 4 && status.fingerprint_bits == 64 && status.n_keys == 1 &&
+                  status.n_pairs == 1 && status.n_lookups == 0);
+        cr_expect_gt(strlen(lanemap_version()), 0);
+
+        cr_expect_eq(lanemap_reader_lookup(fixture.reader, "", 0, ids, 2, &n), -EINVAL);
+        cr_expect_eq(lanemap_reader_lookup(fixture.reader, NULL, 1, ids, 2, &n), -EINVAL);
+        cr_expect_eq(lanemap_reader_lookup(fixture.reader, long_key, sizeof(long_key), ids, 2, &n),
+                     -EINVAL);
+        cr_expect_eq(lanemap_reader_lookup(fixture.reader, "a", 1, NULL, 2, &n), -EINVAL);
+        cr_expect_eq(lanemap_reader_lookup(NULL, "a", 1, ids, 2, &n), -EINVAL);
+        cr_expect_eq(lanemap_reader_contains(fixture.reader, "a", 1, UINT32_MAX), -EINVAL);
+        cr_expect_eq(lanemap_reader_lookup_batch(fixture.reader, keys, 2, ids, 2, spans), -EINVAL);
+        cr_expect_eq(lanemap_reader_lookup_batch(fixture.reader, keys, 0, NULL, 0, NULL), 0);
+        cr_expect_eq(lanemap_reader_poll(NULL), -EINVAL);
+        cr_expect(n == 99 && ids[0] == 77 && ids[1] == 78, "outputs are untouched on failure");
+
+        cr_expect_eq(lanemap_reader_lookup(fixture.reader, "a", 1, NULL, 0, &n), 0);
+        cr_expect_eq(n, 1);
+        fixture_deinit(&fixture);
+}
