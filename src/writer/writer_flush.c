@@ -27,6 +27,7 @@ struct flush {
         struct writer_segment **segments;
         uint32_t n;
         uint64_t clear_epoch;
+        bool is_leftover; /* what an earlier flush froze, not what is active now */
 };
 
 static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
@@ -201,6 +202,7 @@ static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct
 
         pthread_mutex_lock(&writer->lock);
         orphans_retire(writer);
+        flush->is_leftover = writer->has_frozen_set;
         for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
                 has_work = lane_has_work(&writer->lanes[i]);
 
@@ -267,6 +269,7 @@ int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
 {
         uint64_t start_ns = lanemap_now_ns(writer->clock);
         struct flush flush = {0};
+        uint32_t n_flushes = 0;
         int r;
 
         r = flush_alloc(writer, &flush);
@@ -283,13 +286,15 @@ int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
                 r = flush_build_and_commit(writer, &flush);
                 flush_end(writer, &flush);
                 writer_files_reap(writer);
-                /* A clear came in between: the manifest has to say so. */
-        } while (r == WRITER_E_CLEARED);
+                n_flushes += r == 0 && flush.n > 0;
+                /* A clear came in between: the manifest has to say so. What was left of an earlier
+                 * flush is out of the way: now the rest. */
+        } while (r == WRITER_E_CLEARED || (r == 0 && flush.is_leftover));
         pthread_mutex_unlock(&writer->flush_lock);
 
         pthread_mutex_lock(&writer->lock);
-        if (r == 0) {
-                writer->stats.n_flushes += flush.n > 0;
+        if (r >= 0) {
+                writer->stats.n_flushes += n_flushes;
                 writer->stats.last_flush_ns = lanemap_now_ns(writer->clock) - start_ns;
         }
         writer->flush_failing = r < 0;
