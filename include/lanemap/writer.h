@@ -36,6 +36,13 @@ enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_NO = 2,       /* the kernel decides */
 };
 
+/* How a segment finds its keys; src/README.md has the measured table. */
+enum lanemap_segment_kind {
+        LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
+        LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
+        LANEMAP_SEGMENT_BBHASH = 3,   /* BBHash with gamma 2, 3.5 bits a key of index */
+};
+
 struct lanemap_writer_hooks; /* the outside passed in, for tests: files and clock (src/writer/) */
 
 /* All members but name and directory may be 0: the defaults. Set `size` first. */
@@ -61,6 +68,10 @@ struct lanemap_writer_options {
         uint32_t shared_mode;      /* permission bits of the shared objects; 0: 0640 */
         uint64_t outcome_limit_ns; /* how long a failing log may keep an operation undecided before
                                       lanemap_writer_durable() answers its error; 0: 5 s */
+
+        /* For segments made from now on; an index holds any mix of kinds. */
+        uint32_t segment_kind_young;  /* enum lanemap_segment_kind; 0: packed */
+        uint32_t segment_kind_bottom; /* of the lowest level, where most keys are; 0: packed */
 
         /* Called from any engine thread, one line without newline; priority as in syslog(3). */
         void (*log)(void *arg, int priority, const char *line);
