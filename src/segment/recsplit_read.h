@@ -1,6 +1,6 @@
 /*
  * Kind `recsplit`: lookups. The layout is in segment_format.h, the buckets and entries in
- * mph_read.h, the trees in recsplit_tree.h.
+ * mph_read.h, the trees in recsplit_tree_format.h.
  *
  * A lookup reads the bucket's place in the two Elias-Fano lists (0.15 bits a key: in cache), walks
  * down the bucket's code (one or two lines) and compares one entry (one line).
@@ -9,7 +9,7 @@
 #define LANEMAP_SEGMENT_RECSPLIT_READ_H
 
 #include "segment/mph_read.h"
-#include "segment/recsplit_tree.h"
+#include "segment/recsplit_tree_format.h"
 
 struct lanemap_recsplit {
         struct lanemap_mph mph;

@@ -1,10 +1,10 @@
 /*
- * Runs while the library is built and writes the table of recsplit_tree.h as C. See there for why
+ * Runs while the library is built and writes the table of recsplit_tree_format.h as C. See there for why
  * it has to be exact: no function of the mathematical library is called.
  */
 #include <stdio.h>
 
-#include "segment/recsplit_tree.h"
+#include "segment/recsplit_tree_format.h"
 
 /* (the golden ratio) - 1: where a Rice code of one more fixed bit becomes the shorter one. */
 #define RICE_THRESHOLD 0.61803398874989484820
@@ -64,7 +64,7 @@ int main(int argc, char **argv)
                 return 2;
 
         fprintf(out, "/* Written by recsplit_table_make.c. */\n"
-                     "#include \"segment/recsplit_tree.h\"\n\n"
+                     "#include \"segment/recsplit_tree_format.h\"\n\n"
                      "const struct lanemap_recsplit_subtree lanemap_recsplit_subtrees"
                      "[LANEMAP_RECSPLIT_N_LEAVES]\n"
                      "        [LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX + 1] = {\n");

@@ -75,7 +75,7 @@
  *   Each node (of more than one key) has a seed, the least x for which place(key, level * 2^32 + x,
  *   m) does that: at a leaf it is the key's place, elsewhere its quotient by the first part's size
  *   is the key's part. level counts from 0 at the root. Seeds are Rice-coded with parameter r(m),
- *   the least r with (1 - p)^(2^r) <= 0.618, p being the chance that a seed fits (recsplit_tree.h).
+ *   the least r with (1 - p)^(2^r) <= 0.618, p being the chance that a seed fits (recsplit_tree_format.h).
  *   A bucket's code: the low r bits of all its seeds, in preorder; then x >> r zeros and a one for
  *   each of them, in preorder.
  *

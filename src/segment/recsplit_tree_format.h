@@ -7,8 +7,8 @@
  * (recsplit_table_make.c), with multiplications and divisions of doubles only, which give the same
  * result on every machine; so a lookup pays one load for them.
  */
-#ifndef LANEMAP_SEGMENT_RECSPLIT_TREE_H
-#define LANEMAP_SEGMENT_RECSPLIT_TREE_H
+#ifndef LANEMAP_SEGMENT_RECSPLIT_TREE_FORMAT_H
+#define LANEMAP_SEGMENT_RECSPLIT_TREE_FORMAT_H
 
 #include "segment/segment_format.h"
 
