@@ -36,13 +36,6 @@ enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_NO = 2,       /* the kernel decides */
 };
 
-/* How a segment finds its keys; src/README.md has the measured table. */
-enum lanemap_segment_kind {
-        LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
-        LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
-        LANEMAP_SEGMENT_BBHASH = 3,   /* BBHash with gamma 2, 3.5 bits a key of index */
-};
-
 struct lanemap_writer_hooks; /* the outside passed in, for tests: files and clock (src/writer/) */
 
 /* All members but name and directory may be 0: the defaults. Set `size` first. */
@@ -68,10 +61,8 @@ struct lanemap_writer_options {
         uint32_t shared_mode;      /* permission bits of the shared objects; 0: 0640 */
         uint64_t outcome_limit_ns; /* how long a failing log may keep an operation undecided before
                                       lanemap_writer_durable() answers its error; 0: 5 s */
-
-        /* For segments made from now on; an index holds any mix of kinds. */
-        uint32_t segment_kind_young;  /* enum lanemap_segment_kind; 0: packed */
-        uint32_t segment_kind_bottom; /* of the lowest level, where most keys are; 0: packed */
+        uint64_t scrub_bytes_per_second; /* how fast segment files are read again in the background
+                                            and checked; 0: 8 MiB/s; UINT64_MAX: not at all */
 
         /* Called from any engine thread, one line without newline; priority as in syslog(3). */
         void (*log)(void *arg, int priority, const char *line);
@@ -220,6 +211,34 @@ void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_
 int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids);
 void lanemap_writer_ids_free(uint32_t *ids);
 
+#define LANEMAP_FINDING_NO_OFFSET UINT64_MAX
+#define LANEMAP_FINDING_NO_LANE   UINT32_MAX
+
+/* Something in the data directory that is not what was written. */
+struct lanemap_finding {
+        char file[64];   /* name in the data directory */
+        uint64_t offset; /* in the file; LANEMAP_FINDING_NO_OFFSET: no one place */
+        uint32_t lane;   /* LANEMAP_FINDING_NO_LANE: it concerns none, or several */
+        uint64_t n_keys; /* entries that can be wrong or gone because of it, at most */
+        char what[192];  /* in words */
+};
+
+/*
+ * Check everything that the manifest in force names, at full speed: manifest, segment files (bytes,
+ * order, counts), live keys and pairs of every lane, log. What is found is logged once, and
+ * stats.degraded stays set while a damaged file is named.
+ *
+ * ret_findings   one block that the caller frees with lanemap_writer_findings_free(); NULL when
+ *                everything is sound
+ *
+ * Return: 0: everything was looked at. Errors: -EAGAIN the index changed too fast to be looked at;
+ * -ENOMEM; errno of the file system. Cost: reads every file, 1 ns a byte and 40 ns an entry; run it
+ * off the event loop. No lock is held meanwhile.
+ */
+int lanemap_writer_verify(struct lanemap_writer *writer, struct lanemap_finding **ret_findings,
+                          size_t *ret_n_findings);
+void lanemap_writer_findings_free(struct lanemap_finding *findings);
+
 /* Set `size` first. Counters are since open unless said otherwise. */
 struct lanemap_writer_stats {
         size_t size;
@@ -229,7 +248,7 @@ struct lanemap_writer_stats {
         uint32_t n_lanes;
         uint32_t fingerprint_bits;
         uint32_t n_segments_max; /* in one lane */
-        uint32_t degraded;
+        uint32_t degraded; /* 1: a segment file that is in use was found to be damaged */
         uint64_t n_keys;  /* live, exact */
         uint64_t n_pairs; /* live, exact */
         uint64_t position;
@@ -255,6 +274,9 @@ struct lanemap_writer_stats {
         uint64_t mark_position;
         uint64_t last_flush_ns;  /* how long the last one took */
         uint64_t n_write_stalls; /* applies that waited for compaction */
+        uint64_t n_damaged_files; /* in use now */
+        uint64_t scrubbed_files;  /* verified in the background */
+        uint64_t scrubbed_bytes;
 };
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 

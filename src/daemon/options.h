@@ -17,13 +17,12 @@ struct lanemap_options {
         uint32_t appendfsync;
         uint32_t n_lanes;
         uint32_t fingerprint_bits;
-        uint32_t segment_kind_young; /* enum lanemap_segment_kind */
-        uint32_t segment_kind_bottom;
         uint32_t n_workers;
         uint64_t flush_bytes;
         uint64_t log_file_bytes;
         uint64_t shared_bytes_max;
-        int loglevel; /* as in syslog(3) */
+        uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
+        int loglevel;                    /* as in syslog(3) */
 };
 
 /*

@@ -50,6 +50,9 @@ static const struct {
         FIELD(mark_position),
         FIELD(last_flush_ns),
         FIELD(n_write_stalls),
+        FIELD(n_damaged_files),
+        FIELD(scrubbed_files),
+        FIELD(scrubbed_bytes),
 };
 
 void lanemap_stats_each(const struct lanemap_writer_stats *stats,

@@ -110,6 +110,20 @@ static int header_check(const struct lanemap_log_recover_config *config, uint64_
         return 0;
 }
 
+/* Ends with -EBADMSG, whose text is in `error`; a salvaging recovery keeps the first and goes on.
+ */
+static int damage_note(const struct lanemap_log_recover_config *config,
+                       struct lanemap_log_recovery *recovery, uint64_t number, uint64_t offset,
+                       const struct lanemap_error *error)
+{
+        if (!config->salvage)
+                return -EBADMSG;
+
+        if (recovery->damage.text.text[0] == '\0')
+                recovery->damage = (struct lanemap_log_damage){number, offset, *error};
+        return 0;
+}
+
 static int file_read_header(const struct lanemap_log_recover_config *config,
                             struct lanemap_log_scan *scan, struct lanemap_log_file *file,
                             struct lanemap_error *error)
@@ -141,15 +155,15 @@ static int file_read_header(const struct lanemap_log_recover_config *config,
         if (r < 0)
                 return r;
 
+        file->finished = 1;
+        file->first_seq = header.after + 1;
+        file->last_seq = header.after;
         if (file->bytes < header.bytes)
                 return lanemap_store_error(error, -EBADMSG,
                                            NAME " has %" PRIu64 " bytes and was %" PRIu64
                                                 " long: its end is missing; see lanemap repair",
                                            file->number, file->bytes, header.bytes);
 
-        file->finished = 1;
-        file->first_seq = header.after + 1;
-        file->last_seq = header.after;
         return 0;
 }
 
@@ -403,16 +417,24 @@ static int recover_survey(const struct lanemap_log_recover_config *config,
                                            strerror(-r));
 
         for (size_t i = 0; i < recovery->n_files; i++) {
-                r = file_read_header(config, scan, &recovery->files[i], error);
+                struct lanemap_log_file *file = &recovery->files[i];
+
+                r = file_read_header(config, scan, file, error);
+                if (r == -EBADMSG)
+                        r = damage_note(config, recovery, file->number, 0, error);
                 if (r < 0)
                         return r;
         }
 
         r = files_check_required(config, recovery, error);
+        if (r == -EBADMSG)
+                r = damage_note(config, recovery, config->required_number, 0, error);
         if (r == 0)
                 r = survey_all(config, scan, recovery, &survey, error);
         if (r == 0)
                 r = survey_check(&survey, error);
+        if (r == -EBADMSG)
+                r = damage_note(config, recovery, survey.suspect_number, survey.suspect_off, error);
         if (r < 0)
                 return r;
 
@@ -434,8 +456,11 @@ int lanemap_log_recover(const struct lanemap_log_recover_config *config, lanemap
 {
         struct lanemap_log_scan scan = {.files = config->files, .fd = -1};
         struct lanemap_log_recovery recovery = {0};
+        struct lanemap_error salvaged;
         int r;
 
+        if (config->salvage && !error)
+                error = &salvaged; /* it becomes the text of the damage */
         if (config->lowest_position >= UINT64_MAX - 1)
                 return lanemap_store_error(error, -EINVAL, "no log position is that large");
 

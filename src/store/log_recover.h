@@ -37,6 +37,15 @@ struct lanemap_log_recover_config {
         uint64_t highest_position; /* any that the manifest names: the log was synced through it */
         uint64_t required_number;  /* the file that was current when the manifest was written: it
                                       must be there; 0: none */
+        bool salvage; /* corruption is no error: what comes before it is recovered, and the recovery
+                         tells of the damage. For verify and repair; a writer never sets it */
+};
+
+/* The first corruption that a salvaging recovery met. */
+struct lanemap_log_damage {
+        uint64_t number;           /* of the file; 0: none, or it is a record that no file has */
+        uint64_t offset;           /* in it */
+        struct lanemap_error text; /* in words; "": there is no damage */
 };
 
 /* A log file. One that was never finished, or has no record that counts: last_seq < first_seq. */
@@ -59,6 +68,7 @@ struct lanemap_log_recovery {
         uint64_t n_damaged_bytes; /* damage found in what is no longer needed */
         struct lanemap_log_file *files; /* ascending by number */
         size_t n_files;
+        struct lanemap_log_damage damage; /* with config->salvage only */
 };
 
 /*

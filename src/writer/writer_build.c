@@ -16,13 +16,6 @@
 #include "segment/segment_file_write.h"
 #include "segment/segment_merge.h"
 
-#define LEVEL_BOTTOM 2
-
-static_assert((int)LANEMAP_SEGMENT_PACKED == LANEMAP_SEGMENT_KIND_PACKED &&
-                      (int)LANEMAP_SEGMENT_RECSPLIT == LANEMAP_SEGMENT_KIND_RECSPLIT &&
-                      (int)LANEMAP_SEGMENT_BBHASH == LANEMAP_SEGMENT_KIND_BBHASH,
-              "the options name what the disk has");
-
 /* The cursors of one lane's inputs; they stay where they are. */
 struct lane_inputs {
         struct lanemap_overlay_cursor overlay;
@@ -30,25 +23,18 @@ struct lane_inputs {
         struct lanemap_segment_merge merge;
 };
 
-int writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
+static int segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
                           struct lanemap_segment_cursor *cursor)
 {
-        size_t scratch_bytes = lanemap_segment_cursor_scratch_bytes(segment);
         uint32_t *ids = NULL;
-        void *scratch = NULL;
 
         if (segment->ids_max > 0) {
                 ids = lanemap_heap_alloc(heap, segment->ids_max * sizeof(*ids));
                 if (!ids)
                         return -ENOMEM;
         }
-        if (scratch_bytes > 0) {
-                scratch = lanemap_heap_alloc(heap, scratch_bytes);
-                if (!scratch)
-                        return -ENOMEM;
-        }
 
-        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max, scratch);
+        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max);
 }
 
 static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slot_bitmap,
@@ -69,7 +55,7 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
                 cursors[n++] = &inputs->overlay.cursor;
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
-                r = writer_segment_cursor(lane->segments[i]->segment, heap, &inputs->segments[i]);
+                r = segment_cursor(lane->segments[i]->segment, heap, &inputs->segments[i]);
                 if (r < 0)
                         return r;
                 lanemap_check(n < LANEMAP_SEGMENT_MERGE_INPUTS_MAX);
@@ -79,22 +65,13 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
         return lanemap_segment_merge_init(&inputs->merge, cursors, n, &options);
 }
 
-/* Each segment says its own kind, so a lane may hold any mix of them. */
-static uint32_t kind_of(const struct lanemap_writer *writer, uint32_t level)
-{
-        uint32_t kind = level == LEVEL_BOTTOM ? writer->options.segment_kind_bottom
-                                              : writer->options.segment_kind_young;
-
-        return kind ? kind : LANEMAP_SEGMENT_KIND_PACKED;
-}
-
 /* One lane's section, in memory of the output heap. n_keys 0: nothing was left. */
 static int lane_build(struct lanemap_writer *writer, const struct writer_build_lane *lane,
                       struct lanemap_heap *output, struct lanemap_segment_built *ret_built)
 {
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS];
         struct lanemap_segment_build_options options = {
-                .kind = kind_of(writer, lane->level),
+                .kind = LANEMAP_SEGMENT_KIND_PACKED,
                 .fingerprint_bits = writer->hash_key.fingerprint_bits,
                 .slot_bitmap = slot_bitmap,
         };
@@ -137,6 +114,8 @@ static int file_write(struct lanemap_writer *writer,
         r = writer->files->sync_directory(writer->files, writer->dir_fd);
         if (r == 0)
                 r = writer_file_open(writer, options.file_number, written.checksum, ret_file);
+        if (r == 0)
+                (*ret_file)->sound_ns = lanemap_now_ns(writer->clock);
         if (r < 0)
                 (void)writer->files->unlink(writer->files, writer->dir_fd, written.name);
 
@@ -188,8 +167,9 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
 }
 
 /*
- * Builds and writes. Return: 0; *ret_segments has one entry per lane, NULL where nothing was left,
- * and is freed by the caller; *ret_file is NULL when nothing was left of all of them.
+ * Builds and writes. Return: 0, or WRITER_E_DAMAGED; *ret_segments has one entry per lane, NULL
+ * where nothing was left, and is freed by the caller; *ret_file is NULL when nothing was left of
+ * all of them.
  */
 int writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
                       uint32_t n_lanes, struct writer_file **ret_file,
@@ -210,6 +190,8 @@ int writer_build_file(struct lanemap_writer *writer, const struct writer_build_l
         offsets = lanemap_heap_alloc(heap, n_lanes * sizeof(*offsets));
         if (!sections || !section_of || !offsets)
                 r = -ENOMEM;
+        else
+                r = writer_inputs_check(writer, lanes, n_lanes, false);
 
         for (uint32_t i = 0; i < n_lanes && r == 0; i++) {
                 struct lanemap_segment_write_section *section = &sections[n_sections];
@@ -219,9 +201,11 @@ int writer_build_file(struct lanemap_writer *writer, const struct writer_build_l
                 *section = (struct lanemap_segment_write_section){
                         .lane = lanes[i].lane,
                         .level = lanes[i].level,
-                        .kind = kind_of(writer, lanes[i].level),
+                        .kind = LANEMAP_SEGMENT_KIND_PACKED,
                 };
                 r = lane_build(writer, &lanes[i], heap, &section->built);
+                if (r == -EBADMSG)
+                        r = writer_inputs_failed(writer, &lanes[i]);
                 if (r == 0 && section->built.n_keys > 0)
                         section_of[i] = n_sections++;
         }

@@ -16,6 +16,10 @@ static void threads_stop(struct lanemap_writer *writer)
         lanemap_store_release(&writer->stopping, true);
         writer_flusher_signal(writer);
         writer_workers_signal(writer);
+        writer_scrub_signal(writer);
+        if (writer->has_scrub_thread)
+                pthread_join(writer->scrub_thread, NULL);
+        writer->has_scrub_thread = false;
         if (writer->has_flusher_thread)
                 pthread_join(writer->flusher_thread, NULL);
         for (uint32_t i = 0; i < writer->n_worker_threads; i++)

@@ -203,6 +203,10 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
                 *link = file->next_dead;
                 file->next_dead = taken;
                 taken = file;
+                if (file->damaged) {
+                        writer->n_damaged_files--;
+                        writer_degraded_publish(writer);
+                }
                 if (file->slot != UINT32_MAX)
                         lanemap_store_release(&writer->lane_files->slots[file->slot], NULL);
         }
@@ -229,7 +233,9 @@ void writer_files_reap(struct lanemap_writer *writer)
         while (file) {
                 struct writer_file *next = file->next_dead;
 
-                r = writer->files->unlink(writer->files, writer->dir_fd, file->name);
+                r = file->damaged
+                            ? writer_file_quarantine(writer, file->name)
+                            : writer->files->unlink(writer->files, writer->dir_fd, file->name);
                 if (r < 0 && r != -ENOENT)
                         writer_log(writer, LOG_WARNING,
                                    "%s/%s cannot be unlinked (%s); the next start will",

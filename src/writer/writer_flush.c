@@ -151,7 +151,8 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct flus
 
         for (uint32_t i = 0; i < lane->n_segments; i++)
                 n_keys[i] = lane->segments[i]->segment->n_keys;
-        while (n_takeable < lane->n_segments && !lane->segments[n_takeable]->busy)
+        while (n_takeable < lane->n_segments && !lane->segments[n_takeable]->busy &&
+               !lane->segments[n_takeable]->file->damaged)
                 n_takeable++;
 
         n_taken = lanemap_lane_policy_flush_takes(lane->frozen.n_used, n_keys, lane->n_segments,
@@ -251,7 +252,7 @@ static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *f
 
         if (flush->n > 0) {
                 r = writer_build_file(writer, flush->lanes, flush->n, &file, flush->segments);
-                if (r < 0)
+                if (r != 0)
                         return r;
         }
         for (uint32_t i = 0; i < flush->n; i++)
@@ -287,9 +288,10 @@ int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
                 flush_end(writer, &flush);
                 writer_files_reap(writer);
                 n_flushes += r == 0 && flush.n > 0;
-                /* A clear came in between: the manifest has to say so. What was left of an earlier
-                 * flush is out of the way: now the rest. */
-        } while (r == WRITER_E_CLEARED || (r == 0 && flush.is_leftover));
+                /* A clear came in between: the manifest has to say so. An input is damaged: another
+                 * plan goes without it. What was left of an earlier flush is out of the way: now
+                 * the rest. */
+        } while (r == WRITER_E_CLEARED || r == WRITER_E_DAMAGED || (r == 0 && flush.is_leftover));
         pthread_mutex_unlock(&writer->flush_lock);
 
         pthread_mutex_lock(&writer->lock);

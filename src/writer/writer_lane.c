@@ -476,6 +476,7 @@ void writer_counts_publish(struct lanemap_writer *writer)
 {
         lanemap_store_relaxed(&writer->object->data->n_keys, writer->n_keys);
         lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
+        writer_degraded_publish(writer);
 }
 
 /* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each

@@ -39,11 +39,16 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merg
         uint64_t n_keys[LANEMAP_LANE_SEGMENTS_MAX];
         struct writer_build_lane *build;
         struct writer_edit *edit;
+        uint32_t n_sound = 0;
 
-        for (uint32_t i = 0; i < lane->n_segments; i++)
-                n_keys[i] = lane->segments[i]->segment->n_keys;
-        range = lanemap_lane_policy_merge(n_keys, lane->n_segments, lane->compact_wanted);
-        if (lane->n_segments < 2)
+        /* What is newer than a damaged segment is merged above it, early, so that there is room. */
+        for (; n_sound < lane->n_segments && !lane->segments[n_sound]->file->damaged; n_sound++)
+                n_keys[n_sound] = lane->segments[n_sound]->segment->n_keys;
+        range = lanemap_lane_policy_merge(
+                n_keys, n_sound,
+                lane->compact_wanted || (n_sound < lane->n_segments &&
+                                         lane->n_segments > LANEMAP_LANE_POLICY_SEGMENTS_MAX));
+        if (n_sound < 2)
                 lane->compact_wanted = false;
         if (range.n == 0 || range_is_busy(lane, range))
                 return;
@@ -105,7 +110,7 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
         int r;
 
         r = writer_build_file(writer, merge->lanes, merge->n, &file, merge->segments);
-        if (r < 0)
+        if (r != 0)
                 return r;
 
         for (uint32_t i = 0; i < merge->n; i++)
@@ -143,7 +148,8 @@ int writer_merge_run(struct lanemap_writer *writer)
 
 /*
  * Makes every lane one segment, as of now, in the caller's thread (the flusher) beside the workers.
- * Segments that a worker is merging are waited for.
+ * Segments that a worker is merging are waited for. Return: 0; -EBADMSG: damaged segments were left
+ * as they are, and what is older than they.
  */
 int writer_compact(struct lanemap_writer *writer)
 {
@@ -178,7 +184,13 @@ int writer_compact(struct lanemap_writer *writer)
                 }
         }
 
-        return r < 0 ? r : lanemap_load_acquire(&writer->stopping) ? -ESHUTDOWN : 0;
+        if (r >= 0 && lanemap_load_acquire(&writer->stopping))
+                r = -ESHUTDOWN;
+        pthread_mutex_lock(&writer->lock);
+        if (r >= 0 && writer->n_damaged_files > 0)
+                r = -EBADMSG;
+        pthread_mutex_unlock(&writer->lock);
+        return r < 0 ? r : 0;
 }
 
 void writer_workers_signal(struct lanemap_writer *writer)

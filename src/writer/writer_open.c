@@ -70,11 +70,6 @@ static int options_check(struct lanemap_writer *writer,
                 return writer_fail(writer, -EINVAL,
                                    "appendfsync is always (0), everysec (1) or no (2)");
 
-        if (kept->segment_kind_young > LANEMAP_SEGMENT_BBHASH ||
-            kept->segment_kind_bottom > LANEMAP_SEGMENT_BBHASH)
-                return writer_fail(writer, -EINVAL,
-                                   "a segment kind is packed (1), recsplit (2) or bbhash (3)");
-
         if (kept->shared_bytes_max == 0)
                 kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
         kept->shared_bytes_max =
@@ -121,6 +116,7 @@ static int writer_new(const struct lanemap_writer_options *options,
         writer_cond_init(&writer->durable_wake);
         writer_cond_init(&writer->flusher_wake);
         writer_cond_init(&writer->worker_wake);
+        writer_cond_init(&writer->scrub_wake);
         cds_wfcq_init(&writer->request_head, &writer->request_tail);
 
         r = options_check(writer, options);
@@ -496,6 +492,10 @@ static int threads_start(struct lanemap_writer *writer)
         for (uint32_t i = 0; i < writer->options.n_workers && r == 0; i++) {
                 r = -pthread_create(&writer->worker_threads[i], NULL, writer_worker_main, writer);
                 writer->n_worker_threads += r == 0;
+        }
+        if (r == 0 && writer->options.scrub_bytes_per_second != UINT64_MAX) {
+                r = -pthread_create(&writer->scrub_thread, NULL, writer_scrub_main, writer);
+                writer->has_scrub_thread = r == 0;
         }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
 

@@ -8,6 +8,7 @@
  *   flusher     freezes overlays and flushes them, serves requests (writer_flush.c,
  *               writer_request.c)
  *   workers     merge segments (writer_merge.c)
+ *   scrub       looks for damage (writer_scrub.c)
  *
  * Locks, in the order in which they may be taken
  *
@@ -42,6 +43,7 @@
 #include "writer/writer_hooks.h"
 
 #define WRITER_E_CLEARED 1 /* the index was cleared while a job ran: its result is void */
+#define WRITER_E_DAMAGED 2 /* an input is damaged, and marked so: plan again, without it */
 
 /* A segment file, mapped. Under `lock`, except what never changes. */
 struct writer_file {
@@ -50,6 +52,9 @@ struct writer_file {
         uint32_t slot;
         uint32_t n_refs;           /* segments that name it */
         uint64_t named_generation; /* the last manifest, tried or in force, that names it */
+        uint64_t sound_ns;         /* when it was written or last found sound; 0: not known */
+        uint64_t scrub_due_ns;
+        bool damaged; /* D1 in writer_scrub.c */
         unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
         char name[LANEMAP_SEGMENT_NAME_BYTES];
 };
@@ -163,6 +168,8 @@ struct lanemap_writer {
         struct lanemap_log_op *log_ops; /* of the record in the making */
         size_t log_ops_capacity;
         struct lanemap_writer_stats stats; /* only the counters */
+        uint64_t n_damaged_files;          /* in use, or dead and still named */
+        uint64_t n_other_findings;         /* of the last full pass: manifest and log */
 
         uint64_t position; /* atomic: the last record with something published */
 
@@ -194,6 +201,9 @@ struct lanemap_writer {
         pthread_mutex_t work_lock;
         pthread_cond_t flusher_wake;
         pthread_cond_t worker_wake;
+        pthread_cond_t scrub_wake;
+        pthread_t scrub_thread;
+        bool has_scrub_thread;
         bool flusher_signalled;
         uint64_t worker_signal;
 
@@ -286,9 +296,6 @@ struct writer_build_lane {
         bool drop_tombstones;
         uint32_t level;
 };
-/* A cursor whose memory is the heap's. Return: 0. Errors: -ENOMEM. */
-int writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
-                          struct lanemap_segment_cursor *cursor);
 int writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
                       uint32_t n_lanes, struct writer_file **ret_file,
                       struct writer_segment **ret_segments);
@@ -305,6 +312,20 @@ void writer_workers_signal(struct lanemap_writer *writer);
  */
 int writer_merge_run(struct lanemap_writer *writer);
 int writer_compact(struct lanemap_writer *writer);
+
+/* writer_scrub.c: damage */
+void *writer_scrub_main(void *writer);
+void writer_scrub_signal(struct lanemap_writer *writer);
+void writer_degraded_publish(struct lanemap_writer *writer); /* under lock */
+/* Whether the files that a job is about to read are what was written; those that were found sound
+ * a moment ago are believed unless even_fresh. Return: 0, WRITER_E_DAMAGED. */
+int writer_inputs_check(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
+                        uint32_t n_lanes, bool even_fresh);
+/* A job met bytes that do not validate. Return: WRITER_E_DAMAGED, or -EBADMSG when no file is to
+ * blame. */
+int writer_inputs_failed(struct lanemap_writer *writer, const struct writer_build_lane *lane);
+/* Instead of unlinking. Return: 0, or a negative errno: the file has its old name. */
+int writer_file_quarantine(struct lanemap_writer *writer, const char *name);
 
 /* writer_flip.c */
 int writer_object_create(struct lanemap_writer *writer, struct lanemap_shm_data_object **ret_object,

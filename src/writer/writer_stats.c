@@ -49,6 +49,8 @@ int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_write
         stats.fingerprint_bits = writer->hash_key.fingerprint_bits;
         stats.n_keys = writer->n_keys;
         stats.n_pairs = writer->n_pairs;
+        stats.n_damaged_files = writer->n_damaged_files;
+        stats.degraded = writer->n_damaged_files + writer->n_other_findings > 0;
         stats.position = writer->position;
         stats.mark_position = writer->mark.position;
         lanes_count(writer, &stats);
@@ -146,7 +148,12 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
                 const struct lanemap_segment *segment = lane->segments[i]->segment;
-                r = writer_segment_cursor(segment, heap, &snapshot->cursors[i]);
+                uint32_t *ids = lanemap_heap_alloc(heap, (segment->ids_max + 1) * sizeof(*ids));
+
+                if (!ids)
+                        return -ENOMEM;
+                r = lanemap_segment_cursor_init(&snapshot->cursors[i], segment, NULL, ids,
+                                                segment->ids_max);
                 if (r < 0)
                         return r;
                 inputs[n++] = &snapshot->cursors[i].cursor;

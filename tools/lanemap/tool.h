@@ -18,12 +18,15 @@ enum lanemap_tool_exit {
         LANEMAP_TOOL_USAGE = 2,     /* unknown option, missing argument */
         LANEMAP_TOOL_NOT_FOUND = 3, /* get: none of the keys is there */
         LANEMAP_TOOL_BAD_LINES = 4, /* load, route: some lines were refused, the others are done */
+        LANEMAP_TOOL_DAMAGED = 5,   /* verify: not what was written */
+        LANEMAP_TOOL_LOSS = 6,      /* repair: done, and something was lost */
 };
 
 int lanemap_tool_get(int argc, char **argv);
 int lanemap_tool_load(int argc, char **argv);
 int lanemap_tool_stat(int argc, char **argv);
 int lanemap_tool_route(int argc, char **argv);
+int lanemap_tool_verify(int argc, char **argv);
 
 /* "lanemap: ...", with a newline behind it. Says at most a few hundred bytes. */
 void lanemap_tool_say(const char *format, ...) LANEMAP_PRINTF(1, 2);
