@@ -36,6 +36,13 @@ enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_NO = 2,       /* the kernel decides */
 };
 
+/* How a segment finds its keys; src/README.md has the measured table. */
+enum lanemap_segment_kind {
+        LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
+        LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
+        LANEMAP_SEGMENT_BBHASH = 3,   /* BBHash with gamma 2, 3.5 bits a key of index */
+};
+
 struct lanemap_writer_hooks; /* the outside passed in, for tests: files and clock (src/writer/) */
 
 /* All members but name and directory may be 0: the defaults. Set `size` first. */
@@ -63,6 +70,10 @@ struct lanemap_writer_options {
                                       lanemap_writer_durable() answers its error; 0: 5 s */
         uint64_t scrub_bytes_per_second; /* how fast segment files are read again in the background
                                             and checked; 0: 8 MiB/s; UINT64_MAX: not at all */
+
+        /* For segments made from now on; an index holds any mix of kinds. */
+        uint32_t segment_kind_young;  /* enum lanemap_segment_kind; 0: packed */
+        uint32_t segment_kind_bottom; /* of the lowest level, where most keys are; 0: packed */
 
         /* Called from any engine thread, one line without newline; priority as in syslog(3). */
         void (*log)(void *arg, int priority, const char *line);

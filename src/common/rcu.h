@@ -13,19 +13,25 @@
 
 #include <urcu/urcu-bp.h>
 
-/* Entering and leaving inline: they are small enough for that, says their header, whatever the
- * caller's licence. The library's own calls are three jumps and a look for the thread each. */
+/*
+ * Entering and leaving are inline: they are small enough for that, says their header, whatever the
+ * caller's licence. The library's own calls are three jumps and a look for the thread each. But
+ * liburcu 0.13 gives a thread less alignment than its struct asks for, so where a sanitizer looks
+ * on (LANEMAP_RCU_CALLS), and for TSan, it is the calls.
+ */
 #include <urcu/static/urcu-bp.h>
 
 #include "common/order.h"
 
 LANEMAP_ALWAYS_INLINE void lanemap_rcu_read_lock(void)
 {
-#ifdef LANEMAP_TSAN
+#ifdef LANEMAP_RCU_CALLS
         urcu_bp_read_lock();
-        lanemap_fence_acquire();
 #else
         _urcu_bp_read_lock();
+#endif
+#ifdef LANEMAP_TSAN
+        lanemap_fence_acquire();
 #endif
 }
 
@@ -33,6 +39,8 @@ LANEMAP_ALWAYS_INLINE void lanemap_rcu_read_unlock(void)
 {
 #ifdef LANEMAP_TSAN
         lanemap_fence_release();
+#endif
+#ifdef LANEMAP_RCU_CALLS
         urcu_bp_read_unlock();
 #else
         _urcu_bp_read_unlock();

@@ -81,6 +81,8 @@ int lanemap_job_open_start(struct lanemap_server *server)
                 .directory = options->directory,
                 .n_lanes = options->n_lanes,
                 .fingerprint_bits = options->fingerprint_bits,
+                .segment_kind_young = options->segment_kind_young,
+                .segment_kind_bottom = options->segment_kind_bottom,
                 .appendfsync = options->appendfsync,
                 .n_workers = options->n_workers,
                 .flush_bytes = options->flush_bytes,

@@ -29,6 +29,8 @@ static const char usage_text[] =
         "  --appendfsync POLICY      always (default), everysec or no\n"
         "  --lanes N                 1 to 1024, at creation only (default 64)\n"
         "  --fingerprint-bits N      64 (default), 80 or 96, at creation only\n"
+        "  --segment-kind-young K    packed (default), recsplit or bbhash, for the upper levels\n"
+        "  --segment-kind-bottom K   the same, for the lowest level; the index may hold any mix\n"
         "  --workers N               compaction threads, 1 to 64 (default 1)\n"
         "  --flush-bytes N           flush when the overlays have this size (default: adapts)\n"
         "  --log-file-bytes N        size of a log file (default 64 MiB)\n"
@@ -51,6 +53,8 @@ enum {
         OPTION_APPENDFSYNC,
         OPTION_LANES,
         OPTION_FINGERPRINT_BITS,
+        OPTION_SEGMENT_KIND_YOUNG,
+        OPTION_SEGMENT_KIND_BOTTOM,
         OPTION_WORKERS,
         OPTION_FLUSH_BYTES,
         OPTION_LOG_FILE_BYTES,
@@ -71,6 +75,8 @@ static const struct option long_options[] = {
         {"appendfsync", required_argument, NULL, OPTION_APPENDFSYNC},
         {"lanes", required_argument, NULL, OPTION_LANES},
         {"fingerprint-bits", required_argument, NULL, OPTION_FINGERPRINT_BITS},
+        {"segment-kind-young", required_argument, NULL, OPTION_SEGMENT_KIND_YOUNG},
+        {"segment-kind-bottom", required_argument, NULL, OPTION_SEGMENT_KIND_BOTTOM},
         {"workers", required_argument, NULL, OPTION_WORKERS},
         {"flush-bytes", required_argument, NULL, OPTION_FLUSH_BYTES},
         {"log-file-bytes", required_argument, NULL, OPTION_LOG_FILE_BYTES},
@@ -132,6 +138,25 @@ const char *lanemap_appendfsync_text(uint32_t appendfsync)
 {
         return appendfsync < LANEMAP_N_ELEMENTS(appendfsync_texts) ? appendfsync_texts[appendfsync]
                                                                    : "unknown";
+}
+
+static int segment_kind_take(const char *name, const char *text, uint32_t *ret_kind,
+                             struct lanemap_error *ret_error)
+{
+        static const char *const texts[] = {
+                [LANEMAP_SEGMENT_PACKED] = "packed",
+                [LANEMAP_SEGMENT_RECSPLIT] = "recsplit",
+                [LANEMAP_SEGMENT_BBHASH] = "bbhash",
+        };
+
+        for (uint32_t i = LANEMAP_SEGMENT_PACKED; i < LANEMAP_N_ELEMENTS(texts); i++) {
+                if (strcmp(texts[i], text) == 0) {
+                        *ret_kind = i;
+                        return 0;
+                }
+        }
+
+        return refuse(ret_error, "--%s: '%s' is not packed, recsplit or bbhash", name, text);
 }
 
 static int loglevel_parse(const char *text)
@@ -279,6 +304,12 @@ static int option_take(struct lanemap_options *options, int option, char *value,
                                       "--appendfsync: '%s' is not always, everysec or no", value);
                 options->appendfsync = (uint32_t)r;
                 return 0;
+        case OPTION_SEGMENT_KIND_YOUNG:
+                return segment_kind_take("segment-kind-young", value, &options->segment_kind_young,
+                                         ret_error);
+        case OPTION_SEGMENT_KIND_BOTTOM:
+                return segment_kind_take("segment-kind-bottom", value,
+                                         &options->segment_kind_bottom, ret_error);
         case OPTION_LOGLEVEL:
                 r = loglevel_parse(value);
                 if (r < 0)

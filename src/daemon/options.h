@@ -17,6 +17,8 @@ struct lanemap_options {
         uint32_t appendfsync;
         uint32_t n_lanes;
         uint32_t fingerprint_bits;
+        uint32_t segment_kind_young; /* enum lanemap_segment_kind */
+        uint32_t segment_kind_bottom;
         uint32_t n_workers;
         uint64_t flush_bytes;
         uint64_t log_file_bytes;

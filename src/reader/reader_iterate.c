@@ -58,28 +58,9 @@ static int gather_table(struct gather *gather, const unsigned char *cells,
         return 0;
 }
 
-static int gather_segment(struct gather *gather, const struct lanemap_segment *segment)
+static int gather_found(void *arg, struct lanemap_fingerprint fp)
 {
-        struct lanemap_segment_cursor cursor;
-        struct lanemap_entry entry;
-        uint32_t *ids = NULL;
-        int r;
-
-        if (segment->ids_max > 0) {
-                ids = malloc(segment->ids_max * sizeof(*ids));
-                if (!ids)
-                        return -ENOMEM;
-        }
-
-        r = lanemap_segment_cursor_init(&cursor, segment, NULL, ids, segment->ids_max);
-        while (r == 0) {
-                r = cursor.cursor.next(&cursor.cursor, &entry);
-                if (r == 0)
-                        r = gather_push(gather, entry.fingerprint);
-        }
-
-        free(ids);
-        return r == LANEMAP_CURSOR_END ? 0 : r;
+        return gather_push(arg, fp);
 }
 
 /* Inside a read-side section. */
@@ -108,7 +89,7 @@ static int gather_lane(struct gather *gather, const struct lanemap_shm_region *r
                 if (r == 0)
                         r = gather_table(gather, levels.frozen_cells, &levels.frozen);
                 for (uint32_t s = 0; r == 0 && s < levels.n_segments; s++)
-                        r = gather_segment(gather, levels.segments[s]);
+                        r = lanemap_segment_walk(levels.segments[s], gather_found, gather);
 
                 lanemap_fence_acquire();
                 if (lanemap_load_relaxed(&region->control->watermark) <= epoch)

@@ -16,6 +16,9 @@
 #define TABLE32(bytes, member)   FIELD32(bytes, lanemap_segment_table_file, member)
 #define TABLE64(bytes, member)   FIELD64(bytes, lanemap_segment_table_file, member)
 #define SECTION32(bytes, member) FIELD32(bytes, lanemap_segment_section_file, member)
+#define SECTION16(bytes, member)                                          \
+        ((bytes)[offsetof(struct lanemap_segment_section_file, member)] | \
+         (uint32_t)(bytes)[offsetof(struct lanemap_segment_section_file, member) + 1] << 8)
 #define SECTION64(bytes, member) FIELD64(bytes, lanemap_segment_section_file, member)
 
 uint64_t lanemap_segment_check_of(const void *bytes, size_t n_bytes)
@@ -199,6 +202,11 @@ int lanemap_segment_file_name_parse(const char *name, uint64_t *ret_file_number,
         return 0;
 }
 
+static bool kind_known(uint32_t kind)
+{
+        return kind >= LANEMAP_SEGMENT_KIND_PACKED && kind <= LANEMAP_SEGMENT_KIND_BBHASH;
+}
+
 static int section_validate(const unsigned char *p, size_t n_bytes, uint32_t fingerprint_bits)
 {
         struct lanemap_segment_section_file header;
@@ -214,7 +222,7 @@ static int section_validate(const unsigned char *p, size_t n_bytes, uint32_t fin
         if (SECTION32(p, version) != LANEMAP_SEGMENT_FORMAT_VERSION ||
             SECTION32(p, incompatible) & ~(uint32_t)LANEMAP_SEGMENT_INCOMPATIBLE_KNOWN ||
             SECTION32(p, value_flags) & ~LANEMAP_SEGMENT_VALUE_FLAGS_KNOWN ||
-            SECTION32(p, kind) != LANEMAP_SEGMENT_KIND_PACKED)
+            !kind_known(SECTION32(p, kind)))
                 return -EPROTONOSUPPORT;
 
         section_bytes = SECTION64(p, section_bytes);
@@ -317,6 +325,127 @@ static int packed_open(const unsigned char *p, struct lanemap_segment *segment)
                            &packed->payload);
 }
 
+/* Buckets and entries of the kinds that have them. */
+static int mph_open(const unsigned char *p, const struct lanemap_segment *segment,
+                    uint32_t bucket_entries_limit, uint32_t fullest_limit, struct lanemap_mph *mph)
+{
+        uint32_t bucket_entries = SECTION32(p, bucket_entries), n_slots = segment->n_slots;
+        uint32_t fullest = SECTION32(p, bucket_entries_max), entry_bits = SECTION32(p, entry_bits);
+        uint64_t n = segment->n_keys;
+        int r;
+
+        if (bucket_entries == 0 || bucket_entries > bucket_entries_limit ||
+            fullest > fullest_limit || SECTION32(p, group_shift) != 0)
+                return -EBADMSG;
+
+        *mph = (struct lanemap_mph){
+                .n_buckets = (uint32_t)lanemap_mph_n_buckets(n, bucket_entries),
+                .n_entries = segment->n_keys,
+                .bucket_entries_max = (uint16_t)fullest,
+                .ext_bits = (uint8_t)lanemap_fingerprint_ext_bits(segment->fingerprint_bits),
+                .value_bits = (uint8_t)(segment->value_bits + segment->value_flagged),
+        };
+        if (n > 0) {
+                mph->multiplier = lanemap_mph_multiplier(mph->n_buckets, n_slots);
+                mph->remainder_bits = (uint8_t)lanemap_mph_remainder_bits(mph->n_buckets, n_slots);
+        }
+        mph->entry_bits = (uint8_t)(mph->remainder_bits + mph->ext_bits + mph->value_bits);
+        if (entry_bits != mph->entry_bits)
+                return -EBADMSG;
+
+        r = array_place(segment, SECTION64(p, index_off), SECTION64(p, index_bytes), &mph->index);
+        if (r < 0)
+                return r;
+        if (SECTION64(p, tags_off) != 0)
+                return -EBADMSG;
+
+        return array_place(segment, SECTION64(p, payload_off), (n * entry_bits + 7) / 8,
+                           &mph->entries);
+}
+
+static int recsplit_open(const unsigned char *p, struct lanemap_segment *segment)
+{
+        struct lanemap_recsplit *recsplit = &segment->recsplit;
+        struct lanemap_recsplit_numbers numbers;
+        struct lanemap_recsplit_layout layout;
+        uint32_t leaf = SECTION32(p, recsplit.leaf_entries);
+        int r;
+
+        r = mph_open(p, segment, LANEMAP_RECSPLIT_BUCKET_MAX, LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX,
+                     &recsplit->mph);
+        if (r < 0)
+                return r;
+
+        numbers = (struct lanemap_recsplit_numbers){
+                .code_bits = SECTION64(p, recsplit.code_bits),
+                .n_buckets = recsplit->mph.n_buckets,
+                .n_keys = segment->n_keys,
+                .cum_step = SECTION32(p, recsplit.cum_step),
+                .pos_step = (int32_t)SECTION32(p, recsplit.pos_step),
+                .pos_slope = SECTION16(p, recsplit.pos_slope),
+                .cum_low_bits =
+                        p[offsetof(struct lanemap_segment_section_file, recsplit.cum_low_bits)],
+                .pos_low_bits =
+                        p[offsetof(struct lanemap_segment_section_file, recsplit.pos_low_bits)],
+        };
+        r = lanemap_recsplit_layout(&numbers, &layout);
+        if (r < 0)
+                return r;
+        if (leaf < LANEMAP_RECSPLIT_LEAF_MIN || leaf > LANEMAP_RECSPLIT_LEAF_MAX ||
+            SECTION64(p, index_bytes) != (segment->n_keys ? layout.n_words * 8 : 0))
+                return -EBADMSG;
+
+        recsplit->mph.leaf = (uint8_t)leaf;
+        recsplit->cum_high = (uint32_t)layout.cum_high;
+        recsplit->pos_high = (uint32_t)layout.pos_high;
+        recsplit->codes = (uint32_t)layout.codes;
+        recsplit->codes_end = (uint32_t)layout.n_words;
+        recsplit->pos_step = (int16_t)numbers.pos_step;
+        recsplit->cum_step = (uint16_t)numbers.cum_step;
+        recsplit->pos_slope = (uint16_t)numbers.pos_slope;
+        recsplit->cum_low_bits = (uint8_t)numbers.cum_low_bits;
+        recsplit->pos_low_bits = (uint8_t)numbers.pos_low_bits;
+        return 0;
+}
+
+static int bbhash_open(const unsigned char *p, struct lanemap_segment *segment)
+{
+        uint32_t gamma = SECTION32(p, bbhash.gamma), shrink = SECTION32(p, bbhash.shrink);
+        uint64_t index_bytes = SECTION64(p, index_bytes), records;
+        struct lanemap_bbhash *bbhash = &segment->bbhash;
+        int r;
+
+        r = mph_open(p, segment, LANEMAP_BBHASH_BUCKET_MAX, LANEMAP_BBHASH_BUCKET_ENTRIES_MAX,
+                     &bbhash->mph);
+        if (r < 0)
+                return r;
+
+        records = segment->n_keys ? bbhash->mph.n_buckets + UINT64_C(1) : 0;
+        records *= LANEMAP_BBHASH_RECORD_BYTES;
+        if (gamma < LANEMAP_BBHASH_GAMMA_MIN || gamma > LANEMAP_BBHASH_GAMMA_MAX ||
+            shrink >= 1u << LANEMAP_BBHASH_SHRINK_BITS || index_bytes < records ||
+            (index_bytes - records) % LANEMAP_BBHASH_BLOCK_BYTES != 0 ||
+            (index_bytes - records) / LANEMAP_BBHASH_BLOCK_BYTES > UINT32_MAX)
+                return -EBADMSG;
+
+        bbhash->n_blocks = (uint32_t)((index_bytes - records) / LANEMAP_BBHASH_BLOCK_BYTES);
+        bbhash->gamma = (uint16_t)gamma;
+        bbhash->shrink = shrink;
+        return 0;
+}
+
+static int kind_open(const unsigned char *p, struct lanemap_segment *segment)
+{
+        switch (segment->kind) {
+        case LANEMAP_SEGMENT_KIND_RECSPLIT:
+                return recsplit_open(p, segment);
+        case LANEMAP_SEGMENT_KIND_BBHASH:
+                return bbhash_open(p, segment);
+        default:
+                return packed_open(p, segment);
+        }
+}
+
 int lanemap_segment_open(struct lanemap_segment *ret_segment, const void *section, size_t n_bytes,
                          uint32_t fingerprint_bits)
 {
@@ -337,10 +466,28 @@ int lanemap_segment_open(struct lanemap_segment *ret_segment, const void *sectio
         if (r < 0)
                 return r;
 
-        r = packed_open(p, &segment);
+        r = kind_open(p, &segment);
         if (r < 0)
                 return r;
 
         *ret_segment = segment;
         return 0;
+}
+
+void lanemap_segment_prefetch_bits(const struct lanemap_segment *segment, uint64_t dense,
+                                   uint32_t ext)
+{
+        if (segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT)
+                lanemap_recsplit_prefetch_code(&segment->recsplit, dense);
+        else
+                lanemap_bbhash_prefetch_bits(&segment->bbhash, dense, ext);
+}
+
+void lanemap_segment_prefetch_place(const struct lanemap_segment *segment, uint64_t dense,
+                                    uint32_t ext)
+{
+        if (segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT)
+                lanemap_recsplit_prefetch_entry(&segment->recsplit, dense, ext);
+        else
+                lanemap_bbhash_prefetch_entry(&segment->bbhash, dense, ext);
 }

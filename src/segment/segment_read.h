@@ -6,7 +6,8 @@
  *
  *   G1  No function reads outside the bytes it was given, whatever these bytes are. They are input:
  *       what does not fit answers -EBADMSG.
- *   G2  All loops are bounded: a find looks at 255 entries at most, a cursor ends after n_keys
+ *   G2  All loops are bounded: a find looks at 255 entries at most (packed), at ten nodes of 2048
+ *       words of code (recsplit), at 24 levels and 15 entries (bbhash); a cursor ends after n_keys
  *       entries, a posting after as many bytes as its window has.
  *   G3  Nothing is allocated and nothing is written but the outputs, so any number of threads and
  *       processes can use one mapping at once.
@@ -19,8 +20,10 @@
 #define LANEMAP_SEGMENT_SEGMENT_READ_H
 
 #include "common/entry.h"
+#include "segment/bbhash_read.h"
 #include "segment/packed_read.h"
 #include "segment/posting_read.h"
+#include "segment/recsplit_read.h"
 
 /* A validated file header and table. */
 struct lanemap_segment_file {
@@ -84,12 +87,15 @@ struct lanemap_segment {
         uint32_t n_tombstones;
         uint32_t ids_max; /* length of the longest posting */
         uint16_t n_slots;
-        uint8_t kind; /* enum lanemap_segment_kind */
+        uint8_t kind; /* LANEMAP_SEGMENT_KIND_* */
         uint8_t fingerprint_bits;
         uint8_t value_flagged;
         uint8_t value_bits; /* without the flag */
         union {
                 struct lanemap_packed packed;
+                struct lanemap_recsplit recsplit;
+                struct lanemap_bbhash bbhash;
+                struct lanemap_mph mph; /* the head of the two before */
         };
 };
 
@@ -181,8 +187,8 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_value(const struct lanemap_segment *se
  * ret_posting  a tombstone has n_ids 0
  *
  * Return: 0 found; LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG.
- * Thread: any. Owner: *ret_posting points into the section. Cost: about 1.1 DRAM latencies for a
- * miss and 1.5 for a hit, one more for a posting of several ids.
+ * Thread: any. Owner: *ret_posting points into the section. Cost: packed: about 1.1 DRAM latencies
+ * for a miss and 1.5 for a hit; recsplit: 2; bbhash: 2 to 3; one more for a posting of several ids.
  */
 LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *segment,
                                                struct lanemap_fingerprint fingerprint,
@@ -196,19 +202,24 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *seg
         if (LANEMAP_UNLIKELY(r != 0))
                 return r;
 
-        switch (segment->kind) {
-        case LANEMAP_SEGMENT_KIND_PACKED:
+        if (LANEMAP_LIKELY(segment->kind == LANEMAP_SEGMENT_KIND_PACKED))
                 r = lanemap_packed_find(&segment->packed, dense, fingerprint.ext, &value);
-                break;
-        default:
-                r = -EBADMSG;
-                break;
-        }
+        else if (segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT)
+                r = lanemap_recsplit_find(&segment->recsplit, dense, fingerprint.ext, &value);
+        else
+                r = lanemap_bbhash_find(&segment->bbhash, dense, fingerprint.ext, &value);
         if (r != 0)
                 return r;
 
         return lanemap_segment_value(segment, value, ret_posting);
 }
+
+/* The stages below for the kinds whose index is small enough to be in cache: they read it and
+ * request what comes after it. */
+void lanemap_segment_prefetch_bits(const struct lanemap_segment *segment, uint64_t dense,
+                                   uint32_t ext);
+void lanemap_segment_prefetch_place(const struct lanemap_segment *segment, uint64_t dense,
+                                    uint32_t ext);
 
 /*
  * The two stages before a batch of finds: request the first line of each, then, by what that says,
@@ -220,9 +231,12 @@ lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
 {
         uint64_t dense, group;
 
-        if (segment->kind != LANEMAP_SEGMENT_KIND_PACKED ||
-            lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
+        if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
                 return;
+        if (LANEMAP_UNLIKELY(segment->kind != LANEMAP_SEGMENT_KIND_PACKED)) {
+                lanemap_segment_prefetch_bits(segment, dense, fingerprint.ext);
+                return;
+        }
 
         group = dense >> segment->packed.sub_shift >> LANEMAP_PACKED_SUB_BITS;
         if (group < segment->packed.n_groups)
@@ -236,9 +250,13 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_entry(const struct lanemap_s
         struct lanemap_packed_range range;
         uint64_t dense;
 
-        if (segment->kind != LANEMAP_SEGMENT_KIND_PACKED ||
-            lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0 ||
-            lanemap_packed_range(&segment->packed, dense, &range) != 0)
+        if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
+                return;
+        if (LANEMAP_UNLIKELY(segment->kind != LANEMAP_SEGMENT_KIND_PACKED)) {
+                lanemap_segment_prefetch_place(segment, dense, fingerprint.ext);
+                return;
+        }
+        if (lanemap_packed_range(&segment->packed, dense, &range) != 0)
                 return;
 
         lanemap_prefetch(segment->packed.tags + range.first);
@@ -246,35 +264,65 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_entry(const struct lanemap_s
                                         lanemap_packed_tag(&segment->packed, dense));
 }
 
+/* What a cursor needs to sort one bucket. */
+struct lanemap_segment_cursor_slot {
+        uint64_t dense;
+        uint32_t ext;
+        uint32_t position;
+};
+
 /*
  * All entries of a section in ascending order, as a struct lanemap_cursor (common/entry.h). Checks
- * on its way that the order is strict and that the directory tells the truth: -EBADMSG otherwise.
+ * on its way that the order is strict and that the index tells the truth: -EBADMSG otherwise.
  */
 struct lanemap_segment_cursor {
         struct lanemap_cursor cursor; /* first: what merges and builds take */
         struct lanemap_segment segment;
         const uint64_t *slot_mask; /* NULL: all slots */
         uint32_t *ids;
+        struct lanemap_segment_cursor_slot *bucket; /* of perfect hashes: the bucket at hand, sorted
+                                                     */
         struct lanemap_fingerprint last;
-        uint64_t sub;      /* the next sub-block, counted over all groups */
-        uint64_t value;    /* the last entry's value field */
-        uint32_t position; /* the next entry */
-        uint32_t sub_end;  /* where its sub-block ends */
-        int32_t rank;      /* of the last entry's slot; -1: none yet */
+        uint64_t sub;       /* the next sub-block (over all groups), or bucket */
+        uint64_t value;     /* the last entry's value field */
+        uint32_t position;  /* the next entry, counted in the cursor's order */
+        uint32_t sub_end;   /* where its sub-block or bucket ends */
+        uint32_t sub_first; /* and begins */
+        int32_t rank;       /* of the last entry's slot; -1: none yet */
         int32_t slot;
 };
+
+/* The entries of a bucket of a perfect hash. Return: 0. Errors: -EBADMSG. */
+int lanemap_segment_mph_bucket(const struct lanemap_segment *segment, uint32_t bucket,
+                               struct lanemap_mph_bucket *ret_bucket);
+
+/* How many bytes of scratch a cursor over this section needs: 0 for packed; 36 for each entry of
+ * the fullest bucket for the other kinds, about 5 KB for recsplit, 80 KB for bbhash. */
+size_t lanemap_segment_cursor_scratch_bytes(const struct lanemap_segment *segment);
 
 /*
  * slot_mask    bitmap of LANEMAP_SLOT_WORDS words: entries of other slots are passed over; NULL:
  *              none is. Kept.
  * ids          room for ids_capacity ids, at least segment->ids_max; what an entry's ids point to.
  *              May be NULL when that is 0. Kept.
+ * scratch      lanemap_segment_cursor_scratch_bytes() bytes, aligned to 8; may be NULL when that is
+ *              0. Kept.
  *
- * Return: 0. Errors: -EINVAL the ids do not fit. Thread: a cursor belongs to one thread.
- * Owner: the caller; nothing to give back. Cost: about 10 ns an entry, sequential.
+ * Return: 0. Errors: -EINVAL the ids do not fit, or no scratch. Thread: a cursor belongs to one
+ * thread. Owner: the caller; nothing to give back. Cost: packed: about 10 ns an entry, sequential;
+ * the others: 30 to 60.
  */
 int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
                                 const struct lanemap_segment *segment, const uint64_t *slot_mask,
-                                uint32_t *ids, size_t ids_capacity);
+                                uint32_t *ids, size_t ids_capacity, void *scratch);
+
+/*
+ * Calls fn with every fingerprint, in no order, until it answers something else than 0.
+ *
+ * Return: 0, or what fn answered. Errors: -EBADMSG. Thread: any. Cost: 10 ns an entry beside fn; no
+ * memory.
+ */
+int lanemap_segment_walk(const struct lanemap_segment *segment,
+                         int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg);
 
 #endif

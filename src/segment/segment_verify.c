@@ -16,6 +16,7 @@ struct verify {
         struct lanemap_segment_section_file header;
         struct lanemap_segment_report *report;
         uint32_t *ids;
+        void *scratch;
         uint32_t ids_max;    /* seen */
         uint32_t inline_max; /* seen */
         uint64_t postings_at;
@@ -38,41 +39,79 @@ static uint64_t zeros_end(const unsigned char *bytes, uint64_t from, uint64_t to
         return from;
 }
 
+/* The arrays of a section, in their order: what is between them is zeros. */
+struct arrays {
+        uint64_t n_bytes[4];
+        struct lanemap_segment_layout layout;
+};
+
+static void arrays_of(const struct verify *verify, struct arrays *ret_arrays)
+{
+        const struct lanemap_segment *segment = &verify->segment;
+        uint64_t n = segment->n_keys, index_bytes = le64toh(verify->header.index_bytes);
+        bool packed = segment->kind == LANEMAP_SEGMENT_KIND_PACKED;
+        uint32_t entry_bits = packed ? segment->packed.entry_bits : segment->mph.entry_bits;
+
+        if (packed)
+                index_bytes = segment->packed.n_groups * LANEMAP_PACKED_RECORD_BYTES;
+        *ret_arrays = (struct arrays){
+                .n_bytes = {index_bytes, packed ? n : 0, (n * entry_bits + 7) / 8,
+                            segment->postings_bytes},
+        };
+        lanemap_segment_layout_of(ret_arrays->n_bytes[0], ret_arrays->n_bytes[1],
+                                  ret_arrays->n_bytes[2], ret_arrays->n_bytes[3],
+                                  &ret_arrays->layout);
+}
+
 /* The arrays lie where they must, with zeros between them. */
 static int verify_layout(struct verify *verify)
 {
         const struct lanemap_segment_section_file *header = &verify->header;
-        const struct lanemap_packed *packed = &verify->segment.packed;
-        uint64_t n = verify->segment.n_keys, postings_bytes = verify->segment.postings_bytes;
-        struct lanemap_segment_layout layout;
-        uint64_t ends[5], starts[5], at;
+        uint64_t end = sizeof(*header), at;
+        struct arrays arrays;
 
-        lanemap_segment_layout_packed(packed->n_groups, n, packed->entry_bits, postings_bytes,
-                                      &layout);
-        if (le64toh(header->index_off) != layout.index_off ||
-            le64toh(header->tags_off) != layout.tags_off ||
-            le64toh(header->payload_off) != layout.payload_off ||
-            le64toh(header->postings_off) != layout.postings_off ||
-            le64toh(header->section_bytes) != layout.section_bytes)
+        arrays_of(verify, &arrays);
+        if (le64toh(header->index_off) != arrays.layout.index_off ||
+            le64toh(header->tags_off) != arrays.layout.tags_off ||
+            le64toh(header->payload_off) != arrays.layout.payload_off ||
+            le64toh(header->postings_off) != arrays.layout.postings_off ||
+            le64toh(header->section_bytes) != arrays.layout.section_bytes)
                 return wrong(verify->report,
                              offsetof(struct lanemap_segment_section_file, index_off),
                              "section header: the arrays do not lie where they must");
 
-        ends[0] = sizeof(*header);
-        starts[0] = n ? layout.index_off : ends[0];
-        ends[1] = starts[0] + packed->n_groups * LANEMAP_PACKED_RECORD_BYTES;
-        starts[1] = n ? layout.tags_off : ends[1];
-        ends[2] = starts[1] + n;
-        starts[2] = n ? layout.payload_off : ends[2];
-        ends[3] = starts[2] + (n * packed->entry_bits + 7) / 8;
-        starts[3] = postings_bytes ? layout.postings_off : ends[3];
-        ends[4] = starts[3] + postings_bytes;
-        starts[4] = layout.section_bytes;
         for (uint32_t i = 0; i < 5; i++) {
-                at = zeros_end(verify->section, ends[i], starts[i]);
+                const uint64_t starts[5] = {arrays.layout.index_off, arrays.layout.tags_off,
+                                            arrays.layout.payload_off, arrays.layout.postings_off,
+                                            arrays.layout.section_bytes};
+
+                if (i < 4 && arrays.n_bytes[i] == 0)
+                        continue;
+                at = zeros_end(verify->section, end, starts[i]);
                 if (at < starts[i])
                         return wrong(verify->report, at, "padding is not zero");
+                end = i < 4 ? starts[i] + arrays.n_bytes[i] : end;
         }
+
+        return 0;
+}
+
+/* From the first byte that this kind leaves zero, but for what comes after `reserved`. */
+static int verify_reserved(struct verify *verify)
+{
+        static const uint64_t unused[] = {
+                [LANEMAP_SEGMENT_KIND_PACKED] =
+                        offsetof(struct lanemap_segment_section_file, bucket_entries),
+                [LANEMAP_SEGMENT_KIND_RECSPLIT] =
+                        offsetof(struct lanemap_segment_section_file, recsplit.reserved),
+                [LANEMAP_SEGMENT_KIND_BBHASH] =
+                        offsetof(struct lanemap_segment_section_file, bbhash.reserved),
+        };
+        const uint64_t end = offsetof(struct lanemap_segment_section_file, slot_bitmap);
+        uint64_t at = zeros_end(verify->section, unused[verify->segment.kind], end);
+
+        if (at < end)
+                return wrong(verify->report, at, "section header: reserved bytes are not zero");
 
         return 0;
 }
@@ -82,7 +121,6 @@ static int verify_header(struct verify *verify)
 {
         const struct lanemap_segment_section_file *header = &verify->header;
         uint32_t n_slots = 0;
-        uint64_t at;
 
         for (uint32_t i = 0; i < LANEMAP_SLOT_WORDS; i++) {
                 if (le16toh(header->slot_ranks[i]) != n_slots)
@@ -96,12 +134,7 @@ static int verify_header(struct verify *verify)
                 return wrong(verify->report, offsetof(struct lanemap_segment_section_file, n_slots),
                              "section header: wrong number of slots");
 
-        at = zeros_end(verify->section, offsetof(struct lanemap_segment_section_file, reserved),
-                       offsetof(struct lanemap_segment_section_file, slot_bitmap));
-        if (at < offsetof(struct lanemap_segment_section_file, slot_bitmap))
-                return wrong(verify->report, at, "section header: reserved bytes are not zero");
-
-        return 0;
+        return verify_reserved(verify);
 }
 
 /* Each group begins where the one before ended, and its sub-blocks rise. */
@@ -127,6 +160,55 @@ static int verify_directory(struct verify *verify)
         return 0;
 }
 
+/* The fullest bucket is as full as the header says: that is what cursors make room for. */
+static int verify_buckets(struct verify *verify)
+{
+        const struct lanemap_segment *segment = &verify->segment;
+        struct lanemap_mph_bucket bucket;
+        uint32_t fullest = 0;
+
+        for (uint32_t i = 0; i < segment->mph.n_buckets; i++) {
+                if (lanemap_segment_mph_bucket(segment, i, &bucket) < 0)
+                        return wrong(verify->report, le64toh(verify->header.index_off),
+                                     "index: a bucket is not where it can be");
+                fullest = LANEMAP_MAX(fullest, bucket.n);
+        }
+        if (fullest != segment->mph.bucket_entries_max)
+                return wrong(verify->report,
+                             offsetof(struct lanemap_segment_section_file, bucket_entries_max),
+                             "section header: the fullest bucket has another size");
+
+        return 0;
+}
+
+static int verify_index(struct verify *verify)
+{
+        return verify->segment.kind == LANEMAP_SEGMENT_KIND_PACKED ? verify_directory(verify)
+                                                                   : verify_buckets(verify);
+}
+
+/* A perfect hash leads to the entry, of which there is only one. */
+static int verify_found(struct verify *verify, const struct lanemap_segment_cursor *cursor,
+                        const struct lanemap_entry *entry)
+{
+        const struct lanemap_segment *segment = &verify->segment;
+        uint64_t dense = lanemap_dense_hash(entry->fingerprint.hash, (uint32_t)cursor->rank), value;
+        int r;
+
+        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED)
+                return 0;
+
+        r = segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT
+                    ? lanemap_recsplit_find(&segment->recsplit, dense, entry->fingerprint.ext,
+                                            &value)
+                    : lanemap_bbhash_find(&segment->bbhash, dense, entry->fingerprint.ext, &value);
+        if (r != 0 || value != cursor->value)
+                return wrong(verify->report, le64toh(verify->header.index_off),
+                             "index: an entry is not found");
+
+        return 0;
+}
+
 /* A list lies right behind the one before, and its reference is not the tombstone's. */
 static int verify_list(struct verify *verify, uint64_t value)
 {
@@ -146,11 +228,21 @@ static int verify_list(struct verify *verify, uint64_t value)
         return 0;
 }
 
+/* Where the entry at a position is in the section: in a perfect hash, roughly. */
+static uint64_t entry_off(const struct verify *verify, uint64_t position)
+{
+        const struct lanemap_segment *segment = &verify->segment;
+        uint32_t entry_bits = segment->kind == LANEMAP_SEGMENT_KIND_PACKED
+                                      ? segment->packed.entry_bits
+                                      : segment->mph.entry_bits;
+
+        return le64toh(verify->header.payload_off) + position * entry_bits / 8;
+}
+
 static int verify_entry(struct verify *verify, const struct lanemap_segment_cursor *cursor,
                         const struct lanemap_entry *entry)
 {
         struct lanemap_segment_report *report = verify->report;
-        uint64_t bit = ((uint64_t)cursor->position - 1) * verify->segment.packed.entry_bits;
 
         report->n_keys++;
         report->n_pairs += entry->n_ids;
@@ -159,11 +251,10 @@ static int verify_entry(struct verify *verify, const struct lanemap_segment_curs
         if (entry->n_ids == 1)
                 verify->inline_max = LANEMAP_MAX(verify->inline_max, entry->ids[0]);
         if (entry->n_ids > 1 && verify_list(verify, cursor->value) < 0)
-                return wrong(report,
-                             (uint64_t)(verify->segment.packed.payload - verify->section) + bit / 8,
+                return wrong(report, entry_off(verify, cursor->position - 1),
                              "a list does not lie behind the one before");
 
-        return 0;
+        return verify_found(verify, cursor, entry);
 }
 
 /* The widths are the least that hold what was found: one spelling for each set of entries. */
@@ -192,14 +283,13 @@ static int verify_widths(struct verify *verify, const struct lanemap_segment_rep
 
 static int verify_entries(struct verify *verify)
 {
-        const struct lanemap_packed *packed = &verify->segment.packed;
         struct lanemap_segment_report before = *verify->report;
         struct lanemap_segment_cursor cursor;
         struct lanemap_entry entry;
         int r;
 
         r = lanemap_segment_cursor_init(&cursor, &verify->segment, NULL, verify->ids,
-                                        verify->segment.ids_max);
+                                        verify->segment.ids_max, verify->scratch);
         if (r < 0)
                 return r;
 
@@ -209,9 +299,7 @@ static int verify_entries(struct verify *verify)
                         return r;
         }
         if (r < 0)
-                return wrong(verify->report,
-                             (uint64_t)(packed->payload - verify->section) +
-                                     (uint64_t)cursor.position * packed->entry_bits / 8,
+                return wrong(verify->report, entry_off(verify, cursor.position),
                              "an entry is out of order or out of range");
 
         return verify_widths(verify, &before);
@@ -231,6 +319,7 @@ static int verify_section(const void *section, size_t n_bytes, uint32_t fingerpr
         }
 
         memcpy(&verify.header, section, sizeof(verify.header));
+        report->kind = verify.segment.kind;
         if (verify.segment.section_bytes != n_bytes)
                 return wrong(report, offsetof(struct lanemap_segment_section_file, section_bytes),
                              "section header: not the size that the table says");
@@ -243,16 +332,15 @@ static int verify_section(const void *section, size_t n_bytes, uint32_t fingerpr
         if (r < 0)
                 return r;
 
-        r = verify_directory(&verify);
+        r = verify_index(&verify);
         if (r < 0)
                 return r;
 
         verify.ids = lanemap_alloc(((size_t)verify.segment.ids_max + 1) * sizeof(*verify.ids));
-        if (!verify.ids)
-                return -ENOMEM;
-
-        r = verify_entries(&verify);
+        verify.scratch = lanemap_alloc(lanemap_segment_cursor_scratch_bytes(&verify.segment) + 1);
+        r = verify.ids && verify.scratch ? verify_entries(&verify) : -ENOMEM;
         lanemap_free(verify.ids);
+        lanemap_free(verify.scratch);
         return r;
 }
 
@@ -304,8 +392,7 @@ static int file_section_verify(const struct lanemap_segment_file *file, uint32_t
                 return r;
         }
         if (report->n_keys - before.n_keys != section.n_keys ||
-            report->n_pairs - before.n_pairs != section.n_pairs ||
-            section.kind != LANEMAP_SEGMENT_KIND_PACKED)
+            report->n_pairs - before.n_pairs != section.n_pairs || section.kind != report->kind)
                 return wrong(report,
                              sizeof(struct lanemap_segment_header_file) +
                                      index * sizeof(struct lanemap_segment_table_file),

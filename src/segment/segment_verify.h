@@ -14,6 +14,7 @@ struct lanemap_segment_report {
         const char *what; /* static text; NULL: nothing is wrong */
         uint64_t offset;  /* in the file (or in the section, when one is verified alone) */
         uint32_t lane;    /* LANEMAP_SEGMENT_LANE_NONE: it concerns the file */
+        uint32_t kind;    /* of the last section that was opened */
         uint64_t n_keys;  /* counted so far, tombstones among them */
         uint64_t n_pairs;
         uint64_t n_tombstones;

@@ -16,6 +16,13 @@
 #include "segment/segment_file_write.h"
 #include "segment/segment_merge.h"
 
+#define LEVEL_BOTTOM 2
+
+static_assert((int)LANEMAP_SEGMENT_PACKED == LANEMAP_SEGMENT_KIND_PACKED &&
+                      (int)LANEMAP_SEGMENT_RECSPLIT == LANEMAP_SEGMENT_KIND_RECSPLIT &&
+                      (int)LANEMAP_SEGMENT_BBHASH == LANEMAP_SEGMENT_KIND_BBHASH,
+              "the options name what the disk has");
+
 /* The cursors of one lane's inputs; they stay where they are. */
 struct lane_inputs {
         struct lanemap_overlay_cursor overlay;
@@ -23,18 +30,25 @@ struct lane_inputs {
         struct lanemap_segment_merge merge;
 };
 
-static int segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
+int writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
                           struct lanemap_segment_cursor *cursor)
 {
+        size_t scratch_bytes = lanemap_segment_cursor_scratch_bytes(segment);
         uint32_t *ids = NULL;
+        void *scratch = NULL;
 
         if (segment->ids_max > 0) {
                 ids = lanemap_heap_alloc(heap, segment->ids_max * sizeof(*ids));
                 if (!ids)
                         return -ENOMEM;
         }
+        if (scratch_bytes > 0) {
+                scratch = lanemap_heap_alloc(heap, scratch_bytes);
+                if (!scratch)
+                        return -ENOMEM;
+        }
 
-        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max);
+        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max, scratch);
 }
 
 static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slot_bitmap,
@@ -55,7 +69,7 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
                 cursors[n++] = &inputs->overlay.cursor;
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
-                r = segment_cursor(lane->segments[i]->segment, heap, &inputs->segments[i]);
+                r = writer_segment_cursor(lane->segments[i]->segment, heap, &inputs->segments[i]);
                 if (r < 0)
                         return r;
                 lanemap_check(n < LANEMAP_SEGMENT_MERGE_INPUTS_MAX);
@@ -65,13 +79,22 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
         return lanemap_segment_merge_init(&inputs->merge, cursors, n, &options);
 }
 
+/* Each segment says its own kind, so a lane may hold any mix of them. */
+static uint32_t kind_of(const struct lanemap_writer *writer, uint32_t level)
+{
+        uint32_t kind = level == LEVEL_BOTTOM ? writer->options.segment_kind_bottom
+                                              : writer->options.segment_kind_young;
+
+        return kind ? kind : LANEMAP_SEGMENT_KIND_PACKED;
+}
+
 /* One lane's section, in memory of the output heap. n_keys 0: nothing was left. */
 static int lane_build(struct lanemap_writer *writer, const struct writer_build_lane *lane,
                       struct lanemap_heap *output, struct lanemap_segment_built *ret_built)
 {
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS];
         struct lanemap_segment_build_options options = {
-                .kind = LANEMAP_SEGMENT_KIND_PACKED,
+                .kind = kind_of(writer, lane->level),
                 .fingerprint_bits = writer->hash_key.fingerprint_bits,
                 .slot_bitmap = slot_bitmap,
         };
@@ -201,7 +224,7 @@ int writer_build_file(struct lanemap_writer *writer, const struct writer_build_l
                 *section = (struct lanemap_segment_write_section){
                         .lane = lanes[i].lane,
                         .level = lanes[i].level,
-                        .kind = LANEMAP_SEGMENT_KIND_PACKED,
+                        .kind = kind_of(writer, lanes[i].level),
                 };
                 r = lane_build(writer, &lanes[i], heap, &section->built);
                 if (r == -EBADMSG)

@@ -70,6 +70,11 @@ static int options_check(struct lanemap_writer *writer,
                 return writer_fail(writer, -EINVAL,
                                    "appendfsync is always (0), everysec (1) or no (2)");
 
+        if (kept->segment_kind_young > LANEMAP_SEGMENT_BBHASH ||
+            kept->segment_kind_bottom > LANEMAP_SEGMENT_BBHASH)
+                return writer_fail(writer, -EINVAL,
+                                   "a segment kind is packed (1), recsplit (2) or bbhash (3)");
+
         if (kept->shared_bytes_max == 0)
                 kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
         kept->shared_bytes_max =

@@ -296,6 +296,9 @@ struct writer_build_lane {
         bool drop_tombstones;
         uint32_t level;
 };
+/* A cursor whose memory is the heap's. Return: 0. Errors: -ENOMEM. */
+int writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
+                          struct lanemap_segment_cursor *cursor);
 int writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
                       uint32_t n_lanes, struct writer_file **ret_file,
                       struct writer_segment **ret_segments);

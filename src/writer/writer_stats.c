@@ -148,12 +148,7 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
                 const struct lanemap_segment *segment = lane->segments[i]->segment;
-                uint32_t *ids = lanemap_heap_alloc(heap, (segment->ids_max + 1) * sizeof(*ids));
-
-                if (!ids)
-                        return -ENOMEM;
-                r = lanemap_segment_cursor_init(&snapshot->cursors[i], segment, NULL, ids,
-                                                segment->ids_max);
+                r = writer_segment_cursor(segment, heap, &snapshot->cursors[i]);
                 if (r < 0)
                         return r;
                 inputs[n++] = &snapshot->cursors[i].cursor;

@@ -431,9 +431,12 @@ int lanemap_verify_lane_count(const struct lanemap_segment *const *segments, uin
         for (uint32_t i = 0; i < n_segments && r == 0; i++) {
                 size_t n_ids = (size_t)segments[i]->ids_max + 1;
                 uint32_t *ids = lanemap_heap_alloc(heap, n_ids * sizeof(*ids));
+                void *scratch = lanemap_heap_alloc(
+                        heap, lanemap_segment_cursor_scratch_bytes(segments[i]) + 8);
 
-                r = ids ? lanemap_segment_cursor_init(&cursors[i], segments[i], NULL, ids, n_ids)
-                        : -ENOMEM;
+                r = ids && scratch ? lanemap_segment_cursor_init(&cursors[i], segments[i], NULL,
+                                                                 ids, n_ids, scratch)
+                                   : -ENOMEM;
                 inputs[i] = &cursors[i].cursor;
         }
         if (r == 0)

@@ -39,7 +39,8 @@ static void bytes_copy(struct disk_bytes *to, const struct disk_bytes *from)
 {
         bytes_resize(to, 0);
         bytes_resize(to, from->n_bytes);
-        memcpy(to->bytes, from->bytes, from->n_bytes);
+        if (from->n_bytes > 0)
+                memcpy(to->bytes, from->bytes, from->n_bytes);
 }
 
 static const char *event_bytes(const struct event *event)

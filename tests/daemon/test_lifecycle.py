@@ -44,6 +44,8 @@ def test_usage():
         (ok + ["--lanes", "1025"], "--lanes: '1025' is not a number from 1 to 1024"),
         (ok + ["--lanes", "4x"], "--lanes: '4x' is not"),
         (ok + ["--fingerprint-bits", "65"], "'65' is not 64, 80 or 96"),
+        (ok + ["--segment-kind-young", "pthash"], "--segment-kind-young: 'pthash' is not packed, recsplit or bbhash"),
+        (ok + ["--segment-kind-bottom", ""], "--segment-kind-bottom: '' is not packed"),
         (ok + ["--workers", "-1"], "--workers: '-1' is not"),
         (ok + ["--flush-bytes", "99999999999999999999999"], "--flush-bytes"),
         (ok + ["--loglevel", "loud"], "'loud' is not debug"),

@@ -49,11 +49,13 @@ static int iterate(const struct lanemap_segment *segment)
 {
         struct lanemap_segment_cursor cursor;
         uint32_t *ids = malloc(((size_t)segment->ids_max + 1) * sizeof(*ids));
+        void *scratch = malloc(lanemap_segment_cursor_scratch_bytes(segment) + 1);
         struct lanemap_entry entry;
         int r;
 
-        MUST(ids);
-        MUST(lanemap_segment_cursor_init(&cursor, segment, NULL, ids, segment->ids_max) == 0);
+        MUST(ids && scratch);
+        MUST(lanemap_segment_cursor_init(&cursor, segment, NULL, ids, segment->ids_max, scratch) ==
+             0);
         while ((r = cursor.cursor.next(&cursor.cursor, &entry)) == 0) {
                 struct lanemap_segment_posting posting;
 
@@ -65,13 +67,21 @@ static int iterate(const struct lanemap_segment *segment)
                         MUST(posting.n_ids == entry.n_ids);
         }
         free(ids);
+        free(scratch);
         return r == LANEMAP_CURSOR_END ? 0 : r;
+}
+
+static int count(void *arg, struct lanemap_fingerprint fingerprint)
+{
+        ++*(uint64_t *)arg;
+        return 0;
 }
 
 static void exercise_section(const uint8_t *bytes, size_t n_bytes, uint32_t fingerprint_bits)
 {
         struct lanemap_segment_report report;
         struct lanemap_segment segment;
+        uint64_t n = 0;
         int verified;
 
         verified = lanemap_segment_verify(bytes, n_bytes, fingerprint_bits, &report);
@@ -89,6 +99,10 @@ static void exercise_section(const uint8_t *bytes, size_t n_bytes, uint32_t fing
                 look_up(&segment, fp, (uint32_t)i);
         }
         if (iterate(&segment) < 0)
+                MUST(verified < 0);
+        if (lanemap_segment_walk(&segment, count, &n) == 0)
+                MUST(n == segment.n_keys);
+        else
                 MUST(verified < 0);
 }
 

@@ -17,6 +17,7 @@ struct seed {
         uint32_t n_entries;
         uint32_t fingerprint_bits;
         bool lists; /* and tombstones */
+        uint32_t kind;
 };
 
 /* n entries, evenly spread over the first 16 slots. */
@@ -74,7 +75,7 @@ static int build(struct lanemap_heap *heap, const struct seed *seed,
 {
         struct even even = {.cursor = {even_next, even_rewind}, .seed = seed};
         uint64_t slots[LANEMAP_SLOT_WORDS] = {0xffff};
-        struct lanemap_segment_build_options options = {.kind = LANEMAP_SEGMENT_KIND_PACKED,
+        struct lanemap_segment_build_options options = {.kind = seed->kind,
                                                         .fingerprint_bits = seed->fingerprint_bits,
                                                         .slot_bitmap = slots};
 
@@ -98,8 +99,8 @@ static int put_file(struct lanemap_heap *heap, const char *directory, const stru
 {
         int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, r;
         struct lanemap_segment_write_options options = {.file_number = 7, .fingerprint_bits = 64};
-        struct lanemap_segment_write_section sections[2] = {{.lane = 1, .kind = 1},
-                                                            {.lane = 2, .kind = 1}};
+        struct lanemap_segment_write_section sections[2] = {{.lane = 1, .kind = a->kind},
+                                                            {.lane = 2, .kind = b->kind}};
         const unsigned char head[2] = {3, 0};
         struct lanemap_segment_written written;
         static unsigned char bytes[65536];
@@ -136,9 +137,13 @@ static int put_posting(const char *directory, const char *name, uint32_t n_ids)
 int main(int argc, char **argv)
 {
         static const struct seed seeds[] = {
-                {"section-0", 0, 64, false},       {"section-1", 1, 64, false},
-                {"section-60", 60, 64, false},     {"section-lists", 20, 64, true},
-                {"section-300-80", 300, 80, true}, {"section-100-96", 100, 96, false},
+                {"section-0", 0, 64, false, 1},       {"section-1", 1, 64, false, 1},
+                {"section-60", 60, 64, false, 1},     {"section-lists", 20, 64, true, 1},
+                {"section-300-80", 300, 80, true, 1}, {"section-100-96", 100, 96, false, 1},
+                {"recsplit-0", 0, 64, false, 2},      {"recsplit-1", 1, 64, false, 2},
+                {"recsplit-400", 400, 64, false, 2},  {"recsplit-150-80", 150, 80, true, 2},
+                {"bbhash-0", 0, 64, false, 3},        {"bbhash-3", 3, 64, false, 3},
+                {"bbhash-400", 400, 64, false, 3},    {"bbhash-150-80", 150, 80, true, 3},
         };
         struct lanemap_heap *heap = lanemap_heap_new();
         int r = 0;

@@ -98,10 +98,17 @@ static void run(struct world *world, uint64_t n_batches)
 ParameterizedTestParameters(property, index)
 {
         static struct world_config configs[] = {
-                /* bits, lanes, flush, hot, cold, ids, policy, immediate reuse */
-                {64, 1, 16 << 10, 40, 4000, 5000, 0, 0},  {64, 3, 16 << 10, 300, 20000, 600, 1, 0},
-                {80, 3, 24 << 10, 12, 3000, 5000, 2, 1},  {80, 64, 64 << 10, 500, 20000, 60, 0, 0},
-                {96, 64, 96 << 10, 60, 6000, 2000, 0, 1}, {96, 1, 24 << 10, 200, 8000, 8, 2, 0},
+                /* bits, lanes, flush, hot, cold, ids, policy, immediate reuse, kinds */
+                {64, 1, 16 << 10, 40, 4000, 5000, 0, 0},
+                {64, 3, 16 << 10, 300, 20000, 600, 1, 0},
+                {80, 3, 24 << 10, 12, 3000, 5000, 2, 1},
+                {80, 64, 64 << 10, 500, 20000, 60, 0, 0},
+                {96, 64, 96 << 10, 60, 6000, 2000, 0, 1},
+                {96, 1, 24 << 10, 200, 8000, 8, 2, 0},
+                /* each kind of segment as the only one, and both in one lane */
+                {64, 3, 16 << 10, 300, 8000, 600, 1, 0, 2, 2},
+                {96, 3, 24 << 10, 100, 8000, 600, 2, 1, 3, 3},
+                {80, 3, 16 << 10, 200, 8000, 60, 1, 0, 3, 2},
         };
 
         return cr_make_param_array(struct world_config, configs, LANEMAP_N_ELEMENTS(configs));

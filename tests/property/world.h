@@ -25,6 +25,8 @@ struct world_config {
         uint32_t n_ids_max;   /* of a key, about */
         uint32_t appendfsync;
         uint32_t immediate_reuse;
+        uint32_t segment_kind_young; /* enum lanemap_segment_kind; 0: the default */
+        uint32_t segment_kind_bottom;
         uint32_t clear_one_in; /* a CLEAR among the operations of one batch in so many; 0: 400 */
 };
 

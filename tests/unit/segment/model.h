@@ -18,6 +18,8 @@ struct model {
         size_t n_entries;
         size_t position;
         uint32_t fingerprint_bits;
+        uint32_t kind;                                /* of the section that is built */
+        struct lanemap_segment_build_options options; /* its bucket_entries, leaf_entries, gamma */
         uint64_t slots[LANEMAP_SLOT_WORDS];
 };
 
@@ -93,7 +95,8 @@ static inline void model_init(struct model *model, uint32_t fingerprint_bits, co
                               size_t capacity)
 {
         *model = (struct model){.cursor = {.next = model_next, .rewind = model_rewind},
-                                .fingerprint_bits = fingerprint_bits};
+                                .fingerprint_bits = fingerprint_bits,
+                                .kind = LANEMAP_SEGMENT_KIND_PACKED};
         memcpy(model->slots, slots, sizeof(model->slots));
         model->entries = calloc(capacity + 1, sizeof(*model->entries));
         cr_assert(model->entries);
@@ -183,13 +186,14 @@ static inline void model_fill(struct model *model, size_t n, enum ids_mix mix, u
 
 static inline int model_build(struct model *model, struct built *ret_built)
 {
-        struct lanemap_segment_build_options options = {.kind = LANEMAP_SEGMENT_KIND_PACKED,
-                                                        .fingerprint_bits = model->fingerprint_bits,
-                                                        .slot_bitmap = model->slots};
+        struct lanemap_segment_build_options options = model->options;
         struct lanemap_heap *heap = lanemap_heap_new();
         int r;
 
         cr_assert(heap);
+        options.kind = model->kind;
+        options.fingerprint_bits = model->fingerprint_bits;
+        options.slot_bitmap = model->slots;
         r = lanemap_segment_build(heap, &options, &model->cursor, &ret_built->counts);
         if (r == 0) {
                 ret_built->n_bytes = ret_built->counts.n_bytes;
@@ -208,6 +212,24 @@ static inline const struct lanemap_entry *model_find(const struct model *model,
         struct lanemap_entry key = {.fingerprint = fp};
 
         return bsearch(&key, model->entries, model->n_entries, sizeof(key), entry_compare);
+}
+
+/* A cursor over a section with memory of its own; cursor_deinit() gives it back. */
+static inline int cursor_init(struct lanemap_segment_cursor *cursor,
+                              const struct lanemap_segment *segment)
+{
+        uint32_t *ids = malloc(((size_t)segment->ids_max + 1) * sizeof(*ids));
+        size_t scratch_bytes = lanemap_segment_cursor_scratch_bytes(segment);
+        void *scratch = scratch_bytes ? malloc(scratch_bytes) : NULL;
+
+        cr_assert(ids);
+        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max, scratch);
+}
+
+static inline void cursor_deinit(struct lanemap_segment_cursor *cursor)
+{
+        free(cursor->ids);
+        free(cursor->bucket);
 }
 
 static inline bool entry_equal(const struct lanemap_entry *a, const struct lanemap_entry *b)

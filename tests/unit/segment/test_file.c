@@ -28,6 +28,8 @@ struct world {
 };
 
 /* Each way to store a value is in every file. */
+static const uint32_t kinds[N_SECTIONS] = {
+        LANEMAP_SEGMENT_KIND_RECSPLIT, LANEMAP_SEGMENT_KIND_PACKED, LANEMAP_SEGMENT_KIND_BBHASH};
 static const uint32_t n_ids_of_the_first[3] = {2, 0, 129};
 
 static void world_init(struct world *world, const size_t *sizes)
@@ -51,11 +53,12 @@ static void world_init(struct world *world, const size_t *sizes)
                         entry->n_ids = n_ids_of_the_first[k];
                         entry->ids = ids_random(entry->n_ids, 100000, &seed);
                 }
+                world->models[i].kind = kinds[i];
                 cr_assert_eq(model_build(&world->models[i], &world->builts[i]), 0);
                 world->sections[i] =
                         (struct lanemap_segment_write_section){.lane = 10 + i,
                                                                .level = i,
-                                                               .kind = LANEMAP_SEGMENT_KIND_PACKED,
+                                                               .kind = kinds[i],
                                                                .built = world->builts[i].counts};
         }
 }
@@ -308,6 +311,7 @@ static void exercise(const unsigned char *bytes, size_t n_bytes, const struct mo
 {
         struct lanemap_segment_file file;
         static uint32_t ids[4096];
+        static struct lanemap_segment_cursor_slot scratch[LANEMAP_BBHASH_BUCKET_ENTRIES_MAX];
 
         if (lanemap_segment_file_open(&file, bytes, n_bytes) != 0)
                 return;
@@ -336,7 +340,8 @@ static void exercise(const unsigned char *bytes, size_t n_bytes, const struct mo
                                 lanemap_segment_posting_contains(&posting, 500);
                         }
                 }
-                if (lanemap_segment_cursor_init(&cursor, &segment, NULL, ids, 4096) == 0)
+                cr_assert_leq(lanemap_segment_cursor_scratch_bytes(&segment), sizeof(scratch));
+                if (lanemap_segment_cursor_init(&cursor, &segment, NULL, ids, 4096, scratch) == 0)
                         while (cursor.cursor.next(&cursor.cursor, &entry) == 0)
                                 ;
         }
@@ -459,7 +464,7 @@ Test(file, what_is_newer_is_not_called_broken)
         recheck(bytes, n_bytes);
         cr_expect_eq(lanemap_segment_file_open(&file, bytes, n_bytes), 0, "a compatible bit");
 
-        bytes[world.offsets[0] + offsetof(struct lanemap_segment_section_file, kind)] = 3;
+        bytes[world.offsets[0] + offsetof(struct lanemap_segment_section_file, kind)] = 4;
         recheck(bytes, n_bytes);
         cr_expect_eq(lanemap_segment_open(&segment, bytes + world.offsets[0],
                                           n_bytes - world.offsets[0], 64),

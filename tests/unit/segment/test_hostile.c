@@ -97,13 +97,12 @@ static int victim_iterate(const struct victim *victim)
         struct lanemap_entry entry;
         int r;
 
-        cr_assert_eq(lanemap_segment_cursor_init(&cursor, &victim->segment, NULL, scratch,
-                                                 LANEMAP_N_ELEMENTS(scratch)),
-                     0);
+        cr_assert_eq(cursor_init(&cursor, &victim->segment), 0);
         do {
                 r = cursor.cursor.next(&cursor.cursor, &entry);
         } while (r == 0);
 
+        cursor_deinit(&cursor);
         return r;
 }
 

@@ -70,10 +70,11 @@ static void expect_stream(struct lanemap_cursor *cursor, const struct model *exp
         cr_assert_eq(cursor->next(cursor, &entry), LANEMAP_CURSOR_END);
 }
 
-/* Inputs that share many fingerprints; half of them sections, half of them arrays. */
+/* Inputs that share many fingerprints; half of them sections of all kinds, half of them arrays. */
 static void merge_run(uint32_t n_models, size_t n_entries, uint32_t fingerprint_bits,
                       struct lanemap_segment_merge_options options, uint64_t seed)
 {
+        uint32_t first_kind = (uint32_t)seed;
         struct lanemap_segment_cursor cursors[N_INPUTS];
         struct lanemap_cursor *inputs[N_INPUTS];
         struct lanemap_segment segments[N_INPUTS];
@@ -96,15 +97,14 @@ static void merge_run(uint32_t n_models, size_t n_entries, uint32_t fingerprint_
                                           ids_random(k % 2, 1000, &seed));
                 }
                 model_sort(&models[i]);
+                models[i].kind = LANEMAP_SEGMENT_KIND_PACKED + (first_kind + i / 2) % 3;
                 inputs[i] = &models[i].cursor;
                 if (i % 2) {
                         cr_assert_eq(model_build(&models[i], &builts[i]), 0);
                         cr_assert_eq(lanemap_segment_open(&segments[i], builts[i].bytes,
                                                           builts[i].n_bytes, fingerprint_bits),
                                      0);
-                        cr_assert_eq(lanemap_segment_cursor_init(&cursors[i], &segments[i], NULL,
-                                                                 scratch[i], 8192),
-                                     0);
+                        cr_assert_eq(cursor_init(&cursors[i], &segments[i]), 0);
                         inputs[i] = &cursors[i].cursor;
                 }
         }
@@ -116,10 +116,11 @@ static void merge_run(uint32_t n_models, size_t n_entries, uint32_t fingerprint_
         expect_stream(&merge.cursor, &expected);
 
         /* A section made of the merge is the section made of the model. */
+        expected.kind = LANEMAP_SEGMENT_KIND_PACKED + (first_kind + 1) % 3;
         cr_assert_eq(model_build(&expected, &builts[0]), 0);
         expected.cursor = merge.cursor;
         {
-                struct lanemap_segment_build_options build = {.kind = LANEMAP_SEGMENT_KIND_PACKED,
+                struct lanemap_segment_build_options build = {.kind = expected.kind,
                                                               .fingerprint_bits = fingerprint_bits,
                                                               .slot_bitmap = slots};
                 struct lanemap_heap *heap = lanemap_heap_new();
@@ -132,6 +133,8 @@ static void merge_run(uint32_t n_models, size_t n_entries, uint32_t fingerprint_
 
         free(expected.entries);
         for (uint32_t i = 0; i < n_models; i++) {
+                if (i % 2)
+                        cursor_deinit(&cursors[i]);
                 model_deinit(&models[i]);
                 free(builts[i].bytes);
         }
@@ -247,11 +250,11 @@ Test(merge, a_cursor_with_a_mask_gives_these_slots_only)
         cr_assert_eq(model_build(&model, &built), 0);
         cr_assert_eq(lanemap_segment_open(&segment, built.bytes, built.n_bytes, 64), 0);
         cr_assert_eq(lanemap_segment_cursor_init(&cursor, &segment, mask, scratch[0],
-                                                 segment.ids_max - 1),
+                                                 segment.ids_max - 1, NULL),
                      -EINVAL);
-        cr_assert_eq(
-                lanemap_segment_cursor_init(&cursor, &segment, mask, scratch[0], segment.ids_max),
-                0);
+        cr_assert_eq(lanemap_segment_cursor_init(&cursor, &segment, mask, scratch[0],
+                                                 segment.ids_max, NULL),
+                     0);
         expect_stream(&cursor.cursor, &expected);
         free(expected.entries);
         free(built.bytes);

@@ -1,166 +1,36 @@
 /* Building a section and finding everything in it, and nothing else, against a sorted array. */
-#include "model.h"
-
-#include "segment/segment_verify.h"
+#include "expect.h"
 
 TestSuite(packed, .timeout = 100);
 
-static uint32_t scratch[8192];
-
-static void expect_found(const struct lanemap_segment *segment, const struct lanemap_entry *entry,
-                         uint32_t rank)
-{
-        struct lanemap_segment_posting posting;
-        uint32_t n = entry->n_ids;
-
-        cr_assert_eq(lanemap_segment_find(segment, entry->fingerprint, rank, &posting), 0);
-        cr_assert_eq(posting.n_ids, n);
-        cr_assert_eq(lanemap_segment_posting_copy(&posting, scratch), 0);
-        cr_assert(n == 0 || memcmp(scratch, entry->ids, n * sizeof(*scratch)) == 0);
-        for (uint32_t i = 0; i < n; i += 1 + n / 7) {
-                cr_assert_eq(lanemap_segment_posting_contains(&posting, entry->ids[i]), 1);
-                cr_assert_eq(lanemap_segment_posting_contains(&posting, entry->ids[i] + 1),
-                             i + 1 < n && entry->ids[i + 1] == entry->ids[i] + 1);
-        }
-}
-
-/* A fingerprint that the model may or may not know; both must agree. */
-static void expect_agreement(const struct lanemap_segment *segment, const struct model *model,
-                             struct lanemap_fingerprint fp)
-{
-        const struct lanemap_entry *entry = model_find(model, fp);
-        struct lanemap_segment_posting posting;
-
-        if (entry)
-                expect_found(segment, entry, LANEMAP_SEGMENT_RANK_UNKNOWN);
-        else
-                cr_assert_eq(
-                        lanemap_segment_find(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN, &posting),
-                        LANEMAP_SEGMENT_E_ABSENT);
-}
-
-static void expect_near_misses(const struct lanemap_segment *segment, const struct model *model,
-                               struct lanemap_fingerprint fp)
-{
-        for (uint32_t bit = 0; bit < model->fingerprint_bits; bit++) {
-                struct lanemap_fingerprint other = fp;
-
-                if (bit < 64)
-                        other.hash ^= UINT64_C(1) << bit;
-                else
-                        other.ext ^= 1u << (bit - 64);
-                expect_agreement(segment, model, other);
-        }
-}
-
-static void expect_iteration(const struct lanemap_segment *segment, const struct model *model)
-{
-        struct lanemap_segment_cursor cursor;
-        struct lanemap_entry entry;
-        size_t n = 0;
-
-        cr_assert_eq(lanemap_segment_cursor_init(&cursor, segment, NULL, scratch,
-                                                 LANEMAP_N_ELEMENTS(scratch)),
-                     0);
-        while (cursor.cursor.next(&cursor.cursor, &entry) == 0) {
-                cr_assert_lt(n, model->n_entries);
-                cr_assert(entry_equal(&entry, &model->entries[n]), "entry %zu", n);
-                n++;
-        }
-        cr_assert_eq(n, model->n_entries);
-        cr_assert_eq(cursor.cursor.next(&cursor.cursor, &entry), LANEMAP_CURSOR_END);
-}
-
-static void expect_same(struct model *model, uint64_t *seed)
-{
-        size_t step = 1 + model->n_entries / 3000;
-        struct lanemap_segment_report report;
-        struct lanemap_segment segment;
-        struct built built;
-
-        cr_assert_eq(model_build(model, &built), 0);
-        cr_assert_eq(
-                lanemap_segment_open(&segment, built.bytes, built.n_bytes, model->fingerprint_bits),
-                0);
-        cr_assert_eq(segment.n_keys, model->n_entries);
-        cr_assert_eq(built.counts.n_keys, model->n_entries);
-
-        for (size_t i = 0; i < model->n_entries; i += step) {
-                const struct lanemap_entry *entry = &model->entries[i];
-                uint32_t slot = lanemap_slot_of(entry->fingerprint.hash);
-
-                expect_found(&segment, entry, LANEMAP_SEGMENT_RANK_UNKNOWN);
-                expect_found(&segment, entry, lanemap_segment_rank(&segment, slot));
-                if (i % 16 == 0)
-                        expect_near_misses(&segment, model, entry->fingerprint);
-        }
-        for (int i = 0; i < 2000; i++) {
-                struct lanemap_fingerprint fp = {.hash = random_next(seed)};
-
-                expect_agreement(&segment, model, fp);
-                expect_agreement(&segment, model, fingerprint_random(model, seed));
-        }
-        expect_iteration(&segment, model);
-        cr_assert_eq(lanemap_segment_verify(built.bytes, built.n_bytes, model->fingerprint_bits,
-                                            &report),
-                     0, "%s at %llu", report.what, (unsigned long long)report.offset);
-        cr_assert_eq(report.n_pairs, built.counts.n_pairs);
-        free(built.bytes);
-}
-
-static void sizes_run(uint32_t fingerprint_bits, uint32_t n_slots)
-{
-        static const size_t sizes[] = {0,  1,  2,  3,   7,   8,   9,   47,   48,    49,
-                                       95, 96, 97, 255, 256, 257, 511, 1000, 100000};
-        uint64_t seed = fingerprint_bits * 1000 + n_slots, slots[LANEMAP_SLOT_WORDS];
-        struct model model;
-
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(sizes); i++) {
-                for (int mix = IDS_SINGLE; mix <= IDS_ALL; mix++) {
-                        uint64_t span = i % 2 ? 1000 : UINT64_C(0xffffffff);
-
-                        if (sizes[i] > 1000 && mix != (n_slots == 1 ? IDS_SINGLE : IDS_ALL))
-                                continue;
-                        if (n_slots == LANEMAP_N_SLOTS)
-                                slots_all(slots);
-                        else
-                                slots_random(slots, n_slots, &seed);
-                        model_init(&model, fingerprint_bits, slots, sizes[i]);
-                        model_fill(&model, sizes[i], (enum ids_mix)mix, span, &seed);
-                        expect_same(&model, &seed);
-                        model_deinit(&model);
-                }
-        }
-}
-
 Test(packed, all_sizes_64_bits_all_slots)
 {
-        sizes_run(64, LANEMAP_N_SLOTS);
+        sizes_run(LANEMAP_SEGMENT_KIND_PACKED, 64, LANEMAP_N_SLOTS);
 }
 
 Test(packed, all_sizes_64_bits_one_slot)
 {
-        sizes_run(64, 1);
+        sizes_run(LANEMAP_SEGMENT_KIND_PACKED, 64, 1);
 }
 
 Test(packed, all_sizes_64_bits_64_slots)
 {
-        sizes_run(64, 64);
+        sizes_run(LANEMAP_SEGMENT_KIND_PACKED, 64, 64);
 }
 
 Test(packed, all_sizes_80_bits_65_slots)
 {
-        sizes_run(80, 65);
+        sizes_run(LANEMAP_SEGMENT_KIND_PACKED, 80, 65);
 }
 
 Test(packed, all_sizes_96_bits_all_slots)
 {
-        sizes_run(96, LANEMAP_N_SLOTS);
+        sizes_run(LANEMAP_SEGMENT_KIND_PACKED, 96, LANEMAP_N_SLOTS);
 }
 
 Test(packed, all_sizes_96_bits_3_slots)
 {
-        sizes_run(96, 3);
+        sizes_run(LANEMAP_SEGMENT_KIND_PACKED, 96, 3);
 }
 
 Test(packed, slots_without_any_hold_nothing)
@@ -217,18 +87,6 @@ Test(packed, equal_hashes_with_different_ext_are_different_keys)
                           ids_random(1, 1000, &seed));
         expect_same(&model, &seed);
         model_deinit(&model);
-}
-
-static void consecutive(struct model *model, size_t n, uint64_t first, uint64_t step,
-                        uint64_t *seed)
-{
-        uint64_t slots[LANEMAP_SLOT_WORDS];
-
-        slots_all(slots);
-        model_init(model, 64, slots, n);
-        for (size_t i = 0; i < n; i++)
-                model_add(model, (struct lanemap_fingerprint){.hash = first + i * step}, 1,
-                          ids_random(1, 1000, seed));
 }
 
 Test(packed, consecutive_hashes_fit_while_a_group_holds_them)
@@ -379,33 +237,6 @@ Test(packed, bad_options_are_refused)
         cr_expect_eq(lanemap_segment_build(heap, &options, &model.cursor, &built), -EINVAL);
         lanemap_heap_free(heap);
         model_deinit(&model);
-}
-
-/* A cursor that changes its mind between the passes. */
-struct fickle {
-        struct lanemap_cursor cursor;
-        struct model *first;
-        struct model *second;
-        struct model *now;
-        int fail_at; /* rewinds before rewinding fails */
-};
-
-static int fickle_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
-{
-        struct fickle *fickle = (struct fickle *)cursor;
-
-        return model_next(&fickle->now->cursor, ret_entry);
-}
-
-static int fickle_rewind(struct lanemap_cursor *cursor)
-{
-        struct fickle *fickle = (struct fickle *)cursor;
-
-        if (fickle->fail_at-- == 0)
-                return -EIO;
-
-        fickle->now = fickle->now ? fickle->second : fickle->first;
-        return model_rewind(&fickle->now->cursor);
 }
 
 Test(packed, a_cursor_that_changes_its_mind_is_refused)
