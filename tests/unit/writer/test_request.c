@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/manifest_read.h"
 #include "support/engine.h"
@@ -77,6 +78,36 @@ Test(writer_request, tickets)
         cr_expect_eq(r, 0, "served in order: %d", r);
         cr_expect_eq(lanemap_writer_request_state(writer, first), -ENOENT, "told once");
         cr_expect_eq(lanemap_writer_request_wait(writer, 12345), -ENOENT);
+        lanemap_writer_close(writer);
+        scratch_deinit(&scratch);
+}
+
+/* Whatever the thresholds, a writer without work comes to rest. */
+Test(writer_request, an_idle_writer_rests)
+{
+        struct lanemap_writer_stats before, after;
+        struct lanemap_writer_options options;
+        struct lanemap_writer *writer;
+        struct scratch scratch;
+        char key[] = "key0";
+
+        scratch_init(&scratch, "request");
+        engine_options_init(&options, &scratch, NULL);
+        options.log_file_bytes = 4096;
+        options.flush_bytes = 4096;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+        for (uint32_t i = 0; i < 300; i++) {
+                key[3] = (char)('0' + i % 10);
+                cr_assert_eq(engine_add(writer, key, i), 0);
+        }
+        usleep(2000 * 1000); /* the log settles within a second */
+        engine_stats(writer, &before);
+        usleep(700 * 1000);
+        engine_stats(writer, &after);
+        cr_expect_leq(after.manifest_generation - before.manifest_generation, 2, "%lu manifests",
+                      (unsigned long)(after.manifest_generation - before.manifest_generation));
+        cr_expect_leq(after.n_log_syncs - before.n_log_syncs, 2);
+        cr_expect_leq(after.n_log_files, 4, "%lu", (unsigned long)after.n_log_files);
         lanemap_writer_close(writer);
         scratch_deinit(&scratch);
 }

@@ -1,0 +1,224 @@
+/* Control and data objects: S1 to S3 of shm_write.h. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/order.h"
+#include "shm/shm_read.h"
+#include "shm/shm_write.h"
+#include "support/scratch.h"
+
+TestSuite(shm_object, .timeout = 60);
+
+struct bench {
+        struct scratch scratch;
+        int shm_fd;
+        unsigned char uuid[16], hash_key[16];
+        struct lanemap_slot slots[LANEMAP_N_SLOTS];
+        struct lanemap_shm_control *control;
+        struct lanemap_shm_data_options options;
+};
+
+static struct bench bench;
+
+static void bench_init(void)
+{
+        memset(&bench, 0, sizeof(bench));
+        scratch_init(&bench.scratch, "object");
+        bench.shm_fd = lanemap_shm_open_directory();
+        cr_assert(bench.shm_fd >= 0);
+        memset(bench.uuid, 7, sizeof(bench.uuid));
+        lanemap_slot_table_init(bench.slots, 3);
+        bench.options = (struct lanemap_shm_data_options){
+                .name = bench.scratch.name,
+                .mode = 0640,
+                .bytes_max = 1 << 20,
+                .uuid = bench.uuid,
+                .hash_key = bench.hash_key,
+                .fingerprint_bits = 64,
+                .n_lanes = 3,
+                .slots = bench.slots,
+                .directory = bench.scratch.directory,
+                .clock = &lanemap_clock_monotonic,
+                .quarantine_ns = 1000,
+        };
+}
+
+static void bench_deinit(void)
+{
+        lanemap_shm_control_close(bench.control);
+        close(bench.shm_fd);
+        scratch_deinit(&bench.scratch);
+}
+
+static int control_open(const unsigned char *uuid, mode_t mode, struct lanemap_error *error)
+{
+        return lanemap_shm_control_open(bench.shm_fd, bench.scratch.name, uuid, mode,
+                                        &bench.control, error);
+}
+
+static bool object_stat(uint64_t generation, struct stat *ret_stat)
+{
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+
+        if (generation)
+                lanemap_shm_data_name(bench.scratch.name, generation, name);
+        else
+                lanemap_shm_control_name(bench.scratch.name, name);
+        return fstatat(bench.shm_fd, name, ret_stat, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+Test(shm_object, control_is_created_once_and_belongs_to_one_index)
+{
+        unsigned char other[16] = {1};
+        struct lanemap_shm_control *first;
+        struct lanemap_error error = {.text = ""};
+        struct stat st;
+
+        bench_init();
+        cr_expect_eq(lanemap_shm_control_check(bench.shm_fd, bench.scratch.name, other, &error), 0);
+        cr_assert_eq(control_open(bench.uuid, 0604, &error), 0, "%s", error.text);
+        cr_expect(object_stat(0, &st));
+        cr_expect_eq(st.st_size, LANEMAP_SHM_CONTROL_BYTES);
+        cr_expect_eq(st.st_mode & 07777, 0604, "whatever the umask says");
+        cr_expect(bench.control->epoch == 1 && bench.control->watermark == 0 &&
+                  bench.control->generation == 0 && bench.control->state == LANEMAP_STATE_STARTING);
+
+        /* Again: the same one, with what it said. */
+        first = bench.control;
+        first->epoch = 55;
+        cr_assert_eq(control_open(bench.uuid, 0604, &error), 0);
+        cr_expect_eq(bench.control->epoch, 55, "epochs go on across writers");
+        lanemap_shm_control_close(first);
+
+        first = bench.control;
+        cr_expect_eq(control_open(other, 0604, &error), -EEXIST);
+        cr_expect(strstr(error.text, "another index"), "%s", error.text);
+        cr_expect_eq(lanemap_shm_control_check(bench.shm_fd, bench.scratch.name, other, &error),
+                     -EEXIST);
+        cr_expect_eq(
+                lanemap_shm_control_check(bench.shm_fd, bench.scratch.name, bench.uuid, &error), 0);
+        bench.control = first;
+        bench.control->version = 9;
+        cr_expect_eq(control_open(bench.uuid, 0604, &error), -EPROTONOSUPPORT);
+        bench_deinit();
+}
+
+static void *control_watcher(void *arg)
+{
+        const bool *stop = arg;
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        struct lanemap_shm_control control;
+        long n_partial = 0;
+
+        lanemap_shm_control_name(bench.scratch.name, name);
+        while (!lanemap_load_relaxed(stop)) {
+                int fd = openat(bench.shm_fd, name, O_RDONLY | O_CLOEXEC);
+
+                if (fd < 0)
+                        continue;
+                n_partial += pread(fd, &control, sizeof(control), 0) != sizeof(control) ||
+                             control.magic != LANEMAP_SHM_CONTROL_MAGIC;
+                close(fd);
+        }
+        return (void *)n_partial;
+}
+
+Test(shm_object, control_appears_whole)
+{
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        pthread_t watcher;
+        bool stop = false;
+        void *n_partial;
+
+        bench_init();
+        lanemap_shm_control_name(bench.scratch.name, name);
+        cr_assert_eq(pthread_create(&watcher, NULL, control_watcher, &stop), 0);
+        for (int i = 0; i < 3000; i++) {
+                cr_assert_eq(control_open(bench.uuid, 0600, NULL), 0);
+                lanemap_shm_control_close(bench.control);
+                cr_assert_eq(unlinkat(bench.shm_fd, name, 0), 0);
+        }
+        lanemap_store_relaxed(&stop, true);
+        pthread_join(watcher, &n_partial);
+        cr_expect_null(n_partial, "S1: seen in part %ld times", (long)n_partial);
+        bench.control = NULL;
+        bench_deinit();
+}
+
+Test(shm_object, data_object)
+{
+        struct lanemap_shm_data_object first, second;
+        struct lanemap_shm_region region = {0};
+        struct stat st;
+        uint64_t off;
+
+        bench_init();
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &first),
+                     0);
+        cr_expect_neq(first.generation, 0);
+        cr_expect_eq(bench.control->next_generation, first.generation, "S2: named beforehand");
+        cr_expect_eq(bench.control->generation, 0, "not published yet");
+        cr_expect(object_stat(first.generation, &st));
+        cr_expect_eq(st.st_mode & 07777, 0640);
+        cr_expect_geq(st.st_blocks * 512, st.st_size, "never sparse");
+
+        region.control = bench.control;
+        region.generation = first.generation;
+        cr_expect_eq(lanemap_shm_region_init(&region, first.base, (uint64_t)st.st_size), 0);
+        cr_expect(region.n_lanes == 3 && region.cell_bytes == 16);
+        for (uint64_t bytes = 0; bytes < (uint64_t)st.st_size - 4096; bytes += 1024)
+                cr_expect_eq(lanemap_shm_region_init(&region, first.base, bytes), -EBADMSG, "%lu",
+                             (unsigned long)bytes);
+        region.generation++;
+        cr_expect_eq(lanemap_shm_region_init(&region, first.base, (uint64_t)st.st_size), -EBADMSG);
+
+        /* It grows, never sparse, up to its limit. */
+        cr_expect_eq(lanemap_shm_arena_base(first.arena)
+                             ->alloc(lanemap_shm_arena_base(first.arena), 500000, &off),
+                     0);
+        cr_expect(object_stat(first.generation, &st));
+        cr_expect_geq(st.st_size, 500000);
+        cr_expect_geq(st.st_blocks * 512, st.st_size);
+        cr_expect_eq(lanemap_shm_arena_base(first.arena)
+                             ->alloc(lanemap_shm_arena_base(first.arena), 600000, &off),
+                     -ENOSPC);
+
+        /* A second generation, published; the first is unlinked by name. */
+        cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &second),
+                     0);
+        cr_expect_neq(second.generation, first.generation);
+        lanemap_shm_publish(bench.control, second.generation);
+        cr_expect_eq(bench.control->generation, second.generation);
+        cr_expect_eq(lanemap_shm_unlink_others(bench.shm_fd, bench.scratch.name, second.generation),
+                     0);
+        cr_expect_not(object_stat(first.generation, &st));
+        cr_expect(object_stat(second.generation, &st));
+        cr_expect(object_stat(0, &st), "the control object stays");
+        lanemap_shm_data_close(&first);
+        lanemap_shm_data_close(&second);
+        bench_deinit();
+}
+
+/* What does not fit leaves nothing behind. */
+Test(shm_object, data_object_that_does_not_fit)
+{
+        struct lanemap_shm_data_object object;
+        struct stat st;
+
+        bench_init();
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        bench.options.bytes_max = 8192;
+        cr_expect_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &object),
+                     -ENOSPC);
+        cr_expect_not(bench.control->next_generation &&
+                      object_stat(bench.control->next_generation, &st));
+        bench_deinit();
+}
