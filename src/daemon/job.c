@@ -42,6 +42,15 @@ static void *job_ids_run(void *arg)
         return NULL;
 }
 
+static void *job_verify_run(void *arg)
+{
+        struct lanemap_job *job = arg;
+
+        job->r = lanemap_writer_verify(job->writer, &job->findings, &job->n_findings);
+        job_done(job);
+        return NULL;
+}
+
 static struct lanemap_job *job_new(struct lanemap_server *server)
 {
         struct lanemap_job *job = lanemap_alloc_zero(sizeof(*job));
@@ -64,6 +73,7 @@ static void job_free(struct lanemap_server *server, struct lanemap_job *job)
                 link = &(*link)->next;
         *link = job->next;
         lanemap_writer_ids_free(job->ids);
+        lanemap_writer_findings_free(job->findings);
         lanemap_free(job);
 }
 
@@ -111,7 +121,8 @@ static void job_ids_next(struct lanemap_server *server)
                         job_free(server, job);
                         continue;
                 }
-                r = -pthread_create(&job->thread, NULL, job_ids_run, job);
+                r = -pthread_create(&job->thread, NULL,
+                                    job->is_verify ? job_verify_run : job_ids_run, job);
                 if (r == 0) {
                         job->started = true;
                         return;
@@ -125,18 +136,29 @@ static void job_ids_next(struct lanemap_server *server)
         }
 }
 
-int lanemap_job_ids_start(struct lanemap_client *client)
+static int job_reading_start(struct lanemap_client *client, bool is_verify)
 {
         struct lanemap_job *job = job_new(client->server);
 
         if (!job)
                 return -ENOMEM;
+        job->is_verify = is_verify;
         job->writer = client->server->writer;
         job->client = client;
         client->job = job;
         lanemap_client_block(client, LANEMAP_BLOCKED_IDS);
         job_ids_next(client->server);
         return 0;
+}
+
+int lanemap_job_ids_start(struct lanemap_client *client)
+{
+        return job_reading_start(client, false);
+}
+
+int lanemap_job_verify_start(struct lanemap_client *client)
+{
+        return job_reading_start(client, true);
 }
 
 void lanemap_job_ids_forget(struct lanemap_client *client)
@@ -215,6 +237,45 @@ static void job_ids_end(struct lanemap_server *server, struct lanemap_job *job)
         lanemap_client_touch(client);
 }
 
+static void finding_reply(struct lanemap_reply *reply, const struct lanemap_finding *finding)
+{
+        lanemap_reply_map(reply, 5);
+        lanemap_reply_text(reply, "file");
+        lanemap_reply_text(reply, finding->file);
+        lanemap_reply_text(reply, "offset");
+        if (finding->offset == LANEMAP_FINDING_NO_OFFSET)
+                lanemap_reply_null(reply);
+        else
+                lanemap_reply_integer(reply, (int64_t)finding->offset);
+        lanemap_reply_text(reply, "lane");
+        if (finding->lane == LANEMAP_FINDING_NO_LANE)
+                lanemap_reply_null(reply);
+        else
+                lanemap_reply_integer(reply, finding->lane);
+        lanemap_reply_text(reply, "keys");
+        lanemap_reply_integer(reply, (int64_t)finding->n_keys);
+        lanemap_reply_text(reply, "what");
+        lanemap_reply_text(reply, finding->what);
+}
+
+static void job_verify_end(const struct lanemap_job *job)
+{
+        struct lanemap_client *client = job->client;
+
+        if (!client)
+                return;
+        client->job = NULL;
+        if (job->r < 0) {
+                lanemap_reply_error(&client->out, "ERR cannot verify (%s)", strerror(-job->r));
+        } else {
+                lanemap_reply_array(&client->out, job->n_findings);
+                for (size_t i = 0; i < job->n_findings; i++)
+                        finding_reply(&client->out, &job->findings[i]);
+        }
+        lanemap_client_reply_end(client);
+        lanemap_client_unblock(client);
+}
+
 static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
@@ -258,6 +319,8 @@ void lanemap_job_ready(struct lanemap_server *server, struct lanemap_watch *watc
                 pthread_join(job->thread, NULL);
                 if (job->is_open)
                         job_open_end(server, job);
+                else if (job->is_verify)
+                        job_verify_end(job);
                 else
                         job_ids_end(server, job);
                 job_free(server, job);

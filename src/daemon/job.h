@@ -1,6 +1,6 @@
 /*
  * Work that would hold the loop up, each in a short-lived thread: opening the index, gathering all
- * ids. A job is handed over twice: to its thread by pthread_create, back to the loop by an eventfd
+ * ids, verifying all files. A job is handed over twice: to its thread by pthread_create, back to the loop by an eventfd
  * and `done` (release/acquire). In between the loop does not touch it, except to forget its client.
  */
 #ifndef LANEMAP_DAEMON_JOB_H
@@ -20,8 +20,11 @@ struct lanemap_job {
         struct lanemap_writer_options writer_options; /* opening */
         struct lanemap_error error;
         struct lanemap_writer *writer;
-        bool is_open;                  /* opening; otherwise ids */
-        struct lanemap_client *client; /* ids; NULL: nobody waits any more */
+        bool is_open;                  /* opening */
+        bool is_verify;                /* verifying; neither: ids */
+        struct lanemap_client *client; /* ids, verifying; NULL: nobody waits any more */
+        struct lanemap_finding *findings;
+        size_t n_findings;
         uint32_t *ids;
         size_t n_ids;
         int r;
@@ -32,6 +35,8 @@ int lanemap_job_open_start(struct lanemap_server *server);
 
 /* LANEMAP.IDS for this client; it is blocked until it has been answered. Return: 0, -errno. */
 int lanemap_job_ids_start(struct lanemap_client *client);
+/* LANEMAP.VERIFY, likewise. */
+int lanemap_job_verify_start(struct lanemap_client *client);
 /* Goes on with LANEMAP.IDS after the gate has moved or replies have been sent. */
 void lanemap_job_ids_continue(struct lanemap_client *client);
 /* The client goes away. */
