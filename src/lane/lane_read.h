@@ -163,6 +163,14 @@ LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_entries(const struct lanemap_la
                 lanemap_segment_prefetch_entry(levels->segments[i], fp, levels->ranks[i]);
 }
 
+/* And once more, when these have arrived: where the value is, if the key is there. */
+LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_values(const struct lanemap_lane_levels *levels,
+                                                        struct lanemap_fingerprint fp)
+{
+        for (uint32_t i = 0; i < levels->n_segments; i++)
+                lanemap_segment_prefetch_value(levels->segments[i], fp, levels->ranks[i]);
+}
+
 /* Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG. */
 LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *levels,
                                             struct lanemap_fingerprint fp,

@@ -86,6 +86,32 @@ LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_payload(const struct lanemap_
         lanemap_prefetch(packed->payload + (guess * packed->entry_bits >> 3));
 }
 
+/* The tags of a range may lie across two lines. */
+LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_tags(const struct lanemap_packed *packed,
+                                                        struct lanemap_packed_range range)
+{
+        lanemap_prefetch(packed->tags + range.first);
+        lanemap_prefetch(packed->tags + range.end);
+}
+
+/* Requests the payload of the first entry that has this tag: for a batch, whose tags have arrived.
+ * A miss has none, but for one in fifteen. */
+LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_match(const struct lanemap_packed *packed,
+                                                         struct lanemap_packed_range range,
+                                                         uint8_t tag)
+{
+        uint32_t match = lanemap_tag_match(packed->tags + range.first, tag);
+        uint64_t n = range.end - range.first, at;
+
+        match &= (uint32_t)lanemap_bits_mask((uint32_t)LANEMAP_MIN(n, 32));
+        if (!match)
+                return;
+
+        at = (range.first + (uint32_t)__builtin_ctz(match)) * packed->entry_bits >> 3;
+        lanemap_prefetch(packed->payload + at);
+        lanemap_prefetch(packed->payload + at + 15);
+}
+
 LANEMAP_ALWAYS_INLINE bool lanemap_packed_entry_is(const struct lanemap_packed *packed, uint64_t at,
                                                    uint64_t remainder, uint32_t ext)
 {

@@ -222,8 +222,8 @@ void lanemap_segment_prefetch_place(const struct lanemap_segment *segment, uint6
                                     uint32_t ext);
 
 /*
- * The two stages before a batch of finds: request the first line of each, then, by what that says,
- * the next ones. Neither waits for memory that the stage before has not requested.
+ * The three stages before a batch of finds: request the first line of each, then, by what that says,
+ * the next one, and so on. None waits for memory that the stage before has not requested.
  */
 LANEMAP_ALWAYS_INLINE void
 lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
@@ -259,9 +259,23 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_entry(const struct lanemap_s
         if (lanemap_packed_range(&segment->packed, dense, &range) != 0)
                 return;
 
-        lanemap_prefetch(segment->packed.tags + range.first);
-        lanemap_packed_prefetch_payload(&segment->packed, range,
-                                        lanemap_packed_tag(&segment->packed, dense));
+        lanemap_packed_prefetch_tags(&segment->packed, range);
+}
+
+LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_value(const struct lanemap_segment *segment,
+                                                          struct lanemap_fingerprint fingerprint,
+                                                          uint32_t rank)
+{
+        struct lanemap_packed_range range;
+        uint64_t dense;
+
+        if (segment->kind != LANEMAP_SEGMENT_KIND_PACKED ||
+            lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0 ||
+            lanemap_packed_range(&segment->packed, dense, &range) != 0)
+                return;
+
+        lanemap_packed_prefetch_match(&segment->packed, range,
+                                      lanemap_packed_tag(&segment->packed, dense));
 }
 
 /* What a cursor needs to sort one bucket. */

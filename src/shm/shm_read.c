@@ -198,6 +198,8 @@ static int chunk_try(const struct lanemap_shm_region *region, const struct try_s
         }
         for (size_t i = 0; i < n_keys; i++)
                 lanemap_lane_prefetch_entries(&levels[i], fps[i]);
+        for (size_t i = 0; i < n_keys; i++)
+                lanemap_lane_prefetch_values(&levels[i], fps[i]);
 
         for (size_t i = 0; i < n_keys; i++) {
                 n_ids = 0;
