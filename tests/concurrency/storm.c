@@ -21,7 +21,7 @@
 
 struct control {
         struct storm *storm;
-        struct random random;
+        struct rng rng;
         uint32_t n_readers;
         pid_t readers[STORM_READERS_MAX];
         bool stopped[STORM_READERS_MAX];
@@ -32,7 +32,7 @@ struct control {
 
 static pid_t spawn(struct control *control, bool writer)
 {
-        uint64_t seed = random_next(&control->random);
+        uint64_t seed = rng_next(&control->rng);
         pid_t pid;
 
         fflush(stdout);
@@ -69,10 +69,10 @@ static void reader_kill(struct control *control, uint32_t i)
 
 static void signal_send(struct control *control)
 {
-        uint32_t i = (uint32_t)random_below(&control->random, control->n_readers);
+        uint32_t i = (uint32_t)rng_below(&control->rng, control->n_readers);
 
         control->n_signals++;
-        if (random_below(&control->random, 60) == 0) {
+        if (rng_below(&control->rng, 60) == 0) {
                 reader_kill(control, i);
                 return;
         }
@@ -119,8 +119,8 @@ static void storm_run(struct control *control, uint64_t until_ns)
         while ((now_ns() < until_ns || !writer_is_up(control) ||
                 (!enough_happened(control->storm) && now_ns() < lost_ns)) &&
                !lanemap_load_relaxed(&control->storm->stop)) {
-                struct timespec pause = {.tv_nsec = (long)random_below(&control->random, 2000000) +
-                                                    20000};
+                struct timespec pause = {.tv_nsec =
+                                                 (long)rng_below(&control->rng, 2000000) + 20000};
 
                 signal_send(control);
                 (void)nanosleep(&pause, NULL);
@@ -192,15 +192,14 @@ int main(int argc, char **argv)
         struct scratch scratch;
         bool good;
 
-        control.random.state = argument_seed(argc, argv);
+        rng_init(&control.rng, argument_seed(argc, argv));
         must(control.n_readers >= 1 && control.n_readers <= STORM_READERS_MAX);
         (void)setenv("TMPDIR", "/dev/shm", 0);
-        scratch_init(&scratch);
+        scratch_init(&scratch, "storm");
         control.storm = mmap(NULL, sizeof(*control.storm), PROT_READ | PROT_WRITE,
                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         must(control.storm != MAP_FAILED);
-        memcpy(control.storm->name, scratch.name, sizeof(scratch.name));
-        memcpy(control.storm->directory, scratch.directory, sizeof(scratch.directory));
+        control.storm->scratch = scratch;
         control.storm->immediate_reuse = argument_flag(argc, argv, "--immediate-reuse");
         control.storm->era = 1;
 

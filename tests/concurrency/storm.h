@@ -35,9 +35,7 @@ struct storm_reader_counts {
 };
 
 struct storm {
-        char name[LANEMAP_NAME_BYTES_MAX + 1];
-        char directory[128];
-        uint64_t seed;
+        struct scratch scratch;
         bool immediate_reuse;
         uint32_t stop; /* readers end */
         uint32_t stop_writer;

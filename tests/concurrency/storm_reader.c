@@ -14,7 +14,7 @@
 struct state {
         struct storm *storm;
         struct lanemap_reader *reader;
-        struct random random;
+        struct rng rng;
         struct storm_reader_counts counts;
         uint64_t n_retries_seen, n_reattachments_seen;
         uint32_t ids[IDS_MAX];
@@ -96,10 +96,10 @@ static bool error_is_fine(struct state *state, int r)
 
 static uint32_t key_pick(struct state *state)
 {
-        if (random_below(&state->random, 4) == 0)
-                return 7 + 64 * (uint32_t)random_below(&state->random, 6);
+        if (rng_below(&state->rng, 4) == 0)
+                return 7 + 64 * (uint32_t)rng_below(&state->rng, 6);
 
-        return (uint32_t)random_below(&state->random, STORM_KEYS);
+        return (uint32_t)rng_below(&state->rng, STORM_KEYS);
 }
 
 static void lookup_one(struct state *state)
@@ -124,7 +124,7 @@ static void lookup_batch(struct state *state)
         struct lanemap_span spans[BATCH_MAX];
         struct lanemap_key keys[BATCH_MAX];
         uint32_t numbers[BATCH_MAX];
-        size_t n = 1 + random_below(&state->random, BATCH_MAX);
+        size_t n = 1 + rng_below(&state->rng, BATCH_MAX);
         int r;
 
         for (size_t i = 0; i < n; i++) {
@@ -154,7 +154,7 @@ static void lookup_contains(struct state *state)
         int r;
 
         n = versions_ids(key, before.finished, &first);
-        id = first + (uint32_t)random_below(&state->random, n + 2);
+        id = first + (uint32_t)rng_below(&state->rng, n + 2);
         r = lanemap_reader_contains(state->reader, text, versions_key(key, text), id);
         state->counts.n_lookups++;
         if (!error_is_fine(state, r))
@@ -169,7 +169,7 @@ static void lookup_contains(struct state *state)
 static void lookups_run(struct state *state, uint64_t n)
 {
         for (uint64_t i = 0; i < n && !lanemap_load_relaxed(&state->storm->stop); i++) {
-                uint64_t what = random_below(&state->random, 16);
+                uint64_t what = rng_below(&state->rng, 16);
 
                 if (what < 12)
                         lookup_one(state);
@@ -202,10 +202,10 @@ static void attach(struct state *state)
         struct lanemap_reader_options options = {
                 .size = sizeof(options),
                 .attach_timeout_ns = UINT64_C(10) * 1000 * 1000 * 1000,
-                .helper_thread = random_below(&state->random, 4) == 0,
+                .helper_thread = rng_below(&state->rng, 4) == 0,
                 .error = &error,
         };
-        int r = lanemap_reader_attach(state->storm->name, &options, &state->reader);
+        int r = lanemap_reader_attach(state->storm->scratch.name, &options, &state->reader);
 
         if (r < 0) {
                 storm_wrong(state->storm, "attach: %d, %s", r, error.text);
@@ -223,7 +223,7 @@ static void fork_run(struct state *state)
 
         must(pid >= 0);
         if (pid == 0) {
-                state->random.state ^= 0x5bd1e995;
+                rng_init(&state->rng, rng_next(&state->rng) ^ 0x5bd1e995);
                 memset(&state->counts, 0, sizeof(state->counts));
                 lookups_run(state, 500);
                 counts_report(state);
@@ -242,10 +242,10 @@ void storm_reader_main(struct storm *storm, uint64_t seed)
         static struct state state;
 
         state.storm = storm;
-        state.random.state = seed;
+        rng_init(&state.rng, seed);
         attach(&state);
         while (!lanemap_load_relaxed(&storm->stop)) {
-                uint64_t what = random_below(&state.random, 64);
+                uint64_t what = rng_below(&state.rng, 64);
 
                 lookups_run(&state, 200);
                 counts_report(&state);

@@ -20,7 +20,7 @@ struct flight {
 struct state {
         struct storm *storm;
         struct lanemap_writer *writer;
-        struct random random;
+        struct rng rng;
         struct lanemap_writer_stats seen; /* what of this writer's numbers has been reported */
         struct flight flights[FLIGHT_MAX];
         uint64_t n_begun;
@@ -75,10 +75,10 @@ static void flights_land(struct state *state)
 /* A few keys are hot: they are where long postings and reuse come from. */
 static uint32_t key_pick(struct state *state)
 {
-        if (random_below(&state->random, 3) == 0)
-                return 7 + 64 * (uint32_t)random_below(&state->random, 6);
+        if (rng_below(&state->rng, 3) == 0)
+                return 7 + 64 * (uint32_t)rng_below(&state->rng, 6);
 
-        return (uint32_t)random_below(&state->random, STORM_KEYS);
+        return (uint32_t)rng_below(&state->rng, STORM_KEYS);
 }
 
 static void batch_run(struct state *state)
@@ -89,7 +89,7 @@ static void batch_run(struct state *state)
         char texts[BATCH_MAX][VERSIONS_KEY_BYTES];
         size_t n_applied = 0;
 
-        flight->n = 1 + (uint32_t)random_below(&state->random, BATCH_MAX);
+        flight->n = 1 + (uint32_t)rng_below(&state->rng, BATCH_MAX);
         for (uint32_t i = 0; i < flight->n; i++) {
                 uint32_t k = key_pick(state);
                 uint64_t version = keys[k].started + 1;
@@ -144,11 +144,10 @@ static void requests_run(struct state *state, uint64_t *ticket)
         if (r < 0 && r != -EBUSY)
                 storm_wrong(state->storm, "a request ended with %d", r);
         *ticket = 0;
-        if (random_below(&state->random, 40) == 0)
+        if (rng_below(&state->rng, 40) == 0)
                 must(lanemap_writer_request(state->writer,
-                                            random_below(&state->random, 4)
-                                                    ? LANEMAP_REQUEST_FLIP
-                                                    : LANEMAP_REQUEST_COMPACT,
+                                            rng_below(&state->rng, 4) ? LANEMAP_REQUEST_FLIP
+                                                                      : LANEMAP_REQUEST_COMPACT,
                                             ticket) == 0);
 }
 
@@ -162,14 +161,11 @@ void storm_writer_main(struct storm *storm, uint64_t seed)
                 .appendfsync = LANEMAP_APPENDFSYNC_EVERYSEC,
                 .immediate_reuse = storm->immediate_reuse,
         };
-        struct scratch scratch;
         uint64_t ticket = 0;
 
-        memcpy(scratch.name, storm->name, sizeof(scratch.name));
-        memcpy(scratch.directory, storm->directory, sizeof(scratch.directory));
         state.storm = storm;
-        state.random.state = seed;
-        state.writer = scratch_writer_open(&scratch, &options);
+        rng_init(&state.rng, seed);
+        state.writer = scratch_writer_open(&storm->scratch, &options);
         versions_take_back(&state);
         __atomic_fetch_add(&storm->era, 1, __ATOMIC_SEQ_CST);
 

@@ -50,17 +50,17 @@ static void wrong(const char *what, uint32_t key, int r, uint64_t low, uint64_t 
         lanemap_store_release(&threads.stop, 1);
 }
 
-static uint32_t key_pick(struct random *random)
+static uint32_t key_pick(struct rng *rng)
 {
-        if (random_below(random, 4) == 0)
-                return 7 + 64 * (uint32_t)random_below(random, 4);
+        if (rng_below(rng, 4) == 0)
+                return 7 + 64 * (uint32_t)rng_below(rng, 4);
 
-        return (uint32_t)random_below(random, N_KEYS);
+        return (uint32_t)rng_below(rng, N_KEYS);
 }
 
-static void lookup_run(struct random *random, bool by_reader, uint32_t *ids)
+static void lookup_run(struct rng *rng, bool by_reader, uint32_t *ids)
 {
-        uint32_t k = key_pick(random);
+        uint32_t k = key_pick(rng);
         uint64_t low = lanemap_load_acquire(&threads.keys[k].finished), high, version = 0;
         char text[VERSIONS_KEY_BYTES];
         size_t n_ids = 0, bytes = versions_key(k, text);
@@ -75,16 +75,16 @@ static void lookup_run(struct random *random, bool by_reader, uint32_t *ids)
                 wrong("a lookup", k, r, low, high);
 }
 
-static void contains_run(struct random *random, bool by_reader)
+static void contains_run(struct rng *rng, bool by_reader)
 {
-        uint32_t k = key_pick(random), first, n, id;
+        uint32_t k = key_pick(rng), first, n, id;
         uint64_t low = lanemap_load_acquire(&threads.keys[k].finished), high;
         char text[VERSIONS_KEY_BYTES];
         size_t bytes = versions_key(k, text);
         int r;
 
         n = versions_ids(k, low, &first);
-        id = first + (uint32_t)random_below(random, n + 2);
+        id = first + (uint32_t)rng_below(rng, n + 2);
         r = by_reader ? lanemap_reader_contains(threads.reader, text, bytes, id)
                       : lanemap_writer_contains(threads.writer, text, bytes, id, NULL);
         high = lanemap_load_acquire(&threads.keys[k].started);
@@ -92,7 +92,7 @@ static void contains_run(struct random *random, bool by_reader)
                 wrong("contains", k, r, low, high);
 }
 
-static void batch_lookup_run(struct random *random, uint32_t *ids)
+static void batch_lookup_run(struct rng *rng, uint32_t *ids)
 {
         char texts[40][VERSIONS_KEY_BYTES];
         struct lanemap_key keys[40];
@@ -102,7 +102,7 @@ static void batch_lookup_run(struct random *random, uint32_t *ids)
         int r;
 
         for (uint32_t i = 0; i < 40; i++) {
-                numbers[i] = (uint32_t)random_below(random, N_KEYS);
+                numbers[i] = (uint32_t)rng_below(rng, N_KEYS);
                 lows[i] = lanemap_load_acquire(&threads.keys[numbers[i]].finished);
                 keys[i].data = texts[i];
                 keys[i].bytes = versions_key(numbers[i], texts[i]);
@@ -122,18 +122,19 @@ static void batch_lookup_run(struct random *random, uint32_t *ids)
 static void *looker_main(void *arg)
 {
         bool by_reader = (uintptr_t)arg & 1;
-        struct random random = {.state = threads.seed + (uintptr_t)arg * 7919};
+        struct rng rng;
         uint32_t ids[2 * VERSIONS_IDS_MAX];
         struct lanemap_status status = {.size = sizeof(status)};
         uint64_t n = 0;
 
+        rng_init(&rng, threads.seed + (uintptr_t)arg);
         for (; !lanemap_load_relaxed(&threads.stop); n++) {
                 if (n % 4 == 0)
-                        contains_run(&random, by_reader);
+                        contains_run(&rng, by_reader);
                 else if (by_reader && n % 16 == 1)
-                        batch_lookup_run(&random, ids);
+                        batch_lookup_run(&rng, ids);
                 else
-                        lookup_run(&random, by_reader, ids);
+                        lookup_run(&rng, by_reader, ids);
                 if (by_reader && n % 256 == 0)
                         must(lanemap_reader_status(threads.reader, &status) == 0);
         }
@@ -144,19 +145,20 @@ static void *looker_main(void *arg)
 
 static void *applier_main(void *arg)
 {
-        struct random random = {.state = threads.seed};
+        struct rng rng;
         struct lanemap_op ops[BATCH_MAX];
         char texts[BATCH_MAX][VERSIONS_KEY_BYTES];
         uint32_t numbers[BATCH_MAX];
         uint64_t versions[BATCH_MAX];
 
+        rng_init(&rng, threads.seed);
         while (!lanemap_load_relaxed(&threads.stop)) {
-                uint32_t n = 1 + (uint32_t)random_below(&random, BATCH_MAX);
+                uint32_t n = 1 + (uint32_t)rng_below(&rng, BATCH_MAX);
                 size_t n_applied;
                 int r;
 
                 for (uint32_t i = 0; i < n; i++) {
-                        numbers[i] = key_pick(&random);
+                        numbers[i] = key_pick(&rng);
                         versions[i] = threads.keys[numbers[i]].started + 1;
                         ops[i] = versions_op(numbers[i], versions[i]);
                         ops[i].key = texts[i];
@@ -173,7 +175,7 @@ static void *applier_main(void *arg)
                 __atomic_fetch_add(&threads.n_operations, n, __ATOMIC_RELAXED);
 
                 /* As fast as a flush can follow: one that holds everything leaves no merges. */
-                if (random_below(&random, 8) == 0)
+                if (rng_below(&rng, 8) == 0)
                         (void)usleep(200);
         }
 
@@ -181,7 +183,7 @@ static void *applier_main(void *arg)
 }
 
 /* What a daemon asks beside its writes. */
-static void questions_run(struct random *random)
+static void questions_run(struct rng *rng)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
         unsigned char mark[LANEMAP_MARK_BYTES_MAX];
@@ -196,11 +198,11 @@ static void questions_run(struct random *random)
         (void)lanemap_writer_acknowledgeable(threads.writer, NULL);
         must(lanemap_writer_sync(threads.writer, position) == 0);
         must(lanemap_writer_durable(threads.writer, NULL) >= position);
-        if (random_below(random, 8) == 0 && lanemap_writer_ids(threads.writer, &ids, &n) == 0)
+        if (rng_below(rng, 8) == 0 && lanemap_writer_ids(threads.writer, &ids, &n) == 0)
                 lanemap_writer_ids_free(ids);
 
         /* Compactions leave nothing to merge: rarely. */
-        what = random_below(random, 20);
+        what = rng_below(rng, 20);
         if (what >= 9)
                 return;
         must(lanemap_writer_request(threads.writer,
@@ -227,9 +229,10 @@ static bool threads_run(uint64_t seconds)
 {
         pthread_t lookers[N_WRITER_LOOKERS + N_READER_LOOKERS], applier;
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
-        struct random random = {.state = threads.seed ^ 0x55};
+        struct rng rng;
         uint64_t until_ns = now_ns() + seconds * UINT64_C(1000000000);
 
+        rng_init(&rng, ~threads.seed);
         must(pthread_create(&applier, NULL, applier_main, NULL) == 0);
         for (uintptr_t i = 0; i < N_WRITER_LOOKERS; i++)
                 must(pthread_create(&lookers[i], NULL, looker_main, (void *)(2 * i + 2)) == 0);
@@ -240,8 +243,8 @@ static bool threads_run(uint64_t seconds)
         while (!lanemap_load_acquire(&threads.stop) &&
                (now_ns() < until_ns ||
                 (!enough_happened() && now_ns() < until_ns + UINT64_C(60000000000)))) {
-                questions_run(&random);
-                (void)usleep((useconds_t)random_below(&random, 40000));
+                questions_run(&rng);
+                (void)usleep((useconds_t)rng_below(&rng, 40000));
         }
         lanemap_store_release(&threads.stop, 1);
         pthread_join(applier, NULL);
@@ -280,7 +283,7 @@ int main(int argc, char **argv)
 
         threads.seed = argument_seed(argc, argv);
         (void)setenv("TMPDIR", "/dev/shm", 0);
-        scratch_init(&scratch);
+        scratch_init(&scratch, "threads");
         threads.writer = scratch_writer_open(&scratch, &options);
         must(lanemap_reader_attach(scratch.name, &reader_options, &threads.reader) == 0);
         good = threads_run(argument_u64(argc, argv, "--seconds", 5));

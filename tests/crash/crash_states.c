@@ -140,34 +140,34 @@ static void batch_push(struct batch *batch, struct model *model, uint32_t code, 
         }
 }
 
-static uint32_t id_pick(struct random *random)
+static uint32_t id_pick(struct rng *rng)
 {
-        return (uint32_t)random_below(random, random_below(random, 4) ? 8 : N_IDS);
+        return (uint32_t)rng_below(rng, rng_below(rng, 4) ? 8 : N_IDS);
 }
 
-static void batch_make(struct batch *batch, struct model *model, struct random *random)
+static void batch_make(struct batch *batch, struct model *model, struct rng *rng)
 {
-        uint32_t key = (uint32_t)random_below(random, N_KEYS);
-        uint32_t n = 1 + (uint32_t)random_below(random, 6);
+        uint32_t key = (uint32_t)rng_below(rng, N_KEYS);
+        uint32_t n = 1 + (uint32_t)rng_below(rng, 6);
 
         batch->n = 0;
-        batch->mark = random_next(random);
-        if (random_below(random, 30) == 0)
+        batch->mark = rng_next(rng);
+        if (rng_below(rng, 30) == 0)
                 batch_push(batch, model, LANEMAP_OP_CLEAR, 0, 0);
-        if (random_below(random, 8) == 0) /* a posting that becomes long */
+        if (rng_below(rng, 8) == 0) /* a posting that becomes long */
                 for (int i = 0; i < 50; i++)
                         batch_push(batch, model, LANEMAP_OP_ADD, key,
-                                   (uint32_t)random_below(random, N_IDS));
+                                   (uint32_t)rng_below(rng, N_IDS));
         for (uint32_t i = 0; i < n; i++) {
-                uint32_t what = (uint32_t)random_below(random, 16);
+                uint32_t what = (uint32_t)rng_below(rng, 16);
 
-                key = (uint32_t)random_below(random, N_KEYS);
+                key = (uint32_t)rng_below(rng, N_KEYS);
                 batch_push(batch, model,
                            what < 9    ? LANEMAP_OP_ADD
                            : what < 13 ? LANEMAP_OP_REMOVE
                            : what < 15 ? LANEMAP_OP_DELETE
                                        : LANEMAP_OP_MARK,
-                           key, id_pick(random));
+                           key, id_pick(rng));
         }
 }
 
@@ -177,7 +177,7 @@ struct session {
         struct recording_files files;
         struct lanemap_writer *writer;
         struct model model;
-        struct random random;
+        struct rng rng;
         uint64_t positions[BATCHES_MAX]; /* of the batches of this session */
         uint32_t n_batches;
         uint32_t n_durable;
@@ -204,7 +204,7 @@ static void batch_run(struct session *session)
         size_t n_applied;
         int r;
 
-        batch_make(&batch, &model, &session->random);
+        batch_make(&batch, &model, &session->rng);
         recording_note(&session->files, EVENT_SENT, model_digest(&model));
         r = lanemap_writer_apply(session->writer, batch.ops, batch.n, NULL, &n_applied, &position);
         if (r < 0) {
@@ -216,19 +216,19 @@ static void batch_run(struct session *session)
 
         session->model = model;
         session->positions[session->n_batches++] = position;
-        if (random_below(&session->random, 3) == 0)
+        if (rng_below(&session->rng, 3) == 0)
                 (void)lanemap_writer_sync(session->writer, position);
 }
 
 static void request_run(struct session *session)
 {
-        uint32_t what = (uint32_t)random_below(&session->random, 60);
+        uint32_t what = (uint32_t)rng_below(&session->rng, 60);
         uint64_t ticket;
 
         if (what >= 3)
                 return;
         must(lanemap_writer_request(session->writer, 1 + what, &ticket) == 0);
-        if (random_below(&session->random, 2))
+        if (rng_below(&session->rng, 2))
                 (void)lanemap_writer_request_wait(session->writer, ticket);
 }
 
@@ -240,31 +240,30 @@ _Noreturn static void session_main(const struct scratch *scratch, struct recordi
         struct lanemap_writer_options options = options_of(&hooks);
         uint64_t n;
 
-        session.random.state = seed;
-        n = 10 + random_below(&session.random, 90);
-        options.appendfsync = (uint32_t)random_below(&session.random, 3);
+        rng_init(&session.rng, seed);
+        n = 10 + rng_below(&session.rng, 90);
+        options.appendfsync = (uint32_t)rng_below(&session.rng, 3);
         recording_files_init(&session.files, recording);
-        session.files.random.state = seed ^ 1;
-        if (random_below(&session.random, 4))
-                session.files.kill_at =
-                        recording->n_events + 1 + random_below(&session.random, 12 * n);
+        rng_init(&session.files.rng, seed ^ 1);
+        if (rng_below(&session.rng, 4))
+                session.files.kill_at = recording->n_events + 1 + rng_below(&session.rng, 12 * n);
 
         session.writer = scratch_writer_open(scratch, &options);
         must(model_read(session.writer, &session.model));
         recording_note(&session.files, EVENT_RECOVERED, model_digest(&session.model));
         if (faults)
-                session.files.fail_once = 40 + random_below(&session.random, 100);
+                session.files.fail_once = 40 + rng_below(&session.rng, 100);
 
         for (uint64_t i = 0; i < n; i++) {
                 batch_run(&session);
                 request_run(&session);
                 durable_note(&session);
-                if (random_below(&session.random, 2))
-                        usleep((useconds_t)random_below(&session.random, 400));
+                if (rng_below(&session.rng, 2))
+                        usleep((useconds_t)rng_below(&session.rng, 400));
         }
 
         session.files.fail_once = 0;
-        if (random_below(&session.random, 2)) {
+        if (rng_below(&session.rng, 2)) {
                 lanemap_writer_close(session.writer);
                 _exit(0);
         }
@@ -354,7 +353,7 @@ struct judge {
         struct disk_state state;
         struct line line;
         struct seen seen;
-        struct random random;
+        struct rng rng;
         struct lanemap_files quiet;
         uint64_t n_target;
         uint64_t n_recoveries, n_second_recoveries;
@@ -422,7 +421,7 @@ static void state_go_on(struct lanemap_writer *writer, struct model *model)
         struct batch batch;
         uint64_t position;
 
-        batch_make(&batch, model, &judge.random);
+        batch_make(&batch, model, &judge.rng);
         if (lanemap_writer_apply(writer, batch.ops, batch.n, NULL, NULL, &position) < 0 ||
             lanemap_writer_sync(writer, position) < 0)
                 wrong("a recovered index cannot be written");
@@ -449,7 +448,7 @@ static void state_check(void)
                 wrong("recovery lies");
         }
 
-        if (random_below(&judge.random, 8) == 0)
+        if (rng_below(&judge.rng, 8) == 0)
                 state_go_on(writer, &model);
         else
                 writer_abandon(writer);
@@ -460,13 +459,13 @@ static void state_check(void)
 
 static void state_try(struct disk_choice choice)
 {
-        disk_state_make(&judge.disk, &choice, &judge.random, &judge.state);
+        disk_state_make(&judge.disk, &choice, &judge.rng, &judge.state);
         if (!seen_add(&judge.seen, judge.state.hash, judge.line.low))
                 return;
 
         state_check();
         /* One of the states is what the next round begins with. */
-        if (!judge.has_next && random_below(&judge.random, 400) == 0) {
+        if (!judge.has_next && rng_below(&judge.rng, 400) == 0) {
                 directory_empty(judge.work.directory);
                 disk_state_write(&judge.state, judge.work.directory);
                 judge.next_line = judge.line;
@@ -486,16 +485,16 @@ static void states_try(void)
         for (uint32_t n = 0; n <= LANEMAP_MIN(n_names, 3); n++)
                 for (uint32_t all = 0; all <= 1024; all += 1024)
                         state_try((struct disk_choice){
-                                .names_prefix = n_names <= 3 ? n
-                                                             : (uint32_t)random_below(&judge.random,
-                                                                                      n_names + 1),
+                                .names_prefix =
+                                        n_names <= 3 ? n
+                                                     : (uint32_t)rng_below(&judge.rng, n_names + 1),
                                 .sectors_of_1024 = all,
                         });
         for (uint32_t i = 0; i < 6; i++)
                 state_try((struct disk_choice){
                         .names_prefix = i % 3 == 0 ? n_names : UINT32_MAX,
-                        .names_of_1024 = (uint32_t)random_below(&judge.random, 1025),
-                        .sectors_of_1024 = (uint32_t)random_below(&judge.random, 1025),
+                        .names_of_1024 = (uint32_t)rng_below(&judge.rng, 1025),
+                        .sectors_of_1024 = (uint32_t)rng_below(&judge.rng, 1025),
                         .torn = i % 2,
                 });
 }
@@ -513,8 +512,8 @@ static void event_count(const struct event *event)
 
 static void sessions_run(uint64_t seed)
 {
-        uint64_t n = 1 + random_below(&judge.random, N_SESSIONS_MAX);
-        bool faults = random_below(&judge.random, 4) == 0;
+        uint64_t n = 1 + rng_below(&judge.rng, N_SESSIONS_MAX);
+        bool faults = rng_below(&judge.rng, 4) == 0;
 
         for (uint64_t i = 0; i < n; i++) {
                 int status;
@@ -570,7 +569,7 @@ static void round_run(bool fresh)
 
         recording_reset(judge.recording);
         disk_load(&judge.disk, judge.recording, judge.work.directory);
-        sessions_run(random_next(&judge.random));
+        sessions_run(rng_next(&judge.rng));
         round_judge();
 }
 
@@ -585,8 +584,8 @@ static void judge_init(uint64_t n_states)
         judge.quiet = lanemap_files_posix;
         judge.quiet.sync = quiet_sync;
         judge.quiet.sync_directory = quiet_sync;
-        scratch_init(&judge.work);
-        scratch_init(&judge.check);
+        scratch_init(&judge.work, "states");
+        scratch_init(&judge.check, "states");
         signal(SIGABRT, on_signal);
         signal(SIGSEGV, on_signal);
         signal(SIGBUS, on_signal);
@@ -597,13 +596,12 @@ int main(int argc, char **argv)
 {
         uint64_t n_states = argument_u64(argc, argv, "--states", 3000), start_ns = now_ns();
 
-        judge.random.state = argument_seed(argc, argv);
+        rng_init(&judge.rng, argument_seed(argc, argv));
         /* No sync is executed, so the disk would only slow it down. */
         (void)setenv("TMPDIR", "/dev/shm", 0);
         judge_init(n_states);
         while (judge.seen.n < n_states) {
-                round_run(judge.round == 0 || !judge.has_next ||
-                          random_below(&judge.random, 3) == 0);
+                round_run(judge.round == 0 || !judge.has_next || rng_below(&judge.rng, 3) == 0);
                 judge.round++;
         }
 

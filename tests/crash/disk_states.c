@@ -242,21 +242,21 @@ uint64_t disk_n_undecided(const struct disk *disk)
 /* The sectors of one write, each there or not. A later write in the same sector may bring an
  * earlier one's bytes along, which is what a sector does: it is written whole. */
 static void write_choose(struct disk_bytes *to, const struct event *event, uint32_t of_1024,
-                         const struct disk_bytes *after, struct random *random)
+                         const struct disk_bytes *after, struct rng *rng)
 {
         uint64_t at = event->at - event->at % SECTOR_BYTES, end = event->at + event->n_bytes;
 
         for (; at < end; at += SECTOR_BYTES) {
                 uint64_t n = LANEMAP_MIN((uint64_t)SECTOR_BYTES, after->n_bytes - at);
 
-                if (random_below(random, 1024) >= of_1024)
+                if (rng_below(rng, 1024) >= of_1024)
                         continue;
                 bytes_fit(to, at + n);
                 memcpy(to->bytes + at, after->bytes + at, n);
         }
 }
 
-static void content_make(const struct disk_inode *inode, uint32_t of_1024, struct random *random,
+static void content_make(const struct disk_inode *inode, uint32_t of_1024, struct rng *rng,
                          struct disk_bytes *content)
 {
         struct disk_bytes after = {0};
@@ -273,8 +273,8 @@ static void content_make(const struct disk_inode *inode, uint32_t of_1024, struc
 
                 event_apply(&after, event);
                 if (event->kind == EVENT_WRITE)
-                        write_choose(content, event, of_1024, &after, random);
-                if (random_below(random, 1024) < of_1024)
+                        write_choose(content, event, of_1024, &after, rng);
+                if (rng_below(rng, 1024) < of_1024)
                         size = after.n_bytes;
         }
         free(after.bytes);
@@ -284,8 +284,8 @@ static void content_make(const struct disk_inode *inode, uint32_t of_1024, struc
         bytes_resize(content, size);
 }
 
-void disk_state_make(const struct disk *disk, const struct disk_choice *choice,
-                     struct random *random, struct disk_state *state)
+void disk_state_make(const struct disk *disk, const struct disk_choice *choice, struct rng *rng,
+                     struct disk_state *state)
 {
         struct disk_name names[DISK_NAMES_MAX];
         uint32_t n_names = disk->n_names;
@@ -293,7 +293,7 @@ void disk_state_make(const struct disk *disk, const struct disk_choice *choice,
         memcpy(names, disk->names, n_names * sizeof(names[0]));
         for (uint32_t i = 0; i < disk->n_pending_names; i++)
                 if (choice->names_prefix == UINT32_MAX
-                            ? random_below(random, 1024) < choice->names_of_1024
+                            ? rng_below(rng, 1024) < choice->names_of_1024
                             : i < choice->names_prefix)
                         names_apply(names, &n_names, disk->pending_names[i]);
 
@@ -304,9 +304,9 @@ void disk_state_make(const struct disk *disk, const struct disk_choice *choice,
                 uint32_t of_1024 = choice->sectors_of_1024;
 
                 if (choice->torn)
-                        of_1024 = (uint32_t)random_below(random, 1025);
+                        of_1024 = (uint32_t)rng_below(rng, 1025);
                 strcpy(file->name, names[i].name);
-                content_make(&disk->inodes[names[i].inode], of_1024, random, &file->content);
+                content_make(&disk->inodes[names[i].inode], of_1024, rng, &file->content);
                 /* A sum: the order of the names does not matter. */
                 state->hash += XXH3_64bits_withSeed(file->content.bytes, file->content.n_bytes,
                                                     XXH3_64bits(file->name, strlen(file->name)));

@@ -74,8 +74,8 @@ void disk_apply(struct disk *disk, const struct event *event);
 /* How many operations a power cut could undo. */
 uint64_t disk_n_undecided(const struct disk *disk);
 
-void disk_state_make(const struct disk *disk, const struct disk_choice *choice,
-                     struct random *random, struct disk_state *state);
+void disk_state_make(const struct disk *disk, const struct disk_choice *choice, struct rng *rng,
+                     struct disk_state *state);
 /* Puts it into an empty directory. */
 void disk_state_write(const struct disk_state *state, const char *directory);
 void disk_state_deinit(struct disk_state *state);

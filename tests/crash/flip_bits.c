@@ -43,7 +43,7 @@ struct flips {
         struct scratch copy; /* files are written here, and shared objects under this name */
         struct disk disk;
         struct disk_state files; /* of the index, as a killed writer left them */
-        struct random random;
+        struct rng rng;
         struct tell *tell;
         uint64_t every;
         struct lanemap_files quiet;
@@ -146,7 +146,7 @@ static void flip(unsigned char *bytes, uint64_t bit)
 /* fn for each chosen bit of n_bits, in children. */
 static void bits_try(const char *what, uint64_t n_bits, uint64_t every, void (*fn)(uint64_t bit))
 {
-        uint64_t bit = random_below(&flips.random, every), before = flips.tell->n_flips;
+        uint64_t bit = rng_below(&flips.rng, every), before = flips.tell->n_flips;
         int status;
 
         flips.what = what;
@@ -320,7 +320,7 @@ static void reader_ask(struct lanemap_reader *reader)
         flips.tell->n_refused += refused;
         flips.tell->n_right += !refused && right;
         flips.tell->n_wrong_answers += !refused && !right;
-        if (random_below(&flips.random, 16) == 0) {
+        if (rng_below(&flips.rng, 16) == 0) {
                 r = lanemap_reader_iterate(reader, nothing_to_do, &seen);
                 if (r < 0)
                         reader_error_judge(r);
@@ -468,11 +468,11 @@ static int quiet_sync(const struct lanemap_files *files, int fd)
 
 static void flips_init(int argc, char **argv)
 {
-        flips.random.state = argument_seed(argc, argv);
+        rng_init(&flips.rng, argument_seed(argc, argv));
         flips.every = argument_u64(argc, argv, "--every", 1);
         (void)setenv("TMPDIR", "/dev/shm", 0);
-        scratch_init(&flips.scratch);
-        scratch_init(&flips.copy);
+        scratch_init(&flips.scratch, "flip");
+        scratch_init(&flips.copy, "flip");
         flips.quiet = lanemap_files_posix;
         flips.quiet.sync = quiet_sync;
         flips.quiet.sync_directory = quiet_sync;
@@ -492,7 +492,7 @@ int main(int argc, char **argv)
         writer = index_make();
         generation = writer->object->generation;
         disk_load(&flips.disk, recording, flips.scratch.directory);
-        disk_state_make(&flips.disk, &nothing, &flips.random, &flips.files);
+        disk_state_make(&flips.disk, &nothing, &flips.rng, &flips.files);
         /* Stays to the end, so that its objects do; nobody writes. */
         writer_abandon(writer);
 

@@ -48,7 +48,7 @@ struct loop {
         struct storm *storm;
         struct round *round;
         struct scratch scratch;
-        struct random random;
+        struct rng rng;
         struct lanemap_reader *reader;
         uint64_t versions[STORM_KEYS]; /* as of the last verification */
         uint64_t n_rounds, n_batches, n_undone, n_in_open, n_flushes, n_file_operation_kills;
@@ -170,11 +170,10 @@ static void batch_send(struct lanemap_writer *writer)
         char texts[BATCH_MAX][VERSIONS_KEY_BYTES];
         uint64_t mark = round->base + round->n_sent + 1;
 
-        batch->n = 1 + (uint32_t)random_below(&loop.random, BATCH_MAX);
+        batch->n = 1 + (uint32_t)rng_below(&loop.rng, BATCH_MAX);
         for (uint32_t i = 0; i < batch->n; i++) {
-                uint32_t k = random_below(&loop.random, 4)
-                                     ? (uint32_t)random_below(&loop.random, STORM_KEYS)
-                                     : 7 + 64 * (uint32_t)random_below(&loop.random, 4);
+                uint32_t k = rng_below(&loop.rng, 4) ? (uint32_t)rng_below(&loop.rng, STORM_KEYS)
+                                                     : 7 + 64 * (uint32_t)rng_below(&loop.rng, 4);
 
                 batch->keys[i] = k;
                 batch->versions[i] = keys[k].started + 1;
@@ -212,11 +211,10 @@ _Noreturn static void child_main(uint64_t kill_at)
         while (loop.round->n_sent < BATCHES_MAX) {
                 batch_send(writer);
                 durable_tell(writer);
-                if (random_below(&loop.random, 8) == 0)
+                if (rng_below(&loop.rng, 8) == 0)
                         (void)lanemap_writer_sync(writer, lanemap_writer_position(writer));
-                if (random_below(&loop.random, 100) == 0)
-                        must(lanemap_writer_request(writer,
-                                                    1 + (uint32_t)random_below(&loop.random, 3),
+                if (rng_below(&loop.rng, 100) == 0)
+                        must(lanemap_writer_request(writer, 1 + (uint32_t)rng_below(&loop.rng, 3),
                                                     &ticket) == 0);
                 must(lanemap_writer_get_stats(writer, &stats) == 0);
                 loop.round->n_flushes = stats.n_flushes;
@@ -347,7 +345,7 @@ static void child_run(uint64_t kill_at, uint64_t kill_after_us)
 {
         pid_t pid;
 
-        loop.random.state = random_next(&loop.random);
+        rng_init(&loop.rng, rng_next(&loop.rng));
         fflush(stdout);
         pid = fork();
         must(pid >= 0);
@@ -375,7 +373,7 @@ static void round_run(uint64_t kill_at)
         loop.round->n_sent = loop.round->n_durable = loop.round->n_flushes = 0;
         loop.round->base = base;
         loop.round->is_up = 0;
-        child_run(kill_at, 500 + random_below(&loop.random, 120000));
+        child_run(kill_at, 500 + rng_below(&loop.rng, 120000));
         loop.n_in_open += !loop.round->is_up;
         loop.n_flushes += loop.round->n_flushes;
         loop.n_file_operation_kills += kill_at > 0;
@@ -387,7 +385,7 @@ static void round_run(uint64_t kill_at)
         if (ages)
                 age_of_the_reborn();
         /* The next child recovers the same log again, or begins after a good end. */
-        if (random_below(&loop.random, 4) == 0)
+        if (rng_below(&loop.rng, 4) == 0)
                 lanemap_writer_close(writer);
         else
                 writer_abandon(writer);
@@ -400,7 +398,7 @@ static void readers_run(pid_t *pids, bool start)
                 int status;
 
                 if (start) {
-                        uint64_t seed = random_next(&loop.random);
+                        uint64_t seed = rng_next(&loop.rng);
 
                         fflush(stdout);
                         pids[i] = fork();
@@ -424,8 +422,8 @@ static void loop_init(void)
         loop.round = mmap(NULL, sizeof(*loop.round), PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         must(loop.storm != MAP_FAILED && loop.round != MAP_FAILED);
-        scratch_init(&loop.scratch);
-        memcpy(loop.storm->name, loop.scratch.name, sizeof(loop.scratch.name));
+        scratch_init(&loop.scratch, "kill");
+        loop.storm->scratch = loop.scratch;
         loop.storm->era = 1;
 
         /* Before the first child: something to attach to. */
@@ -440,7 +438,7 @@ int main(int argc, char **argv)
         const struct storm_reader_counts *readers;
         pid_t pids[N_READERS];
 
-        loop.random.state = argument_seed(argc, argv);
+        rng_init(&loop.rng, argument_seed(argc, argv));
         loop_init();
         readers_run(pids, true);
         while (loop.n_rounds < n_rounds && !lanemap_load_acquire(&loop.storm->stop)) {
@@ -448,7 +446,7 @@ int main(int argc, char **argv)
 
                 /* Every n up to 200, then again. */
                 if (at_operation)
-                        kill_at = (kill_at + 1 + random_below(&loop.random, step)) % 200;
+                        kill_at = (kill_at + 1 + rng_below(&loop.rng, step)) % 200;
                 round_run(at_operation ? kill_at + 1 : 0);
         }
 

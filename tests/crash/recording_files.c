@@ -120,7 +120,7 @@ static struct recording_files *files_of(const struct lanemap_files *files)
 
 static bool fails(struct recording_files *files)
 {
-        return files->fail_once && random_below(&files->random, files->fail_once) == 0;
+        return files->fail_once && rng_below(&files->rng, files->fail_once) == 0;
 }
 
 static int recording_open(const struct lanemap_files *base, int dir_fd, const char *name, int flags,
@@ -170,7 +170,7 @@ static ssize_t recording_pwrite(const struct lanemap_files *base, int fd, const 
         event = event_begin(files, EVENT_WRITE);
         failing = fails(files);
         if (failing)
-                n_bytes = random_below(&files->random, n_bytes + 1);
+                n_bytes = rng_below(&files->rng, n_bytes + 1);
         must(recording->n_bytes + n_bytes + 4096 < recording->capacity);
         n = lanemap_files_posix.pwrite(&lanemap_files_posix, fd, bytes, n_bytes, at);
         must(n >= 0);

@@ -67,7 +67,7 @@ struct recording_files {
         struct recording *recording;
         uint64_t kill_at;   /* the process dies before this event; 0: never */
         uint64_t fail_once; /* one call in so many fails, from ...; 0: none */
-        struct random random;
+        struct rng rng;
 };
 
 struct recording *recording_new(uint64_t capacity);

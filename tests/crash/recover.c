@@ -98,7 +98,7 @@ static bool case_run(const struct recover_case *what)
         bool good;
         pid_t pid;
 
-        scratch_init(&scratch);
+        scratch_init(&scratch, "recover");
         pid = fork();
         must(pid >= 0);
         if (pid == 0) {

@@ -195,7 +195,7 @@ int main(int argc, char **argv)
         int status;
 
         must(argc == 2);
-        scratch_init(&scratch);
+        scratch_init(&scratch, "trace");
         writer = index_make(&scratch);
         fflush(stdout);
         trace.pid = fork();

@@ -9,19 +9,6 @@
 #include <time.h>
 #include <unistd.h>
 
-void scratch_init(struct scratch *scratch)
-{
-        const char *base = getenv("TMPDIR");
-        int n;
-
-        n = snprintf(scratch->directory, sizeof(scratch->directory), "%s/lanemap-test-XXXXXX",
-                     base && base[0] ? base : "/tmp");
-        must(n > 0 && (size_t)n < sizeof(scratch->directory));
-        must(mkdtemp(scratch->directory));
-        snprintf(scratch->name, sizeof(scratch->name), "t%d-%s", (int)getpid(),
-                 strrchr(scratch->directory, '-') + 1);
-}
-
 void directory_empty(const char *directory)
 {
         const struct dirent *entry;
@@ -32,17 +19,6 @@ void directory_empty(const char *directory)
                 if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
                         (void)unlinkat(dirfd(dir), entry->d_name, 0);
         closedir(dir);
-}
-
-void scratch_deinit(struct scratch *scratch)
-{
-        char path[160];
-
-        (void)lanemap_writer_unlink(scratch->name, NULL);
-        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.lock", scratch->name);
-        (void)unlink(path);
-        directory_empty(scratch->directory);
-        must(rmdir(scratch->directory) == 0);
 }
 
 struct lanemap_writer *scratch_writer_open(const struct scratch *scratch,
@@ -66,15 +42,6 @@ struct lanemap_writer *scratch_writer_open(const struct scratch *scratch,
         }
 
         return writer;
-}
-
-uint64_t random_next(struct random *random)
-{
-        uint64_t x = random->state += UINT64_C(0x9e3779b97f4a7c15);
-
-        x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-        x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-        return x ^ (x >> 31);
 }
 
 uint64_t argument_u64(int argc, char **argv, const char *name, uint64_t otherwise)

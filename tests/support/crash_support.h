@@ -1,7 +1,7 @@
 /*
- * What the programs of tests/crash and tests/concurrency share: a directory and a name of their own
- * that go at the end, a seeded generator, and must(), which ends the program: these tests have no
- * framework, their exit status is the verdict.
+ * What the programs of tests/crash and tests/concurrency share beside scratch.h and rng.h: must(),
+ * which ends the program (these tests have no framework, their exit status is the verdict), and
+ * their arguments.
  */
 #ifndef LANEMAP_TESTS_CRASH_SUPPORT_H
 #define LANEMAP_TESTS_CRASH_SUPPORT_H
@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "rng.h"
+#include "scratch.h"
+
 #define must(expr)                                                                 \
         do {                                                                       \
                 if (!(expr)) {                                                     \
@@ -21,15 +24,7 @@
                 }                                                                  \
         } while (0)
 
-struct scratch {
-        char directory[128];
-        char name[LANEMAP_NAME_BYTES_MAX + 1];
-};
-
-/* A fresh directory under $TMPDIR and a name that nobody else has. */
-void scratch_init(struct scratch *scratch);
-/* Removes the directory with all that is in it, and the shared objects. */
-void scratch_deinit(struct scratch *scratch);
+/* Removes the files of a directory. */
 void directory_empty(const char *directory);
 
 /*
@@ -38,17 +33,6 @@ void directory_empty(const char *directory);
  */
 struct lanemap_writer *scratch_writer_open(const struct scratch *scratch,
                                            const struct lanemap_writer_options *options);
-
-/* xoshiro would be finer; splitmix64 is enough to be unpredictable to the code under test. */
-struct random {
-        uint64_t state;
-};
-
-uint64_t random_next(struct random *random);
-static inline uint64_t random_below(struct random *random, uint64_t n)
-{
-        return random_next(random) % n;
-}
 
 /* --name VALUE among the arguments, or `otherwise`. Unknown arguments are the caller's business. */
 uint64_t argument_u64(int argc, char **argv, const char *name, uint64_t otherwise);
