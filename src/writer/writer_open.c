@@ -277,6 +277,10 @@ static int identity_load(struct lanemap_writer *writer, struct lanemap_manifest 
                 if (options->error)
                         options->error->text[0] = '\0';
                 r = identity_create(writer, manifest);
+        } else if (r == 0) {
+                /* A predecessor that was killed may have renamed it and not synced the directory:
+                 * its name has to be durable before that of anything made under it. */
+                r = writer->files->sync_directory(writer->files, writer->dir_fd);
         }
         if (r < 0)
                 return writer_fail(writer, r, "%s/%s: %s", writer->directory, LANEMAP_MANIFEST_NAME,

@@ -246,7 +246,9 @@ _Noreturn static void session_main(const struct scratch *scratch, struct recordi
         recording_files_init(&session.files, recording);
         rng_init(&session.files.rng, seed ^ 1);
         if (rng_below(&session.rng, 4))
-                session.files.kill_at = recording->n_events + 1 + rng_below(&session.rng, 12 * n);
+                session.files.kill_at =
+                        recording->n_events + 1 +
+                        rng_below(&session.rng, rng_below(&session.rng, 2) ? 20 : 12 * n);
 
         session.writer = scratch_writer_open(scratch, &options);
         must(model_read(session.writer, &session.model));
@@ -513,7 +515,7 @@ static void event_count(const struct event *event)
 static void sessions_run(uint64_t seed)
 {
         uint64_t n = 1 + rng_below(&judge.rng, N_SESSIONS_MAX);
-        bool faults = rng_below(&judge.rng, 4) == 0;
+        bool faults = rng_below(&judge.rng, 3) == 0;
 
         for (uint64_t i = 0; i < n; i++) {
                 int status;
