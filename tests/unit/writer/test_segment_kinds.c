@@ -1,0 +1,174 @@
+/*
+ * Segments of any kind in one index: what is on the disk says its kind, levels take the kind that
+ * the options name, and an index goes on under other options than it was made with.
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "segment/segment_verify.h"
+#include "support/engine.h"
+
+TestSuite(writer_segment_kinds, .timeout = 60);
+
+struct fixture {
+        struct scratch scratch;
+        struct lanemap_writer_options options;
+        struct lanemap_error error;
+        struct lanemap_writer *writer;
+        struct lanemap_reader *reader;
+        struct model model;
+        uint32_t next;
+};
+
+static void fixture_open(struct fixture *fixture, uint32_t young, uint32_t bottom)
+{
+        int r;
+
+        fixture->options.segment_kind_young = young;
+        fixture->options.segment_kind_bottom = bottom;
+        r = lanemap_writer_open(&fixture->options, &fixture->writer);
+        cr_assert_eq(r, 0, "%d, %s", r, fixture->error.text);
+        if (!fixture->reader)
+                cr_assert_eq(lanemap_reader_attach(fixture->scratch.name, NULL, &fixture->reader),
+                             0);
+}
+
+static void fixture_init(struct fixture *fixture)
+{
+        memset(fixture, 0, sizeof(*fixture));
+        scratch_init(&fixture->scratch, "kinds");
+        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
+        fixture->options.flush_bytes = 64 << 20; /* only when it is asked for */
+        model_init(&fixture->model);
+}
+
+static void fixture_deinit(struct fixture *fixture)
+{
+        lanemap_reader_detach(fixture->reader);
+        lanemap_writer_close(fixture->writer);
+        model_deinit(&fixture->model);
+        scratch_deinit(&fixture->scratch);
+}
+
+/* n keys with one to three ids, and one in ten of those before it loses its ids. */
+static void work(struct fixture *fixture, uint32_t n)
+{
+        for (uint32_t i = 0; i < n; i++, fixture->next++) {
+                char keys[2][24];
+                struct lanemap_op ops[4];
+                size_t n_ops = 0;
+
+                snprintf(keys[0], sizeof(keys[0]), "key=%u", fixture->next);
+                snprintf(keys[1], sizeof(keys[1]), "key=%u", fixture->next / 2);
+                for (uint32_t id = 0; id <= fixture->next % 3; id++)
+                        ops[n_ops++] = (struct lanemap_op){LANEMAP_OP_ADD, fixture->next + id * 7,
+                                                           keys[0], strlen(keys[0])};
+                if (fixture->next % 10 == 9)
+                        ops[n_ops++] =
+                                (struct lanemap_op){LANEMAP_OP_DELETE, 0, keys[1], strlen(keys[1])};
+                cr_assert_eq(lanemap_writer_apply(fixture->writer, ops, n_ops, NULL, NULL, NULL),
+                             0);
+                for (size_t k = 0; k < n_ops; k++)
+                        (void)model_apply(&fixture->model, &ops[k]);
+        }
+}
+
+static void compare(struct fixture *fixture)
+{
+        char why[256];
+
+        cr_assert(
+                engine_matches(fixture->writer, fixture->reader, &fixture->model, why, sizeof(why)),
+                "%s", why);
+}
+
+/* How many sections of each kind the file holds; it must verify. */
+static void file_count(const struct fixture *fixture, const char *name, uint32_t n_of_kind[4])
+{
+        int fd = openat(fixture->scratch.dir_fd, name, O_RDONLY | O_CLOEXEC);
+        struct lanemap_segment_report report;
+        struct lanemap_segment_file file;
+        struct stat st;
+        void *bytes;
+
+        cr_assert_geq(fd, 0);
+        cr_assert_eq(fstat(fd, &st), 0);
+        bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        cr_assert_neq(bytes, MAP_FAILED);
+        close(fd);
+        cr_assert_eq(lanemap_segment_file_verify(bytes, (size_t)st.st_size, &report), 0, "%s",
+                     report.what);
+        cr_assert_eq(lanemap_segment_file_open(&file, bytes, (size_t)st.st_size), 0);
+        for (uint32_t i = 0; i < file.n_sections; i++) {
+                struct lanemap_segment_file_section section;
+
+                cr_assert_eq(lanemap_segment_file_section(&file, i, &section), 0);
+                cr_assert_leq(section.kind, 3);
+                n_of_kind[section.kind]++;
+        }
+        munmap(bytes, (size_t)st.st_size);
+}
+
+static void expect_kinds(const struct fixture *fixture, bool packed, bool recsplit, bool bbhash)
+{
+        uint32_t n_of_kind[4] = {0};
+        const struct dirent *entry;
+        uint64_t number, start;
+        DIR *dir = opendir(fixture->scratch.directory);
+
+        cr_assert(dir);
+        while ((entry = readdir(dir)))
+                if (lanemap_segment_file_name_parse(entry->d_name, &number, &start) == 0)
+                        file_count(fixture, entry->d_name, n_of_kind);
+        closedir(dir);
+        cr_expect_eq(n_of_kind[LANEMAP_SEGMENT_PACKED] > 0, packed);
+        cr_expect_eq(n_of_kind[LANEMAP_SEGMENT_RECSPLIT] > 0, recsplit);
+        cr_expect_eq(n_of_kind[LANEMAP_SEGMENT_BBHASH] > 0, bbhash);
+}
+
+Test(writer_segment_kinds, levels_take_the_kind_that_the_options_name)
+{
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        fixture_open(&fixture, LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_BBHASH);
+        work(&fixture, 3000);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        expect_kinds(&fixture, false, false, true);
+        compare(&fixture);
+
+        /* Small beside what is there: a young segment over the bottom one. */
+        work(&fixture, 150);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        expect_kinds(&fixture, false, true, true);
+        compare(&fixture);
+
+        /* Another choice from now on; what is there stays what it is until it is merged. */
+        lanemap_writer_close(fixture.writer);
+        fixture_open(&fixture, 0, 0);
+        compare(&fixture);
+        work(&fixture, 150);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        expect_kinds(&fixture, true, false, false);
+        compare(&fixture);
+        fixture_deinit(&fixture);
+}
+
+Test(writer_segment_kinds, a_kind_that_is_none_is_refused)
+{
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        fixture.options.segment_kind_bottom = 4;
+        cr_expect_eq(lanemap_writer_open(&fixture.options, &fixture.writer), -EINVAL);
+        cr_expect(strstr(fixture.error.text, "segment kind"), "%s", fixture.error.text);
+        fixture_open(&fixture, 0, 0);
+        fixture_deinit(&fixture);
+}
