@@ -63,11 +63,11 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_bbhash_block_rank(const unsigned char *bl
         uint64_t word = lanemap_load_le64(block) & ~UINT64_C(0xffff);
 
         for (uint32_t i = 0; i < at >> 6; i++) {
-                rank += (uint32_t)__builtin_popcountll(word);
+                rank += lanemap_mph_popcount(word);
                 word = lanemap_load_le64(block + (i + 1) * 8);
         }
 
-        return rank + (uint32_t)__builtin_popcountll(word & ((UINT64_C(1) << (at & 63)) - 1));
+        return rank + lanemap_mph_popcount(word & ((UINT64_C(1) << (at & 63)) - 1));
 }
 
 /* Set bits of the bucket up to the end of this block. */

@@ -58,6 +58,40 @@ LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_mix(uint64_t z)
         return z ^ (z >> 31);
 }
 
+/* Without the instruction, which the compiler may not use unless told so, its own function is a
+ * call into a table. In each byte of the answer: the set bits of that byte and those below it. */
+LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_byte_ranks(uint64_t bits)
+{
+        bits -= bits >> 1 & UINT64_C(0x5555555555555555);
+        bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
+        bits = (bits + (bits >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+        return bits * UINT64_C(0x0101010101010101);
+}
+
+LANEMAP_ALWAYS_INLINE uint32_t lanemap_mph_popcount(uint64_t bits)
+{
+#ifdef __POPCNT__
+        return (uint32_t)__builtin_popcountll(bits);
+#else
+        return (uint32_t)(lanemap_mph_byte_ranks(bits) >> 56);
+#endif
+}
+
+/* Where the set bit is that comes after `skip` others; there is one. */
+LANEMAP_ALWAYS_INLINE uint32_t lanemap_mph_select(uint64_t bits, uint32_t skip)
+{
+        const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
+        uint64_t ranks = lanemap_mph_byte_ranks(bits);
+        /* The top bit of each byte that is wholly passed over; no borrow crosses a byte. */
+        uint64_t passed = ((skip * ones | tops) - ranks) & tops;
+        uint32_t shift = (uint32_t)((passed >> 7) * ones >> 56) * 8;
+
+        skip -= (uint32_t)(ranks << 8 >> shift & 0xff);
+        for (bits >>= shift; skip > 0; skip--)
+                bits &= bits - 1;
+        return shift + (uint32_t)__builtin_ctzll(bits);
+}
+
 #define LANEMAP_MPH_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 
 LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_key(uint64_t dense, uint32_t ext)

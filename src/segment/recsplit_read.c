@@ -29,12 +29,10 @@ static int bit_find(const unsigned char *index, uint64_t end, uint64_t from, uin
 
         bits = word_at(index, word) & UINT64_MAX << (from & 63);
         for (uint32_t i = 0; i < SCAN_WORDS_MAX; i++) {
-                uint32_t n = (uint32_t)__builtin_popcountll(bits);
+                uint32_t n = lanemap_mph_popcount(bits);
 
                 if (n > skip) {
-                        for (; skip > 0; skip--)
-                                bits &= bits - 1;
-                        *ret_at = word * 64 + (uint32_t)__builtin_ctzll(bits);
+                        *ret_at = word * 64 + lanemap_mph_select(bits, skip);
                         return 0;
                 }
                 skip -= n;
@@ -79,6 +77,22 @@ int lanemap_recsplit_layout(const struct lanemap_recsplit_numbers *numbers,
         return ret_layout->n_words > UINT32_MAX ? -EBADMSG : 0;
 }
 
+/* The next set bit: the same with nothing to skip, which is most of what is asked. */
+static int bit_next(const unsigned char *index, uint64_t end, uint64_t from, uint64_t *ret_at)
+{
+        uint64_t word = from >> 6, bits;
+
+        if (LANEMAP_UNLIKELY(word >= end))
+                return -EBADMSG;
+
+        bits = word_at(index, word) & UINT64_MAX << (from & 63);
+        if (LANEMAP_UNLIKELY(bits == 0))
+                return bit_find(index, end, from, 0, ret_at);
+
+        *ret_at = word * 64 + (uint32_t)__builtin_ctzll(bits);
+        return 0;
+}
+
 /* The unary parts of both lists at a bucket, and the first one's at the next. */
 static int bucket_highs(const struct lanemap_recsplit *recsplit, uint32_t bucket, uint64_t *ret_cum,
                         uint64_t *ret_cum_next, uint64_t *ret_pos)
@@ -94,7 +108,7 @@ static int bucket_highs(const struct lanemap_recsplit *recsplit, uint32_t bucket
         if (r < 0)
                 return r;
 
-        r = bit_find(index, recsplit->pos_high, cum + 1, 0, &next);
+        r = bit_next(index, recsplit->pos_high, cum + 1, &next);
         if (r < 0)
                 return r;
 
@@ -159,7 +173,7 @@ static int walk_place(struct walk *walk, uint32_t n, uint32_t *ret_place)
         uint64_t one;
         int r;
 
-        r = bit_find(walk->index, walk->end, walk->unary_at, 0, &one);
+        r = bit_next(walk->index, walk->end, walk->unary_at, &one);
         if (LANEMAP_UNLIKELY(r < 0))
                 return r;
 
@@ -197,7 +211,7 @@ static int walk_down(struct walk *walk, uint32_t leaf, uint32_t n, uint32_t *ret
         uint32_t position = 0;
 
         while (n > 1) {
-                uint32_t size = lanemap_recsplit_part(leaf, n), place, part;
+                uint32_t size = walk->subtrees[n].part, place, part;
                 int r;
 
                 r = walk_place(walk, n, &place);

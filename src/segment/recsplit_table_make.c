@@ -46,6 +46,7 @@ static void row_fill(uint32_t leaf, struct lanemap_recsplit_subtree *row)
                 row[n].rice_bits = (uint8_t)bits;
                 row[n].fixed_bits = (uint16_t)bits;
                 row[n].n_seeds = 1;
+                row[n].part = (uint16_t)part;
                 for (uint32_t key = 0; key < n; key += part) {
                         const struct lanemap_recsplit_subtree *below =
                                 &row[LANEMAP_MIN(part, n - key)];
@@ -74,8 +75,8 @@ int main(int argc, char **argv)
                 row_fill(LANEMAP_RECSPLIT_LEAF_MIN + i, row);
                 fprintf(out, "{ /* leaves of %u */\n", LANEMAP_RECSPLIT_LEAF_MIN + i);
                 for (uint32_t n = 0; n <= LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX; n++)
-                        fprintf(out, "{%u, %u, %u},\n", row[n].fixed_bits, row[n].n_seeds,
-                                row[n].rice_bits);
+                        fprintf(out, "{%u, %u, %u, %u},\n", row[n].fixed_bits, row[n].n_seeds,
+                                row[n].part, row[n].rice_bits);
                 fprintf(out, "},\n");
         }
         fprintf(out, "};\n");

@@ -15,6 +15,7 @@
 struct lanemap_recsplit_subtree {
         uint16_t fixed_bits; /* of all its seeds together */
         uint16_t n_seeds;
+        uint16_t part;     /* lanemap_recsplit_part() */
         uint8_t rice_bits; /* of its root's seed */
 };
 
