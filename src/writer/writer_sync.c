@@ -244,7 +244,9 @@ int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
 
         if (lanemap_log_durable(writer->log) >= position)
                 return 0;
-        if (position > lanemap_log_last(writer->log))
+        /* A position that was published is in the log in a moment: the apply is still at it. */
+        if (position > lanemap_log_last(writer->log) &&
+            position > lanemap_load_acquire(&writer->position))
                 return -EINVAL;
 
         pthread_mutex_lock(&writer->sync_lock);
