@@ -224,7 +224,8 @@ Test(kinds, the_bytes_are_those_of_version_1)
         static const struct {
                 uint32_t kind;
                 uint64_t check;
-        } rows[] = {{RECSPLIT, UINT64_C(0x5ea23bfa4484bc9)}, {BBHASH, UINT64_C(0x130c34fb3933fc81)}};
+        } rows[] = {{RECSPLIT, UINT64_C(0x5ea23bfa4484bc9)},
+                    {BBHASH, UINT64_C(0x130c34fb3933fc81)}};
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++) {
                 uint64_t seed = 9, check;
@@ -452,4 +453,39 @@ Test(kinds, flipped_bytes_of_recsplit)
 Test(kinds, flipped_bytes_of_bbhash)
 {
         flips_run(BBHASH, 250, 16);
+}
+
+/* What an entry stores could be put together to a hash of another bucket. */
+Test(kinds, an_entry_of_another_bucket_ends_cursor_and_walk)
+{
+        uint64_t seed = 17;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(kinds); i++) {
+                struct walked walked = {.fps = calloc(251, sizeof(*walked.fps))};
+                struct lanemap_segment_report report;
+                struct lanemap_segment_cursor cursor;
+                struct lanemap_segment segment;
+                struct lanemap_entry entry;
+                struct built built;
+                struct model model;
+
+                filled(&model, kinds[i], 64, 250, IDS_SINGLE, &seed);
+                model.options.bucket_entries = 100;
+                cr_assert_eq(model_build(&model, &built), 0);
+                cr_assert_eq(lanemap_segment_open(&segment, built.bytes, built.n_bytes, 64), 0);
+
+                /* three buckets in a range that two bits divide: all ones are behind the first */
+                lanemap_bits_put(built.bytes + (segment.mph.entries - built.bytes), 0,
+                                 segment.mph.remainder_bits,
+                                 lanemap_bits_mask(segment.mph.remainder_bits));
+                cr_assert_eq(cursor_init(&cursor, &segment), 0);
+                cr_expect_eq(cursor.cursor.next(&cursor.cursor, &entry), -EBADMSG);
+                cr_expect_eq(lanemap_segment_walk(&segment, walked_add, &walked), -EBADMSG);
+                cr_expect_eq(lanemap_segment_verify(built.bytes, built.n_bytes, 64, &report),
+                             -EBADMSG);
+                cursor_deinit(&cursor);
+                free(walked.fps);
+                free(built.bytes);
+                model_deinit(&model);
+        }
 }
