@@ -36,7 +36,7 @@ enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_NO = 2,       /* the kernel decides */
 };
 
-/* How a segment finds its keys; src/README.md has the measured table. */
+/* How a segment finds its keys. perf/segments measures them side by side. */
 enum lanemap_segment_kind {
         LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
         LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
