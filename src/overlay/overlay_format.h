@@ -14,8 +14,8 @@
  *                 0            | TOMBSTONE the key has no ids, whatever older levels say
  *                 offset       | SHORT  a sorted array (below)
  *                 offset       | LONG   a tree (below)
- *                 and with each: FRESH, no older level knows the key. A reader does not care;
- *                 the writer may forget a fresh tombstone.
+ *                 and with each: FRESH, no older level has ids of the key. A reader does not
+ *                 care; the writer may forget a fresh tombstone.
  *
  *   short posting n_ids u32 | 0 u32 | ids u32[n_ids], ascending; 2 .. SHORT_IDS_MAX ids
  *

@@ -17,8 +17,6 @@
 
 /* What the levels below the active overlay say of a key. */
 struct older {
-        bool known; /* some level has an entry; a fresh tombstone does not count: its flush leaves
-                       nothing */
         struct lanemap_lane_posting posting;
         uint64_t n_ids;
 };
@@ -149,13 +147,10 @@ static int older_find(const struct lanemap_writer *writer, const struct writer_l
         uint64_t value;
         int r;
 
-        older->known = false;
         older->n_ids = 0;
         if (lane->has_frozen) {
                 lanemap_overlay_cell(&lane->frozen, fp, &value);
                 if (value) {
-                        older->known = value !=
-                                       (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);
                         older->posting.in_overlay = true;
                         older->posting.overlay_value = value;
                         return lanemap_lane_posting_count(&window, &older->posting, &older->n_ids);
@@ -171,7 +166,6 @@ static int older_find(const struct lanemap_writer *writer, const struct writer_l
                 if (r < 0)
                         return r;
 
-                older->known = true;
                 older->n_ids = older->posting.segment.n_ids;
                 return 0;
         }
@@ -239,8 +233,7 @@ static int older_prepare(struct lanemap_writer *writer, const struct op *op,
         if (op->code == LANEMAP_OP_DELETE)
                 return lanemap_posting_prepare_build(arena_of(writer), 0, NULL, 0, false, change);
         if (older->n_ids == 0)
-                return lanemap_posting_prepare_build(arena_of(writer), 0, &op->id, 1, !older->known,
-                                                     change);
+                return lanemap_posting_prepare_build(arena_of(writer), 0, &op->id, 1, true, change);
 
         r = scratch_fit(writer, older->n_ids + 1);
         if (r == 0)

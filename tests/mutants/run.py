@@ -60,7 +60,7 @@ MUTANTS = [
      'chosen = less ? input : chosen;', 'chosen = less || equal ? input : chosen;',
      INDEX),
     ('freshness-invented', 'R10', 'src/writer/writer_lane.c',
-     '&op->id, 1, !older->known,', '&op->id, 1, true,',
+     'writer->scratch, n_ids, false,', 'writer->scratch, n_ids, true,',
      INDEX),
     ('offset-not-checked', 'R5', 'src/common/window.h',
      'if (LANEMAP_UNLIKELY(bytes > window->bytes || off > window->bytes - bytes ||', 'if (0 && LANEMAP_UNLIKELY(bytes > window->bytes || off > window->bytes - bytes ||',
