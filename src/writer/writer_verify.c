@@ -13,8 +13,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -228,49 +226,23 @@ static int files_verify(struct directory *directory)
 
 /* ---- counts ---- */
 
-/* A section as the lane that uses it sees it. */
-struct mapped_section {
-        void *bytes;
-        size_t n_bytes;
-        struct lanemap_segment segment;
-};
-
 static int section_map(struct directory *directory, const struct lanemap_manifest_segment *use,
-                       struct mapped_section *ret_section)
+                       struct lanemap_verify_section *ret_section)
 {
         const struct lanemap_manifest_file *entry =
                 lanemap_manifest_find_file(&directory->manifest, use->file_number);
         size_t i = (size_t)(entry - directory->manifest.files);
-        struct lanemap_segment_file_section section;
-        struct lanemap_segment_file opened;
         int fd = directory->fds[i], r;
-        void *bytes;
 
         if (fd < 0)
                 fd = file_open(directory, (uint32_t)i);
         if (fd < 0)
                 return fd == -ENOENT ? -EAGAIN : fd;
 
-        bytes = mmap(NULL, entry->bytes, PROT_READ, MAP_SHARED, fd, 0);
+        r = lanemap_verify_section_map(fd, entry->bytes, use->section, ret_section);
         if (directory->fds[i] < 0)
                 directory->files->close(directory->files, fd);
-        if (bytes == MAP_FAILED)
-                return -errno;
-
-        r = lanemap_segment_file_open(&opened, bytes, entry->bytes);
-        if (r == 0)
-                r = lanemap_segment_file_section(&opened, use->section, &section);
-        if (r == 0)
-                r = lanemap_segment_open(&ret_section->segment, opened.bytes + section.offset,
-                                         section.n_bytes, opened.fingerprint_bits);
-        if (r < 0) {
-                munmap(bytes, entry->bytes);
-                return r;
-        }
-
-        ret_section->bytes = bytes;
-        ret_section->n_bytes = entry->bytes;
-        return 0;
+        return r;
 }
 
 static bool lane_is_sound(const struct directory *directory,
@@ -291,7 +263,7 @@ static int lane_verify(struct directory *directory, const struct lanemap_slot *s
 {
         const struct lanemap_manifest_lane *lane = &directory->manifest.lanes[l];
         const struct lanemap_segment *segments[LANEMAP_MANIFEST_SEGMENTS_MAX];
-        struct mapped_section sections[LANEMAP_MANIFEST_SEGMENTS_MAX];
+        struct lanemap_verify_section sections[LANEMAP_MANIFEST_SEGMENTS_MAX];
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS], n_keys = 0, n_pairs = 0;
         uint32_t n = 0;
         int r = 0;
@@ -309,7 +281,7 @@ static int lane_verify(struct directory *directory, const struct lanemap_slot *s
         if (r == 0)
                 r = lanemap_verify_lane_count(segments, n, slot_bitmap, &n_keys, &n_pairs);
         for (uint32_t i = 0; i < n; i++)
-                munmap(sections[i].bytes, sections[i].n_bytes);
+                lanemap_verify_section_unmap(&sections[i]);
         if (r == -EBADMSG)
                 return lanemap_findings_add(&directory->report->findings, LANEMAP_MANIFEST_NAME,
                                             LANEMAP_FINDING_NO_OFFSET, l, lane->n_keys,

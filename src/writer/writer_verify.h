@@ -42,6 +42,9 @@ struct lanemap_verify_use {
         uint32_t section;
         uint64_t n_keys; /* as the manifest says */
         uint64_t n_pairs;
+        uint64_t n_bytes; /* the rest is for salvage, and not always filled in */
+        uint32_t level;
+        uint32_t kind;
 };
 
 /* What the manifest says of a file. */
@@ -101,6 +104,17 @@ int lanemap_verify_checksum(const void *bytes, uint64_t n_bytes, unsigned char *
 int lanemap_verify_lane_count(const struct lanemap_segment *const *segments, uint32_t n_segments,
                               const uint64_t *slot_bitmap, uint64_t *ret_n_keys,
                               uint64_t *ret_n_pairs);
+
+/* A section of a file, mapped. */
+struct lanemap_verify_section {
+        void *bytes; /* of the whole file */
+        size_t n_bytes;
+        struct lanemap_segment segment;
+};
+/* Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT, errno of mmap. */
+int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t section,
+                               struct lanemap_verify_section *ret_section);
+void lanemap_verify_section_unmap(struct lanemap_verify_section *section);
 
 /* ---- a directory ---- */
 

@@ -95,6 +95,9 @@ int lanemap_verify_file_init(const struct lanemap_manifest *manifest, uint32_t i
                                                 .section = segment->section,
                                                 .n_keys = segment->n_keys,
                                                 .n_pairs = segment->n_pairs,
+                                                .n_bytes = segment->bytes,
+                                                .level = segment->level,
+                                                .kind = segment->kind,
                                         };
                                 n++;
                         }
@@ -405,6 +408,39 @@ int lanemap_verify_file_run(const struct lanemap_verify_options *options, int fd
 }
 
 /* ---- a lane ---- */
+
+int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t index,
+                               struct lanemap_verify_section *ret_section)
+{
+        struct lanemap_segment_file_section section;
+        struct lanemap_segment_file opened;
+        struct lanemap_segment segment;
+        void *bytes;
+        int r;
+
+        bytes = mmap(NULL, n_bytes, PROT_READ, MAP_SHARED, fd, 0);
+        if (bytes == MAP_FAILED)
+                return -errno;
+
+        r = lanemap_segment_file_open(&opened, bytes, n_bytes);
+        if (r == 0)
+                r = lanemap_segment_file_section(&opened, index, &section);
+        if (r == 0)
+                r = lanemap_segment_open(&segment, opened.bytes + section.offset, section.n_bytes,
+                                         opened.fingerprint_bits);
+        if (r < 0) {
+                munmap(bytes, n_bytes);
+                return r;
+        }
+
+        *ret_section = (struct lanemap_verify_section){bytes, n_bytes, segment};
+        return 0;
+}
+
+void lanemap_verify_section_unmap(struct lanemap_verify_section *section)
+{
+        munmap(section->bytes, section->n_bytes);
+}
 
 int lanemap_verify_lane_count(const struct lanemap_segment *const *segments, uint32_t n_segments,
                               const uint64_t *slot_bitmap, uint64_t *ret_n_keys,

@@ -17,19 +17,27 @@ static const char help[] =
         "  stat   what an index holds and uses\n"
         "  route  read a PostgreSQL change stream and print which ids each change touches\n"
         "  verify whether a data directory holds what was written\n"
+        "  repair make a damaged data directory usable, and say what was lost\n"
         "\n"
         "  --help     this text; 'lanemap COMMAND --help' tells about a command\n"
         "  --version  the version\n"
         "\n"
         "Exit codes: 0 done; 1 failure; 2 usage; 3 get found none of the keys; 4 load or route\n"
-        "refused some lines of the input and did the others; 5 verify found damage.\n";
+        "refused some lines of the input and did the others; 5 verify found damage;\n"
+        "6 repair lost something.\n";
 
 static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
 } commands[] = {
-        {"get", lanemap_tool_get},     {"load", lanemap_tool_load},     {"stat", lanemap_tool_stat},
-        {"route", lanemap_tool_route}, {"verify", lanemap_tool_verify},
+        /* clang-format off */
+        {"get", lanemap_tool_get},
+        {"load", lanemap_tool_load},
+        {"stat", lanemap_tool_stat},
+        {"route", lanemap_tool_route},
+        {"verify", lanemap_tool_verify},
+        {"repair", lanemap_tool_repair},
+        /* clang-format on */
 };
 
 int main(int argc, char **argv)
