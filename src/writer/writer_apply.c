@@ -276,6 +276,14 @@ static void flush_for_room(struct lanemap_writer *writer)
                 flush_start(writer);
 }
 
+static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
+{
+        for (size_t i = 0; i < n_ops; i++)
+                if (ops[i].code == LANEMAP_OP_CLEAR)
+                        return true;
+        return false;
+}
+
 static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                         struct lanemap_op_result *results, size_t *ret_n_applied)
 {
@@ -283,11 +291,14 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         uint64_t seq, appended;
         int r;
 
-        r = flush_wait(writer);
-        if (r < 0)
-                return r;
+        /* A clear makes room: it does not wait for any. */
+        if (!ops_clear(ops, n_ops)) {
+                r = flush_wait(writer);
+                if (r < 0)
+                        return r;
+                memory_wait(writer, n_ops);
+        }
 
-        memory_wait(writer, n_ops);
         r = record_reserve(writer, ops, n_ops);
         if (r < 0)
                 return r;
