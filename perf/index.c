@@ -254,6 +254,9 @@ int main(int argc, char **argv)
         struct index_options *options = &run.options;
         FILE *csv = NULL;
 
+        if (argc == 5 && strcmp(argv[0], "index-writer") == 0)
+                return index_writer_main(argv);
+
         options_parse(argc, argv, &run);
         if (!options->dir)
                 options->dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";

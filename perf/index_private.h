@@ -2,7 +2,7 @@
  * What the parts of perf/index share.
  *
  *   index (main)    starts the others, adds their numbers up, prints
- *   writer process  forked before the bench has memory of its own: holds the engine, obeys requests
+ *   writer process  this program again, started afresh: holds the engine, obeys requests
  *                   (index_writer.c), so that its memory can be told from the bench's
  *   index-reader    a program of its own, with liblanemap.so: measures lookups (index_reader.c)
  *   lanemapd        for the socket (index_socket.c)
@@ -69,6 +69,9 @@ struct index_writer {
         int fd;
         uint64_t anonymous_bytes; /* before the index was opened */
 };
+
+/* What the writer process runs: argv is {"index-writer", fd, name, directory, mix}. */
+int index_writer_main(char **argv);
 
 /* Starts the process. Whatever fails in there ends the run with a sentence on stderr. */
 void index_writer_start(struct index_writer *writer, const struct index_place *place,

@@ -167,7 +167,7 @@ static void window_latency(struct bench *bench, bool hits, struct series *series
 
 static void window_mean(struct bench *bench, bool hits, struct series *series, size_t round)
 {
-        uint64_t from = perf_now_ns();
+        uint64_t from = perf_thread_ns();
 
         for (size_t i = 0; i < bench->n_window; i++) {
                 const struct query *query = query_next(bench, hits);
@@ -179,13 +179,13 @@ static void window_mean(struct bench *bench, bool hits, struct series *series, s
                 answer_check(query, r, bench->ids, n_ids);
         }
 
-        series->mean[round] = (double)(perf_now_ns() - from) / (double)bench->n_window;
+        series->mean[round] = (double)(perf_thread_ns() - from) / (double)bench->n_window;
 }
 
 static void window_batch(struct bench *bench, bool hits, struct series *series, size_t round)
 {
         size_t n_batches = bench->n_window / BATCH;
-        uint64_t from = perf_now_ns();
+        uint64_t from = perf_thread_ns();
 
         for (size_t b = 0; b < n_batches; b++) {
                 const struct query *queries[BATCH];
@@ -207,7 +207,7 @@ static void window_batch(struct bench *bench, bool hits, struct series *series, 
                                              bench->ids + spans[i].offset, spans[i].n_ids);
         }
 
-        series->mean[round] = (double)(perf_now_ns() - from) / (double)(n_batches * BATCH);
+        series->mean[round] = (double)(perf_thread_ns() - from) / (double)(n_batches * BATCH);
 }
 
 static void round_run(struct bench *bench, size_t round)

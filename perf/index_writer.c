@@ -3,6 +3,7 @@
  * time. What it needs to generate keys is given back before it answers.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -133,16 +134,28 @@ static void load(struct server *server, uint64_t first, uint64_t n_keys, bool ac
 
 /* ---- churn: the oldest key goes, a new one comes ---- */
 
+/*
+ * The half of the keys that churns is replaced again and again, the other half never: a reader that
+ * asks for that one knows every answer, however long it takes. Key 0 of a place is the one that was
+ * loaded; the others have numbers that nobody else uses.
+ */
+static uint64_t churn_key(const struct server *server, uint64_t i, uint64_t n_before)
+{
+        uint64_t half = server->churn_keys / 2, n = i / half + n_before;
+
+        return n == 0 ? i % half : server->churn_keys + (n - 1) * half + i % half;
+}
+
 static size_t replace_make(struct server *server, uint64_t i, struct lanemap_op *ops, char *text)
 {
-        uint64_t added = server->churn_keys + i;
+        uint64_t added = churn_key(server, i, 1);
         struct perf_route route = perf_key_route(server->mix, added);
         size_t n_ops = 1, bytes;
 
         ops[0] = (struct lanemap_op){
                 .code = LANEMAP_OP_DELETE,
                 .key = text,
-                .key_bytes = perf_key_text(server->mix, i, text),
+                .key_bytes = perf_key_text(server->mix, churn_key(server, i, 0), text),
         };
         text += ops[0].key_bytes;
         bytes = perf_key_text(server->mix, added, text);
@@ -293,10 +306,16 @@ static void request_serve(struct server *server, const struct index_writer_reque
                 index_die("statistics", -EINVAL);
 }
 
-static void serve(const struct index_place *place, enum perf_mix mix, int fd)
+int index_writer_main(char **argv)
 {
-        struct server server = {.place = place, .mix = mix};
+        static struct index_place place;
+        struct server server = {.place = &place, .mix = (enum perf_mix)atoi(argv[4])};
         struct index_writer_request request;
+        int fd = atoi(argv[1]);
+
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+        snprintf(place.name, sizeof(place.name), "%s", argv[2]);
+        snprintf(place.directory, sizeof(place.directory), "%s", argv[3]);
 
         while (read(fd, &request, sizeof(request)) == (ssize_t)sizeof(request)) {
                 struct index_writer_reply reply = {0};
@@ -307,6 +326,8 @@ static void serve(const struct index_place *place, enum perf_mix mix, int fd)
                 if (request.code == INDEX_WRITER_CLOSE)
                         break;
         }
+
+        return 0;
 }
 
 /* ---- the bench's side ---- */
@@ -314,6 +335,7 @@ static void serve(const struct index_place *place, enum perf_mix mix, int fd)
 void index_writer_start(struct index_writer *writer, const struct index_place *place,
                         enum perf_mix mix)
 {
+        char fd_text[16], mix_text[16];
         pid_t parent = getpid();
         int fds[2];
 
@@ -327,9 +349,12 @@ void index_writer_start(struct index_writer *writer, const struct index_place *p
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
                         _exit(1);
-                close(fds[0]);
-                serve(place, mix, fds[1]);
-                _exit(0);
+                (void)fcntl(fds[1], F_SETFD, 0);
+                snprintf(fd_text, sizeof(fd_text), "%d", fds[1]);
+                snprintf(mix_text, sizeof(mix_text), "%d", (int)mix);
+                execl("/proc/self/exe", "index-writer", fd_text, place->name, place->directory,
+                      mix_text, (char *)NULL);
+                _exit(1);
         }
 
         close(fds[1]);

@@ -54,7 +54,7 @@ void perf_chase_deinit(struct perf_chase *chase)
 
 double perf_chase_run(struct perf_chase *chase, size_t n_steps)
 {
-        uint64_t from = perf_now_ns();
+        uint64_t from = perf_thread_ns();
         void *at = chase->at;
 
         for (size_t i = 0; i < n_steps; i++) {
@@ -63,5 +63,5 @@ double perf_chase_run(struct perf_chase *chase, size_t n_steps)
         }
 
         chase->at = at;
-        return (double)(perf_now_ns() - from) / (double)n_steps;
+        return (double)(perf_thread_ns() - from) / (double)n_steps;
 }

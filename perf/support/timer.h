@@ -23,6 +23,15 @@ static inline uint64_t perf_now_ns(void)
         return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* What the calling thread has had of a processor: for loops that others may interrupt. */
+static inline uint64_t perf_thread_ns(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static inline double perf_now(void)
 {
         return (double)perf_now_ns() * 1e-9;
