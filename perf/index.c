@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -87,9 +88,13 @@ void index_place_remove(const struct index_place *place)
 {
         struct lanemap_error error;
         struct dirent *entry;
+        char lock[128];
         DIR *dir;
 
         (void)lanemap_writer_unlink(place->name, &error);
+        /* The engine keeps the lock of a name for ever; this name is not used again. */
+        snprintf(lock, sizeof(lock), "/lanemap.%s.lock", place->name);
+        (void)shm_unlink(lock);
         dir = opendir(place->directory);
         if (!dir)
                 return;
