@@ -1,7 +1,8 @@
 /*
  * Merging segments in worker threads: a job takes adjacent segments of one or more lanes, writes
- * one file with a section for each lane, and commits. Lanes are taken together until the output is
- * MERGE_BYTES_MAX, so that many small lanes cost one file, and a large one has its own.
+ * one file with a section for each lane, and commits. Lanes are taken together, so that many small
+ * ones cost one file, until the output is a sixteenth of the index: old and new exist side by side
+ * until the commit, and that is what a merge costs in memory.
  */
 #include "writer/writer_private.h"
 
@@ -12,7 +13,9 @@
 #include "common/alloc.h"
 #include "common/check.h"
 
+#define MERGE_BYTES_MIN (UINT64_C(256) << 10)
 #define MERGE_BYTES_MAX (UINT64_C(16) << 20)
+#define MERGE_SHARE     16
 
 struct merge {
         struct writer_build_lane *lanes;
@@ -74,11 +77,25 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merg
         merge->n++;
 }
 
+static uint64_t merge_bytes_max(const struct lanemap_writer *writer)
+{
+        uint64_t bytes = 0;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                for (uint32_t s = 0; s < writer->lanes[i].n_segments; s++)
+                        bytes += writer->lanes[i].segments[s]->bytes;
+
+        return LANEMAP_MIN(LANEMAP_MAX(bytes / MERGE_SHARE, MERGE_BYTES_MIN), MERGE_BYTES_MAX);
+}
+
 static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
 {
+        uint64_t bytes_max;
+
         pthread_mutex_lock(&writer->lock);
+        bytes_max = merge_bytes_max(writer);
         merge->clear_epoch = writer->clear_epoch;
-        for (uint32_t i = 0; i < writer->n_lanes && merge->bytes < MERGE_BYTES_MAX; i++)
+        for (uint32_t i = 0; i < writer->n_lanes && merge->bytes < bytes_max; i++)
                 plan_lane(writer, i, merge);
         pthread_mutex_unlock(&writer->lock);
 }
