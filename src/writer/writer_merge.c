@@ -17,6 +17,8 @@
 #define MERGE_BYTES_MAX (UINT64_C(16) << 20)
 #define MERGE_SHARE     16
 
+#define COMPACT_ROUNDS 3
+
 struct merge {
         struct writer_build_lane *lanes;
         struct writer_edit *edits;
@@ -32,6 +34,24 @@ static bool range_is_busy(const struct writer_lane *lane, struct lanemap_lane_po
                 if (lane->segments[i]->busy)
                         return true;
         return false;
+}
+
+/*
+ * A file lives for as long as one lane names one of its sections. When under half of it is live, the
+ * lanes that are left move out; for a compaction, when any of it is dead.
+ */
+static bool file_is_deserted(const struct writer_file *file, bool compact)
+{
+        return compact ? file->n_refs < file->mapped->n_sections
+                       : 2 * file->n_refs < file->mapped->n_sections;
+}
+
+static struct lanemap_lane_policy_range rewrite_range(const struct writer_lane *lane, uint32_t n)
+{
+        for (uint32_t i = 0; i < n; i++)
+                if (file_is_deserted(lane->segments[i]->file, lane->compact_wanted))
+                        return (struct lanemap_lane_policy_range){.first = i, .n = 1};
+        return (struct lanemap_lane_policy_range){0};
 }
 
 /* Under lock. Takes the lane into the job if its policy wants a merge. */
@@ -51,7 +71,9 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merg
                 n_keys, n_sound,
                 lane->compact_wanted || (n_sound < lane->n_segments &&
                                          lane->n_segments > LANEMAP_LANE_POLICY_SEGMENTS_MAX));
-        if (n_sound < 2)
+        if (range.n == 0)
+                range = rewrite_range(lane, n_sound);
+        if (range.n == 0)
                 lane->compact_wanted = false;
         if (range.n == 0 || range_is_busy(lane, range))
                 return;
@@ -163,6 +185,48 @@ int writer_merge_run(struct lanemap_writer *writer)
         return r < 0 ? r : merge.n > 0;
 }
 
+/* Asks for every lane that is not one segment in a file that is all live. Return: whether any. */
+static bool lanes_want(struct lanemap_writer *writer)
+{
+        bool any = false;
+
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+
+                lane->compact_wanted = lane->n_segments > 1;
+                if (lane->n_segments == 1)
+                        lane->compact_wanted = file_is_deserted(lane->segments[0]->file, true);
+                any |= lane->compact_wanted;
+        }
+        pthread_mutex_unlock(&writer->lock);
+        return any;
+}
+
+/* Whether some of them are still to be done, or being done. */
+static bool lanes_left(struct lanemap_writer *writer)
+{
+        bool left = false;
+
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes && !left; i++) {
+                const struct writer_lane *lane = &writer->lanes[i];
+
+                left = lane->compact_wanted;
+                for (uint32_t s = 0; s < lane->n_segments; s++)
+                        left |= lane->segments[s]->busy;
+        }
+        pthread_mutex_unlock(&writer->lock);
+        return left;
+}
+
+static void worker_wait(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, 2 * 1000 * 1000);
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
 /*
  * Makes every lane one segment, as of now, in the caller's thread (the flusher) beside the workers.
  * Segments that a worker is merging are waited for. Return: 0; -EBADMSG: damaged segments were left
@@ -170,36 +234,15 @@ int writer_merge_run(struct lanemap_writer *writer)
  */
 int writer_compact(struct lanemap_writer *writer)
 {
-        bool left = true;
         int r = 0;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                writer->lanes[i].compact_wanted = writer->lanes[i].n_segments > 1;
-        pthread_mutex_unlock(&writer->lock);
-
-        while (left && r >= 0 && !lanemap_load_acquire(&writer->stopping)) {
-                r = writer_merge_run(writer);
-                if (r != 0)
-                        continue;
-
-                left = false;
-                pthread_mutex_lock(&writer->lock);
-                for (uint32_t i = 0; i < writer->n_lanes && !left; i++) {
-                        struct writer_lane *lane = &writer->lanes[i];
-
-                        left = lane->compact_wanted;
-                        for (uint32_t s = 0; s < lane->n_segments; s++)
-                                left |= lane->segments[s]->busy;
+        /* Lanes that moved out of a file leave others behind in it, which move out in the next round. */
+        for (int round = 0; round < COMPACT_ROUNDS && r >= 0 && lanes_want(writer); round++)
+                while (r >= 0 && !lanemap_load_acquire(&writer->stopping) && lanes_left(writer)) {
+                        r = writer_merge_run(writer);
+                        if (r == 0)
+                                worker_wait(writer);
                 }
-                pthread_mutex_unlock(&writer->lock);
-                if (left) {
-                        pthread_mutex_lock(&writer->work_lock);
-                        writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock,
-                                            2 * 1000 * 1000);
-                        pthread_mutex_unlock(&writer->work_lock);
-                }
-        }
 
         if (r >= 0 && lanemap_load_acquire(&writer->stopping))
                 r = -ESHUTDOWN;
