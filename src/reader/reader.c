@@ -53,7 +53,7 @@ static int staleness_check(struct lanemap_reader *reader)
         uint64_t age_ns;
 
         lanemap_rcu_read_lock();
-        age_ns = reader_heartbeat_age_ns(reader, attachment_get(reader)->region.control);
+        age_ns = lanemap_reader_heartbeat_age_ns(reader, attachment_get(reader)->region.control);
         lanemap_rcu_read_unlock();
 
         return age_ns > reader->stale_after_ns ? -ESTALE : 0;
@@ -93,7 +93,7 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
-                r = reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         break;
         }
@@ -124,7 +124,7 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
-                r = reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         break;
         }
@@ -156,7 +156,7 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
                 if (LANEMAP_LIKELY(r == 0))
                         return 0;
 
-                r = reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         return r;
         }
@@ -207,7 +207,8 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
         attachment = attachment_get(reader);
         files = lanemap_load_acquire(&attachment->region.files);
         status.generation = attachment->region.generation;
-        status.heartbeat_age_ns = reader_heartbeat_age_ns(reader, attachment->region.control);
+        status.heartbeat_age_ns =
+                lanemap_reader_heartbeat_age_ns(reader, attachment->region.control);
         status.state = lanemap_load_relaxed(&attachment->region.control->state);
         status.n_lanes = attachment->region.n_lanes;
         status.fingerprint_bits = attachment->region.hash_key.fingerprint_bits;
@@ -240,14 +241,14 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
 static int attach_wait(struct lanemap_reader *reader, uint64_t timeout_ns)
 {
         const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
-        uint64_t deadline_ns = reader_now_ns() + timeout_ns;
+        uint64_t deadline_ns = lanemap_reader_now_ns() + timeout_ns;
         int r;
 
         for (;;) {
-                r = reader_attachment_new(reader, &reader->attachment);
+                r = lanemap_reader_attachment_new(reader, &reader->attachment);
                 if (r != -ENOENT && r != -ETIMEDOUT)
                         return r;
-                if (timeout_ns == 0 || reader_now_ns() >= deadline_ns)
+                if (timeout_ns == 0 || lanemap_reader_now_ns() >= deadline_ns)
                         return r;
 
                 (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
@@ -264,21 +265,21 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
         if (!options)
                 options = &defaults;
         if (options->size != sizeof(*options) || !ret_reader || !lanemap_shm_name_is_valid(name)) {
-                reader_explain(name, -EINVAL,
-                               options->size == sizeof(*options) ? options->error : NULL);
+                lanemap_reader_explain(name, -EINVAL,
+                                       options->size == sizeof(*options) ? options->error : NULL);
                 return -EINVAL;
         }
 
-        r = reader_open(name, options, &reader);
+        r = lanemap_reader_open(name, options, &reader);
         if (r == 0) {
                 r = attach_wait(reader, options->attach_timeout_ns);
                 if (r == 0 && options->helper_thread)
-                        r = reader_start_helper(reader);
+                        r = lanemap_reader_start_helper(reader);
                 if (r < 0)
                         lanemap_reader_detach(reader);
         }
         if (r < 0) {
-                reader_explain(name, r, options->error);
+                lanemap_reader_explain(name, r, options->error);
                 return r;
         }
 
@@ -291,10 +292,10 @@ void lanemap_reader_detach(struct lanemap_reader *reader)
         if (!reader)
                 return;
 
-        reader_stop_helper(reader);
-        reader_drain(reader);
+        lanemap_reader_stop_helper(reader);
+        lanemap_reader_drain(reader);
         if (reader->attachment)
-                reader_attachment_release(&reader->attachment->retired);
+                lanemap_reader_attachment_release(&reader->attachment->retired);
         if (reader->shm_dir_fd >= 0)
                 close(reader->shm_dir_fd);
         free(reader->directory);

@@ -20,7 +20,7 @@
 /* 16 TiB: what a 64-bit process can map without asking itself whether it may. */
 #define DATA_BYTES_MAX (UINT64_C(1) << 44)
 
-uint64_t reader_now_ns(void)
+uint64_t lanemap_reader_now_ns(void)
 {
         struct timespec now;
 
@@ -135,7 +135,7 @@ static int attachment_try(const struct lanemap_reader *reader, struct reader_att
         if (r < 0)
                 return r;
 
-        return reader_files_map_all(attachment);
+        return lanemap_reader_files_map_all(attachment);
 }
 
 /* Whether a failure may be the sight of a takeover. */
@@ -147,8 +147,8 @@ static bool attachment_moved_on(const struct reader_attachment *attachment)
                lanemap_load_acquire(&control->generation) != attachment->region.generation;
 }
 
-int reader_attachment_new(const struct lanemap_reader *reader,
-                          struct reader_attachment **ret_attachment)
+int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
+                                  struct reader_attachment **ret_attachment)
 {
         struct reader_attachment *attachment;
         int r = -ENOENT;
@@ -160,7 +160,7 @@ int reader_attachment_new(const struct lanemap_reader *reader,
                 if (!attachment)
                         return -ENOMEM;
 
-                attachment->retired.release = reader_attachment_release;
+                attachment->retired.release = lanemap_reader_attachment_release;
                 attachment->data_fd = -1;
                 attachment->directory_fd = -1;
                 r = attachment_try(reader, attachment);
@@ -170,7 +170,7 @@ int reader_attachment_new(const struct lanemap_reader *reader,
                 }
 
                 again = r == LANEMAP_SHM_E_GENERATION || attachment_moved_on(attachment);
-                reader_attachment_release(&attachment->retired);
+                lanemap_reader_attachment_release(&attachment->retired);
                 if (!again)
                         return r;
         }
@@ -178,14 +178,14 @@ int reader_attachment_new(const struct lanemap_reader *reader,
         return r > 0 ? -ETIMEDOUT : r;
 }
 
-void reader_attachment_release(struct reader_retired *retired)
+void lanemap_reader_attachment_release(struct reader_retired *retired)
 {
         struct reader_attachment *attachment = (struct reader_attachment *)retired;
 
         if (!attachment)
                 return;
 
-        reader_files_release(attachment->region.files);
+        lanemap_reader_files_release(attachment->region.files);
         if (attachment->data)
                 munmap((void *)(uintptr_t)attachment->data, attachment->mapped_bytes);
         if (attachment->region.control)

@@ -164,7 +164,7 @@ static void retire_file(struct lanemap_reader *reader, struct lanemap_lane_file 
                 .table = table,
         };
         if (reader)
-                reader_retire(reader, &retired->retired);
+                lanemap_reader_retire(reader, &retired->retired);
         else
                 retired_file_release(&retired->retired);
 }
@@ -261,7 +261,7 @@ static int files_update(struct lanemap_reader *reader, struct reader_attachment 
         return r;
 }
 
-int reader_files_map_all(struct reader_attachment *attachment)
+int lanemap_reader_files_map_all(struct reader_attachment *attachment)
 {
         struct lanemap_lane_files *old;
         int r, n_mapped = 0;
@@ -293,8 +293,8 @@ static int files_trim(struct lanemap_reader *reader, struct reader_attachment *a
         return n_retired;
 }
 
-int reader_files_update(struct lanemap_reader *reader, struct reader_attachment *attachment,
-                        bool trim, int *ret_n_done)
+int lanemap_reader_files_update(struct lanemap_reader *reader, struct reader_attachment *attachment,
+                                bool trim, int *ret_n_done)
 {
         uint64_t *live = NULL;
         int r, n_done = 0;
@@ -316,7 +316,7 @@ int reader_files_update(struct lanemap_reader *reader, struct reader_attachment 
         return r;
 }
 
-void reader_files_release(struct lanemap_lane_files *files)
+void lanemap_reader_files_release(struct lanemap_lane_files *files)
 {
         if (!files)
                 return;

@@ -23,12 +23,12 @@
 static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_hooks_once = PTHREAD_ONCE_INIT;
 
-void reader_lock(void)
+void lanemap_reader_lock(void)
 {
         pthread_mutex_lock(&slow_lock);
 }
 
-void reader_unlock(void)
+void lanemap_reader_unlock(void)
 {
         pthread_mutex_unlock(&slow_lock);
 }
@@ -37,20 +37,20 @@ void reader_unlock(void)
  * threads are gone. */
 static void fork_prepare(void)
 {
-        reader_lock();
+        lanemap_reader_lock();
         urcu_bp_before_fork();
 }
 
 static void fork_parent(void)
 {
         urcu_bp_after_fork_parent();
-        reader_unlock();
+        lanemap_reader_unlock();
 }
 
 static void fork_child(void)
 {
         urcu_bp_after_fork_child();
-        reader_unlock();
+        lanemap_reader_unlock();
 }
 
 static void fork_hooks_install(void)
@@ -58,10 +58,11 @@ static void fork_hooks_install(void)
         (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
-uint64_t reader_heartbeat_age_ns(struct lanemap_reader *reader,
-                                 const struct lanemap_shm_control *control)
+uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
+                                         const struct lanemap_shm_control *control)
 {
-        uint64_t heartbeat = lanemap_load_relaxed(&control->heartbeat), now_ns = reader_now_ns();
+        uint64_t heartbeat = lanemap_load_relaxed(&control->heartbeat),
+                 now_ns = lanemap_reader_now_ns();
         uint64_t seen_ns = lanemap_load_relaxed(&reader->heartbeat_seen_ns);
 
         if (seen_ns == 0 || heartbeat != lanemap_load_relaxed(&reader->heartbeat)) {
@@ -73,13 +74,13 @@ uint64_t reader_heartbeat_age_ns(struct lanemap_reader *reader,
         return now_ns > seen_ns ? now_ns - seen_ns : 0;
 }
 
-void reader_retire(struct lanemap_reader *reader, struct reader_retired *retired)
+void lanemap_reader_retire(struct lanemap_reader *reader, struct reader_retired *retired)
 {
         retired->next = reader->retired;
         lanemap_store_relaxed(&reader->retired, retired);
 }
 
-void reader_drain(struct lanemap_reader *reader)
+void lanemap_reader_drain(struct lanemap_reader *reader)
 {
         struct reader_retired *list;
 
@@ -88,10 +89,10 @@ void reader_drain(struct lanemap_reader *reader)
         if (!lanemap_load_relaxed(&reader->retired) || lanemap_rcu_read_ongoing())
                 return;
 
-        reader_lock();
+        lanemap_reader_lock();
         list = reader->retired;
         lanemap_store_relaxed(&reader->retired, NULL);
-        reader_unlock();
+        lanemap_reader_unlock();
         if (!list)
                 return;
 
@@ -114,13 +115,13 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
         if (old != seen)
                 return 0;
 
-        r = reader_attachment_new(reader, &attachment);
+        r = lanemap_reader_attachment_new(reader, &attachment);
         if (r < 0)
                 return r;
 
         /* Pairs with the acquire load in attachment_get(). */
         lanemap_store_release(&reader->attachment, attachment);
-        reader_retire(reader, &old->retired);
+        lanemap_reader_retire(reader, &old->retired);
         lanemap_add_relaxed(&reader->n_reattachments, 1);
         return 0;
 }
@@ -136,7 +137,7 @@ static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachmen
         uint64_t before = lanemap_load_relaxed(&attachment->region.bytes);
         int n_done = 0, r;
 
-        r = reader_files_update(reader, attachment, false, &n_done);
+        r = lanemap_reader_files_update(reader, attachment, false, &n_done);
         if (r < 0)
                 return r;
 
@@ -147,25 +148,25 @@ static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachmen
 }
 
 /* `seen` may be gone by now: it is only compared. */
-int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen,
-                int n_mended)
+int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
+                        const struct reader_attachment *seen, int n_mended)
 {
         int r = 0, n_done;
 
         if (outcome == -EAGAIN)
                 return outcome;
 
-        reader_lock();
+        lanemap_reader_lock();
         if (reader->attachment == seen) {
                 if (outcome == LANEMAP_SHM_E_GENERATION)
                         r = attachment_replace(reader, seen);
                 else if (outcome == LANEMAP_SHM_E_UNMAPPED)
-                        r = reader_files_update(reader, reader->attachment, true, &n_done);
+                        r = lanemap_reader_files_update(reader, reader->attachment, true, &n_done);
                 else
                         r = bad_bytes_mend(reader, reader->attachment, n_mended);
         }
-        reader_unlock();
-        reader_drain(reader);
+        lanemap_reader_unlock();
+        lanemap_reader_drain(reader);
 
         /* The generation changed while we mended: the next try sees it. */
         return r > 0 ? 0 : r;
@@ -192,19 +193,20 @@ int lanemap_reader_poll(struct lanemap_reader *reader)
         if (!reader)
                 return -EINVAL;
 
-        reader_lock();
+        lanemap_reader_lock();
         attachment = reader->attachment;
         if (lanemap_load_acquire(&attachment->region.control->generation) !=
                     attachment->region.generation ||
-            (reader_heartbeat_age_ns(reader, attachment->region.control) > CONTROL_GONE_AFTER_NS &&
+            (lanemap_reader_heartbeat_age_ns(reader, attachment->region.control) >
+                     CONTROL_GONE_AFTER_NS &&
              control_was_replaced(reader, attachment))) {
                 r = attachment_replace(reader, attachment);
                 n_followed = r == 0;
         } else {
-                r = reader_files_update(reader, attachment, true, &n_done);
+                r = lanemap_reader_files_update(reader, attachment, true, &n_done);
         }
-        reader_unlock();
-        reader_drain(reader);
+        lanemap_reader_unlock();
+        lanemap_reader_drain(reader);
 
         return r < 0 ? r : n_done + n_followed;
 }
@@ -236,7 +238,7 @@ static void *helper_main(void *arg)
         return NULL;
 }
 
-int reader_start_helper(struct lanemap_reader *reader)
+int lanemap_reader_start_helper(struct lanemap_reader *reader)
 {
         sigset_t all, before;
         int r;
@@ -254,7 +256,7 @@ int reader_start_helper(struct lanemap_reader *reader)
         return 0;
 }
 
-void reader_stop_helper(struct lanemap_reader *reader)
+void lanemap_reader_stop_helper(struct lanemap_reader *reader)
 {
         /* A forked child has no helper thread to stop. */
         if (!reader->has_helper || reader->helper_pid != getpid())
@@ -268,8 +270,8 @@ void reader_stop_helper(struct lanemap_reader *reader)
         reader->has_helper = false;
 }
 
-int reader_open(const char *name, const struct lanemap_reader_options *options,
-                struct lanemap_reader **ret_reader)
+int lanemap_reader_open(const char *name, const struct lanemap_reader_options *options,
+                        struct lanemap_reader **ret_reader)
 {
         struct lanemap_reader *reader = NULL;
         pthread_condattr_t attributes;
@@ -310,7 +312,7 @@ int reader_open(const char *name, const struct lanemap_reader_options *options,
         return 0;
 }
 
-void reader_explain(const char *name, int r, struct lanemap_error *error)
+void lanemap_reader_explain(const char *name, int r, struct lanemap_error *error)
 {
         const char *what;
 

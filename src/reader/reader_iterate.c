@@ -128,7 +128,7 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
                                        &answer->n, &n_retries);
                 lanemap_rcu_read_unlock();
                 if (r != 0) {
-                        r = reader_mend(reader, r, attachment, n_mended);
+                        r = lanemap_reader_mend(reader, r, attachment, n_mended);
                         if (r < 0)
                                 return r;
                         continue;
@@ -166,7 +166,7 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
                 if (r == 0)
                         break;
 
-                r = reader_mend(reader, r, attachment, n_mended);
+                r = lanemap_reader_mend(reader, r, attachment, n_mended);
                 if (r < 0)
                         return r;
         }

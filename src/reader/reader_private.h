@@ -71,49 +71,49 @@ struct lanemap_reader {
         struct reader_statistics counters[READER_STATISTICS_STRIPES];
 };
 
-void reader_lock(void);
-void reader_unlock(void);
+void lanemap_reader_lock(void);
+void lanemap_reader_unlock(void);
 
 /* Attach to the generation in force, with every segment mapped. Return: 0, or as
  * lanemap_reader_attach(). */
-int reader_attachment_new(const struct lanemap_reader *reader,
-                          struct reader_attachment **ret_attachment);
+int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
+                                  struct reader_attachment **ret_attachment);
 /* Only what no lookup can reach any more. */
-void reader_attachment_release(struct reader_retired *retired);
+void lanemap_reader_attachment_release(struct reader_retired *retired);
 
 /*
  * Under the lock: map what the views name and the table lacks; with `trim`, retire what no view
  * names any more. *ret_n_done: how many files were mapped or retired. Return: 0,
  * LANEMAP_SHM_E_GENERATION, or a negative errno.
  */
-int reader_files_update(struct lanemap_reader *reader, struct reader_attachment *attachment,
-                        bool trim, int *ret_n_done);
+int lanemap_reader_files_update(struct lanemap_reader *reader, struct reader_attachment *attachment,
+                                bool trim, int *ret_n_done);
 /* The same for an attachment that nobody else sees yet. */
-int reader_files_map_all(struct reader_attachment *attachment);
-void reader_files_release(struct lanemap_lane_files *files);
+int lanemap_reader_files_map_all(struct reader_attachment *attachment);
+void lanemap_reader_files_release(struct lanemap_lane_files *files);
 
 /* Under the lock. */
-void reader_retire(struct lanemap_reader *reader, struct reader_retired *retired);
+void lanemap_reader_retire(struct lanemap_reader *reader, struct reader_retired *retired);
 /* Without the lock, outside any read-side section: waits for lookups and gives back what was
  * retired. */
-void reader_drain(struct lanemap_reader *reader);
+void lanemap_reader_drain(struct lanemap_reader *reader);
 
 /* What a lookup does about an outcome other than 0: mend it, and 0 to try again. n_mended: how
  * often this lookup has done so before. */
-int reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_attachment *seen,
-                int n_mended);
+int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
+                        const struct reader_attachment *seen, int n_mended);
 
 /* A reader object without an attachment; the library's own thread. */
-int reader_open(const char *name, const struct lanemap_reader_options *options,
-                struct lanemap_reader **ret_reader);
-int reader_start_helper(struct lanemap_reader *reader);
-void reader_stop_helper(struct lanemap_reader *reader);
+int lanemap_reader_open(const char *name, const struct lanemap_reader_options *options,
+                        struct lanemap_reader **ret_reader);
+int lanemap_reader_start_helper(struct lanemap_reader *reader);
+void lanemap_reader_stop_helper(struct lanemap_reader *reader);
 /* The sentence for options->error. */
-void reader_explain(const char *name, int r, struct lanemap_error *error);
+void lanemap_reader_explain(const char *name, int r, struct lanemap_error *error);
 
-uint64_t reader_now_ns(void);
+uint64_t lanemap_reader_now_ns(void);
 /* Looks at the heartbeat; answers its age. */
-uint64_t reader_heartbeat_age_ns(struct lanemap_reader *reader,
-                                 const struct lanemap_shm_control *control);
+uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
+                                         const struct lanemap_shm_control *control);
 
 #endif

@@ -107,7 +107,7 @@ static int op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *
 
         switch (op->code) {
         case LANEMAP_OP_CLEAR:
-                r = writer_clear(writer, position, &n_changed);
+                r = lanemap_writer_clear(writer, position, &n_changed);
                 *changed = r == 0;
                 *result = (struct lanemap_op_result){.n_changed = n_changed};
                 return r;
@@ -120,8 +120,8 @@ static int op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *
                 *result = (struct lanemap_op_result){0};
                 return 0;
         default:
-                return writer_lane_op(writer, op->code, op->fingerprint, op->id, position, result,
-                                      changed);
+                return lanemap_writer_lane_op(writer, op->code, op->fingerprint, op->id, position,
+                                              result, changed);
         }
 }
 
@@ -151,7 +151,7 @@ static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t posit
                 if (i % APPLY_PREFETCH == 0)
                         for (size_t p = i; p < LANEMAP_MIN(i + APPLY_PREFETCH, n_ops); p++)
                                 if (op_has_key(ops[p].code))
-                                        writer_lane_prefetch(writer, ops[p].fingerprint);
+                                        lanemap_writer_lane_prefetch(writer, ops[p].fingerprint);
 
                 r = op_apply(writer, &ops[i], position, &result, &changed);
                 if (r < 0)
@@ -172,13 +172,14 @@ static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t posit
 static void flush_start(struct lanemap_writer *writer)
 {
         writer->flush_wanted = true;
-        writer_flusher_signal(writer);
+        lanemap_writer_flusher_signal(writer);
 }
 
 /* So that the next doubling of the tables still fits where memory is short: a quarter of the room. */
 static uint64_t stall_bytes(const struct lanemap_writer *writer)
 {
-        uint64_t bytes = LANEMAP_MAX(STALL_RATIO * writer_flush_threshold(writer), STALL_BYTES_MIN);
+        uint64_t bytes =
+                LANEMAP_MAX(STALL_RATIO * lanemap_writer_flush_threshold(writer), STALL_BYTES_MIN);
         uint64_t empty_bytes = (uint64_t)writer->n_lanes * writer->cell_bytes
                                << LANEMAP_OVERLAY_LOG2_CELLS_MIN;
 
@@ -202,7 +203,7 @@ static int flush_wait(struct lanemap_writer *writer)
                         return -ENOSPC;
 
                 flush_start(writer);
-                writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 10);
+                lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 10);
         }
 
         return 0;
@@ -223,9 +224,9 @@ static void memory_wait(struct lanemap_writer *writer, size_t n_ops)
                     writer->stats.n_flushes > n_flushes + 1)
                         return;
 
-                writer_memory_room_update(writer);
+                lanemap_writer_memory_room_update(writer);
                 flush_start(writer);
-                writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 100);
+                lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 100);
         }
 }
 
@@ -254,14 +255,14 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
                 if (now_ns - since_ns > STALL_NS_MAX)
                         return -EIO;
 
-                writer_sync_signal(writer);
-                writer_cond_wait_ns(&writer->stall_wake, &writer->lock, 1000 * 1000);
+                lanemap_writer_sync_signal(writer);
+                lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, 1000 * 1000);
         }
 }
 
 static void flush_trigger(struct lanemap_writer *writer)
 {
-        if (!writer->flush_wanted && writer->active_bytes >= writer_flush_threshold(writer))
+        if (!writer->flush_wanted && writer->active_bytes >= lanemap_writer_flush_threshold(writer))
                 flush_start(writer);
 }
 
@@ -306,13 +307,13 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         seq = lanemap_log_last(writer->log) + 1;
         r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
         if (r == -ENOSPC) {
-                writer_memory_room_update(writer);
+                lanemap_writer_memory_room_update(writer);
                 flush_for_room(writer);
         }
         if (n_logged > 0) {
                 lanemap_log_append(writer->log, writer->log_ops, n_logged, &appended);
                 lanemap_check(appended == seq);
-                writer_counts_publish(writer);
+                lanemap_writer_counts_publish(writer);
                 flush_trigger(writer);
         }
         lanemap_shm_arena_end_batch(writer->object->arena);
@@ -344,7 +345,7 @@ int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op 
                 *ret_position = lanemap_load_relaxed(&writer->position);
         pthread_mutex_unlock(&writer->lock);
 
-        writer_sync_signal(writer);
+        lanemap_writer_sync_signal(writer);
         if (ret_n_applied)
                 *ret_n_applied = n_applied;
         return r < 0 ? r : bad;
@@ -404,7 +405,7 @@ static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct 
 
 /* Overlays are flushed at a small fixed budget on the way, so that a long log does not need much
  * shared memory. */
-int writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
+int lanemap_writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
 {
         struct lanemap_writer *writer = arg;
         int r;
@@ -416,8 +417,8 @@ int writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, siz
         lanemap_store_release(&writer->position, seq);
         writer->stats.recovered_records++;
         lanemap_shm_arena_end_batch(writer->object->arena);
-        if (writer->active_bytes > writer_flush_threshold(writer))
-                return writer_flush_run(writer, false);
+        if (writer->active_bytes > lanemap_writer_flush_threshold(writer))
+                return lanemap_writer_flush_run(writer, false);
 
         return 0;
 }

@@ -30,8 +30,8 @@ struct lane_inputs {
         struct lanemap_segment_merge merge;
 };
 
-int writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
-                          struct lanemap_segment_cursor *cursor)
+int lanemap_writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
+                                  struct lanemap_segment_cursor *cursor)
 {
         size_t scratch_bytes = lanemap_segment_cursor_scratch_bytes(segment);
         uint32_t *ids = NULL;
@@ -69,7 +69,8 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
                 cursors[n++] = &inputs->overlay.cursor;
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
-                r = writer_segment_cursor(lane->segments[i]->segment, heap, &inputs->segments[i]);
+                r = lanemap_writer_segment_cursor(lane->segments[i]->segment, heap,
+                                                  &inputs->segments[i]);
                 if (r < 0)
                         return r;
                 lanemap_check(n < LANEMAP_SEGMENT_MERGE_INPUTS_MAX);
@@ -136,7 +137,8 @@ static int file_write(struct lanemap_writer *writer,
 
         r = writer->files->sync_directory(writer->files, writer->dir_fd);
         if (r == 0)
-                r = writer_file_open(writer, options.file_number, written.checksum, ret_file);
+                r = lanemap_writer_file_open(writer, options.file_number, written.checksum,
+                                             ret_file);
         if (r == 0)
                 (*ret_file)->sound_ns = lanemap_now_ns(writer->clock);
         if (r < 0)
@@ -154,14 +156,15 @@ static int segments_make(struct lanemap_writer *writer, struct writer_file *file
         int r;
 
         pthread_mutex_lock(&writer->lock);
-        r = writer_file_install(writer, file);
+        r = lanemap_writer_file_install(writer, file);
         for (uint32_t i = 0; i < n_lanes && r == 0; i++) {
                 uint32_t section = section_of[i];
 
                 if (section != UINT32_MAX)
-                        r = writer_segment_new(file, section, sections[section].level,
-                                               sections[section].built.n_pairs,
-                                               sections[section].built.n_bytes, &segments[i]);
+                        r = lanemap_writer_segment_new(file, section, sections[section].level,
+                                                       sections[section].built.n_pairs,
+                                                       sections[section].built.n_bytes,
+                                                       &segments[i]);
         }
         if (r == 0)
                 writer->stats.segment_bytes_written += file->mapped->n_bytes;
@@ -178,7 +181,7 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
         file->n_refs++;
         for (uint32_t i = 0; i < n_lanes; i++) {
                 if (segments[i])
-                        writer_segment_unref(writer, segments[i]);
+                        lanemap_writer_segment_unref(writer, segments[i]);
                 segments[i] = NULL;
         }
         if (--file->n_refs == 0) {
@@ -186,7 +189,7 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
                 writer->dead_files = file;
         }
         pthread_mutex_unlock(&writer->lock);
-        writer_files_reap(writer);
+        lanemap_writer_files_reap(writer);
 }
 
 /*
@@ -194,9 +197,9 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
  * where nothing was left, and is freed by the caller; *ret_file is NULL when nothing was left of
  * all of them.
  */
-int writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                      uint32_t n_lanes, struct writer_file **ret_file,
-                      struct writer_segment **ret_segments)
+int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
+                              uint32_t n_lanes, struct writer_file **ret_file,
+                              struct writer_segment **ret_segments)
 {
         struct lanemap_heap *heap = lanemap_heap_new();
         struct lanemap_segment_write_section *sections;
@@ -214,7 +217,7 @@ int writer_build_file(struct lanemap_writer *writer, const struct writer_build_l
         if (!sections || !section_of || !offsets)
                 r = -ENOMEM;
         else
-                r = writer_inputs_check(writer, lanes, n_lanes, false);
+                r = lanemap_writer_inputs_check(writer, lanes, n_lanes, false);
 
         for (uint32_t i = 0; i < n_lanes && r == 0; i++) {
                 struct lanemap_segment_write_section *section = &sections[n_sections];
@@ -228,7 +231,7 @@ int writer_build_file(struct lanemap_writer *writer, const struct writer_build_l
                 };
                 r = lane_build(writer, &lanes[i], heap, &section->built);
                 if (r == -EBADMSG)
-                        r = writer_inputs_failed(writer, &lanes[i]);
+                        r = lanemap_writer_inputs_failed(writer, &lanes[i]);
                 if (r == 0 && section->built.n_keys > 0)
                         section_of[i] = n_sections++;
         }

@@ -14,9 +14,9 @@
 static void threads_stop(struct lanemap_writer *writer)
 {
         lanemap_store_release(&writer->stopping, true);
-        writer_flusher_signal(writer);
-        writer_workers_signal(writer);
-        writer_scrub_signal(writer);
+        lanemap_writer_flusher_signal(writer);
+        lanemap_writer_workers_signal(writer);
+        lanemap_writer_scrub_signal(writer);
         if (writer->has_scrub_thread)
                 pthread_join(writer->scrub_thread, NULL);
         writer->has_scrub_thread = false;
@@ -49,13 +49,13 @@ static void segments_free(struct lanemap_writer *writer)
 
                         lanemap_free(lane->segments[s]);
                         if (--file->n_refs == 0)
-                                writer_file_free(file);
+                                lanemap_writer_file_free(file);
                 }
         }
         while (writer->dead_files) {
                 struct writer_file *next = writer->dead_files->next_dead;
 
-                writer_file_free(writer->dead_files);
+                lanemap_writer_file_free(writer->dead_files);
                 writer->dead_files = next;
         }
 }
@@ -80,7 +80,7 @@ static void object_release(struct lanemap_writer *writer)
                         close(writer->retired_object_fds[i]);
 }
 
-void writer_abandon(struct lanemap_writer *writer)
+void lanemap_writer_abandon(struct lanemap_writer *writer)
 {
         if (!writer)
                 return;
@@ -92,8 +92,8 @@ void writer_abandon(struct lanemap_writer *writer)
         lanemap_log_close(writer->log);
         object_release(writer);
         lanemap_shm_control_close(writer->control);
-        writer_requests_free(writer);
-        writer_unregister(writer);
+        lanemap_writer_requests_free(writer);
+        lanemap_writer_unregister(writer);
         lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);
         lanemap_store_unlock(writer->files, writer->lock_fd);
         if (writer->shm_dir_fd >= 0)
@@ -105,7 +105,7 @@ void writer_abandon(struct lanemap_writer *writer)
         lanemap_free(writer->worker_threads);
         lanemap_free(writer->lane_files);
         lanemap_free(writer->orphans);
-        writer_reserves_deinit(writer);
+        lanemap_writer_reserves_deinit(writer);
         lanemap_free(writer->lanes);
         lanemap_free(writer->scratch);
         lanemap_free(writer->log_ops);
@@ -122,21 +122,23 @@ void lanemap_writer_close(struct lanemap_writer *writer)
                 return;
 
         threads_stop(writer);
-        r = writer_flush_run(writer, true);
+        r = lanemap_writer_flush_run(writer, true);
         if (r < 0)
-                writer_log(writer, LOG_WARNING,
-                           "%s: the last flush failed (%s); the log has everything, the next start "
-                           "replays it",
-                           writer->directory, strerror(-r));
+                lanemap_writer_log(
+                        writer, LOG_WARNING,
+                        "%s: the last flush failed (%s); the log has everything, the next start "
+                        "replays it",
+                        writer->directory, strerror(-r));
         r = lanemap_writer_sync(writer, lanemap_log_last(writer->log));
         if (r < 0)
-                writer_log(writer, LOG_ERR,
-                           "%s: the log could not be synced (%s); what was not acknowledged may be "
-                           "lost",
-                           writer->directory, strerror(-r));
+                lanemap_writer_log(
+                        writer, LOG_ERR,
+                        "%s: the log could not be synced (%s); what was not acknowledged may be "
+                        "lost",
+                        writer->directory, strerror(-r));
         sync_stop(writer);
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_CLOSED);
-        writer_abandon(writer);
+        lanemap_writer_abandon(writer);
 }
 
 int lanemap_writer_unlink(const char *name, struct lanemap_error *ret_error)

@@ -201,7 +201,7 @@ static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit 
         int r = view_blocks_alloc(writer, commit);
 
         if (r == -ENOSPC && commit->is_flush &&
-            writer_reserve_release(writer, &writer->commit_reserve))
+            lanemap_writer_reserve_release(writer, &writer->commit_reserve))
                 r = view_blocks_alloc(writer, commit);
         return r;
 }
@@ -212,7 +212,7 @@ static void view_blocks_free(struct lanemap_writer *writer, struct writer_commit
                 arena_of(writer)->free(arena_of(writer), commit->edits[i].view_off,
                                        LANEMAP_LANE_VIEW_BYTES);
         if (commit->is_flush)
-                writer_reserves_fill(writer);
+                lanemap_writer_reserves_fill(writer);
 }
 
 static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, bool is_flush)
@@ -227,13 +227,13 @@ static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, b
         memcpy(lane->segments, after, n * sizeof(after[0]));
         if (had_frozen)
                 lane->has_frozen = false;
-        writer_lane_publish(writer, edit->lane, edit->view_off);
+        lanemap_writer_lane_publish(writer, edit->lane, edit->view_off);
         edit->new_segment = NULL; /* it is the lane's now */
 
         if (had_frozen)
                 lanemap_overlay_retire(&frozen);
         for (uint32_t i = 0; i < edit->n_old; i++)
-                writer_segment_unref(writer, edit->olds[i]);
+                lanemap_writer_segment_unref(writer, edit->olds[i]);
 }
 
 static void commit_swap(struct lanemap_writer *writer, struct writer_commit *commit)
@@ -253,7 +253,7 @@ static void commit_swap(struct lanemap_writer *writer, struct writer_commit *com
         }
         lanemap_shm_arena_end_batch(writer->object->arena);
         if (commit->is_flush)
-                writer_reserves_fill(writer);
+                lanemap_writer_reserves_fill(writer);
 }
 
 static void log_drop_covered(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
@@ -267,10 +267,11 @@ static void log_drop_covered(struct lanemap_writer *writer, const struct lanemap
         r = lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
                              manifest->log_number);
         if (r < 0)
-                writer_log(writer, LOG_WARNING,
-                           "%s: an old log file cannot be unlinked (%s); tried again after the "
-                           "next flush",
-                           writer->directory, strerror(-r));
+                lanemap_writer_log(
+                        writer, LOG_WARNING,
+                        "%s: an old log file cannot be unlinked (%s); tried again after the "
+                        "next flush",
+                        writer->directory, strerror(-r));
 }
 
 static int commit_run_locked(struct lanemap_writer *writer, struct writer_commit *commit,
@@ -309,7 +310,7 @@ static int commit_run_locked(struct lanemap_writer *writer, struct writer_commit
         return r;
 }
 
-int writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commit)
+int lanemap_writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commit)
 {
         struct lanemap_manifest manifest;
         int r;
@@ -323,13 +324,13 @@ int writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commi
         pthread_mutex_unlock(&writer->commit_lock);
 
         lanemap_manifest_deinit(&manifest);
-        writer_files_reap(writer);
+        lanemap_writer_files_reap(writer);
         return r;
 }
 
-int writer_commit_manifest_only(struct lanemap_writer *writer)
+int lanemap_writer_commit_manifest_only(struct lanemap_writer *writer)
 {
         struct writer_commit commit = {.clear_epoch = writer->clear_epoch};
 
-        return writer_commit_run(writer, &commit);
+        return lanemap_writer_commit_run(writer, &commit);
 }

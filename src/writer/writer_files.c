@@ -88,8 +88,8 @@ static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsi
         return 0;
 }
 
-int writer_file_open(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
-                     struct writer_file **ret_file)
+int lanemap_writer_file_open(struct lanemap_writer *writer, uint64_t number,
+                             const unsigned char *checksum, struct writer_file **ret_file)
 {
         struct writer_file *file = lanemap_alloc_zero(sizeof(*file));
         uint64_t n_bytes = 0;
@@ -117,7 +117,7 @@ int writer_file_open(struct lanemap_writer *writer, uint64_t number, const unsig
         return 0;
 }
 
-void writer_file_free(struct writer_file *file)
+void lanemap_writer_file_free(struct writer_file *file)
 {
         if (!file)
                 return;
@@ -127,7 +127,7 @@ void writer_file_free(struct writer_file *file)
         lanemap_free(file);
 }
 
-int writer_file_install(struct lanemap_writer *writer, struct writer_file *file)
+int lanemap_writer_file_install(struct lanemap_writer *writer, struct writer_file *file)
 {
         struct lanemap_lane_files *table = writer->lane_files;
 
@@ -144,8 +144,9 @@ int writer_file_install(struct lanemap_writer *writer, struct writer_file *file)
         return -EMFILE;
 }
 
-int writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level, uint64_t n_pairs,
-                       uint64_t bytes, struct writer_segment **ret_segment)
+int lanemap_writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level,
+                               uint64_t n_pairs, uint64_t bytes,
+                               struct writer_segment **ret_segment)
 {
         struct writer_segment *segment = lanemap_alloc_zero(sizeof(*segment));
 
@@ -166,12 +167,12 @@ int writer_segment_new(struct writer_file *file, uint32_t section, uint32_t leve
         return 0;
 }
 
-void writer_segment_ref(struct writer_segment *segment)
+void lanemap_writer_segment_ref(struct writer_segment *segment)
 {
         segment->n_refs++;
 }
 
-void writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment)
+void lanemap_writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment)
 {
         struct writer_file *file = segment->file;
 
@@ -205,7 +206,7 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
                 taken = file;
                 if (file->damaged) {
                         writer->n_damaged_files--;
-                        writer_degraded_publish(writer);
+                        lanemap_writer_degraded_publish(writer);
                 }
                 if (file->slot != UINT32_MAX)
                         lanemap_store_release(&writer->lane_files->slots[file->slot], NULL);
@@ -214,7 +215,7 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
         return taken;
 }
 
-void writer_files_reap(struct lanemap_writer *writer)
+void lanemap_writer_files_reap(struct lanemap_writer *writer)
 {
         struct writer_file *file;
         int r;
@@ -234,13 +235,13 @@ void writer_files_reap(struct lanemap_writer *writer)
                 struct writer_file *next = file->next_dead;
 
                 r = file->damaged
-                            ? writer_file_quarantine(writer, file->name)
+                            ? lanemap_writer_file_quarantine(writer, file->name)
                             : writer->files->unlink(writer->files, writer->dir_fd, file->name);
                 if (r < 0 && r != -ENOENT)
-                        writer_log(writer, LOG_WARNING,
-                                   "%s/%s cannot be unlinked (%s); the next start will",
-                                   writer->directory, file->name, strerror(-r));
-                writer_file_free(file);
+                        lanemap_writer_log(writer, LOG_WARNING,
+                                           "%s/%s cannot be unlinked (%s); the next start will",
+                                           writer->directory, file->name, strerror(-r));
+                lanemap_writer_file_free(file);
                 file = next;
         }
 }

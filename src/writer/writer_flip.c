@@ -35,8 +35,9 @@ static void object_free(struct lanemap_shm_data_object *object)
         lanemap_free(object);
 }
 
-int writer_object_create(struct lanemap_writer *writer, struct lanemap_shm_data_object **ret_object,
-                         struct lanemap_shm_region **ret_region)
+int lanemap_writer_object_create(struct lanemap_writer *writer,
+                                 struct lanemap_shm_data_object **ret_object,
+                                 struct lanemap_shm_region **ret_region)
 {
         struct lanemap_shm_data_options options = {
                 .name = writer->name,
@@ -160,7 +161,7 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
         uint64_t old_generation = writer->object->generation;
 
         writer->object = object;
-        writer_reserves_forget(writer);
+        lanemap_writer_reserves_forget(writer);
         writer->n_orphans = 0;
         writer->active_bytes = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
@@ -169,11 +170,11 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
                 lane->active = actives[i];
                 if (lane->has_frozen)
                         lane->frozen = frozens[i];
-                writer_lane_publish(writer, i, view_offs[i]);
+                lanemap_writer_lane_publish(writer, i, view_offs[i]);
                 writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
-        writer_reserves_fill(writer);
-        writer_counts_publish(writer);
+        lanemap_writer_reserves_fill(writer);
+        lanemap_writer_counts_publish(writer);
         lanemap_shm_publish(writer->control, object->generation);
         lanemap_store_release(&writer->region, region);
         retired_objects_add(writer, old_generation);
@@ -194,7 +195,7 @@ static int flip_locked(struct lanemap_writer *writer)
                 return -ENOMEM;
 
         view_offs = (uint64_t *)(overlays + 2 * writer->n_lanes);
-        r = writer_object_create(writer, &object, &region);
+        r = lanemap_writer_object_create(writer, &object, &region);
         if (r == 0) {
                 r = lanes_copy(writer, object, overlays, overlays + writer->n_lanes, view_offs);
                 if (r == 0) {
@@ -227,7 +228,7 @@ static bool flip_is_worth_it(struct lanemap_writer *writer)
         return stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
-int writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
+int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
 {
         struct lanemap_shm_data_object *old_object;
         struct lanemap_shm_region *old_region;
@@ -256,10 +257,11 @@ int writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
                 lanemap_free(old_region);
         }
         if (r == -EBUSY && only_if_worth_it) {
-                writer_log(writer, LOG_NOTICE,
-                           "%s: shared memory is not given back now: readers still hold two older "
-                           "generations (stopped processes?)",
-                           writer->name);
+                lanemap_writer_log(
+                        writer, LOG_NOTICE,
+                        "%s: shared memory is not given back now: readers still hold two older "
+                        "generations (stopped processes?)",
+                        writer->name);
                 r = 0;
         }
 

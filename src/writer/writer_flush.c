@@ -96,7 +96,7 @@ static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_o
                         lane->frozen = lane->active;
                         lane->has_frozen = true;
                         lane->active = fresh[i];
-                        writer_lane_publish(writer, i, view_offs[i]);
+                        lanemap_writer_lane_publish(writer, i, view_offs[i]);
                 }
                 writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
@@ -116,10 +116,10 @@ static int freeze(struct lanemap_writer *writer)
                 return -ENOMEM;
 
         view_offs = (uint64_t *)(fresh + writer->n_lanes);
-        writer_memory_room_update(writer);
-        writer_reserves_fill(writer);
+        lanemap_writer_memory_room_update(writer);
+        lanemap_writer_reserves_fill(writer);
         r = freeze_alloc(writer, fresh, view_offs);
-        if (r == -ENOSPC && writer_reserve_release(writer, &writer->freeze_reserve))
+        if (r == -ENOSPC && lanemap_writer_reserve_release(writer, &writer->freeze_reserve))
                 r = freeze_alloc(writer, fresh, view_offs);
         if (r == 0)
                 freeze_publish(writer, fresh, view_offs);
@@ -170,7 +170,7 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct flus
         for (uint32_t i = 0; i < n_taken; i++) {
                 build->segments[i] = edit->olds[i] = lane->segments[i];
                 lane->segments[i]->busy = true;
-                writer_segment_ref(lane->segments[i]);
+                lanemap_writer_segment_ref(lane->segments[i]);
         }
         flush->n++;
 }
@@ -228,10 +228,10 @@ static void flush_end(struct lanemap_writer *writer, struct flush *flush)
         for (uint32_t i = 0; i < flush->n; i++) {
                 for (uint32_t s = 0; s < flush->lanes[i].n_segments; s++) {
                         flush->lanes[i].segments[s]->busy = false;
-                        writer_segment_unref(writer, flush->lanes[i].segments[s]);
+                        lanemap_writer_segment_unref(writer, flush->lanes[i].segments[s]);
                 }
                 if (flush->edits[i].new_segment)
-                        writer_segment_unref(writer, flush->edits[i].new_segment);
+                        lanemap_writer_segment_unref(writer, flush->edits[i].new_segment);
         }
         orphans_retire(writer);
         lanemap_shm_arena_end_batch(writer->object->arena);
@@ -251,14 +251,15 @@ static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *f
         int r;
 
         if (flush->n > 0) {
-                r = writer_build_file(writer, flush->lanes, flush->n, &file, flush->segments);
+                r = lanemap_writer_build_file(writer, flush->lanes, flush->n, &file,
+                                              flush->segments);
                 if (r != 0)
                         return r;
         }
         for (uint32_t i = 0; i < flush->n; i++)
                 flush->edits[i].new_segment = flush->segments[i];
 
-        return writer_commit_run(writer, &commit);
+        return lanemap_writer_commit_run(writer, &commit);
 }
 
 /*
@@ -266,7 +267,7 @@ static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *f
  * nothing is new, so that the manifest says so. Return: 0 or a negative errno; then it can be tried
  * again.
  */
-int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
+int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit)
 {
         uint64_t start_ns = lanemap_now_ns(writer->clock);
         struct flush flush = {0};
@@ -286,7 +287,7 @@ int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
 
                 r = flush_build_and_commit(writer, &flush);
                 flush_end(writer, &flush);
-                writer_files_reap(writer);
+                lanemap_writer_files_reap(writer);
                 n_flushes += r == 0 && flush.n > 0;
                 /* A clear came in between: the manifest has to say so. An input is damaged: another
                  * plan goes without it. What was left of an earlier flush is out of the way: now
@@ -310,7 +311,7 @@ int writer_flush_run(struct lanemap_writer *writer, bool always_commit)
 
 /* ---- the flusher ---- */
 
-void writer_flusher_signal(struct lanemap_writer *writer)
+void lanemap_writer_flusher_signal(struct lanemap_writer *writer)
 {
         pthread_mutex_lock(&writer->work_lock);
         writer->flusher_signalled = true;
@@ -322,7 +323,7 @@ static void flusher_sleep(struct lanemap_writer *writer, uint64_t ns)
 {
         pthread_mutex_lock(&writer->work_lock);
         if (!writer->flusher_signalled)
-                writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, ns);
+                lanemap_writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, ns);
         writer->flusher_signalled = false;
         pthread_mutex_unlock(&writer->work_lock);
 }
@@ -364,27 +365,27 @@ static void settle_when_quiet(struct lanemap_writer *writer)
                 }
         pthread_mutex_unlock(&writer->lock);
         if (any)
-                writer_workers_signal(writer);
+                lanemap_writer_workers_signal(writer);
 }
 
-void *writer_flusher_main(void *arg)
+void *lanemap_writer_flusher_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
         bool was_failing = false;
         int r;
 
         while (!lanemap_load_acquire(&writer->stopping)) {
-                writer_requests_serve(writer);
+                lanemap_writer_requests_serve(writer);
                 if (!take_flush_wanted(writer)) {
                         settle_when_quiet(writer);
                         flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);
                         continue;
                 }
 
-                r = writer_flush_run(writer, true);
+                r = lanemap_writer_flush_run(writer, true);
                 if (r < 0) {
                         if (!was_failing)
-                                writer_log(
+                                lanemap_writer_log(
                                         writer, LOG_ERR,
                                         "%s: the overlays cannot be flushed (%s); lookups go on, "
                                         "writes go on while there is room, tried again",
@@ -392,10 +393,10 @@ void *writer_flusher_main(void *arg)
                         flusher_sleep(writer, RETRY_NS);
                 } else {
                         if (was_failing)
-                                writer_log(writer, LOG_NOTICE,
-                                           "%s: the overlays were flushed again",
-                                           writer->directory);
-                        writer_workers_signal(writer);
+                                lanemap_writer_log(writer, LOG_NOTICE,
+                                                   "%s: the overlays were flushed again",
+                                                   writer->directory);
+                        lanemap_writer_workers_signal(writer);
                 }
                 was_failing = r < 0;
         }

@@ -41,7 +41,7 @@ static void hooks_install(void)
         (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
 
-void writer_register(struct lanemap_writer *writer)
+void lanemap_writer_register(struct lanemap_writer *writer)
 {
         pthread_once(&hooks_once, hooks_install);
         pthread_mutex_lock(&registry_lock);
@@ -50,7 +50,7 @@ void writer_register(struct lanemap_writer *writer)
         pthread_mutex_unlock(&registry_lock);
 }
 
-void writer_unregister(struct lanemap_writer *writer)
+void lanemap_writer_unregister(struct lanemap_writer *writer)
 {
         pthread_mutex_lock(&registry_lock);
         for (struct lanemap_writer **link = &registry; *link; link = &(*link)->next_registered)

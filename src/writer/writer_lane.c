@@ -51,7 +51,8 @@ static uint32_t lane_segment_entries(const struct writer_lane *lane,
         return lane->n_segments;
 }
 
-void writer_lane_publish(struct lanemap_writer *writer, uint32_t lane_index, uint64_t view_off)
+void lanemap_writer_lane_publish(struct lanemap_writer *writer, uint32_t lane_index,
+                                 uint64_t view_off)
 {
         struct lanemap_lane_segment_shm entries[LANEMAP_LANE_SEGMENTS_MAX];
         struct writer_lane *lane = &writer->lanes[lane_index];
@@ -66,7 +67,7 @@ void writer_lane_publish(struct lanemap_writer *writer, uint32_t lane_index, uin
                                   &options);
 }
 
-int writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
+int lanemap_writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
 {
         uint64_t view_off;
         int r;
@@ -75,11 +76,11 @@ int writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
         if (r < 0)
                 return r;
 
-        writer_lane_publish(writer, lane_index, view_off);
+        lanemap_writer_lane_publish(writer, lane_index, view_off);
         return 0;
 }
 
-int writer_lanes_init(struct lanemap_writer *writer)
+int lanemap_writer_lanes_init(struct lanemap_writer *writer)
 {
         int r;
 
@@ -87,14 +88,14 @@ int writer_lanes_init(struct lanemap_writer *writer)
                 r = lanemap_overlay_init(&writer->lanes[i].active, arena_of(writer),
                                          LANEMAP_OVERLAY_LOG2_CELLS_MIN, writer->cell_bytes);
                 if (r == 0)
-                        r = writer_lane_publish_new(writer, i);
+                        r = lanemap_writer_lane_publish_new(writer, i);
                 if (r < 0)
                         return r;
 
                 writer->active_bytes += lanemap_overlay_bytes(&writer->lanes[i].active);
         }
 
-        writer_reserves_fill(writer);
+        lanemap_writer_reserves_fill(writer);
         return 0;
 }
 
@@ -116,7 +117,7 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
         }
 
         lane->active = grown;
-        writer_lane_publish(writer, lane_index, view_off);
+        lanemap_writer_lane_publish(writer, lane_index, view_off);
         writer->active_bytes += lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
         lanemap_overlay_retire_table(&old);
         writer->stats.n_overlay_growths++;
@@ -125,7 +126,7 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
 
 /* ---- lookups below the active overlay ---- */
 
-void writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
+void lanemap_writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
 {
         const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
         const struct writer_lane *lane = &writer->lanes[slot->lane];
@@ -321,9 +322,9 @@ static int op_look(struct lanemap_writer *writer, const struct writer_lane *lane
         return r < 0 ? r : 0;
 }
 
-int writer_lane_op(struct lanemap_writer *writer, uint32_t code, struct lanemap_fingerprint fp,
-                   uint32_t id, uint64_t position, struct lanemap_op_result *ret_result,
-                   bool *ret_changed)
+int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
+                           struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
+                           struct lanemap_op_result *ret_result, bool *ret_changed)
 {
         const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
         struct writer_lane *lane = &writer->lanes[slot->lane];
@@ -412,7 +413,7 @@ static int clear_alloc(struct lanemap_writer *writer, struct lanemap_overlay *fr
         return r;
 }
 
-int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
 {
         struct lanemap_overlay *fresh;
         uint64_t *view_offs;
@@ -424,7 +425,7 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
 
         view_offs = (uint64_t *)(fresh + writer->n_lanes);
         r = clear_alloc(writer, fresh, view_offs);
-        if (r == -ENOSPC && writer_reserve_release(writer, &writer->freeze_reserve))
+        if (r == -ENOSPC && lanemap_writer_reserve_release(writer, &writer->freeze_reserve))
                 r = clear_alloc(writer, fresh, view_offs);
         if (r < 0) {
                 lanemap_free(fresh);
@@ -449,10 +450,10 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
                 lane_orphan_frozen(writer, lane);
                 lane->active = fresh[i];
                 lane->n_segments = 0;
-                writer_lane_publish(writer, i, view_offs[i]);
+                lanemap_writer_lane_publish(writer, i, view_offs[i]);
                 lanemap_overlay_retire(&old);
                 for (uint32_t s = 0; s < n_segments; s++)
-                        writer_segment_unref(writer, lane->segments[s]);
+                        lanemap_writer_segment_unref(writer, lane->segments[s]);
                 lane->n_keys = lane->n_pairs = 0;
                 lane->position = position - 1;
                 lane->position_n_keys = lane->position_n_pairs = 0;
@@ -465,16 +466,16 @@ int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret
         return 0;
 }
 
-void writer_counts_publish(struct lanemap_writer *writer)
+void lanemap_writer_counts_publish(struct lanemap_writer *writer)
 {
         lanemap_store_relaxed(&writer->object->data->n_keys, writer->n_keys);
         lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
-        writer_degraded_publish(writer);
+        lanemap_writer_degraded_publish(writer);
 }
 
 /* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each
  * flush and whenever memory was short, since others fill /dev/shm too. */
-void writer_memory_room_update(struct lanemap_writer *writer)
+void lanemap_writer_memory_room_update(struct lanemap_writer *writer)
 {
         struct lanemap_shm_arena_stats arena;
         struct statvfs fs;
@@ -488,7 +489,7 @@ void writer_memory_room_update(struct lanemap_writer *writer)
 
 /* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
  * quarantine: an eighth of what there is goes as far. */
-uint64_t writer_flush_threshold(const struct lanemap_writer *writer)
+uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer)
 {
         uint64_t bytes =
                 writer->options.flush_bytes

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-void writer_log(const struct lanemap_writer *writer, int priority, const char *format, ...)
+void lanemap_writer_log(const struct lanemap_writer *writer, int priority, const char *format, ...)
 {
         char line[1024];
         va_list args;
@@ -20,7 +20,7 @@ void writer_log(const struct lanemap_writer *writer, int priority, const char *f
 }
 
 /* Says why open failed, unless a part that knows more has said it already. */
-int writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
+int lanemap_writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
 {
         struct lanemap_error *error = writer->options.error;
         va_list args;

@@ -92,7 +92,7 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merg
 
                 build->segments[i] = edit->olds[i] = segment;
                 segment->busy = true;
-                writer_segment_ref(segment);
+                lanemap_writer_segment_ref(segment);
                 merge->bytes += segment->bytes;
         }
         lane->compact_wanted = false;
@@ -128,10 +128,10 @@ static void merge_end(struct lanemap_writer *writer, struct merge *merge, int r)
         for (uint32_t i = 0; i < merge->n; i++) {
                 for (uint32_t s = 0; s < merge->lanes[i].n_segments; s++) {
                         merge->lanes[i].segments[s]->busy = false;
-                        writer_segment_unref(writer, merge->lanes[i].segments[s]);
+                        lanemap_writer_segment_unref(writer, merge->lanes[i].segments[s]);
                 }
                 if (merge->edits[i].new_segment)
-                        writer_segment_unref(writer, merge->edits[i].new_segment);
+                        lanemap_writer_segment_unref(writer, merge->edits[i].new_segment);
         }
         if (r == 0)
                 writer->stats.n_merges++;
@@ -148,16 +148,16 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
         struct writer_file *file;
         int r;
 
-        r = writer_build_file(writer, merge->lanes, merge->n, &file, merge->segments);
+        r = lanemap_writer_build_file(writer, merge->lanes, merge->n, &file, merge->segments);
         if (r != 0)
                 return r;
 
         for (uint32_t i = 0; i < merge->n; i++)
                 merge->edits[i].new_segment = merge->segments[i];
-        return writer_commit_run(writer, &commit);
+        return lanemap_writer_commit_run(writer, &commit);
 }
 
-int writer_merge_run(struct lanemap_writer *writer)
+int lanemap_writer_merge_run(struct lanemap_writer *writer)
 {
         struct merge merge = {
                 .lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.lanes)),
@@ -174,7 +174,7 @@ int writer_merge_run(struct lanemap_writer *writer)
         if (merge.n > 0) {
                 r = merge_build_and_commit(writer, &merge);
                 merge_end(writer, &merge, r);
-                writer_files_reap(writer);
+                lanemap_writer_files_reap(writer);
         }
 
         lanemap_free(merge.lanes);
@@ -223,7 +223,7 @@ static bool lanes_left(struct lanemap_writer *writer)
 static void worker_wait(struct lanemap_writer *writer)
 {
         pthread_mutex_lock(&writer->work_lock);
-        writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, 2 * 1000 * 1000);
+        lanemap_writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, 2 * 1000 * 1000);
         pthread_mutex_unlock(&writer->work_lock);
 }
 
@@ -232,14 +232,14 @@ static void worker_wait(struct lanemap_writer *writer)
  * Segments that a worker is merging are waited for. Return: 0; -EBADMSG: damaged segments were left
  * as they are, and what is older than they.
  */
-int writer_compact(struct lanemap_writer *writer)
+int lanemap_writer_compact(struct lanemap_writer *writer)
 {
         int r = 0;
 
         /* Lanes that moved out of a file leave others behind in it, which move out in the next round. */
         for (int round = 0; round < COMPACT_ROUNDS && r >= 0 && lanes_want(writer); round++)
                 while (r >= 0 && !lanemap_load_acquire(&writer->stopping) && lanes_left(writer)) {
-                        r = writer_merge_run(writer);
+                        r = lanemap_writer_merge_run(writer);
                         if (r == 0)
                                 worker_wait(writer);
                 }
@@ -253,7 +253,7 @@ int writer_compact(struct lanemap_writer *writer)
         return r < 0 ? r : 0;
 }
 
-void writer_workers_signal(struct lanemap_writer *writer)
+void lanemap_writer_workers_signal(struct lanemap_writer *writer)
 {
         pthread_mutex_lock(&writer->work_lock);
         writer->worker_signal++;
@@ -261,17 +261,17 @@ void writer_workers_signal(struct lanemap_writer *writer)
         pthread_mutex_unlock(&writer->work_lock);
 }
 
-void *writer_worker_main(void *arg)
+void *lanemap_writer_worker_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
         uint64_t seen = 0;
         bool was_failing = false;
 
         while (!lanemap_load_acquire(&writer->stopping)) {
-                int r = writer_merge_run(writer);
+                int r = lanemap_writer_merge_run(writer);
 
                 if (r < 0 && !was_failing)
-                        writer_log(
+                        lanemap_writer_log(
                                 writer, LOG_ERR,
                                 "%s: segments cannot be merged (%s); nothing is lost, tried again",
                                 writer->directory, strerror(-r));
@@ -281,8 +281,8 @@ void *writer_worker_main(void *arg)
 
                 pthread_mutex_lock(&writer->work_lock);
                 if (writer->worker_signal == seen && !lanemap_load_acquire(&writer->stopping))
-                        writer_cond_wait_ns(&writer->worker_wake, &writer->work_lock,
-                                            UINT64_C(1000) * 1000 * 1000);
+                        lanemap_writer_cond_wait_ns(&writer->worker_wake, &writer->work_lock,
+                                                    UINT64_C(1000) * 1000 * 1000);
                 seen = writer->worker_signal;
                 pthread_mutex_unlock(&writer->work_lock);
         }

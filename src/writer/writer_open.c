@@ -52,28 +52,29 @@ static int options_check(struct lanemap_writer *writer,
         if (kept->error)
                 kept->error->text[0] = '\0';
         if (!lanemap_shm_name_is_valid(kept->name))
-                return writer_fail(
+                return lanemap_writer_fail(
                         writer, -EINVAL,
                         "\"%s\" is not a name: it takes 1 to %d characters of A-Z a-z 0-9 _ -",
                         kept->name ? kept->name : "", LANEMAP_NAME_BYTES_MAX);
         if (!kept->directory || !kept->directory[0])
-                return writer_fail(writer, -EINVAL, "no data directory was given");
+                return lanemap_writer_fail(writer, -EINVAL, "no data directory was given");
         if (kept->n_lanes > LANEMAP_N_LANES_MAX)
-                return writer_fail(writer, -EINVAL, "%u lanes: an index has 1 to %d", kept->n_lanes,
-                                   LANEMAP_N_LANES_MAX);
+                return lanemap_writer_fail(writer, -EINVAL, "%u lanes: an index has 1 to %d",
+                                           kept->n_lanes, LANEMAP_N_LANES_MAX);
         if (kept->fingerprint_bits != 0 && kept->fingerprint_bits != 64 &&
             kept->fingerprint_bits != 80 && kept->fingerprint_bits != 96)
-                return writer_fail(writer, -EINVAL,
-                                   "%u fingerprint bits: an index has 64, 80 or 96",
-                                   kept->fingerprint_bits);
+                return lanemap_writer_fail(writer, -EINVAL,
+                                           "%u fingerprint bits: an index has 64, 80 or 96",
+                                           kept->fingerprint_bits);
         if (kept->appendfsync > LANEMAP_APPENDFSYNC_NO)
-                return writer_fail(writer, -EINVAL,
-                                   "appendfsync is always (0), everysec (1) or no (2)");
+                return lanemap_writer_fail(writer, -EINVAL,
+                                           "appendfsync is always (0), everysec (1) or no (2)");
 
         if (kept->segment_kind_young > LANEMAP_SEGMENT_BBHASH ||
             kept->segment_kind_bottom > LANEMAP_SEGMENT_BBHASH)
-                return writer_fail(writer, -EINVAL,
-                                   "a segment kind is packed (1), recsplit (2) or bbhash (3)");
+                return lanemap_writer_fail(
+                        writer, -EINVAL,
+                        "a segment kind is packed (1), recsplit (2) or bbhash (3)");
 
         if (kept->shared_bytes_max == 0)
                 kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
@@ -104,7 +105,7 @@ static int writer_new(const struct lanemap_writer_options *options,
                 writer->event_fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
                 writer->retired_object_fds[i] = -1;
-        writer_register(writer);
+        lanemap_writer_register(writer);
         writer->files = options->hooks && options->hooks->files ? options->hooks->files
                                                                 : &lanemap_files_posix;
         writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock
@@ -116,12 +117,12 @@ static int writer_new(const struct lanemap_writer_options *options,
         pthread_mutex_init(&writer->work_lock, NULL);
         pthread_mutex_init(&writer->request_lock, NULL);
         pthread_cond_init(&writer->request_done, NULL);
-        writer_cond_init(&writer->stall_wake);
-        writer_cond_init(&writer->sync_wake);
-        writer_cond_init(&writer->durable_wake);
-        writer_cond_init(&writer->flusher_wake);
-        writer_cond_init(&writer->worker_wake);
-        writer_cond_init(&writer->scrub_wake);
+        lanemap_writer_cond_init(&writer->stall_wake);
+        lanemap_writer_cond_init(&writer->sync_wake);
+        lanemap_writer_cond_init(&writer->durable_wake);
+        lanemap_writer_cond_init(&writer->flusher_wake);
+        lanemap_writer_cond_init(&writer->worker_wake);
+        lanemap_writer_cond_init(&writer->scrub_wake);
         cds_wfcq_init(&writer->request_head, &writer->request_tail);
 
         r = options_check(writer, options);
@@ -146,7 +147,8 @@ static int locks_claim(struct lanemap_writer *writer)
         r = lanemap_store_open_directory(writer->options.directory, true, &writer->dir_fd,
                                          writer->options.error);
         if (r < 0)
-                return writer_fail(writer, r, "%s: %s", writer->options.directory, strerror(-r));
+                return lanemap_writer_fail(writer, r, "%s: %s", writer->options.directory,
+                                           strerror(-r));
         if (!realpath(writer->options.directory, resolved))
                 return -errno;
 
@@ -161,13 +163,13 @@ static int locks_claim(struct lanemap_writer *writer)
                          "%s: another writer has this data directory; stop it first",
                          writer->directory);
         if (r < 0)
-                return writer_fail(writer, r, "%s/%s: %s", writer->directory,
-                                   LANEMAP_STORE_LOCK_NAME, strerror(-r));
+                return lanemap_writer_fail(writer, r, "%s/%s: %s", writer->directory,
+                                           LANEMAP_STORE_LOCK_NAME, strerror(-r));
 
         writer->shm_dir_fd = lanemap_shm_open_directory();
         if (writer->shm_dir_fd < 0)
-                return writer_fail(writer, writer->shm_dir_fd, "%s: %s", LANEMAP_SHM_DIRECTORY,
-                                   strerror(-writer->shm_dir_fd));
+                return lanemap_writer_fail(writer, writer->shm_dir_fd, "%s: %s",
+                                           LANEMAP_SHM_DIRECTORY, strerror(-writer->shm_dir_fd));
 
         lanemap_shm_lock_name(writer->name, object);
         r = lanemap_store_lock(&lanemap_files_posix, writer->shm_dir_fd, object,
@@ -178,8 +180,8 @@ static int locks_claim(struct lanemap_writer *writer)
                          "choose another name",
                          writer->name);
         if (r < 0)
-                return writer_fail(writer, r, "%s/%s: %s", LANEMAP_SHM_DIRECTORY, object,
-                                   strerror(-r));
+                return lanemap_writer_fail(writer, r, "%s/%s: %s", LANEMAP_SHM_DIRECTORY, object,
+                                           strerror(-r));
 
         return 0;
 }
@@ -203,7 +205,7 @@ static int lanes_alloc(struct lanemap_writer *writer)
         writer->lane_files = lanemap_alloc_zero(sizeof(*writer->lane_files) +
                                                 n_slots * sizeof(writer->lane_files->slots[0]));
         if (!writer->lanes || !writer->orphans || !writer->lane_files ||
-            writer_reserves_init(writer) < 0)
+            lanemap_writer_reserves_init(writer) < 0)
                 return -ENOMEM;
 
         writer->lane_files->n_slots = n_slots;
@@ -228,11 +230,12 @@ static int new_index_check(struct lanemap_writer *writer)
         if (!has_data)
                 return 0;
 
-        return writer_fail(writer, -EBADMSG,
-                           "%s: there are segment or log files but no %s; restore it from a "
-                           "backup, or move the files "
-                           "away to begin a new index",
-                           writer->directory, LANEMAP_MANIFEST_NAME);
+        return lanemap_writer_fail(
+                writer, -EBADMSG,
+                "%s: there are segment or log files but no %s; restore it from a "
+                "backup, or move the files "
+                "away to begin a new index",
+                writer->directory, LANEMAP_MANIFEST_NAME);
 }
 
 static int identity_create(struct lanemap_writer *writer, struct lanemap_manifest *manifest)
@@ -262,8 +265,8 @@ static int identity_create(struct lanemap_writer *writer, struct lanemap_manifes
         if (r < 0)
                 lanemap_manifest_deinit(manifest);
 
-        return r < 0 ? writer_fail(writer, r, "%s/%s: cannot be written: %s", writer->directory,
-                                   LANEMAP_MANIFEST_NAME, strerror(-r))
+        return r < 0 ? lanemap_writer_fail(writer, r, "%s/%s: cannot be written: %s",
+                                           writer->directory, LANEMAP_MANIFEST_NAME, strerror(-r))
                      : 0;
 }
 
@@ -283,20 +286,20 @@ static int identity_load(struct lanemap_writer *writer, struct lanemap_manifest 
                 r = writer->files->sync_directory(writer->files, writer->dir_fd);
         }
         if (r < 0)
-                return writer_fail(writer, r, "%s/%s: %s", writer->directory, LANEMAP_MANIFEST_NAME,
-                                   strerror(-r));
+                return lanemap_writer_fail(writer, r, "%s/%s: %s", writer->directory,
+                                           LANEMAP_MANIFEST_NAME, strerror(-r));
 
         if (options->n_lanes && options->n_lanes != manifest->n_lanes)
-                return writer_fail(
+                return lanemap_writer_fail(
                         writer, -EINVAL,
                         "%s: the index has %u lanes, not %u; the number is chosen at creation",
                         writer->directory, manifest->n_lanes, options->n_lanes);
         if (options->fingerprint_bits && options->fingerprint_bits != manifest->fingerprint_bits)
-                return writer_fail(writer, -EINVAL,
-                                   "%s: the index has %u fingerprint bits, not %u; the number is "
-                                   "chosen at creation",
-                                   writer->directory, manifest->fingerprint_bits,
-                                   options->fingerprint_bits);
+                return lanemap_writer_fail(
+                        writer, -EINVAL,
+                        "%s: the index has %u fingerprint bits, not %u; the number is "
+                        "chosen at creation",
+                        writer->directory, manifest->fingerprint_bits, options->fingerprint_bits);
 
         memcpy(writer->uuid, manifest->uuid, sizeof(writer->uuid));
         memcpy(writer->hash_key_bytes, manifest->hash_key, sizeof(writer->hash_key_bytes));
@@ -320,10 +323,10 @@ static int lane_load(struct lanemap_writer *writer, const struct lanemap_manifes
                      const struct lanemap_manifest *manifest)
 {
         if (from->n_segments > LANEMAP_LANE_SEGMENTS_MAX)
-                return writer_fail(writer, -EPROTONOSUPPORT,
-                                   "%s/%s: a lane has %u segments; this version reads %d",
-                                   writer->directory, LANEMAP_MANIFEST_NAME, from->n_segments,
-                                   LANEMAP_LANE_SEGMENTS_MAX);
+                return lanemap_writer_fail(writer, -EPROTONOSUPPORT,
+                                           "%s/%s: a lane has %u segments; this version reads %d",
+                                           writer->directory, LANEMAP_MANIFEST_NAME,
+                                           from->n_segments, LANEMAP_LANE_SEGMENTS_MAX);
 
         for (uint32_t i = 0; i < from->n_segments; i++) {
                 const struct lanemap_manifest_segment *segment = &from->segments[i];
@@ -334,13 +337,15 @@ static int lane_load(struct lanemap_writer *writer, const struct lanemap_manifes
 
                 if (segment->section >= file->mapped->n_sections ||
                     file->mapped->sections[segment->section].n_keys != segment->n_keys)
-                        return writer_fail(writer, -EBADMSG,
-                                           "%s/%s: section %u is not what the manifest says; run "
-                                           "lanemap repair",
-                                           writer->directory, file->name, segment->section);
+                        return lanemap_writer_fail(
+                                writer, -EBADMSG,
+                                "%s/%s: section %u is not what the manifest says; run "
+                                "lanemap repair",
+                                writer->directory, file->name, segment->section);
 
-                r = writer_segment_new(file, segment->section, segment->level, segment->n_pairs,
-                                       segment->bytes, &lane->segments[i]);
+                r = lanemap_writer_segment_new(file, segment->section, segment->level,
+                                               segment->n_pairs, segment->bytes,
+                                               &lane->segments[i]);
                 if (r < 0)
                         return r;
                 lane->n_segments++;
@@ -363,26 +368,27 @@ static int segments_load(struct lanemap_writer *writer, const struct lanemap_man
                 return -ENOMEM;
 
         for (uint32_t i = 0; i < manifest->n_files && r == 0; i++) {
-                r = writer_file_open(writer, manifest->files[i].number, manifest->files[i].checksum,
-                                     &files[i]);
+                r = lanemap_writer_file_open(writer, manifest->files[i].number,
+                                             manifest->files[i].checksum, &files[i]);
                 if (r < 0) {
                         char name[LANEMAP_SEGMENT_NAME_BYTES];
 
                         lanemap_segment_file_name(manifest->files[i].number,
                                                   manifest->files[i].checksum, name);
-                        writer_fail(writer, r,
-                                    "%s/%s: the segment file %s; run lanemap repair, or restore it "
-                                    "from a backup",
-                                    writer->directory, name,
-                                    r == -ENOENT    ? "is missing"
-                                    : r == -EBADMSG ? "is damaged (its header fails validation)"
-                                                    : strerror(-r));
+                        lanemap_writer_fail(
+                                writer, r,
+                                "%s/%s: the segment file %s; run lanemap repair, or restore it "
+                                "from a backup",
+                                writer->directory, name,
+                                r == -ENOENT    ? "is missing"
+                                : r == -EBADMSG ? "is damaged (its header fails validation)"
+                                                : strerror(-r));
                         if (r == -ENOENT)
                                 r = -EBADMSG;
                         break;
                 }
                 files[i]->named_generation = manifest->generation;
-                r = writer_file_install(writer, files[i]);
+                r = lanemap_writer_file_install(writer, files[i]);
         }
         for (uint32_t i = 0; i < writer->n_lanes && r == 0; i++)
                 r = lane_load(writer, &manifest->lanes[i], &writer->lanes[i], files, manifest);
@@ -392,7 +398,7 @@ static int segments_load(struct lanemap_writer *writer, const struct lanemap_man
                 if (files[i] && files[i]->n_refs == 0) {
                         if (files[i]->slot != UINT32_MAX)
                                 writer->lane_files->slots[files[i]->slot] = NULL;
-                        writer_file_free(files[i]);
+                        lanemap_writer_file_free(files[i]);
                 }
         lanemap_free(files);
         return r;
@@ -420,15 +426,15 @@ static int log_load(struct lanemap_writer *writer, const struct lanemap_manifest
         writer->position = recover.highest_position;
         r = lanemap_log_recover(&recover, NULL, NULL, &recovery, writer->options.error);
         if (r < 0)
-                return writer_fail(writer, r, "%s: the log cannot be recovered: %s",
-                                   writer->directory, strerror(-r));
+                return lanemap_writer_fail(writer, r, "%s: the log cannot be recovered: %s",
+                                           writer->directory, strerror(-r));
 
         if (recovery.n_torn_bytes)
-                writer_log(writer, LOG_NOTICE,
-                           "%s: %" PRIu64
-                           " bytes at the end of the log were never acknowledged and are "
-                           "left out",
-                           writer->directory, recovery.n_torn_bytes);
+                lanemap_writer_log(writer, LOG_NOTICE,
+                                   "%s: %" PRIu64
+                                   " bytes at the end of the log were never acknowledged and are "
+                                   "left out",
+                                   writer->directory, recovery.n_torn_bytes);
 
         config = (struct lanemap_log_config){
                 .files = writer->files,
@@ -443,14 +449,14 @@ static int log_load(struct lanemap_writer *writer, const struct lanemap_manifest
         memcpy(config.index_uuid, writer->uuid, sizeof(config.index_uuid));
         r = lanemap_log_open(&config, &writer->log);
         if (r < 0)
-                r = writer_fail(writer, r, "%s: a log file cannot be started: %s",
-                                writer->directory, strerror(-r));
+                r = lanemap_writer_fail(writer, r, "%s: a log file cannot be started: %s",
+                                        writer->directory, strerror(-r));
         if (r == 0) {
-                r = lanemap_log_replay(&recover, &recovery, writer_replay, writer, NULL,
+                r = lanemap_log_replay(&recover, &recovery, lanemap_writer_replay, writer, NULL,
                                        writer->options.error);
                 if (r < 0)
-                        r = writer_fail(writer, r, "%s: the log cannot be replayed: %s",
-                                        writer->directory, strerror(-r));
+                        r = lanemap_writer_fail(writer, r, "%s: the log cannot be replayed: %s",
+                                                writer->directory, strerror(-r));
         }
         lanemap_log_recovery_deinit(&recovery);
         return r;
@@ -492,18 +498,20 @@ static int threads_start(struct lanemap_writer *writer)
         /* Signals are the program's business, not the engine's threads'. */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = -pthread_create(&writer->sync_thread, NULL, writer_sync_main, writer);
+        r = -pthread_create(&writer->sync_thread, NULL, lanemap_writer_sync_main, writer);
         writer->has_sync_thread = r == 0;
         if (r == 0) {
-                r = -pthread_create(&writer->flusher_thread, NULL, writer_flusher_main, writer);
+                r = -pthread_create(&writer->flusher_thread, NULL, lanemap_writer_flusher_main,
+                                    writer);
                 writer->has_flusher_thread = r == 0;
         }
         for (uint32_t i = 0; i < writer->options.n_workers && r == 0; i++) {
-                r = -pthread_create(&writer->worker_threads[i], NULL, writer_worker_main, writer);
+                r = -pthread_create(&writer->worker_threads[i], NULL, lanemap_writer_worker_main,
+                                    writer);
                 writer->n_worker_threads += r == 0;
         }
         if (r == 0 && writer->options.scrub_bytes_per_second != UINT64_MAX) {
-                r = -pthread_create(&writer->scrub_thread, NULL, writer_scrub_main, writer);
+                r = -pthread_create(&writer->scrub_thread, NULL, lanemap_writer_scrub_main, writer);
                 writer->has_scrub_thread = r == 0;
         }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -519,14 +527,14 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
         if (r < 0)
                 return r;
 
-        r = writer_object_create(writer, &writer->object, &writer->region);
+        r = lanemap_writer_object_create(writer, &writer->object, &writer->region);
         if (r == 0) {
-                writer_memory_room_update(writer);
-                r = writer_lanes_init(writer);
+                lanemap_writer_memory_room_update(writer);
+                r = lanemap_writer_lanes_init(writer);
         }
         if (r < 0)
-                return writer_fail(writer, r, "shared memory for %s cannot be had: %s",
-                                   writer->name, strerror(-r));
+                return lanemap_writer_fail(writer, r, "shared memory for %s cannot be had: %s",
+                                           writer->name, strerror(-r));
 
         writer->recovering = true;
         r = log_load(writer, manifest);
@@ -534,14 +542,14 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
         if (r < 0)
                 return r;
 
-        writer_counts_publish(writer);
+        lanemap_writer_counts_publish(writer);
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_RUNNING);
         lanemap_shm_publish(writer->control, writer->object->generation);
         (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name,
                                         writer->object->generation);
         (void)lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
                                writer->log_number_in_manifest);
-        writer_files_reap(writer);
+        lanemap_writer_files_reap(writer);
         garbage_unlink(writer);
         return threads_start(writer);
 }
@@ -556,7 +564,7 @@ static int index_open(struct lanemap_writer *writer, const struct lanemap_manife
                                                                  : 0640,
                                      &writer->control, writer->options.error);
         if (r < 0)
-                return writer_fail(writer, r, "%s: %s", writer->name, strerror(-r));
+                return lanemap_writer_fail(writer, r, "%s: %s", writer->name, strerror(-r));
 
         state = writer->control->state;
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_STARTING);
@@ -589,9 +597,10 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
         }
         if (r < 0) {
                 if (writer)
-                        writer_fail(writer, r, "%s: %s",
-                                    options->directory ? options->directory : "", strerror(-r));
-                writer_abandon(writer);
+                        lanemap_writer_fail(writer, r, "%s: %s",
+                                            options->directory ? options->directory : "",
+                                            strerror(-r));
+                lanemap_writer_abandon(writer);
                 return r;
         }
 

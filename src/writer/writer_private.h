@@ -217,57 +217,59 @@ struct lanemap_writer {
 };
 
 /* writer_log_line.c */
-void writer_log(const struct lanemap_writer *writer, int priority, const char *format, ...)
+void lanemap_writer_log(const struct lanemap_writer *writer, int priority, const char *format, ...)
         LANEMAP_PRINTF(3, 4);
-int writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
+int lanemap_writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
         LANEMAP_PRINTF(3, 4);
 
 /* writer_fork.c: a forked child gives the locks up. Registered before the locks are taken. */
-void writer_register(struct lanemap_writer *writer);
-void writer_unregister(struct lanemap_writer *writer);
+void lanemap_writer_register(struct lanemap_writer *writer);
+void lanemap_writer_unregister(struct lanemap_writer *writer);
 
 /* writer_close.c: gives up whatever there is, without a flush */
-void writer_abandon(struct lanemap_writer *writer);
+void lanemap_writer_abandon(struct lanemap_writer *writer);
 
 /* writer_files.c: segment files */
-int writer_file_open(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
-                     struct writer_file **ret_file);
-void writer_file_free(struct writer_file *file); /* nobody looks any more */
-/* Under lock. A file without segments is dead; writer_files_reap() unlinks it when no manifest
+int lanemap_writer_file_open(struct lanemap_writer *writer, uint64_t number,
+                             const unsigned char *checksum, struct writer_file **ret_file);
+void lanemap_writer_file_free(struct writer_file *file); /* nobody looks any more */
+/* Under lock. A file without segments is dead; lanemap_writer_files_reap() unlinks it when no manifest
  * names it. */
-int writer_file_install(struct lanemap_writer *writer, struct writer_file *file);
-int writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level, uint64_t n_pairs,
-                       uint64_t bytes, struct writer_segment **ret_segment);
-void writer_segment_ref(struct writer_segment *segment);
-void writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment);
+int lanemap_writer_file_install(struct lanemap_writer *writer, struct writer_file *file);
+int lanemap_writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level,
+                               uint64_t n_pairs, uint64_t bytes,
+                               struct writer_segment **ret_segment);
+void lanemap_writer_segment_ref(struct writer_segment *segment);
+void lanemap_writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment);
 /* Without any lock: unlinks what is dead and not named, waits for lookups of this process, unmaps.
  */
-void writer_files_reap(struct lanemap_writer *writer);
+void lanemap_writer_files_reap(struct lanemap_writer *writer);
 
 /* writer_lane.c: one lane, under lock */
-int writer_lanes_init(struct lanemap_writer *writer);
-int writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane);
-void writer_lane_publish(struct lanemap_writer *writer, uint32_t lane, uint64_t view_off);
-void writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp);
-int writer_lane_op(struct lanemap_writer *writer, uint32_t code, struct lanemap_fingerprint fp,
-                   uint32_t id, uint64_t position, struct lanemap_op_result *ret_result,
-                   bool *ret_changed);
-int writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
-void writer_counts_publish(struct lanemap_writer *writer);
-uint64_t writer_flush_threshold(const struct lanemap_writer *writer);
-void writer_memory_room_update(struct lanemap_writer *writer);
+int lanemap_writer_lanes_init(struct lanemap_writer *writer);
+int lanemap_writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane);
+void lanemap_writer_lane_publish(struct lanemap_writer *writer, uint32_t lane, uint64_t view_off);
+void lanemap_writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp);
+int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
+                           struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
+                           struct lanemap_op_result *ret_result, bool *ret_changed);
+int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
+void lanemap_writer_counts_publish(struct lanemap_writer *writer);
+uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer);
+void lanemap_writer_memory_room_update(struct lanemap_writer *writer);
 
 /* writer_reserve.c */
-int writer_reserves_init(struct lanemap_writer *writer);
-void writer_reserves_deinit(struct lanemap_writer *writer);
-void writer_reserves_fill(struct lanemap_writer *writer);
+int lanemap_writer_reserves_init(struct lanemap_writer *writer);
+void lanemap_writer_reserves_deinit(struct lanemap_writer *writer);
+void lanemap_writer_reserves_fill(struct lanemap_writer *writer);
 /* Gives the pages to whoever allocates next. Return: whether there were any. */
-bool writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
+bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
 /* The object that they were of is gone. */
-void writer_reserves_forget(struct lanemap_writer *writer);
+void lanemap_writer_reserves_forget(struct lanemap_writer *writer);
 
 /* writer_apply.c */
-int writer_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops);
+int lanemap_writer_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops,
+                          size_t n_ops);
 
 /* writer_commit.c */
 struct writer_edit {
@@ -283,9 +285,9 @@ struct writer_commit {
         bool is_flush; /* the frozen overlays of all lanes go; positions advance */
         uint64_t clear_epoch;
 };
-int writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commit);
+int lanemap_writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commit);
 /* The first manifest of a new index, and one that only says where the log is. */
-int writer_commit_manifest_only(struct lanemap_writer *writer);
+int lanemap_writer_commit_manifest_only(struct lanemap_writer *writer);
 
 /* writer_build.c: from inputs to a file with sections */
 struct writer_build_lane {
@@ -297,54 +299,57 @@ struct writer_build_lane {
         uint32_t level;
 };
 /* A cursor whose memory is the heap's. Return: 0. Errors: -ENOMEM. */
-int writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
-                          struct lanemap_segment_cursor *cursor);
-int writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                      uint32_t n_lanes, struct writer_file **ret_file,
-                      struct writer_segment **ret_segments);
+int lanemap_writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
+                                  struct lanemap_segment_cursor *cursor);
+int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
+                              uint32_t n_lanes, struct writer_file **ret_file,
+                              struct writer_segment **ret_segments);
 
 /* writer_flush.c */
-int writer_flush_run(struct lanemap_writer *writer, bool always_commit);
-void *writer_flusher_main(void *writer);
-void writer_flusher_signal(struct lanemap_writer *writer);
+int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit);
+void *lanemap_writer_flusher_main(void *writer);
+void lanemap_writer_flusher_signal(struct lanemap_writer *writer);
 
 /* writer_merge.c */
-void *writer_worker_main(void *writer);
-void writer_workers_signal(struct lanemap_writer *writer);
+void *lanemap_writer_worker_main(void *writer);
+void lanemap_writer_workers_signal(struct lanemap_writer *writer);
 /* One job, if there is one. Return: 1 something was merged, 0 nothing to do, or a negative errno.
  */
-int writer_merge_run(struct lanemap_writer *writer);
-int writer_compact(struct lanemap_writer *writer);
+int lanemap_writer_merge_run(struct lanemap_writer *writer);
+int lanemap_writer_compact(struct lanemap_writer *writer);
 
 /* writer_scrub.c: damage */
-void *writer_scrub_main(void *writer);
-void writer_scrub_signal(struct lanemap_writer *writer);
-void writer_degraded_publish(struct lanemap_writer *writer); /* under lock */
+void *lanemap_writer_scrub_main(void *writer);
+void lanemap_writer_scrub_signal(struct lanemap_writer *writer);
+void lanemap_writer_degraded_publish(struct lanemap_writer *writer); /* under lock */
 /* Whether the files that a job is about to read are what was written; those that were found sound
  * a moment ago are believed unless even_fresh. Return: 0, WRITER_E_DAMAGED. */
-int writer_inputs_check(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                        uint32_t n_lanes, bool even_fresh);
+int lanemap_writer_inputs_check(struct lanemap_writer *writer,
+                                const struct writer_build_lane *lanes, uint32_t n_lanes,
+                                bool even_fresh);
 /* A job met bytes that do not validate. Return: WRITER_E_DAMAGED, or -EBADMSG when no file is to
  * blame. */
-int writer_inputs_failed(struct lanemap_writer *writer, const struct writer_build_lane *lane);
+int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
+                                 const struct writer_build_lane *lane);
 /* Instead of unlinking. Return: 0, or a negative errno: the file has its old name. */
-int writer_file_quarantine(struct lanemap_writer *writer, const char *name);
+int lanemap_writer_file_quarantine(struct lanemap_writer *writer, const char *name);
 
 /* writer_flip.c */
-int writer_object_create(struct lanemap_writer *writer, struct lanemap_shm_data_object **ret_object,
-                         struct lanemap_shm_region **ret_region);
-int writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
+int lanemap_writer_object_create(struct lanemap_writer *writer,
+                                 struct lanemap_shm_data_object **ret_object,
+                                 struct lanemap_shm_region **ret_region);
+int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
 
 /* writer_request.c */
-void writer_requests_serve(struct lanemap_writer *writer);
-bool writer_requests_waiting(struct lanemap_writer *writer);
-void writer_requests_free(struct lanemap_writer *writer);
+void lanemap_writer_requests_serve(struct lanemap_writer *writer);
+bool lanemap_writer_requests_waiting(struct lanemap_writer *writer);
+void lanemap_writer_requests_free(struct lanemap_writer *writer);
 
 /* writer_sync.c */
-void *writer_sync_main(void *writer);
-void writer_sync_signal(struct lanemap_writer *writer);
-void writer_event_notify(struct lanemap_writer *writer);
-void writer_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
-void writer_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns);
+void *lanemap_writer_sync_main(void *writer);
+void lanemap_writer_sync_signal(struct lanemap_writer *writer);
+void lanemap_writer_event_notify(struct lanemap_writer *writer);
+void lanemap_writer_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
+void lanemap_writer_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns);
 
 #endif

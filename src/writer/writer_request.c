@@ -31,7 +31,7 @@ int lanemap_writer_request(struct lanemap_writer *writer, uint32_t request, uint
         pthread_mutex_unlock(&writer->request_lock);
 
         cds_wfcq_enqueue(&writer->request_head, &writer->request_tail, &entry->node);
-        writer_flusher_signal(writer);
+        lanemap_writer_flusher_signal(writer);
         return 0;
 }
 
@@ -39,25 +39,25 @@ static int request_run(struct lanemap_writer *writer, uint32_t request)
 {
         int r;
 
-        r = writer_flush_run(writer, true);
+        r = lanemap_writer_flush_run(writer, true);
         if (r < 0 || request == LANEMAP_REQUEST_FLUSH)
                 return r;
 
         if (request == LANEMAP_REQUEST_COMPACT) {
-                r = writer_compact(writer);
+                r = lanemap_writer_compact(writer);
                 if (r < 0)
                         return r;
         }
 
-        return writer_flip_run(writer, request == LANEMAP_REQUEST_COMPACT);
+        return lanemap_writer_flip_run(writer, request == LANEMAP_REQUEST_COMPACT);
 }
 
-bool writer_requests_waiting(struct lanemap_writer *writer)
+bool lanemap_writer_requests_waiting(struct lanemap_writer *writer)
 {
         return !cds_wfcq_empty(&writer->request_head, &writer->request_tail);
 }
 
-void writer_requests_serve(struct lanemap_writer *writer)
+void lanemap_writer_requests_serve(struct lanemap_writer *writer)
 {
         struct cds_wfcq_node *node;
 
@@ -70,7 +70,7 @@ void writer_requests_serve(struct lanemap_writer *writer)
                 entry->result = r;
                 pthread_cond_broadcast(&writer->request_done);
                 pthread_mutex_unlock(&writer->request_lock);
-                writer_event_notify(writer);
+                lanemap_writer_event_notify(writer);
         }
 }
 
@@ -117,7 +117,7 @@ int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket)
         return r;
 }
 
-void writer_requests_free(struct lanemap_writer *writer)
+void lanemap_writer_requests_free(struct lanemap_writer *writer)
 {
         while (writer->requests) {
                 struct writer_request *next = writer->requests->next;

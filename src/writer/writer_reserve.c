@@ -38,7 +38,7 @@ static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
         return 0;
 }
 
-int writer_reserves_init(struct lanemap_writer *writer)
+int lanemap_writer_reserves_init(struct lanemap_writer *writer)
 {
         uint32_t n_views = pages_for(writer, LANEMAP_LANE_VIEW_BYTES);
         uint32_t n_tables =
@@ -51,7 +51,7 @@ int writer_reserves_init(struct lanemap_writer *writer)
         return r;
 }
 
-void writer_reserves_deinit(struct lanemap_writer *writer)
+void lanemap_writer_reserves_deinit(struct lanemap_writer *writer)
 {
         lanemap_free(writer->freeze_reserve.offs);
         lanemap_free(writer->commit_reserve.offs);
@@ -65,13 +65,13 @@ static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *r
                 reserve->n++;
 }
 
-void writer_reserves_fill(struct lanemap_writer *writer)
+void lanemap_writer_reserves_fill(struct lanemap_writer *writer)
 {
         reserve_fill(writer, &writer->commit_reserve);
         reserve_fill(writer, &writer->freeze_reserve);
 }
 
-bool writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
+bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
 {
         if (reserve->n == 0)
                 return false;
@@ -81,7 +81,7 @@ bool writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve
         return true;
 }
 
-void writer_reserves_forget(struct lanemap_writer *writer)
+void lanemap_writer_reserves_forget(struct lanemap_writer *writer)
 {
         writer->freeze_reserve.n = writer->commit_reserve.n = 0;
 }

@@ -47,7 +47,7 @@ static struct writer_file *file_find(struct lanemap_writer *writer, uint64_t num
         return NULL;
 }
 
-void writer_degraded_publish(struct lanemap_writer *writer)
+void lanemap_writer_degraded_publish(struct lanemap_writer *writer)
 {
         lanemap_store_relaxed(&writer->object->data->degraded,
                               (uint32_t)(writer->n_damaged_files + writer->n_other_findings > 0));
@@ -61,11 +61,12 @@ static void finding_log(struct lanemap_writer *writer, const struct lanemap_find
                 snprintf(offset, sizeof(offset), ", offset %" PRIu64, finding->offset);
         if (finding->lane != LANEMAP_FINDING_NO_LANE)
                 snprintf(lane, sizeof(lane), ", lane %u", finding->lane);
-        writer_log(writer, LOG_CRIT,
-                   "%s/%s%s%s: %s; up to %" PRIu64
-                   " keys are affected; everything else goes on; stop the writer and run lanemap "
-                   "repair",
-                   writer->directory, finding->file, offset, lane, finding->what, finding->n_keys);
+        lanemap_writer_log(
+                writer, LOG_CRIT,
+                "%s/%s%s%s: %s; up to %" PRIu64
+                " keys are affected; everything else goes on; stop the writer and run lanemap "
+                "repair",
+                writer->directory, finding->file, offset, lane, finding->what, finding->n_keys);
 }
 
 /* D2. Return: whether it was news. */
@@ -79,7 +80,7 @@ static bool file_mark(struct lanemap_writer *writer, uint64_t number)
         if (file && !file->damaged) {
                 file->damaged = news = true;
                 writer->n_damaged_files++;
-                writer_degraded_publish(writer);
+                lanemap_writer_degraded_publish(writer);
         }
         pthread_mutex_unlock(&writer->lock);
         return news;
@@ -94,7 +95,7 @@ static void findings_take(struct lanemap_writer *writer, const struct lanemap_ve
 
         for (size_t i = 0; i < findings->n; i++)
                 finding_log(writer, &findings->items[i]);
-        writer_event_notify(writer);
+        lanemap_writer_event_notify(writer);
 }
 
 /* What the engine knows of a file, as the manifest would say it. */
@@ -169,8 +170,9 @@ static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *fi
         return false;
 }
 
-int writer_inputs_check(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                        uint32_t n_lanes, bool even_fresh)
+int lanemap_writer_inputs_check(struct lanemap_writer *writer,
+                                const struct writer_build_lane *lanes, uint32_t n_lanes,
+                                bool even_fresh)
 {
         struct writer_file *last = NULL;
         int r = 0;
@@ -193,9 +195,10 @@ int writer_inputs_check(struct lanemap_writer *writer, const struct writer_build
         return r;
 }
 
-int writer_inputs_failed(struct lanemap_writer *writer, const struct writer_build_lane *lane)
+int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
+                                 const struct writer_build_lane *lane)
 {
-        if (writer_inputs_check(writer, lane, 1, true) != 0)
+        if (lanemap_writer_inputs_check(writer, lane, 1, true) != 0)
                 return WRITER_E_DAMAGED;
 
         /* Bytes that were signed as they are, and are no section. Which input it was is not known.
@@ -219,7 +222,7 @@ int writer_inputs_failed(struct lanemap_writer *writer, const struct writer_buil
 
 /* ---- a damaged file's last name is gone ---- */
 
-int writer_file_quarantine(struct lanemap_writer *writer, const char *name)
+int lanemap_writer_file_quarantine(struct lanemap_writer *writer, const char *name)
 {
         char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
         int r;
@@ -230,9 +233,9 @@ int writer_file_quarantine(struct lanemap_writer *writer, const char *name)
         snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
         r = writer->files->rename(writer->files, writer->dir_fd, name, aside);
         if (r == 0)
-                writer_log(writer, LOG_WARNING,
-                           "%s/%s is damaged and no longer used; it is kept as %s",
-                           writer->directory, name, aside);
+                lanemap_writer_log(writer, LOG_WARNING,
+                                   "%s/%s is damaged and no longer used; it is kept as %s",
+                                   writer->directory, name, aside);
         return r;
 }
 
@@ -251,11 +254,11 @@ static void scrub_wait(struct lanemap_writer *writer, uint64_t ns)
 {
         pthread_mutex_lock(&writer->work_lock);
         if (!lanemap_load_acquire(&writer->stopping))
-                writer_cond_wait_ns(&writer->scrub_wake, &writer->work_lock, ns);
+                lanemap_writer_cond_wait_ns(&writer->scrub_wake, &writer->work_lock, ns);
         pthread_mutex_unlock(&writer->work_lock);
 }
 
-void writer_scrub_signal(struct lanemap_writer *writer)
+void lanemap_writer_scrub_signal(struct lanemap_writer *writer)
 {
         pthread_mutex_lock(&writer->work_lock);
         pthread_cond_signal(&writer->scrub_wake);
@@ -382,7 +385,7 @@ static void scrub_file(struct scrub *scrub, const struct lanemap_verify_file *fi
         lanemap_findings_deinit(&findings);
 }
 
-void *writer_scrub_main(void *arg)
+void *lanemap_writer_scrub_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
         uint64_t rate = writer->options.scrub_bytes_per_second;
@@ -426,7 +429,7 @@ static void pass_take(struct lanemap_writer *writer, const struct lanemap_findin
 
         pthread_mutex_lock(&writer->lock);
         writer->n_other_findings = n_other;
-        writer_degraded_publish(writer);
+        lanemap_writer_degraded_publish(writer);
         pthread_mutex_unlock(&writer->lock);
 }
 

@@ -148,7 +148,7 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
                 const struct lanemap_segment *segment = lane->segments[i]->segment;
-                r = writer_segment_cursor(segment, heap, &snapshot->cursors[i]);
+                r = lanemap_writer_segment_cursor(segment, heap, &snapshot->cursors[i]);
                 if (r < 0)
                         return r;
                 inputs[n++] = &snapshot->cursors[i].cursor;

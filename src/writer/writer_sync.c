@@ -21,7 +21,7 @@
 #define FAILURE_PAUSE_NS (UINT64_C(100) * 1000 * 1000)
 #define OUTCOME_LIMIT_NS (UINT64_C(5) * 1000 * 1000 * 1000)
 
-void writer_cond_init(pthread_cond_t *cond)
+void lanemap_writer_cond_init(pthread_cond_t *cond)
 {
         pthread_condattr_t attributes;
 
@@ -31,7 +31,7 @@ void writer_cond_init(pthread_cond_t *cond)
         pthread_condattr_destroy(&attributes);
 }
 
-void writer_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
+void lanemap_writer_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
 {
         struct timespec until;
 
@@ -45,7 +45,7 @@ void writer_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t n
         (void)pthread_cond_timedwait(cond, lock, &until);
 }
 
-void writer_event_notify(struct lanemap_writer *writer)
+void lanemap_writer_event_notify(struct lanemap_writer *writer)
 {
         uint64_t one = 1;
 
@@ -54,7 +54,7 @@ void writer_event_notify(struct lanemap_writer *writer)
 
 /* Costs a load when the thread is awake anyway. The thread looks again after it has said that it is
  * idle. */
-void writer_sync_signal(struct lanemap_writer *writer)
+void lanemap_writer_sync_signal(struct lanemap_writer *writer)
 {
         lanemap_fence_full();
         if (!lanemap_load_relaxed(&writer->sync_idle))
@@ -114,19 +114,19 @@ static void waiters_wake(struct lanemap_writer *writer)
         pthread_mutex_lock(&writer->sync_lock);
         pthread_cond_broadcast(&writer->durable_wake);
         pthread_mutex_unlock(&writer->sync_lock);
-        writer_event_notify(writer);
+        lanemap_writer_event_notify(writer);
 }
 
 static void sync_sleep(struct lanemap_writer *writer, uint64_t ns)
 {
         pthread_mutex_lock(&writer->sync_lock);
-        /* Pairs with the fence in writer_sync_signal(): either that call sees the flag, or we see
+        /* Pairs with the fence in lanemap_writer_sync_signal(): either that call sees the flag, or we see
          * its record. */
         lanemap_store_relaxed(&writer->sync_idle, true);
         lanemap_fence_full();
         if (!sync_is_due(writer, writer->sync_target) && !write_is_due(writer) &&
             !lanemap_load_relaxed(&writer->sync_stopping))
-                writer_cond_wait_ns(&writer->sync_wake, &writer->sync_lock, ns);
+                lanemap_writer_cond_wait_ns(&writer->sync_wake, &writer->sync_lock, ns);
         lanemap_store_relaxed(&writer->sync_idle, false);
         pthread_mutex_unlock(&writer->sync_lock);
 }
@@ -134,14 +134,14 @@ static void sync_sleep(struct lanemap_writer *writer, uint64_t ns)
 static void failure_report(struct lanemap_writer *writer, int r, bool *was_failing)
 {
         if (r < 0 && !*was_failing)
-                writer_log(writer, LOG_ERR,
-                           "%s: the log cannot be written (%s); new writes are refused, "
-                           "acknowledgements "
-                           "wait, lookups go on, tried again",
-                           writer->directory, strerror(-r));
+                lanemap_writer_log(writer, LOG_ERR,
+                                   "%s: the log cannot be written (%s); new writes are refused, "
+                                   "acknowledgements "
+                                   "wait, lookups go on, tried again",
+                                   writer->directory, strerror(-r));
         if (r >= 0 && *was_failing)
-                writer_log(writer, LOG_NOTICE, "%s: the log can be written again",
-                           writer->directory);
+                lanemap_writer_log(writer, LOG_NOTICE, "%s: the log can be written again",
+                                   writer->directory);
         *was_failing = r < 0;
 }
 
@@ -154,7 +154,7 @@ static void log_settle(struct lanemap_writer *writer)
         pthread_mutex_unlock(&writer->lock);
 }
 
-void *writer_sync_main(void *arg)
+void *lanemap_writer_sync_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
         uint64_t settled_ns = 0, beat_ns = 0;
@@ -254,7 +254,8 @@ int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
                 writer->sync_target = position;
         pthread_cond_signal(&writer->sync_wake);
         while (lanemap_log_durable(writer->log) < position && r == 0) {
-                writer_cond_wait_ns(&writer->durable_wake, &writer->sync_lock, HEARTBEAT_NS);
+                lanemap_writer_cond_wait_ns(&writer->durable_wake, &writer->sync_lock,
+                                            HEARTBEAT_NS);
                 r = log_error(writer);
         }
         pthread_mutex_unlock(&writer->sync_lock);
@@ -268,7 +269,7 @@ int lanemap_writer_set_appendfsync(struct lanemap_writer *writer, uint32_t appen
                 return -EINVAL;
 
         lanemap_store_relaxed(&writer->appendfsync, appendfsync);
-        writer_sync_signal(writer);
+        lanemap_writer_sync_signal(writer);
         return 0;
 }
 

@@ -427,12 +427,12 @@ static void state_go_on(struct lanemap_writer *writer, struct model *model)
         if (lanemap_writer_apply(writer, batch.ops, batch.n, NULL, NULL, &position) < 0 ||
             lanemap_writer_sync(writer, position) < 0)
                 wrong("a recovered index cannot be written");
-        writer_abandon(writer);
+        lanemap_writer_abandon(writer);
 
         writer = state_open();
         if (!model_read(writer, &again) || model_digest(&again) != model_digest(model))
                 wrong("a recovered index does not recover again");
-        writer_abandon(writer);
+        lanemap_writer_abandon(writer);
         judge.n_second_recoveries++;
 }
 
@@ -453,7 +453,7 @@ static void state_check(void)
         if (rng_below(&judge.rng, 8) == 0)
                 state_go_on(writer, &model);
         else
-                writer_abandon(writer);
+                lanemap_writer_abandon(writer);
         alarm(0);
         (void)lanemap_writer_unlink(judge.check.name, NULL);
         judge.n_recoveries++;

@@ -260,7 +260,7 @@ static void writer_try(uint64_t bit)
                         flips.tell->n_wrong_answers++;
                 else
                         bad("the index came back as another one", 0);
-                writer_abandon(writer);
+                lanemap_writer_abandon(writer);
         }
         flip(file_in_hand->content.bytes, bit);
         (void)lanemap_writer_unlink(flips.copy.name, NULL);
@@ -494,7 +494,7 @@ int main(int argc, char **argv)
         disk_load(&flips.disk, recording, flips.scratch.directory);
         disk_state_make(&flips.disk, &nothing, &flips.rng, &flips.files);
         /* Stays to the end, so that its objects do; nobody writes. */
-        writer_abandon(writer);
+        lanemap_writer_abandon(writer);
 
         shared_try(generation, flips.every);
         files_try(flips.every);

@@ -388,7 +388,7 @@ static void round_run(uint64_t kill_at)
         if (rng_below(&loop.rng, 4) == 0)
                 lanemap_writer_close(writer);
         else
-                writer_abandon(writer);
+                lanemap_writer_abandon(writer);
         loop.n_rounds++;
 }
 

@@ -29,7 +29,7 @@ static int crash_main(void *arg)
             engine_apply_durably(writer, clear, 5) != 0)
                 return 1;
 
-        return writer_commit_manifest_only(writer) == 0 ? 0 : 2;
+        return lanemap_writer_commit_manifest_only(writer) == 0 ? 0 : 2;
 }
 
 Test(writer_clear_commit, what_follows_a_clear_in_its_record_survives_a_commit_and_a_crash)
