@@ -132,14 +132,27 @@ static void expect_all_right(struct place *place)
         cr_expect(engine_matches(place->writer, NULL, &place->model, why, sizeof(why)), "%s", why);
 }
 
-/* Zeros between the arrays: no lookup ever reads them for what they are. */
-static void damage_harmlessly(struct place *place, uint32_t file, char *path, size_t path_bytes)
+/* Zeros between the arrays of lane 0's oldest segment, or next to oldest (1): no lookup ever reads
+ * them for what they are. */
+static void damage_harmlessly(struct place *place, uint32_t nth, char *path, size_t path_bytes)
 {
+        const struct lanemap_manifest_segment *segment;
+        const struct lanemap_manifest_file *file;
+        char name[LANEMAP_SEGMENT_NAME_BYTES];
+        struct lanemap_manifest manifest;
         struct damage_section section;
 
-        cr_assert(damage_segment_path(place->scratch.directory, file, path, path_bytes));
-        damage_section_of(path, 0, &section);
+        cr_assert_eq(
+                lanemap_manifest_read(&lanemap_files_posix, place->scratch.dir_fd, &manifest, NULL),
+                0);
+        cr_assert_gt(manifest.lanes[0].n_segments, nth);
+        segment = &manifest.lanes[0].segments[manifest.lanes[0].n_segments - 1 - nth];
+        file = lanemap_manifest_find_file(&manifest, segment->file_number);
+        lanemap_segment_file_name(file->number, file->checksum, name);
+        snprintf(path, path_bytes, "%s/%s", place->scratch.directory, name);
+        damage_section_of(path, segment->section, &section);
         damage_flip(path, section.postings_off - 1, 1);
+        lanemap_manifest_deinit(&manifest);
 }
 
 Test(writer_scrub, finds_damage_of_a_file_in_use_tells_it_once_and_shows_it)
