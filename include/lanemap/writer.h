@@ -250,6 +250,22 @@ int lanemap_writer_verify(struct lanemap_writer *writer, struct lanemap_finding 
                           size_t *ret_n_findings);
 void lanemap_writer_findings_free(struct lanemap_finding *findings);
 
+/*
+ * Make a directory that holds the index as of some moment of the call: segment files and a manifest
+ * that needs no log. On the same file system the segment files are hard links: they cost nothing,
+ * and share the disk's blocks with the index. It can be opened as it is, or lanemap restore copies
+ * it.
+ *
+ * destination    an absolute path; made if it does not exist, else it must be empty
+ * error          may be NULL
+ *
+ * Return: 0: it is there, durably. Errors, and then what is there is not a backup: -EINVAL not
+ * absolute; -ENOTEMPTY; -EBADMSG the index is degraded: repair it first; -ENOSPC; errno of the file
+ * system. Blocks: run it off the event loop.
+ */
+int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination,
+                          struct lanemap_error *error);
+
 /* Set `size` first. Counters are since open unless said otherwise. */
 struct lanemap_writer_stats {
         size_t size;

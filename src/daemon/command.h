@@ -125,6 +125,7 @@ void lanemap_command_lanemap_add(const struct lanemap_call *call);
 void lanemap_command_lanemap_rem(const struct lanemap_call *call);
 void lanemap_command_lanemap_ids(const struct lanemap_call *call);
 void lanemap_command_lanemap_verify(const struct lanemap_call *call);
+void lanemap_command_lanemap_backup(const struct lanemap_call *call);
 void lanemap_command_lanemap_request(const struct lanemap_call *call);
 void lanemap_command_lanemap_mark(const struct lanemap_call *call);
 void lanemap_command_lanemap_stats(const struct lanemap_call *call);

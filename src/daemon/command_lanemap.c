@@ -37,6 +37,21 @@ void lanemap_command_lanemap_verify(const struct lanemap_call *call)
         }
 }
 
+void lanemap_command_lanemap_backup(const struct lanemap_call *call)
+{
+        int r;
+
+        if (call->client->n_batched > 0)
+                lanemap_batch_flush(call->server);
+        r = lanemap_job_backup_start(call->client, lanemap_call_bytes(call, 1),
+                                     call->args[1].bytes);
+        if (r < 0) {
+                lanemap_reply_error(lanemap_client_reply(call->client),
+                                    "ERR no backup was made: %s", strerror(-r));
+                call->server->n_errors++;
+        }
+}
+
 /* FLUSH, COMPACT, FLIP: told apart by their names. */
 void lanemap_command_lanemap_request(const struct lanemap_call *call)
 {

@@ -51,6 +51,15 @@ static void *job_verify_run(void *arg)
         return NULL;
 }
 
+static void *job_backup_run(void *arg)
+{
+        struct lanemap_job *job = arg;
+
+        job->r = lanemap_writer_backup(job->writer, job->destination, &job->error);
+        job_done(job);
+        return NULL;
+}
+
 static struct lanemap_job *job_new(struct lanemap_server *server)
 {
         struct lanemap_job *job = lanemap_alloc_zero(sizeof(*job));
@@ -74,6 +83,7 @@ static void job_free(struct lanemap_server *server, struct lanemap_job *job)
         *link = job->next;
         lanemap_writer_ids_free(job->ids);
         lanemap_writer_findings_free(job->findings);
+        lanemap_free(job->destination);
         lanemap_free(job);
 }
 
@@ -122,7 +132,10 @@ static void job_ids_next(struct lanemap_server *server)
                         continue;
                 }
                 r = -pthread_create(&job->thread, NULL,
-                                    job->is_verify ? job_verify_run : job_ids_run, job);
+                                    job->is_verify     ? job_verify_run
+                                    : job->destination ? job_backup_run
+                                                       : job_ids_run,
+                                    job);
                 if (r == 0) {
                         job->started = true;
                         return;
@@ -136,13 +149,16 @@ static void job_ids_next(struct lanemap_server *server)
         }
 }
 
-static int job_reading_start(struct lanemap_client *client, bool is_verify)
+static int job_reading_start(struct lanemap_client *client, bool is_verify, char *destination)
 {
         struct lanemap_job *job = job_new(client->server);
 
-        if (!job)
+        if (!job) {
+                lanemap_free(destination);
                 return -ENOMEM;
+        }
         job->is_verify = is_verify;
+        job->destination = destination;
         job->writer = client->server->writer;
         job->client = client;
         client->job = job;
@@ -153,12 +169,27 @@ static int job_reading_start(struct lanemap_client *client, bool is_verify)
 
 int lanemap_job_ids_start(struct lanemap_client *client)
 {
-        return job_reading_start(client, false);
+        return job_reading_start(client, false, NULL);
 }
 
 int lanemap_job_verify_start(struct lanemap_client *client)
 {
-        return job_reading_start(client, true);
+        return job_reading_start(client, true, NULL);
+}
+
+int lanemap_job_backup_start(struct lanemap_client *client, const char *path, size_t n_bytes)
+{
+        char *destination;
+
+        if (n_bytes == 0 || memchr(path, '\0', n_bytes))
+                return -EINVAL;
+        destination = lanemap_alloc(n_bytes + 1);
+        if (!destination)
+                return -ENOMEM;
+
+        memcpy(destination, path, n_bytes);
+        destination[n_bytes] = '\0';
+        return job_reading_start(client, false, destination);
 }
 
 void lanemap_job_ids_forget(struct lanemap_client *client)
@@ -276,6 +307,22 @@ static void job_verify_end(const struct lanemap_job *job)
         lanemap_client_unblock(client);
 }
 
+static void job_backup_end(const struct lanemap_job *job)
+{
+        struct lanemap_client *client = job->client;
+
+        if (!client)
+                return;
+        client->job = NULL;
+        if (job->r < 0)
+                lanemap_reply_error(&client->out, "ERR no backup was made: %s",
+                                    job->error.text[0] ? job->error.text : strerror(-job->r));
+        else
+                lanemap_reply_simple(&client->out, "OK");
+        lanemap_client_reply_end(client);
+        lanemap_client_unblock(client);
+}
+
 static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
@@ -321,6 +368,8 @@ void lanemap_job_ready(struct lanemap_server *server, struct lanemap_watch *watc
                         job_open_end(server, job);
                 else if (job->is_verify)
                         job_verify_end(job);
+                else if (job->destination)
+                        job_backup_end(job);
                 else
                         job_ids_end(server, job);
                 job_free(server, job);

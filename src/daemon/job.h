@@ -1,6 +1,6 @@
 /*
  * Work that would hold the loop up, each in a short-lived thread: opening the index, gathering all
- * ids, verifying all files. A job is handed over twice: to its thread by pthread_create, back to the loop by an eventfd
+ * ids, verifying all files, a backup. A job is handed over twice: to its thread by pthread_create, back to the loop by an eventfd
  * and `done` (release/acquire). In between the loop does not touch it, except to forget its client.
  */
 #ifndef LANEMAP_DAEMON_JOB_H
@@ -21,7 +21,8 @@ struct lanemap_job {
         struct lanemap_error error;
         struct lanemap_writer *writer;
         bool is_open;                  /* opening */
-        bool is_verify;                /* verifying; neither: ids */
+        bool is_verify;                /* verifying */
+        char *destination;             /* a backup; none of these: ids */
         struct lanemap_client *client; /* ids, verifying; NULL: nobody waits any more */
         struct lanemap_finding *findings;
         size_t n_findings;
@@ -35,8 +36,9 @@ int lanemap_job_open_start(struct lanemap_server *server);
 
 /* LANEMAP.IDS for this client; it is blocked until it has been answered. Return: 0, -errno. */
 int lanemap_job_ids_start(struct lanemap_client *client);
-/* LANEMAP.VERIFY, likewise. */
+/* LANEMAP.VERIFY and LANEMAP.BACKUP, likewise. */
 int lanemap_job_verify_start(struct lanemap_client *client);
+int lanemap_job_backup_start(struct lanemap_client *client, const char *path, size_t n_bytes);
 /* Goes on with LANEMAP.IDS after the gate has moved or replies have been sent. */
 void lanemap_job_ids_continue(struct lanemap_client *client);
 /* The client goes away. */

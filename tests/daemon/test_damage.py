@@ -83,4 +83,33 @@ def test_others_are_served_while_it_verifies():
     with_daemon(daemon, body)
 
 
+def test_a_backup_is_an_index_of_its_own():
+    daemon, client = filled()
+
+    def body():
+        to = os.path.join(daemon.directory, "backup")
+        equal(client("LANEMAP.BACKUP", "relative")[0], "-")
+        equal(client("SADD", "late", 3), (":", 1))
+        equal(client("LANEMAP.BACKUP", to), ("+", "OK"))
+        equal(client("LANEMAP.BACKUP", to)[0], "-")
+        equal(client("SADD", "later", 3), (":", 1))
+        other = Daemon()
+        other.data = to
+        other.socket = os.path.join(to, "lanemapd.sock")
+
+        def other_body():
+            other.start()
+            copy = other.client()
+            equal(copy("LANEMAP.VERIFY"), ("*", []))
+            equal(copy("SMEMBERS", "late"), ("*", [("$", b"3")]))
+            equal(copy("SCARD", "later"), (":", 0))
+            equal(copy("DBSIZE"), (":", 401))
+            equal(copy("SADD", "own", 1), (":", 1))
+            equal(copy("LANEMAP.COMPACT"), ("+", "OK"))
+        with_daemon(other, other_body)
+        equal(client("LANEMAP.VERIFY"), ("*", []))
+        equal(client("DBSIZE"), (":", 402))
+    with_daemon(daemon, body)
+
+
 main(globals())

@@ -30,4 +30,11 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
                          path);
         return -EPROTONOSUPPORT;
 }
+
+int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+{
+        struct lanemap_load_target *target;
+
+        return lanemap_load_socket_open(path, &target);
+}
 #endif

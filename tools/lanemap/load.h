@@ -26,6 +26,10 @@ struct lanemap_load_target {
 /* Both say what is wrong and answer a negative errno when they cannot. Owner: target->close(). */
 int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_target);
 
+/* One command to the writer that listens there; its answer is +OK, or told on stderr. Return: 0 or a
+ * negative errno after saying what is wrong. */
+int lanemap_load_socket_command(const char *path, const char **words, int n_words);
+
 /* name: what to publish as meanwhile; NULL: nothing that stays. */
 int lanemap_load_engine_open(const char *directory, const char *name,
                              struct lanemap_load_target **ret_target);

@@ -193,3 +193,29 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
         *ret_target = &socket->target;
         return 0;
 }
+
+int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+{
+        struct lanemap_load_target *target;
+        struct socket_target *socket;
+        redisReply *reply;
+        int r;
+
+        r = lanemap_load_socket_open(path, &target);
+        if (r < 0)
+                return r;
+
+        socket = LANEMAP_CONTAINER_OF(target, struct socket_target, target);
+        reply = redisCommandArgv(socket->context, n_words, words, NULL);
+        if (!reply) {
+                lanemap_tool_say("the connection to the writer broke (%s)",
+                                 socket->context->errstr);
+                r = -EPIPE;
+        } else if (reply->type == REDIS_REPLY_ERROR) {
+                lanemap_tool_say("the writer says: %s", reply->str);
+                r = -EIO;
+        }
+        freeReplyObject(reply);
+        socket_close(target);
+        return r;
+}

@@ -18,6 +18,8 @@ static const char help[] =
         "  route  read a PostgreSQL change stream and print which ids each change touches\n"
         "  verify whether a data directory holds what was written\n"
         "  repair make a damaged data directory usable, and say what was lost\n"
+        "  backup copy an index into an empty directory\n"
+        "  restore  bring a backup back\n"
         "\n"
         "  --help     this text; 'lanemap COMMAND --help' tells about a command\n"
         "  --version  the version\n"
@@ -37,6 +39,8 @@ static const struct {
         {"route", lanemap_tool_route},
         {"verify", lanemap_tool_verify},
         {"repair", lanemap_tool_repair},
+        {"backup", lanemap_tool_backup},
+        {"restore", lanemap_tool_restore},
         /* clang-format on */
 };
 

@@ -1,0 +1,160 @@
+/*
+ * A backup by the running writer: flush, then, while no manifest can follow, hard links to what the
+ * manifest in force names (or descriptors of it, where the destination is elsewhere: they are
+ * copied when commits go on). See writer_backup.h.
+ */
+#include "writer/writer_backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "store/manifest_write.h"
+#include "store/store_error.h"
+#include "writer/writer_private.h"
+
+#define TRIES_MAX 5
+
+struct backup {
+        struct lanemap_writer *writer;
+        int dir_fd;
+        struct lanemap_manifest manifest;
+        int *fds; /* per file: -1 linked, else to be copied */
+};
+
+static bool index_is_degraded(struct lanemap_writer *writer)
+{
+        bool degraded;
+
+        pthread_mutex_lock(&writer->lock);
+        degraded = writer->n_damaged_files > 0;
+        pthread_mutex_unlock(&writer->lock);
+        return degraded;
+}
+
+static int index_flush(struct lanemap_writer *writer)
+{
+        uint64_t ticket;
+        int r;
+
+        r = lanemap_writer_request(writer, LANEMAP_REQUEST_FLUSH, &ticket);
+        return r < 0 ? r : lanemap_writer_request_wait(writer, ticket);
+}
+
+static void file_name(const struct backup *backup, uint32_t i,
+                      char ret_name[LANEMAP_SEGMENT_NAME_BYTES])
+{
+        const struct lanemap_manifest_file *file = &backup->manifest.files[i];
+
+        lanemap_segment_file_name(file->number, file->checksum, ret_name);
+}
+
+static int file_take(struct backup *backup, uint32_t i)
+{
+        char name[LANEMAP_SEGMENT_NAME_BYTES];
+
+        file_name(backup, i, name);
+        backup->fds[i] = -1;
+        if (linkat(backup->writer->dir_fd, name, backup->dir_fd, name, 0) == 0)
+                return 0;
+        if (errno != EXDEV && errno != EPERM && errno != EOPNOTSUPP && errno != EMLINK)
+                return -errno;
+
+        backup->fds[i] = openat(backup->writer->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        return backup->fds[i] < 0 ? -errno : 0;
+}
+
+/* Under commit_lock: what the manifest in force names stays. Return: 1 a clear came in between, and
+ * the lanes are not all at one position: flush again. */
+static int files_take(struct backup *backup)
+{
+        struct lanemap_writer *writer = backup->writer;
+        int r;
+
+        r = lanemap_manifest_read(&lanemap_files_posix, writer->dir_fd, &backup->manifest, NULL);
+        if (r < 0)
+                return r;
+        if (lanemap_manifest_lowest_position(&backup->manifest) !=
+            lanemap_manifest_highest_position(&backup->manifest)) {
+                lanemap_manifest_deinit(&backup->manifest);
+                return 1;
+        }
+
+        backup->fds = lanemap_alloc((backup->manifest.n_files + 1) * sizeof(*backup->fds));
+        if (!backup->fds)
+                return -ENOMEM;
+        for (uint32_t i = 0; i < backup->manifest.n_files; i++)
+                backup->fds[i] = -1;
+        for (uint32_t i = 0; i < backup->manifest.n_files && r == 0; i++)
+                r = file_take(backup, i);
+        return r;
+}
+
+static int files_copy(struct backup *backup)
+{
+        int r = 0;
+
+        for (uint32_t i = 0; i < backup->manifest.n_files && r == 0; i++) {
+                char name[LANEMAP_SEGMENT_NAME_BYTES];
+
+                if (backup->fds[i] < 0)
+                        continue;
+                file_name(backup, i, name);
+                r = lanemap_backup_copy(backup->fds[i], backup->dir_fd, name);
+        }
+
+        return r < 0 ? r : lanemap_files_posix.sync_directory(&lanemap_files_posix, backup->dir_fd);
+}
+
+static int backup_run(struct backup *backup)
+{
+        struct lanemap_writer *writer = backup->writer;
+        int r = 1;
+
+        for (uint32_t i = 0; i < TRIES_MAX && r == 1; i++) {
+                r = index_flush(writer);
+                if (r < 0)
+                        return r;
+                pthread_mutex_lock(&writer->commit_lock);
+                r = files_take(backup);
+                pthread_mutex_unlock(&writer->commit_lock);
+        }
+        if (r == 1)
+                return -EAGAIN;
+        if (r == 0)
+                r = files_copy(backup);
+        if (r == 0) {
+                backup->manifest.log_number = 0;
+                r = lanemap_manifest_write(&lanemap_files_posix, backup->dir_fd, &backup->manifest);
+        }
+        return r;
+}
+
+int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination,
+                          struct lanemap_error *error)
+{
+        struct backup backup = {.writer = writer};
+        int r;
+
+        if (destination[0] != '/')
+                return lanemap_store_error(error, -EINVAL, "\"%.300s\" is not an absolute path",
+                                           destination);
+        if (index_is_degraded(writer))
+                return lanemap_store_error(error, -EBADMSG,
+                                           "a segment file is damaged: stop the writer and run "
+                                           "lanemap repair first");
+        r = lanemap_backup_open_empty(destination, &backup.dir_fd, error);
+        if (r < 0)
+                return r;
+
+        r = backup_run(&backup);
+        for (uint32_t i = 0; i < backup.manifest.n_files && backup.fds; i++)
+                if (backup.fds[i] >= 0)
+                        close(backup.fds[i]);
+        lanemap_free(backup.fds);
+        lanemap_manifest_deinit(&backup.manifest);
+        close(backup.dir_fd);
+        return r < 0 ? lanemap_store_error(error, r, "%.300s: %s", destination, strerror(-r)) : 0;
+}
