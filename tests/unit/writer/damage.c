@@ -32,10 +32,14 @@ void damage_index_apply(struct lanemap_writer *writer, struct model *model, uint
                 if (part == 0)
                         for (uint32_t id = 0; id <= i % 3; id++)
                                 step(writer, model, LANEMAP_OP_ADD, key, 7 * i + id);
-                else if (part == 1 && i % 29 == 0)
+                else if (part == 1 && i % 59 == 0)
                         step(writer, model, LANEMAP_OP_DELETE, key, 0);
-                else if (part == 1 && i % 31 == 0)
+                else if (part == 1 && i % 61 == 0)
                         step(writer, model, LANEMAP_OP_ADD, key, 99);
+                else if (part == 3 && i % 59 == 0)
+                        step(writer, model, LANEMAP_OP_ADD, key, 2000 + i);
+                else if (part == 3 && i % 61 == 0)
+                        step(writer, model, LANEMAP_OP_DELETE, key, 0);
                 else if (part == 2 && i % 13 == 0)
                         step(writer, model, LANEMAP_OP_ADD, key, 1000 + i);
                 /* Each of the last records says that the one before is durable. */

@@ -16,7 +16,8 @@
  */
 void damage_index_make(const struct scratch *scratch, struct model *model);
 
-/* The same operations on any writer, in the two halves between which it flushes. */
+/* The same operations on any writer: parts 0 to 2, with flushes behind 0 and 1. Part 3 undoes what
+ * part 1 did to the keys, and the other way round, so that either changes some forty of them. */
 void damage_index_apply(struct lanemap_writer *writer, struct model *model, uint32_t part);
 
 /* A section of the i-th segment file, by what the file says of itself. */

@@ -307,7 +307,7 @@ Test(writer_repair, missing_and_swapped_files)
         cr_assert_eq(unlink(second), 0);
         cr_assert_eq(repair(&place, false, false, &report), 0, "%s", place.said);
         cr_expect_not_null(strstr(place.said, "missing"));
-        cr_expect_gt(report.n_keys_lost, 50);
+        cr_expect_gt(report.n_keys_lost, 25);
         expect_sound(&place, "missing");
         cr_expect_leq(wrong_keys(&place, &n_keys), report.n_keys_lost);
 

@@ -85,7 +85,7 @@ static void place_init(struct place *place, uint64_t rate)
 static void place_settle(struct place *place)
 {
         cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_COMPACT), 0);
-        damage_index_apply(place->writer, &place->model, 1);
+        damage_index_apply(place->writer, &place->model, 3);
         cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_FLUSH), 0);
 }
 
@@ -151,7 +151,7 @@ static void damage_harmlessly(struct place *place, uint32_t nth, char *path, siz
         lanemap_segment_file_name(file->number, file->checksum, name);
         snprintf(path, path_bytes, "%s/%s", place->scratch.directory, name);
         damage_section_of(path, segment->section, &section);
-        damage_flip(path, section.postings_off - 1, 1);
+        damage_flip(path, section.payload_off - 1, 1);
         lanemap_manifest_deinit(&manifest);
 }
 
@@ -307,7 +307,7 @@ Test(writer_scrub, a_lane_with_damage_goes_on_for_ever)
                 lanemap_writer_findings_free(findings);
                 cr_expect_eq(degraded(&place), 1);
                 for (uint32_t round = 0; round < 30; round++) {
-                        damage_index_apply(place.writer, &place.model, 1 + round % 2);
+                        damage_index_apply(place.writer, &place.model, round % 2 ? 3 : 1);
                         cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_FLUSH), 0);
                 }
                 engine_stats(place.writer, &stats);
