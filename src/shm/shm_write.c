@@ -95,6 +95,11 @@ static int control_map(int fd, const char *name, const unsigned char *uuid,
                         "this name was published by another index (another data directory); choose "
                         "another name, or remove the object if that index is gone for good",
                         name);
+        else if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
+                r = error_set(error, -EPERM,
+                              "the control object belongs to another user, or others may write it: "
+                              "whoever can truncate it can kill the writer; remove it",
+                              name);
         if (r < 0) {
                 munmap(control, LANEMAP_SHM_CONTROL_BYTES);
                 return r;

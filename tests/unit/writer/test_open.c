@@ -308,8 +308,8 @@ Test(writer_open, options_that_do_not_fit)
                                                 "a b",
                                                 "..",
                                                 "\xc3\xa4",
-                                                "0123456789012345678901234567890123456789"
-                                                "0123456789012345678901234"};
+                                                ("0123456789012345678901234567890123456789"
+                                                 "0123456789012345678901234")};
         struct lanemap_writer_options options, base;
         struct lanemap_writer *writer = NULL;
         struct lanemap_error error;
