@@ -165,8 +165,8 @@ uint64_t lanemap_writer_durable(struct lanemap_writer *writer, int *ret_error);
 
 /*
  * Through which position replies may leave under the fsync policy in force: under ALWAYS what is
- * durable; under EVERYSEC everything, unless the oldest record not yet durable is a second old,
- * then what is durable; under NO everything that was handed to the kernel. ret_error as above.
+ * durable; under EVERYSEC what was handed to the kernel, unless the oldest record not yet durable is a
+ * second old, then what is durable; under NO what was handed to the kernel. ret_error as above.
  */
 uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_error);
 
@@ -202,9 +202,8 @@ int lanemap_writer_request_state(struct lanemap_writer *writer, uint64_t ticket)
 int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket);
 
 /*
- * The last mark whose position is at or below `position`... of the running index: the last one
- * applied, and the position of its record. After open that is the last durable one: a feed resumes
- * from there.
+ * The last mark applied, and the position of its record. After open that is the last durable one: a
+ * feed resumes from there.
  *
  * mark           room for LANEMAP_MARK_BYTES_MAX bytes
  * ret_bytes      0 when no mark was ever set

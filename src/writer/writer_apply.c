@@ -31,7 +31,7 @@
 
 static_assert(LANEMAP_APPLY_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
 static_assert(LANEMAP_APPLY_BYTES_MAX <= LANEMAP_LOG_RECORD_BYTES_MAX - LANEMAP_LOG_EMPTY_BYTES,
-              "");
+              "with its head and tail");
 
 static int op_check(const struct lanemap_op *op)
 {
