@@ -166,6 +166,9 @@ void lanemap_shm_control_close(struct lanemap_shm_control *control)
 
 /* ---- data objects ---- */
 
+/* A name that is taken is passed over for a fresh one so many times. */
+#define NAME_TRIES_MAX 16
+
 /* Extends the object and makes its pages present in one go: a first touch of each costs
  * microseconds. */
 static int data_grow(void *arg, uint64_t bytes)
@@ -198,23 +201,30 @@ static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
                          struct lanemap_shm_data_object *object)
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
-        uint64_t generation = 0;
+        int fd = -1;
 
-        while (generation == 0)
-                if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
-                        return -EIO;
+        /* The number is readable before the object exists, so somebody may be there first. */
+        for (int i = 0; i < NAME_TRIES_MAX && fd < 0; i++) {
+                uint64_t generation = 0;
 
-        lanemap_store_release(&control->next_generation, generation);
-        lanemap_shm_data_name(options->name, generation, name);
-        object->generation = generation;
-        object->fd =
-                openat(shm_dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (object->fd < 0)
-                return -errno;
-        if (fchmod(object->fd, options->mode) < 0)
-                return -errno;
+                while (generation == 0)
+                        if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
+                                return -EIO;
 
-        return 0;
+                lanemap_store_release(&control->next_generation, generation);
+                lanemap_shm_data_name(options->name, generation, name);
+                fd = openat(shm_dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                            0600);
+                if (fd < 0 && errno != EEXIST)
+                        return -errno;
+                if (fd >= 0)
+                        object->generation = generation;
+        }
+        if (fd < 0)
+                return -EEXIST;
+
+        object->fd = fd;
+        return fchmod(fd, options->mode) < 0 ? -errno : 0;
 }
 
 static void data_fill_head(const struct lanemap_shm_data_options *options,
