@@ -17,10 +17,8 @@
 #include <unistd.h>
 
 #include "index_private.h"
-#include "support/pin.h"
+#include "support/arguments.h"
 #include "support/timer.h"
-
-#define KEYS_LIST_MAX 8
 
 const char *const index_policies[3] = {"always", "everysec", "no"};
 
@@ -143,29 +141,10 @@ static char *sibling_path(const char *relative)
         return path;
 }
 
-static size_t keys_parse(const char *text, uint64_t *list)
-{
-        size_t n = 0;
-        char *end;
-
-        for (; n < KEYS_LIST_MAX; text = end + 1) {
-                list[n] = strtoull(text, &end, 10);
-                if (end == text || list[n] < 1000)
-                        index_die("--keys: numbers from 1000 on, separated by commas", -EINVAL);
-                n++;
-                if (*end == '\0')
-                        return n;
-                if (*end != ',')
-                        break;
-        }
-
-        index_die("--keys", -EINVAL);
-}
-
 struct run {
         struct index_options options;
-        uint64_t keys[KEYS_LIST_MAX];
-        size_t n_keys;
+        uint64_t keys[PERF_SIZES_MAX];
+        int n_keys;
         const char *csv;
 };
 
@@ -192,7 +171,9 @@ static void options_parse(int argc, char **argv, struct run *run)
         while ((code = getopt_long(argc, argv, "", longs, NULL)) != -1) {
                 switch (code) {
                 case 'k':
-                        run->n_keys = keys_parse(optarg, run->keys);
+                        run->n_keys = perf_sizes_parse(optarg, 1000, run->keys);
+                        if (run->n_keys < 0)
+                                index_die("--keys: up to 8 numbers from 1000 on", -EINVAL);
                         break;
                 case 'c':
                         run->csv = optarg;
@@ -239,20 +220,6 @@ static void options_parse(int argc, char **argv, struct run *run)
         }
 }
 
-static void circumstances(struct perf_table *table)
-{
-        double load[3] = {0};
-
-        if (getloadavg(load, 3) < 1)
-                return;
-
-        perf_table_note(table, "%d processors, load %.2f when it began%s", perf_n_cpus(), load[0],
-                        load[0] > 0.5 ? ": not quiet, trust ratios only" : "");
-#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
-        perf_table_note(table, "not an optimised build: no number here is worth anything");
-#endif
-}
-
 int main(int argc, char **argv)
 {
         static struct run run = {.options = {.adds_max = 1000000, .pipeline = 1000}};
@@ -271,18 +238,17 @@ int main(int argc, char **argv)
         if (run.n_keys == 0)
                 run.keys[run.n_keys++] = options->quick ? 50000 : 1000000;
         if (run.csv) {
-                csv = strcmp(run.csv, "-") == 0 ? stdout : fopen(run.csv, "we");
+                csv = perf_csv_open(run.csv);
                 if (!csv)
                         index_die(run.csv, -errno);
-                fputs("name,value,unit\n", csv);
         }
 
-        for (size_t i = 0; i < run.n_keys; i++) {
+        for (int i = 0; i < run.n_keys; i++) {
                 static struct perf_table table;
                 char title[96];
 
                 table = (struct perf_table){0};
-                circumstances(&table);
+                perf_table_circumstances(&table);
                 index_measure(options, run.keys[i], &table);
                 index_measure_adds(options, run.keys[i], &table);
                 index_measure_socket(options, run.keys[i], &table);
@@ -296,8 +262,12 @@ int main(int argc, char **argv)
                 if (csv)
                         perf_table_csv(&table, run.keys[i], csv);
         }
-        if (csv && csv != stdout && fclose(csv) != 0)
-                index_die(run.csv, -errno);
+        if (csv) {
+                int r = perf_csv_close(csv);
+
+                if (r < 0)
+                        index_die(run.csv, r);
+        }
 
         return 0;
 }

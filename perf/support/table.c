@@ -3,7 +3,10 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "pin.h"
 
 void perf_table_add(struct perf_table *table, const char *name, double value, const char *unit)
 {
@@ -28,6 +31,20 @@ void perf_table_note(struct perf_table *table, const char *format, ...)
         va_start(args, format);
         vsnprintf(table->notes[table->n_notes++], sizeof(table->notes[0]), format, args);
         va_end(args);
+}
+
+void perf_table_circumstances(struct perf_table *table)
+{
+        double load[3] = {0};
+
+        if (getloadavg(load, 3) < 1)
+                return;
+
+        perf_table_note(table, "%d processors, load %.2f when it began%s", perf_n_cpus(), load[0],
+                        load[0] > 0.5 ? ": not quiet, trust ratios only" : "");
+#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
+        perf_table_note(table, "not an optimised build: no number here is worth anything");
+#endif
 }
 
 double perf_table_value(const struct perf_table *table, const char *name)

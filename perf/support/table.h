@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define PERF_TABLE_ROWS_MAX 256
+#define PERF_TABLE_ROWS_MAX 512
 
 struct perf_row {
         char name[56];
@@ -37,6 +37,9 @@ struct perf_table {
 void perf_table_add(struct perf_table *table, const char *name, double value, const char *unit);
 void perf_table_note(struct perf_table *table, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
+
+/* Notes what a reader of the numbers should know of the machine and of the build, now. */
+void perf_table_circumstances(struct perf_table *table);
 
 /* The row's value, or 0. */
 double perf_table_value(const struct perf_table *table, const char *name);
