@@ -163,6 +163,7 @@ void storm_writer_main(struct storm *storm, uint64_t seed)
         };
         uint64_t ticket = 0;
 
+        index_shape(&options);
         state.storm = storm;
         rng_init(&state.rng, seed);
         state.writer = scratch_writer_open(&storm->scratch, &options);

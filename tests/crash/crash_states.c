@@ -2,6 +2,7 @@
  * Every state that a power cut may leave behind is recovered, and compared with what was promised.
  *
  *         crash_states [--states N] [--seed S]
+ *                    [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96]
  *
  * The method is that of ALICE (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
  * A round runs some sessions of the engine, each in a process of its own that is killed at some
@@ -52,7 +53,7 @@ static int quiet_sync(const struct lanemap_files *files, int fd)
 
 static struct lanemap_writer_options options_of(const struct lanemap_writer_hooks *hooks)
 {
-        return (struct lanemap_writer_options){
+        struct lanemap_writer_options options = {
                 .size = sizeof(struct lanemap_writer_options),
                 .n_lanes = 2,
                 .flush_bytes = 6000,
@@ -61,6 +62,9 @@ static struct lanemap_writer_options options_of(const struct lanemap_writer_hook
                 .outcome_limit_ns = 400 * 1000 * 1000,
                 .hooks = hooks,
         };
+
+        index_shape(&options);
+        return options;
 }
 
 static size_t key_of(uint32_t key, char *text)
@@ -359,7 +363,8 @@ struct judge {
         struct lanemap_files quiet;
         uint64_t n_target;
         uint64_t n_recoveries, n_second_recoveries;
-        uint64_t n_events, n_segments, n_manifests, n_logs, n_failed_syncs, n_sessions, n_kills;
+        uint64_t n_events, n_segments, n_lane_segments, n_manifests, n_logs, n_failed_syncs,
+                n_sessions, n_kills;
         uint64_t round;
         bool has_next; /* the next round's beginning has been chosen */
         struct line next_line;
@@ -395,6 +400,18 @@ static void on_signal(int number)
         wrong(number == SIGALRM ? "recovery hangs" : "recovery dies");
 }
 
+/* Else a run of one kind would prove nothing of it. */
+static void kinds_check(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                for (uint32_t s = 0; s < writer->lanes[i].n_segments; s++) {
+                        must(index_shape_has(writer->lanes[i].segments[s]->segment->kind));
+                        judge.n_lane_segments++;
+                }
+        pthread_mutex_unlock(&writer->lock);
+}
+
 static struct lanemap_writer *state_open(void)
 {
         struct lanemap_writer_hooks hooks = {.files = &judge.quiet};
@@ -413,6 +430,7 @@ static struct lanemap_writer *state_open(void)
                 wrong("recovery refuses");
         }
 
+        kinds_check(writer);
         return writer;
 }
 
@@ -599,6 +617,7 @@ int main(int argc, char **argv)
         uint64_t n_states = argument_u64(argc, argv, "--states", 3000), start_ns = now_ns();
 
         rng_init(&judge.rng, argument_seed(argc, argv));
+        argument_shape(argc, argv);
         /* No sync is executed, so the disk would only slow it down. */
         (void)setenv("TMPDIR", "/dev/shm", 0);
         judge_init(n_states);
@@ -619,5 +638,6 @@ int main(int argc, char **argv)
         disk_state_deinit(&judge.state);
         scratch_deinit(&judge.work);
         scratch_deinit(&judge.check);
-        return judge.n_segments == 0 || judge.n_manifests == 0 || judge.n_logs < 2;
+        return judge.n_segments == 0 || judge.n_lane_segments == 0 || judge.n_manifests == 0 ||
+               judge.n_logs < 2;
 }

@@ -2,6 +2,7 @@
  * Every single bit of a small index, flipped: on the disk, and in shared memory.
  *
  *         flip_bits [--every N] [--seed S]
+ *                    [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96]
  *
  * Files, to a writer: it refuses with an error that says why, or recovers exactly what was there.
  * A flipped bit of a segment's data may pass the open, which reads headers only; then the segment's
@@ -72,9 +73,7 @@ static size_t key_text(uint32_t key, char *text)
 static struct lanemap_writer_options options_of(void)
 {
         static struct lanemap_writer_hooks hooks;
-
-        hooks.files = &flips.quiet;
-        return (struct lanemap_writer_options){
+        struct lanemap_writer_options options = {
                 .size = sizeof(struct lanemap_writer_options),
                 .name = flips.copy.name,
                 .directory = flips.copy.directory,
@@ -82,6 +81,10 @@ static struct lanemap_writer_options options_of(void)
                 .shared_bytes_max = 4 << 20,
                 .hooks = &hooks,
         };
+
+        hooks.files = &flips.quiet;
+        index_shape(&options);
+        return options;
 }
 
 static void keys_add(struct lanemap_writer *writer, uint32_t from, uint32_t to, uint32_t first_id)
@@ -469,6 +472,7 @@ static int quiet_sync(const struct lanemap_files *files, int fd)
 static void flips_init(int argc, char **argv)
 {
         rng_init(&flips.rng, argument_seed(argc, argv));
+        argument_shape(argc, argv);
         flips.every = argument_u64(argc, argv, "--every", 1);
         (void)setenv("TMPDIR", "/dev/shm", 0);
         scratch_init(&flips.scratch, "flip");

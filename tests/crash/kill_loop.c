@@ -2,6 +2,7 @@
  * The writer is killed, again and again, and what comes back is compared with what it had promised.
  *
  *         kill_loop [--rounds N] [--seed S]
+ *                    [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96]
  *
  * A child applies batches of versions (tests/concurrency/versions.h), each with its number as the
  * mark, and tells in shared memory what it has sent and what the engine called durable. It dies by
@@ -138,12 +139,15 @@ static struct lanemap_files killing_files(void)
 
 static struct lanemap_writer_options options_of(const struct lanemap_writer_hooks *hooks)
 {
-        return (struct lanemap_writer_options){
+        struct lanemap_writer_options options = {
                 .n_lanes = 4,
                 .flush_bytes = 30000,
                 .log_file_bytes = 64 << 10,
                 .hooks = hooks,
         };
+
+        index_shape(&options);
+        return options;
 }
 
 static void durable_tell(struct lanemap_writer *writer)
@@ -439,6 +443,7 @@ int main(int argc, char **argv)
         pid_t pids[N_READERS];
 
         rng_init(&loop.rng, argument_seed(argc, argv));
+        argument_shape(argc, argv);
         loop_init();
         readers_run(pids, true);
         while (loop.n_rounds < n_rounds && !lanemap_load_acquire(&loop.storm->stop)) {

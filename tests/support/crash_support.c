@@ -73,6 +73,54 @@ uint64_t argument_seed(int argc, char **argv)
         return seed;
 }
 
+static struct {
+        uint32_t kind_young;
+        uint32_t kind_bottom;
+        uint32_t fingerprint_bits;
+} shape;
+
+void argument_shape(int argc, char **argv)
+{
+        static const struct {
+                const char *name;
+                uint32_t young;
+                uint32_t bottom;
+        } kinds[] = {
+                {"packed", LANEMAP_SEGMENT_PACKED, LANEMAP_SEGMENT_PACKED},
+                {"recsplit", LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_RECSPLIT},
+                {"bbhash", LANEMAP_SEGMENT_BBHASH, LANEMAP_SEGMENT_BBHASH},
+                {"mixed", LANEMAP_SEGMENT_BBHASH, LANEMAP_SEGMENT_RECSPLIT},
+        };
+        const char *name = "packed";
+
+        for (int i = 1; i + 1 < argc; i++)
+                if (strcmp(argv[i], "--kind") == 0)
+                        name = argv[i + 1];
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+                if (strcmp(kinds[i].name, name) == 0) {
+                        shape.kind_young = kinds[i].young;
+                        shape.kind_bottom = kinds[i].bottom;
+                }
+        must(shape.kind_young != 0);
+
+        shape.fingerprint_bits = (uint32_t)argument_u64(argc, argv, "--fingerprint-bits", 64);
+        must(shape.fingerprint_bits == 64 || shape.fingerprint_bits == 80 ||
+             shape.fingerprint_bits == 96);
+        printf("segments: %s, fingerprints: %u bits\n", name, shape.fingerprint_bits);
+}
+
+void index_shape(struct lanemap_writer_options *options)
+{
+        options->segment_kind_young = shape.kind_young;
+        options->segment_kind_bottom = shape.kind_bottom;
+        options->fingerprint_bits = shape.fingerprint_bits;
+}
+
+bool index_shape_has(uint32_t kind)
+{
+        return kind == shape.kind_young || kind == shape.kind_bottom;
+}
+
 uint64_t now_ns(void)
 {
         struct timespec now;

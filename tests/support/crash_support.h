@@ -40,6 +40,16 @@ bool argument_flag(int argc, char **argv, const char *name);
 /* --seed, or one of the moment's, printed either way. */
 uint64_t argument_seed(int argc, char **argv);
 
+/*
+ * --kind packed|recsplit|bbhash|mixed: of every segment, or (mixed) bbhash above and recsplit in the
+ * bottom level; --fingerprint-bits 64|80|96. For all indexes of this program and of its children
+ * that index_shape() is asked for. Nonsense ends the program.
+ */
+void argument_shape(int argc, char **argv);
+void index_shape(struct lanemap_writer_options *options);
+/* Whether a segment of this kind can be in such an index. */
+bool index_shape_has(uint32_t kind);
+
 uint64_t now_ns(void);
 
 #endif
