@@ -4,15 +4,12 @@
  * The program reports; it never judges: goals are printed beside the values, and its exit status
  * says only whether everything could be measured and every answer was right.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -67,43 +64,15 @@ void index_sleep_ms(unsigned ms)
 
 /* ---- places ---- */
 
-void index_place_make(const struct index_options *options, struct index_place *ret_place)
+void index_place_make(const struct index_options *options, struct perf_place *ret_place)
 {
-        static unsigned n;
+        int r = perf_place_make(options->name, options->dir, ret_place);
 
-        if (options->name)
-                snprintf(ret_place->name, sizeof(ret_place->name), "%.40s-%u", options->name, n++);
-        else
-                snprintf(ret_place->name, sizeof(ret_place->name), "perf-%d-%u", (int)getpid(),
-                         n++);
-        snprintf(ret_place->directory, sizeof(ret_place->directory), "%.400s/lanemap-perf-XXXXXX",
-                 options->dir);
-        if (!mkdtemp(ret_place->directory))
-                index_die(ret_place->directory, -errno);
+        if (r < 0)
+                index_die(options->dir, r);
 }
 
-void index_place_remove(const struct index_place *place)
-{
-        struct lanemap_error error;
-        struct dirent *entry;
-        char lock[128];
-        DIR *dir;
-
-        (void)lanemap_writer_unlink(place->name, &error);
-        /* The engine keeps the lock of a name for ever; this name is not used again. */
-        snprintf(lock, sizeof(lock), "/lanemap.%s.lock", place->name);
-        (void)shm_unlink(lock);
-        dir = opendir(place->directory);
-        if (!dir)
-                return;
-        while ((entry = readdir(dir)))
-                if (entry->d_name[0] != '.')
-                        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-        closedir(dir);
-        (void)rmdir(place->directory);
-}
-
-struct index_memory index_memory_take(const struct index_place *place,
+struct index_memory index_memory_take(const struct perf_place *place,
                                       const struct index_writer *writer)
 {
         struct index_memory memory = {0};
@@ -125,20 +94,15 @@ struct index_memory index_memory_take(const struct index_place *place,
 
 /* ---- options ---- */
 
-/* A program of this build: beside this one, or where the build folder has it. */
 static char *sibling_path(const char *relative)
 {
-        static char paths[2][1024];
-        static int n;
-        char *path = paths[n++ % 2], *slash;
-        ssize_t bytes = readlink("/proc/self/exe", path, 512);
+        char path[1024], *copy;
+        int r = perf_sibling_path(relative, path, sizeof(path));
 
-        if (bytes < 0)
-                index_die("/proc/self/exe", -errno);
-        path[bytes] = '\0';
-        slash = strrchr(path, '/');
-        snprintf(slash + 1, 256, "%s", relative);
-        return path;
+        copy = r == 0 ? strdup(path) : NULL;
+        if (!copy)
+                index_die(relative, r < 0 ? r : -ENOMEM);
+        return copy;
 }
 
 struct run {

@@ -55,7 +55,7 @@ static void memory_rows(struct perf_table *table, const char *prefix,
 }
 
 /* Idle for long enough that what the engine gives back when idle is back. */
-static struct index_memory memory_at_rest(const struct index_place *place,
+static struct index_memory memory_at_rest(const struct perf_place *place,
                                           const struct index_writer *writer)
 {
         index_sleep_ms(2500);
@@ -70,7 +70,7 @@ struct lookups {
         const char *prefix;
 };
 
-static void lookups_start(const struct index_options *options, const struct index_place *place,
+static void lookups_start(const struct index_options *options, const struct perf_place *place,
                           const char *prefix, uint64_t first, uint64_t n_keys, uint64_t chase_bytes,
                           struct lookups *lookups)
 {
@@ -170,7 +170,7 @@ static void build(struct index_writer *writer, uint64_t n_keys, struct perf_tabl
                        (double)compacted.stats.user_bytes_in / (double)loaded.n, "bytes");
 }
 
-static void lookups_at_rest(const struct index_options *options, const struct index_place *place,
+static void lookups_at_rest(const struct index_options *options, const struct perf_place *place,
                             uint64_t n_keys, const struct index_memory *memory,
                             struct perf_table *table)
 {
@@ -194,7 +194,7 @@ struct churn_samples {
         double cached_sum;
 };
 
-static void churn_sample(const struct index_place *place, struct index_writer *writer,
+static void churn_sample(const struct perf_place *place, struct index_writer *writer,
                          struct churn_samples *samples)
 {
         struct index_memory memory = index_memory_take(place, writer);
@@ -241,7 +241,7 @@ static void churn_rows(const struct churn_samples *samples, const struct lanemap
 }
 
 /* Readers ask for the half of the keys that is not replaced, so that each answer is known. */
-static void churn(const struct index_options *options, const struct index_place *place,
+static void churn(const struct index_options *options, const struct perf_place *place,
                   struct index_writer *writer, uint64_t n_keys, struct perf_table *table)
 {
         uint64_t seconds = options->quick ? CHURN_SECONDS_QUICK : CHURN_SECONDS;
@@ -284,7 +284,7 @@ static void churn(const struct index_options *options, const struct index_place 
 }
 
 /* Stopped in order and started; then 1 % more keys that no segment has, and the writer killed. */
-static void restart(const struct index_options *options, const struct index_place *place,
+static void restart(const struct index_options *options, const struct perf_place *place,
                     struct index_writer *writer, uint64_t n_keys, struct perf_table *table)
 {
         uint64_t n_unflushed = n_keys / 100 + 1;
@@ -313,7 +313,7 @@ void index_measure(const struct index_options *options, uint64_t n_keys, struct 
 {
         struct index_writer writer;
         struct index_memory memory;
-        struct index_place place;
+        struct perf_place place;
         struct index_writer_reply stats;
 
         index_place_make(options, &place);
@@ -338,7 +338,7 @@ void index_measure(const struct index_options *options, uint64_t n_keys, struct 
         restart(options, &place, &writer, n_keys, table);
 
         index_writer_kill(&writer);
-        index_place_remove(&place);
+        perf_place_remove(&place);
 }
 
 /* ---- small ones ---- */
@@ -351,7 +351,7 @@ void index_measure_adds(const struct index_options *options, uint64_t n_keys,
         for (uint32_t policy = 0; policy < 3; policy++) {
                 struct index_writer_reply loaded, acked, each;
                 struct index_writer writer;
-                struct index_place place;
+                struct perf_place place;
                 char name[64];
 
                 index_place_make(options, &place);
@@ -368,7 +368,7 @@ void index_measure_adds(const struct index_options *options, uint64_t n_keys,
                                        (double)each.n / each.seconds, "1/s");
                 }
                 index_writer_kill(&writer);
-                index_place_remove(&place);
+                perf_place_remove(&place);
         }
 }
 
@@ -376,7 +376,7 @@ void index_measure_tenant(const struct index_options *options, struct perf_table
 {
         struct index_writer writer;
         struct index_memory memory;
-        struct index_place place;
+        struct perf_place place;
 
         index_place_make(options, &place);
         index_writer_start(&writer, &place, options->mix);
@@ -394,5 +394,5 @@ void index_measure_tenant(const struct index_options *options, struct perf_table
                        (double)(memory.footprint.shared_bytes + memory.disk_bytes), "bytes");
         perf_table_add(table, "tenant_writer_private", (double)memory.private_bytes, "bytes");
         index_writer_kill(&writer);
-        index_place_remove(&place);
+        perf_place_remove(&place);
 }

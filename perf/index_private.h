@@ -18,6 +18,7 @@
 
 #include "support/footprint.h"
 #include "support/keys.h"
+#include "support/place.h"
 #include "support/table.h"
 
 #define INDEX_BATCH 256 /* operations of one apply */
@@ -33,12 +34,6 @@ struct index_options {
         bool skip_socket;
         uint64_t adds_max; /* keys of one measurement of add throughput */
         size_t pipeline;   /* requests on their way through the socket */
-};
-
-/* One index of the run: its name and folder. */
-struct index_place {
-        char name[LANEMAP_NAME_BYTES_MAX + 1];
-        char directory[512];
 };
 
 extern const char *const index_policies[3]; /* by enum lanemap_appendfsync */
@@ -74,7 +69,7 @@ struct index_writer {
 int index_writer_main(char **argv);
 
 /* Starts the process. Whatever fails in there ends the run with a sentence on stderr. */
-void index_writer_start(struct index_writer *writer, const struct index_place *place,
+void index_writer_start(struct index_writer *writer, const struct perf_place *place,
                         enum perf_mix mix);
 struct index_writer_reply index_writer_ask(struct index_writer *writer, uint32_t code, uint64_t a,
                                            uint64_t b);
@@ -98,8 +93,7 @@ void index_measure_tenant(const struct index_options *options, struct perf_table
 void index_die(const char *what, int r) __attribute__((noreturn));
 
 /* A folder that does not exist yet, and a name that nobody publishes. */
-void index_place_make(const struct index_options *options, struct index_place *ret_place);
-void index_place_remove(const struct index_place *place);
+void index_place_make(const struct index_options *options, struct perf_place *ret_place);
 
 /* Memory of everything, without what the writer process had before. */
 struct index_memory {
@@ -108,7 +102,7 @@ struct index_memory {
         uint64_t memory_bytes;
         uint64_t disk_bytes;
 };
-struct index_memory index_memory_take(const struct index_place *place,
+struct index_memory index_memory_take(const struct perf_place *place,
                                       const struct index_writer *writer);
 
 void index_sleep_ms(unsigned ms);

@@ -5,25 +5,19 @@
  * its own where there is one.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "index_private.h"
+#include "support/daemon.h"
 #include "support/timer.h"
 
 #define REQUEST_BYTES_MAX (PERF_KEY_BYTES_MAX + 64)
-#define START_SECONDS     20
-
-extern char **environ;
 
 struct requests {
         char *bytes;
@@ -61,57 +55,6 @@ static void requests_free(struct requests *requests)
 {
         free(requests->bytes);
         free(requests->ends);
-}
-
-static int socket_open(const char *path)
-{
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        int fd;
-
-        if (strlen(path) >= sizeof(address.sun_path))
-                index_die("the path of the socket is too long: use a shorter --dir", -ENAMETOOLONG);
-
-        memcpy(address.sun_path, path, strlen(path) + 1);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                index_die("socket", -errno);
-        if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-                close(fd);
-                return -errno;
-        }
-
-        return fd;
-}
-
-static bool ping(int fd)
-{
-        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-        char reply[64];
-        ssize_t n;
-
-        if (write(fd, "PING\r\n", 6) != 6 || poll(&poll_fd, 1, 1000) != 1)
-                return false;
-
-        n = read(fd, reply, sizeof(reply));
-        return n == 7 && memcmp(reply, "+PONG\r\n", 7) == 0;
-}
-
-/* Until it answers, and not with -LOADING. */
-static int connect_wait(const char *path)
-{
-        double deadline = perf_now() + START_SECONDS;
-
-        do {
-                int fd = socket_open(path);
-
-                if (fd >= 0 && ping(fd))
-                        return fd;
-                if (fd >= 0)
-                        close(fd);
-                index_sleep_ms(5);
-        } while (perf_now() < deadline);
-
-        index_die("lanemapd does not answer", -ETIMEDOUT);
 }
 
 /* Return: how many whole replies were taken off; each must be ":1". */
@@ -176,28 +119,6 @@ static double pipeline_run(int fd, const struct requests *requests, size_t pipel
         return perf_now() - from;
 }
 
-static pid_t daemon_start(const struct index_options *options, const struct index_place *place,
-                          const char *path, const char *policy)
-{
-        const char *argv[] = {
-                options->lanemapd, "--name", place->name,     "--dir", place->directory,
-                "--socket",        path,     "--appendfsync", policy,  NULL,
-        };
-        posix_spawn_file_actions_t actions;
-        pid_t pid;
-        int r;
-
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-        r = posix_spawn(&pid, options->lanemapd, &actions, NULL, (char **)(uintptr_t)argv, environ);
-        posix_spawn_file_actions_destroy(&actions);
-        if (r != 0)
-                index_die(options->lanemapd, r);
-
-        return pid;
-}
-
 void index_measure_socket(const struct index_options *options, uint64_t n_keys,
                           struct perf_table *table)
 {
@@ -212,21 +133,22 @@ void index_measure_socket(const struct index_options *options, uint64_t n_keys,
         requests_make(&requests, options->mix,
                       n_keys < options->adds_max ? n_keys : options->adds_max);
         for (uint32_t policy = 0; policy < 3; policy++) {
-                struct index_place place;
-                char path[600], name[64];
+                struct perf_place place;
+                char name[64];
                 double seconds;
                 pid_t pid;
-                int fd;
+                int fd, r;
 
                 index_place_make(options, &place);
-                snprintf(path, sizeof(path), "%s/socket", place.directory);
-                pid = daemon_start(options, &place, path, index_policies[policy]);
-                fd = connect_wait(path);
+                r = perf_daemon_start(options->lanemapd, &place, index_policies[policy], &pid);
+                if (r == 0)
+                        r = perf_daemon_connect(&place, &fd);
+                if (r < 0)
+                        index_die(options->lanemapd, r);
                 seconds = pipeline_run(fd, &requests, options->pipeline);
                 close(fd);
-                kill(pid, SIGTERM);
-                (void)waitpid(pid, NULL, 0);
-                index_place_remove(&place);
+                perf_daemon_stop(pid, SIGTERM);
+                perf_place_remove(&place);
 
                 snprintf(name, sizeof(name), "socket_adds_%s_rate", index_policies[policy]);
                 perf_table_add(table, name, (double)requests.n / seconds, "1/s");

@@ -31,7 +31,7 @@ struct index_writer_request {
 };
 
 struct server {
-        const struct index_place *place;
+        const struct perf_place *place;
         enum perf_mix mix;
         struct lanemap_writer *writer;
         uint64_t position;
@@ -308,7 +308,7 @@ static void request_serve(struct server *server, const struct index_writer_reque
 
 int index_writer_main(char **argv)
 {
-        static struct index_place place;
+        static struct perf_place place;
         struct server server = {.place = &place, .mix = (enum perf_mix)atoi(argv[4])};
         struct index_writer_request request;
         int fd = atoi(argv[1]);
@@ -332,7 +332,7 @@ int index_writer_main(char **argv)
 
 /* ---- the bench's side ---- */
 
-void index_writer_start(struct index_writer *writer, const struct index_place *place,
+void index_writer_start(struct index_writer *writer, const struct perf_place *place,
                         enum perf_mix mix)
 {
         char fd_text[16], mix_text[16];

@@ -1,0 +1,91 @@
+/*
+ * What the parts of perf/outage share.
+ *
+ *   outage (main)    holds the engine, or has a lanemapd; makes the trouble, measures
+ *   outage-reader    a program of its own, with liblanemap.so: looks up all the time
+ *
+ * They share one page of counters per reader (struct outage_slot), in a file that readers inherit
+ * as a descriptor. Keys 0 .. n_keys - 1 of a place never change, so each answer is known; whatever
+ * else is added is beyond them.
+ */
+#ifndef LANEMAP_PERF_OUTAGE_PRIVATE_H
+#define LANEMAP_PERF_OUTAGE_PRIVATE_H
+
+#include <lanemap/writer.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "support/keys.h"
+#include "support/place.h"
+#include "support/recorder.h"
+#include "support/table.h"
+
+#define OUTAGE_READERS_MAX 256
+
+/* Written by one reader with relaxed stores; all but `reset`. */
+struct outage_slot {
+        uint64_t n_lookups; /* answered */
+        uint64_t n_failed;
+        uint64_t n_wrong;
+        uint64_t n_retries;
+        uint64_t generation;     /* that answered last */
+        uint64_t generation_ns;  /* when it first did */
+        uint64_t longest_gap_ns; /* between two answers */
+        uint64_t attach_ns;
+        uint64_t reset; /* atomic; set by the bench: the longest gap starts again */
+        uint64_t padding[7];
+};
+
+struct outage_options {
+        const char *name; /* NULL: made from the process id */
+        const char *dir;
+        char lanemapd[1024];
+        char reader[1024];
+        bool quick;
+        uint32_t n_readers;
+        uint32_t n_rounds;
+        uint32_t n_events; /* kills, restarts, flips of one size */
+        uint64_t memory_limit;
+};
+
+struct outage_readers {
+        const struct outage_options *options;
+        const struct perf_place *place;
+        uint64_t n_keys;
+        int fd;
+        struct outage_slot *slots; /* OUTAGE_READERS_MAX */
+        uint32_t n;
+        pid_t pids[OUTAGE_READERS_MAX];
+        bool stopped[OUTAGE_READERS_MAX];
+};
+
+void outage_die(const char *what, int r) __attribute__((noreturn));
+void outage_sleep_ms(unsigned ms);
+
+/* outage_index.c: an index with keys 0 .. n_keys - 1, compacted and closed */
+struct lanemap_writer *outage_open(const struct perf_place *place,
+                                   const struct lanemap_writer_options *options);
+void outage_add(struct lanemap_writer *writer, uint64_t first, uint64_t n_keys);
+void outage_request(struct lanemap_writer *writer, enum lanemap_request request);
+void outage_index_make(const struct outage_options *options, uint64_t n_keys,
+                       struct perf_place *ret_place);
+
+/* outage_readers.c: the other processes */
+void outage_readers_init(struct outage_readers *readers, const struct outage_options *options,
+                         const struct perf_place *place, uint64_t n_keys);
+/* n more of them, each attached and answered; measuring: on the processor that is kept for it. */
+void outage_readers_start(struct outage_readers *readers, uint32_t n, bool measuring);
+void outage_readers_stop(struct outage_readers *readers); /* SIGSTOP, and until they have */
+void outage_readers_continue(struct outage_readers *readers);
+void outage_readers_kill(struct outage_readers *readers);
+void outage_readers_deinit(struct outage_readers *readers);
+
+/* outage_adds.c, outage_memory.c, outage_takeover.c: the parts */
+void outage_measure_adds(const struct outage_options *options, struct perf_table *table);
+void outage_measure_memory(const struct outage_options *options, struct perf_table *table);
+void outage_measure_takeover(const struct outage_options *options, uint64_t n_keys,
+                             struct perf_table *table);
+
+#endif

@@ -1,0 +1,127 @@
+/* The reader processes of perf/outage, as the bench sees them. See outage_private.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "outage_private.h"
+#include "support/timer.h"
+
+#define START_SECONDS 60
+#define SLOTS_FD      3 /* what readers inherit it as */
+
+extern char **environ;
+
+void outage_readers_init(struct outage_readers *readers, const struct outage_options *options,
+                         const struct perf_place *place, uint64_t n_keys)
+{
+        size_t bytes = OUTAGE_READERS_MAX * sizeof(*readers->slots);
+
+        *readers = (struct outage_readers){.options = options, .place = place, .n_keys = n_keys};
+        readers->fd = memfd_create("outage", MFD_CLOEXEC);
+        if (readers->fd < 0 || ftruncate(readers->fd, (off_t)bytes) < 0)
+                outage_die("memfd", -errno);
+
+        readers->slots = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, readers->fd, 0);
+        if (readers->slots == MAP_FAILED)
+                outage_die("mmap", -errno);
+}
+
+static pid_t reader_spawn(struct outage_readers *readers, uint32_t slot, bool measuring)
+{
+        char slot_text[16], keys_text[24];
+        const char *argv[] = {
+                readers->options->reader, slot_text, readers->place->name, keys_text,
+                measuring ? "1" : "0",    NULL,
+        };
+        posix_spawn_file_actions_t actions;
+        pid_t pid;
+        int r;
+
+        snprintf(slot_text, sizeof(slot_text), "%u", slot);
+        snprintf(keys_text, sizeof(keys_text), "%llu", (unsigned long long)readers->n_keys);
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_adddup2(&actions, readers->fd, SLOTS_FD);
+        r = posix_spawn(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
+        posix_spawn_file_actions_destroy(&actions);
+        if (r != 0)
+                outage_die(argv[0], r);
+
+        return pid;
+}
+
+void outage_readers_start(struct outage_readers *readers, uint32_t n, bool measuring)
+{
+        double deadline = perf_now() + START_SECONDS;
+        uint32_t first = readers->n;
+
+        if (first + n > OUTAGE_READERS_MAX)
+                outage_die("too many readers", -EINVAL);
+
+        for (; readers->n < first + n; readers->n++) {
+                memset(&readers->slots[readers->n], 0, sizeof(readers->slots[0]));
+                readers->stopped[readers->n] = false;
+                readers->pids[readers->n] = reader_spawn(readers, readers->n, measuring);
+        }
+        for (uint32_t i = first; i < readers->n; i++)
+                while (__atomic_load_n(&readers->slots[i].n_lookups, __ATOMIC_RELAXED) == 0) {
+                        if (waitpid(readers->pids[i], NULL, WNOHANG) != 0)
+                                outage_die("a reader has ended", -ECHILD);
+                        if (perf_now() > deadline)
+                                outage_die("a reader does not answer", -ETIMEDOUT);
+                        outage_sleep_ms(1);
+                }
+}
+
+void outage_readers_stop(struct outage_readers *readers)
+{
+        int status;
+
+        for (uint32_t i = 0; i < readers->n; i++)
+                if (!readers->stopped[i])
+                        (void)kill(readers->pids[i], SIGSTOP);
+        for (uint32_t i = 0; i < readers->n; i++) {
+                if (!readers->stopped[i] &&
+                    (waitpid(readers->pids[i], &status, WUNTRACED) < 0 || !WIFSTOPPED(status)))
+                        outage_die("a reader has ended", -ECHILD);
+                readers->stopped[i] = true;
+        }
+}
+
+void outage_readers_continue(struct outage_readers *readers)
+{
+        for (uint32_t i = 0; i < readers->n; i++) {
+                (void)kill(readers->pids[i], SIGCONT);
+                readers->stopped[i] = false;
+        }
+}
+
+/* What they have answered is judged here: a wrong answer ends the run. */
+void outage_readers_kill(struct outage_readers *readers)
+{
+        for (uint32_t i = 0; i < readers->n; i++)
+                (void)kill(readers->pids[i], SIGKILL);
+        for (uint32_t i = 0; i < readers->n; i++) {
+                int status;
+
+                if (waitpid(readers->pids[i], &status, 0) < 0 || !WIFSIGNALED(status) ||
+                    WTERMSIG(status) != SIGKILL)
+                        outage_die("a reader has ended", -ECHILD);
+                if (readers->slots[i].n_wrong)
+                        outage_die("a reader got a wrong answer", -EPROTO);
+        }
+        readers->n = 0;
+}
+
+void outage_readers_deinit(struct outage_readers *readers)
+{
+        outage_readers_kill(readers);
+        munmap(readers->slots, OUTAGE_READERS_MAX * sizeof(*readers->slots));
+        close(readers->fd);
+}

@@ -1,0 +1,233 @@
+/*
+ * How long a takeover takes, and how long a reader that looks up all the time waits for an answer:
+ * the writer killed (a supervisor starts the next one at once), stopped in good order and started
+ * again, and a generation flip. `quiet` is the same window with nothing going on: what the machine
+ * does to a reader by itself.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "outage_private.h"
+#include "support/daemon.h"
+#include "support/pin.h"
+#include "support/timer.h"
+
+#define EVENTS_MAX     64
+#define WINDOW_MS      100 /* after an event, for what follows it */
+#define ANSWER_SECONDS 120
+
+enum event {
+        EVENT_QUIET,
+        EVENT_KILL,
+        EVENT_RESTART,
+        EVENT_FLIP,
+        N_EVENTS,
+};
+
+static const char *const event_names[N_EVENTS] = {"quiet", "kill", "restart", "flip"};
+
+struct takeover {
+        const struct outage_options *options;
+        struct perf_place place;
+        uint64_t n_keys;
+        uint64_t next; /* key */
+        pid_t pid;     /* of lanemapd */
+        int fd;
+        struct lanemap_writer *writer; /* for flips */
+        struct outage_readers readers;
+        double answer_ms[N_EVENTS][EVENTS_MAX];
+        double socket_ms[N_EVENTS][EVENTS_MAX];
+        double gap_ms[N_EVENTS][EVENTS_MAX];
+};
+
+static void daemon_start(struct takeover *takeover)
+{
+        int r = perf_daemon_start(takeover->options->lanemapd, &takeover->place, "everysec",
+                                  &takeover->pid);
+
+        if (r < 0)
+                outage_die(takeover->options->lanemapd, r);
+        (void)perf_pin_working(takeover->pid, 0);
+}
+
+static void daemon_connect(struct takeover *takeover)
+{
+        int r = perf_daemon_connect(&takeover->place, &takeover->fd);
+
+        if (r < 0)
+                outage_die("lanemapd does not answer", r);
+}
+
+static void replies_take(struct takeover *takeover, size_t bytes)
+{
+        char buffer[4096];
+
+        while (bytes > 0) {
+                struct pollfd poll_fd = {.fd = takeover->fd, .events = POLLIN};
+                ssize_t n;
+
+                (void)poll(&poll_fd, 1, 10000);
+                n = read(takeover->fd, buffer, sizeof(buffer));
+                if (n <= 0)
+                        outage_die("lanemapd hung up", n < 0 ? -errno : -EPIPE);
+                bytes -= (size_t)n < bytes ? (size_t)n : bytes;
+        }
+}
+
+/* A hundredth of the keys is new, and in the log. */
+static void log_fill(struct takeover *takeover)
+{
+        uint64_t n_adds = takeover->n_keys / 100;
+
+        for (uint64_t i = 0; i < n_adds;) {
+                char requests[64 * 2 * PERF_KEY_BYTES_MAX], text[PERF_KEY_BYTES_MAX];
+                size_t at = 0, n = 0;
+
+                for (; n < 64 && i < n_adds; n++, i++, takeover->next++) {
+                        size_t bytes = perf_key_text(PERF_MIX_SINGLE, takeover->next, text);
+
+                        /* Four bytes of reply: ":1\r\n". */
+                        at += (size_t)snprintf(requests + at, sizeof(requests) - at,
+                                               "*3\r\n$4\r\nSADD\r\n$%zu\r\n%.*s\r\n$1\r\n7\r\n",
+                                               bytes, (int)bytes, text);
+                }
+                if (send(takeover->fd, requests, at, MSG_NOSIGNAL) != (ssize_t)at)
+                        outage_die("send", -errno);
+                replies_take(takeover, 4 * n);
+        }
+}
+
+static struct outage_slot *slot_of(struct takeover *takeover)
+{
+        return &takeover->readers.slots[0];
+}
+
+/* Return: when another generation than `before` first answered. */
+static uint64_t successor_wait(struct takeover *takeover, uint64_t before)
+{
+        const struct outage_slot *slot = slot_of(takeover);
+        double deadline = perf_now() + ANSWER_SECONDS;
+
+        while (__atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE) == before) {
+                if (perf_now() > deadline)
+                        outage_die("no generation follows", -ETIMEDOUT);
+                outage_sleep_ms(1);
+        }
+
+        return __atomic_load_n(&slot->generation_ns, __ATOMIC_RELAXED);
+}
+
+static void event_make(struct takeover *takeover, enum event event, uint32_t i)
+{
+        struct outage_slot *slot = slot_of(takeover);
+        uint64_t generation = __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE), from_ns;
+
+        __atomic_store_n(&slot->reset, 1, __ATOMIC_RELAXED);
+        outage_sleep_ms(5);
+        from_ns = perf_now_ns();
+        if (event == EVENT_KILL || event == EVENT_RESTART) {
+                close(takeover->fd);
+                perf_daemon_stop(takeover->pid, event == EVENT_KILL ? SIGKILL : SIGTERM);
+                daemon_start(takeover);
+        } else if (event == EVENT_FLIP) {
+                outage_request(takeover->writer, LANEMAP_REQUEST_FLIP);
+        }
+        if (event != EVENT_QUIET)
+                takeover->answer_ms[event][i] =
+                        (double)(successor_wait(takeover, generation) - from_ns) * 1e-6;
+        if (event == EVENT_KILL || event == EVENT_RESTART) {
+                daemon_connect(takeover);
+                takeover->socket_ms[event][i] = (double)(perf_now_ns() - from_ns) * 1e-6;
+        }
+        outage_sleep_ms(WINDOW_MS);
+        takeover->gap_ms[event][i] =
+                (double)__atomic_load_n(&slot->longest_gap_ns, __ATOMIC_RELAXED) * 1e-6;
+}
+
+static double largest(const double *values, size_t n)
+{
+        double most = 0;
+
+        for (size_t i = 0; i < n; i++)
+                most = values[i] > most ? values[i] : most;
+        return most;
+}
+
+static void series_add(struct takeover *takeover, enum event event, const char *what,
+                       double *values, struct perf_table *table)
+{
+        uint32_t n = takeover->options->n_events;
+        char name[64];
+
+        snprintf(name, sizeof(name), "%s_%s_max", event_names[event], what);
+        perf_table_add(table, name, largest(values, n), "ms");
+        snprintf(name, sizeof(name), "%s_%s_p50", event_names[event], what);
+        perf_table_add(table, name, perf_median(values, n), "ms");
+}
+
+static void report(struct takeover *takeover, struct perf_table *table)
+{
+        double attach_ms = (double)slot_of(takeover)->attach_ns * 1e-6;
+
+        perf_table_add(table, "attach", attach_ms, "ms");
+        for (int event = 0; event < N_EVENTS; event++) {
+                if (event != EVENT_QUIET)
+                        series_add(takeover, (enum event)event, "to_answer",
+                                   takeover->answer_ms[event], table);
+                if (event == EVENT_KILL || event == EVENT_RESTART)
+                        series_add(takeover, (enum event)event, "to_socket",
+                                   takeover->socket_ms[event], table);
+                series_add(takeover, (enum event)event, "reader_gap", takeover->gap_ms[event],
+                           table);
+        }
+        perf_table_add(table, "kill_reader_gap_per_attach",
+                       perf_table_value(table, "kill_reader_gap_p50") / attach_ms, "ratio");
+        perf_table_add(table, "reader_failed_lookups", (double)slot_of(takeover)->n_failed, "");
+}
+
+void outage_measure_takeover(const struct outage_options *options, uint64_t n_keys,
+                             struct perf_table *table)
+{
+        const struct lanemap_writer_options writer_options = {0};
+        static struct takeover takeover;
+        uint32_t n = options->n_events;
+
+        if (n > EVENTS_MAX)
+                outage_die("--events", -EINVAL);
+
+        takeover = (struct takeover){.options = options, .n_keys = n_keys, .next = n_keys};
+        outage_index_make(options, n_keys, &takeover.place);
+        daemon_start(&takeover);
+        daemon_connect(&takeover);
+        outage_readers_init(&takeover.readers, options, &takeover.place, n_keys);
+        outage_readers_start(&takeover.readers, 1, true);
+
+        for (uint32_t i = 0; i < n; i++) {
+                event_make(&takeover, EVENT_QUIET, i);
+                log_fill(&takeover);
+                event_make(&takeover, EVENT_KILL, i);
+                log_fill(&takeover);
+                event_make(&takeover, EVENT_RESTART, i);
+        }
+        close(takeover.fd);
+        perf_daemon_stop(takeover.pid, SIGTERM);
+
+        takeover.writer = outage_open(&takeover.place, &writer_options);
+        (void)perf_pin_working(getpid(), 0);
+        for (uint32_t i = 0; i < n; i++) {
+                outage_sleep_ms(WINDOW_MS);
+                event_make(&takeover, EVENT_FLIP, i);
+        }
+        (void)perf_pin_working(getpid(), 1);
+
+        report(&takeover, table);
+        outage_readers_deinit(&takeover.readers);
+        lanemap_writer_close(takeover.writer);
+        perf_place_remove(&takeover.place);
+}
