@@ -14,9 +14,7 @@
 #include <time.h>
 
 #include "outage_private.h"
-#include "support/pin.h"
-
-#define KEYS_LIST_MAX 8
+#include "support/arguments.h"
 
 static const char usage[] =
         "usage: outage [--keys N[,N...]] [--csv FILE|-] [--quick] [--skip-adds] [--skip-memory]\n"
@@ -42,13 +40,15 @@ static const struct perf_goal goals[] = {
         {"add_socket_everysec_stopped_p99_ratio", false, 1.2},
         {"add_socket_always_stopped_p99_ratio", false, 1.2},
         {"memory_pinned_per_limit", false, 1},
-        {"kill_reader_gap_per_attach", false, 1},
+        {"kill_follow_cpu_per_attach", false, 1},
+        {"restart_follow_cpu_per_attach", false, 1},
+        {"flip_follow_cpu_per_attach", false, 1},
         {"reader_failed_lookups", false, 0},
 };
 
 struct run {
         struct outage_options options;
-        uint64_t keys[KEYS_LIST_MAX];
+        uint64_t keys[PERF_SIZES_MAX];
         size_t n_keys;
         const char *csv;
         bool skip_adds, skip_memory, skip_takeover;
@@ -65,23 +65,6 @@ void outage_sleep_ms(unsigned ms)
         const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
         (void)nanosleep(&pause, NULL);
-}
-
-static size_t keys_parse(const char *text, uint64_t *list)
-{
-        char *end;
-
-        for (size_t n = 0; n < KEYS_LIST_MAX; text = end + 1) {
-                list[n] = strtoull(text, &end, 10);
-                if (end == text || list[n++] < 1000)
-                        break;
-                if (*end == '\0')
-                        return n;
-                if (*end != ',')
-                        break;
-        }
-
-        outage_die("--keys: numbers from 1000 on, separated by commas", -EINVAL);
 }
 
 static void options_parse(int argc, char **argv, struct run *run)
@@ -103,12 +86,15 @@ static void options_parse(int argc, char **argv, struct run *run)
                 {0},
         };
         struct outage_options *options = &run->options;
-        int code;
+        int code, n;
 
         while ((code = getopt_long(argc, argv, "", longs, NULL)) != -1) {
                 switch (code) {
                 case 'k':
-                        run->n_keys = keys_parse(optarg, run->keys);
+                        n = perf_sizes_parse(optarg, 1000, run->keys);
+                        if (n < 0)
+                                outage_die("--keys: numbers from 1000 on, separated by commas", n);
+                        run->n_keys = (size_t)n;
                         break;
                 case 'c':
                         run->csv = optarg;
@@ -192,20 +178,6 @@ static void options_default(struct run *run)
         }
 }
 
-static void circumstances(struct perf_table *table)
-{
-        double load[3] = {0};
-
-        if (getloadavg(load, 3) < 1)
-                return;
-
-        perf_table_note(table, "%d processors, load %.2f when it began%s", perf_n_cpus(), load[0],
-                        load[0] > 0.5 ? ": not quiet, trust ratios only" : "");
-#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
-        perf_table_note(table, "not an optimised build: no number here is worth anything");
-#endif
-}
-
 static void table_write(FILE *csv, const struct perf_table *table, const char *title,
                         uint64_t n_keys)
 {
@@ -225,30 +197,34 @@ int main(int argc, char **argv)
         options_parse(argc, argv, &run);
         options_default(&run);
         if (run.csv) {
-                csv = strcmp(run.csv, "-") == 0 ? stdout : fopen(run.csv, "we");
+                csv = perf_csv_open(run.csv);
                 if (!csv)
                         outage_die(run.csv, -errno);
-                fputs("name,value,unit\n", csv);
         }
 
-        circumstances(&table);
+        perf_table_circumstances(&table);
         if (!run.skip_adds)
                 outage_measure_adds(&run.options, &table);
         if (!run.skip_memory)
                 outage_measure_memory(&run.options, &table);
         snprintf(title, sizeof(title), "lanemap with %u readers attached", run.options.n_readers);
-        table_write(csv, &table, title, 0);
+        if (table.n_rows > 0)
+                table_write(csv, &table, title, 0);
 
         for (size_t i = 0; i < run.n_keys && !run.skip_takeover; i++) {
                 table = (struct perf_table){0};
-                circumstances(&table);
+                perf_table_circumstances(&table);
                 outage_measure_takeover(&run.options, run.keys[i], &table);
                 snprintf(title, sizeof(title), "lanemap, takeovers with %" PRIu64 " keys",
                          run.keys[i]);
                 table_write(csv, &table, title, run.keys[i]);
         }
 
-        if (csv && csv != stdout && fclose(csv) != 0)
-                outage_die(run.csv, -errno);
+        if (csv) {
+                int r = perf_csv_close(csv);
+
+                if (r < 0)
+                        outage_die(run.csv, r);
+        }
         return 0;
 }

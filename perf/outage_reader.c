@@ -33,7 +33,7 @@ static void die(const char *what, int r)
         exit(1);
 }
 
-/* The median of some, in microseconds; the reader of the last one stays. */
+/* The medians of some; the reader of the last one stays. */
 static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
 {
         struct lanemap_error error = {0};
@@ -44,20 +44,23 @@ static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
                 .error = &error,
         };
         struct lanemap_reader *reader = NULL;
-        double times[ATTACHES];
+        double times[ATTACHES], cpu_times[ATTACHES];
 
         for (int i = 0; i < ATTACHES; i++) {
-                uint64_t from;
+                uint64_t from, cpu_from;
                 int r;
 
                 lanemap_reader_detach(reader);
                 from = perf_now_ns();
+                cpu_from = perf_thread_ns();
                 r = lanemap_reader_attach(name, &options, &reader);
                 if (r < 0)
                         die(error.text, r);
+                cpu_times[i] = (double)(perf_thread_ns() - cpu_from);
                 times[i] = (double)(perf_now_ns() - from);
         }
         slot_set(&slot->attach_ns, (uint64_t)perf_median(times, ATTACHES));
+        slot_set(&slot->attach_cpu_ns, (uint64_t)perf_median(cpu_times, ATTACHES));
         return reader;
 }
 
@@ -90,10 +93,12 @@ static int lookup(struct lanemap_reader *reader, uint64_t n_keys, uint64_t i,
         return 0;
 }
 
-static void answered(struct lanemap_reader *reader, struct outage_slot *slot, uint64_t *last_ns)
+/* last_*: as they were after the answer before. */
+static void answered(struct lanemap_reader *reader, struct outage_slot *slot, uint64_t *last_ns,
+                     uint64_t *last_cpu_ns)
 {
         struct lanemap_status status = {.size = sizeof(status)};
-        uint64_t now_ns = perf_now_ns();
+        uint64_t now_ns = perf_now_ns(), cpu_ns = perf_thread_ns();
 
         if (__atomic_exchange_n(&slot->reset, 0, __ATOMIC_RELAXED))
                 slot_set(&slot->longest_gap_ns, 0);
@@ -105,15 +110,17 @@ static void answered(struct lanemap_reader *reader, struct outage_slot *slot, ui
         if (lanemap_reader_status(reader, &status) == 0 && status.generation != slot->generation) {
                 slot_set(&slot->n_retries, status.n_retries);
                 slot_set(&slot->generation_ns, now_ns);
+                slot_set(&slot->follow_cpu_ns, cpu_ns - *last_cpu_ns);
                 __atomic_store_n(&slot->generation, status.generation, __ATOMIC_RELEASE);
         }
+        *last_cpu_ns = cpu_ns;
 }
 
 int main(int argc, char **argv)
 {
         struct outage_slot *slots, *slot;
         struct lanemap_reader *reader;
-        uint64_t n_keys, last_ns = 0;
+        uint64_t n_keys, last_ns = 0, last_cpu_ns = 0;
 
         if (argc != 5)
                 die("not enough arguments: perf/outage starts this program", EINVAL);
@@ -131,5 +138,5 @@ int main(int argc, char **argv)
         reader = attach(argv[2], slot);
         for (uint64_t i = perf_now_ns();; i++)
                 if (lookup(reader, n_keys, i, slot) == 0)
-                        answered(reader, slot, &last_ns);
+                        answered(reader, slot, &last_ns, &last_cpu_ns);
 }

@@ -44,6 +44,7 @@ struct takeover {
         double answer_ms[N_EVENTS][EVENTS_MAX];
         double socket_ms[N_EVENTS][EVENTS_MAX];
         double gap_ms[N_EVENTS][EVENTS_MAX];
+        double follow_cpu_ms[N_EVENTS][EVENTS_MAX];
 };
 
 static void daemon_start(struct takeover *takeover)
@@ -138,9 +139,12 @@ static void event_make(struct takeover *takeover, enum event event, uint32_t i)
         } else if (event == EVENT_FLIP) {
                 outage_request(takeover->writer, LANEMAP_REQUEST_FLIP);
         }
-        if (event != EVENT_QUIET)
+        if (event != EVENT_QUIET) {
                 takeover->answer_ms[event][i] =
                         (double)(successor_wait(takeover, generation) - from_ns) * 1e-6;
+                takeover->follow_cpu_ms[event][i] =
+                        (double)__atomic_load_n(&slot->follow_cpu_ns, __ATOMIC_RELAXED) * 1e-6;
+        }
         if (event == EVENT_KILL || event == EVENT_RESTART) {
                 daemon_connect(takeover);
                 takeover->socket_ms[event][i] = (double)(perf_now_ns() - from_ns) * 1e-6;
@@ -171,11 +175,26 @@ static void series_add(struct takeover *takeover, enum event event, const char *
         perf_table_add(table, name, perf_median(values, n), "ms");
 }
 
+/* Processor time: what others take of the processor meanwhile is not in it. */
+static void follow_add(struct takeover *takeover, enum event event, double attach_cpu_ms,
+                       struct perf_table *table)
+{
+        double median = perf_median(takeover->follow_cpu_ms[event], takeover->options->n_events);
+        char name[64];
+
+        snprintf(name, sizeof(name), "%s_follow_cpu", event_names[event]);
+        perf_table_add(table, name, median, "ms");
+        snprintf(name, sizeof(name), "%s_follow_cpu_per_attach", event_names[event]);
+        perf_table_add(table, name, median / attach_cpu_ms, "ratio");
+}
+
 static void report(struct takeover *takeover, struct perf_table *table)
 {
-        double attach_ms = (double)slot_of(takeover)->attach_ns * 1e-6;
+        const struct outage_slot *slot = slot_of(takeover);
+        double attach_cpu_ms = (double)slot->attach_cpu_ns * 1e-6;
 
-        perf_table_add(table, "attach", attach_ms, "ms");
+        perf_table_add(table, "attach", (double)slot->attach_ns * 1e-6, "ms");
+        perf_table_add(table, "attach_cpu", attach_cpu_ms, "ms");
         for (int event = 0; event < N_EVENTS; event++) {
                 if (event != EVENT_QUIET)
                         series_add(takeover, (enum event)event, "to_answer",
@@ -185,10 +204,10 @@ static void report(struct takeover *takeover, struct perf_table *table)
                                    takeover->socket_ms[event], table);
                 series_add(takeover, (enum event)event, "reader_gap", takeover->gap_ms[event],
                            table);
+                if (event != EVENT_QUIET)
+                        follow_add(takeover, (enum event)event, attach_cpu_ms, table);
         }
-        perf_table_add(table, "kill_reader_gap_per_attach",
-                       perf_table_value(table, "kill_reader_gap_p50") / attach_ms, "ratio");
-        perf_table_add(table, "reader_failed_lookups", (double)slot_of(takeover)->n_failed, "");
+        perf_table_add(table, "reader_failed_lookups", (double)slot->n_failed, "");
 }
 
 void outage_measure_takeover(const struct outage_options *options, uint64_t n_keys,

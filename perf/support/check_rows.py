@@ -1,9 +1,10 @@
-"""Runs `perf/index --quick` and checks that its CSV has every row, once, with a finite number.
+"""Runs `perf/index --quick` or `perf/outage --quick` and checks that its CSV has every row, once, with a finite number.
 
 No verdict on any time: machines that run tests are busy.
 """
 import csv
 import math
+import os
 import subprocess
 import sys
 
@@ -32,9 +33,26 @@ tenant_writer_private
 """.split()
 
 
+PATHS = ["engine_no", "engine_always", "socket_no", "socket_everysec", "socket_always"]
+EVENTS = ["kill", "restart", "flip"]
+OUTAGE = """
+memory_limit memory_pinned_peak memory_pinned_per_limit memory_shared_peak memory_pinned_files_peak memory_flips
+memory_merges attach attach_cpu quiet_reader_gap_max quiet_reader_gap_p50 reader_failed_lookups
+kill_to_socket_max kill_to_socket_p50 restart_to_socket_max restart_to_socket_p50
+""".split()
+OUTAGE += [f"add_{path}_{with_}_{q}" for path in PATHS for with_ in ("none", "stopped", "running") for q in ("p50", "p99")]
+OUTAGE += [f"add_{path}_{with_}_p99_ratio" for path in PATHS for with_ in ("stopped", "running")]
+OUTAGE += [f"{event}_{what}" for event in EVENTS for what in (
+    "to_answer_max", "to_answer_p50", "reader_gap_max", "reader_gap_p50", "follow_cpu", "follow_cpu_per_attach")]
+
+
 def main():
     expected = set(LOOKUPS) | {"churn_" + name for name in LOOKUPS} | set(OTHERS)
-    command = sys.argv[1:] + ["--quick", "--churn", "--csv", "-"]
+    command = sys.argv[1:] + ["--quick", "--csv", "-"]
+    if os.path.basename(sys.argv[1]) == "outage":
+        expected = set(OUTAGE)
+    else:
+        command.append("--churn")
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = list(csv.DictReader(output.splitlines()))
     names = [row["name"].partition(".")[2] for row in rows]

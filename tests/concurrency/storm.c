@@ -170,6 +170,7 @@ static void storm_report(const struct control *control)
                " growths, %" PRIu64 " flips, %" PRIu64 " takeovers\n",
                w->n_operations, w->n_flushes, w->n_merges, w->n_growths, w->n_flips,
                w->n_takeovers);
+        printf("retry rate %.3g\n", r->n_lookups ? (double)r->n_retries / (double)r->n_lookups : 0);
 }
 
 static bool storm_proved(const struct storm *storm)
