@@ -222,6 +222,17 @@ void lanemap_writer_log(const struct lanemap_writer *writer, int priority, const
 int lanemap_writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
         LANEMAP_PRINTF(3, 4);
 
+/* writer_new.c: *ret_writer is set as soon as there is something to abandon, also on failure */
+int lanemap_writer_new(const struct lanemap_writer_options *options,
+                       struct lanemap_writer **ret_writer);
+
+/* writer_recover.c: steps of lanemap_writer_open(); each says in options.error what was wrong */
+struct lanemap_manifest;
+int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_manifest *manifest);
+int lanemap_writer_segments_load(struct lanemap_writer *writer,
+                                 const struct lanemap_manifest *manifest);
+int lanemap_writer_log_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest);
+
 /* writer_fork.c: a forked child gives the locks up. Registered before the locks are taken. */
 void lanemap_writer_register(struct lanemap_writer *writer);
 void lanemap_writer_unregister(struct lanemap_writer *writer);
