@@ -26,7 +26,7 @@ static const char usage[] =
         "that)\n"
         "  --quick           seconds instead of minutes; numbers of no value\n"
         "  --readers N       attached while adds are measured (default 64, at most 256)\n"
-        "  --rounds N        blocks of adds of each kind (default 9, at most 64)\n"
+        "  --rounds N        blocks of adds of each kind (default 15, at most 64)\n"
         "  --events N        kills, restarts and flips of each size (default 9, at most 64)\n"
         "  --name NAME       published names begin with this (default: perf-PID)\n"
         "  --dir DIR         folders of the run are made in here (default: $TMPDIR or /tmp)\n"
@@ -162,7 +162,7 @@ static void options_default(struct run *run)
         if (options->n_readers == 0)
                 options->n_readers = options->quick ? 8 : 64;
         if (options->n_rounds == 0)
-                options->n_rounds = options->quick ? 1 : 9;
+                options->n_rounds = options->quick ? 1 : 15;
         if (options->n_events == 0)
                 options->n_events = options->quick ? 2 : 9;
         if (options->n_readers > 256 || options->n_rounds > 64 || options->n_events > 64) {

@@ -18,6 +18,7 @@
 #include "support/timer.h"
 
 #define ROUNDS_MAX 64
+#define SETTLE_MS  10
 
 enum company {
         COMPANY_NONE,
@@ -123,6 +124,8 @@ static void company_run(struct adds *adds, struct outage_readers *readers, enum 
                 outage_readers_start(readers, readers->options->n_readers, false);
         if (company == COMPANY_STOPPED)
                 outage_readers_stop(readers);
+        /* What ending and starting so many processes leaves behind is not what is measured. */
+        outage_sleep_ms(SETTLE_MS);
         block_run(adds, company, round);
         outage_readers_kill(readers);
 }
