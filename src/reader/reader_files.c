@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,29 +17,29 @@
 
 #include "common/rcu.h"
 
-/* A file, or a whole old table, that lookups may still look at. */
-struct retired_file {
-        struct reader_retired retired; /* first */
-        struct lanemap_lane_file *file;
-        struct lanemap_lane_files *table;
-};
+/*
+ * In front of each mapped file, and of each table of files, lies what remembers it once it is
+ * retired and lookups may still look at it: retiring needs no memory, so it cannot fail.
+ */
+static_assert(sizeof(struct reader_retired) % alignof(max_align_t) == 0,
+              "what lies behind it is aligned as malloc() would");
 
-static void file_unmap(struct lanemap_lane_file *file)
+static struct reader_retired *retired_of(void *file_or_table)
 {
-        if (!file)
-                return;
-
-        munmap((void *)(uintptr_t)file->bytes, file->n_bytes);
-        free(file);
+        return (struct reader_retired *)file_or_table - 1;
 }
 
-static void retired_file_release(struct reader_retired *retired)
+static void file_release(struct reader_retired *retired)
 {
-        struct retired_file *file = (struct retired_file *)retired;
+        struct lanemap_lane_file *file = (void *)(retired + 1);
 
-        file_unmap(file->file);
-        free(file->table);
-        free(file);
+        munmap((void *)(uintptr_t)file->bytes, file->n_bytes);
+        free(retired);
+}
+
+static void table_release(struct reader_retired *retired)
+{
+        free(retired);
 }
 
 /* Parses every section of a mapping. The mapping stays the caller's when this fails. */
@@ -48,6 +50,7 @@ static int file_parse(const struct lanemap_shm_region *region, const unsigned ch
         struct lanemap_segment_file_section section;
         struct lanemap_segment_file header;
         struct lanemap_lane_file *file;
+        struct reader_retired *retired;
         int r;
 
         r = lanemap_segment_file_open(&header, bytes, n_bytes);
@@ -56,10 +59,13 @@ static int file_parse(const struct lanemap_shm_region *region, const unsigned ch
         if (header.file_number != number || memcmp(header.uuid, uuid, sizeof(header.uuid)) != 0)
                 return -EBADMSG;
 
-        file = malloc(sizeof(*file) + header.n_sections * sizeof(file->sections[0]));
-        if (!file)
+        retired = malloc(sizeof(*retired) + sizeof(*file) +
+                         header.n_sections * sizeof(file->sections[0]));
+        if (!retired)
                 return -ENOMEM;
 
+        retired->release = file_release;
+        file = (void *)(retired + 1);
         file->number = number;
         file->check = lanemap_load_le64(header.checksum);
         file->bytes = bytes;
@@ -72,7 +78,7 @@ static int file_parse(const struct lanemap_shm_region *region, const unsigned ch
                                                  section.n_bytes,
                                                  region->hash_key.fingerprint_bits);
                 if (r < 0) {
-                        free(file);
+                        free(retired);
                         return r;
                 }
         }
@@ -97,9 +103,12 @@ static int file_map(const struct reader_attachment *attachment,
         if (fd < 0)
                 return -errno;
 
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
+        r = fstat(fd, &st) < 0 ? -errno : 0;
+        if (r == 0 && (!S_ISREG(st.st_mode) || st.st_size == 0))
+                r = -EBADMSG;
+        if (r < 0) {
                 close(fd);
-                return -EBADMSG;
+                return r;
         }
 
         /* Populated: no lookup meets a fault for a page that is in the page cache anyway. */
@@ -122,6 +131,7 @@ static int table_fit(struct reader_attachment *attachment, uint32_t slot,
                      struct lanemap_lane_files **ret_old)
 {
         struct lanemap_lane_files *old = attachment->region.files, *table;
+        struct reader_retired *retired;
         uint32_t n_old = old ? old->n_slots : 0, n = n_old ? n_old : 64;
 
         *ret_old = NULL;
@@ -132,10 +142,12 @@ static int table_fit(struct reader_attachment *attachment, uint32_t slot,
 
         while (n <= slot)
                 n *= 2;
-        table = calloc(1, sizeof(*table) + n * sizeof(table->slots[0]));
-        if (!table)
+        retired = calloc(1, sizeof(*retired) + sizeof(*table) + n * sizeof(table->slots[0]));
+        if (!retired)
                 return -ENOMEM;
 
+        retired->release = table_release;
+        table = (void *)(retired + 1);
         table->n_slots = n;
         if (old)
                 memcpy(table->slots, old->slots, n_old * sizeof(table->slots[0]));
@@ -145,28 +157,13 @@ static int table_fit(struct reader_attachment *attachment, uint32_t slot,
         return 0;
 }
 
-static void retire_file(struct lanemap_reader *reader, struct lanemap_lane_file *file,
-                        struct lanemap_lane_files *table)
+/* reader: NULL while nobody looks up yet. */
+static void retire(struct lanemap_reader *reader, struct reader_retired *retired)
 {
-        struct retired_file *retired;
-
-        if (!file && !table)
-                return;
-
-        retired = malloc(sizeof(*retired));
-        /* Without memory to remember it, it stays mapped: harmless. */
-        if (!retired)
-                return;
-
-        *retired = (struct retired_file){
-                .retired = {.release = retired_file_release},
-                .file = file,
-                .table = table,
-        };
         if (reader)
-                lanemap_reader_retire(reader, &retired->retired);
+                lanemap_reader_retire(reader, retired);
         else
-                retired_file_release(&retired->retired);
+                retired->release(retired);
 }
 
 /* Return: 1 it was mapped, 0 it was there already, or a negative errno. */
@@ -181,7 +178,8 @@ static int segment_ensure(struct lanemap_reader *reader, struct reader_attachmen
         if (r < 0)
                 return r;
 
-        retire_file(reader, NULL, old_table);
+        if (old_table)
+                retire(reader, retired_of(old_table));
         old = attachment->region.files->slots[entry->file_slot];
         if (old && old->number == entry->file_number)
                 return 0;
@@ -192,7 +190,8 @@ static int segment_ensure(struct lanemap_reader *reader, struct reader_attachmen
 
         /* Pairs with the acquire load in lanemap_lane_segment(). */
         lanemap_store_release(&attachment->region.files->slots[entry->file_slot], file);
-        retire_file(reader, old, NULL);
+        if (old)
+                retire(reader, retired_of(old));
         return 1;
 }
 
@@ -286,7 +285,7 @@ static int files_trim(struct lanemap_reader *reader, struct reader_attachment *a
                         continue;
 
                 lanemap_store_release(&files->slots[slot], NULL);
-                retire_file(reader, file, NULL);
+                retire(reader, retired_of(file));
                 n_retired++;
         }
 
@@ -322,6 +321,7 @@ void lanemap_reader_files_release(struct lanemap_lane_files *files)
                 return;
 
         for (uint32_t slot = 0; slot < files->n_slots; slot++)
-                file_unmap(files->slots[slot]);
-        free(files);
+                if (files->slots[slot])
+                        file_release(retired_of(files->slots[slot]));
+        table_release(retired_of(files));
 }

@@ -443,7 +443,8 @@ static int run_plan(struct run *run, const struct lanemap_findings *findings)
         lanemap_slot_table_init(run->slots, repair->manifest.n_lanes);
         for (size_t i = 0; i < findings->n && r == 0; i++)
                 r = finding_take(run, &findings->items[i]);
-        mends_number(run);
+        if (r == 0)
+                mends_number(run);
         if (r == 0)
                 r = lanemap_repair_log(repair);
         for (uint32_t l = 0; l < repair->manifest.n_lanes && r == 0; l++)
