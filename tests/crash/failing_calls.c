@@ -18,9 +18,8 @@
 
 #define N_BLOCKS_MAX 65536
 
-static uint64_t fail_at, n_calls;
-static bool all_later;
-static const char *failed;
+static uint64_t fail_at, n_in_a_row, n_calls;
+static const char *failed, *only_name;
 static void *blocks[N_BLOCKS_MAX];
 static uint64_t n_blocks;
 static pthread_mutex_t blocks_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -29,7 +28,16 @@ void failing_calls_arm(uint64_t n, bool and_all_later)
 {
         __atomic_store_n(&failed, NULL, __ATOMIC_SEQ_CST);
         __atomic_store_n(&n_calls, 0, __ATOMIC_SEQ_CST);
-        all_later = and_all_later;
+        only_name = NULL;
+        n_in_a_row = and_all_later ? UINT64_MAX : 1;
+        __atomic_store_n(&fail_at, n, __ATOMIC_SEQ_CST);
+}
+
+void failing_calls_arm_only(const char *name, uint64_t n, uint64_t n_failing)
+{
+        failing_calls_arm(0, false);
+        only_name = name;
+        n_in_a_row = n_failing;
         __atomic_store_n(&fail_at, n, __ATOMIC_SEQ_CST);
 }
 
@@ -49,14 +57,14 @@ static bool fails(const char *name)
         uint64_t at = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST), n;
         const char *before;
 
-        if (at == 0)
+        if (at == 0 || (only_name && strcmp(name, only_name) != 0))
                 return false;
 
         n = __atomic_add_fetch(&n_calls, 1, __ATOMIC_SEQ_CST);
         before = failing_calls_failed();
         if (n == at)
                 __atomic_store_n(&failed, name, __ATOMIC_SEQ_CST);
-        return n == at || (all_later && before && strcmp(before, name) == 0);
+        return n == at || (n > at && n - at < n_in_a_row && before && strcmp(before, name) == 0);
 }
 
 /* ---- blocks ---- */

@@ -21,6 +21,8 @@
 #include <stdint.h>
 
 void failing_calls_arm(uint64_t n, bool and_all_later);
+/* Only calls of that name are counted: the n-th from now fails, and so many in all. */
+void failing_calls_arm_only(const char *name, uint64_t n, uint64_t n_failing);
 uint64_t failing_calls_disarm(void);
 /* The name of the call that has failed since it was armed; NULL: none. */
 const char *failing_calls_failed(void);
