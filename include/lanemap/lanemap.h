@@ -179,6 +179,94 @@ LANEMAP_PUBLIC int lanemap_reader_contains(struct lanemap_reader *reader, const 
                                            size_t key_bytes, uint32_t id);
 
 /*
+ * Views: the ids of one key where they are, without a copy. Use first, then ask whether what was
+ * used was true:
+ *
+ *         do {
+ *                 wanted = 0;                                        (forget the last round)
+ *                 r = lanemap_reader_view_begin(reader, key, key_bytes, &view);
+ *                 if (r < 0)
+ *                         return r;
+ *                 while ((n = lanemap_reader_view_next(&view, &ids)) > 0)
+ *                         for (i = 0; i < n; i++)
+ *                                 wanted += is_wanted(ids[i]);
+ *                 r = lanemap_reader_view_end(&view);
+ *         } while (r == LANEMAP_VIEW_AGAIN);
+ *
+ * R9. A view is always told whether what was read was true: when lanemap_reader_view_end() answers
+ * 0, the ids that were read between the two calls are those that the key had when the view began.
+ * When it answers LANEMAP_VIEW_AGAIN the writer had reused their memory meanwhile: nothing is known
+ * of what was read, and whatever was made of it has to be forgotten.
+ *
+ * What that asks of the code in between:
+ *
+ * - It must be right for any numbers. An id may change between two looks at it, may be above
+ *   LANEMAP_ID_MAX, may be out of order. Load an id once, check it before it becomes an index, and
+ *   do nothing that cannot be taken back. Pointer and number of ids are always sound: nothing
+ *   outside the mapping can be reached through them.
+ * - It should be quick. A view is believed for at least the writer's quarantine (5 ms unless the
+ *   writer was told otherwise) after it began; beside a writer with a lot to do, one that takes
+ *   longer has to begin again, every time. After a few rounds copy: lanemap_reader_lookup().
+ * - It ends what it began, in the same thread, also when it breaks out early (what was read so far
+ *   is judged). Views of several keys may be open at once. No lanemap_reader_detach() before.
+ *
+ * An open view is a read-side section of this process: it delays the unmapping of retired segments
+ * and generations here, and lanemap_reader_poll() of other threads with it. No other process ever
+ * waits for it, the writer's included, and no lookup does (R4). In a program that embeds the writer
+ * itself (writer.h), do not call that between begin and end: it may wait for this very section.
+ *
+ * Where it pays: for postings of more than a few ids, when what is done with them is less than
+ * copying them, or when only some are needed. Ids in segments are kept encoded; a view decodes them
+ * into its own memory, 128 at a time, so what it saves there is the room, not the decoding.
+ */
+#define LANEMAP_VIEW_AGAIN 1
+
+/* About 1 KiB, on the caller's stack. It must not be moved or copied while it is open. */
+struct lanemap_view {
+        size_t n_ids; /* how many ids the key had when the view began: the sum of the chunks. Not
+                         garbage, whatever the end says. */
+        uint64_t opaque[127];
+};
+
+/*
+ * Begins a view of one key.
+ *
+ * key          1 .. LANEMAP_KEY_BYTES_MAX bytes; not kept
+ *
+ * Return: 0, also for an absent key (ret_view->n_ids is 0): lanemap_reader_view_end() is due.
+ * Errors: as lanemap_reader_lookup(), and then nothing is open.
+ *
+ * Thread: as lanemap_reader_lookup(); the view belongs to the calling thread. Owner: the caller's
+ * memory. Cost: as a lookup of an id-less key: no allocation, no system call, no full fence.
+ */
+LANEMAP_PUBLIC int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key,
+                                             size_t key_bytes, struct lanemap_view *ret_view);
+
+/*
+ * The next ids, ascending if they are true.
+ *
+ * ret_ids      where they are; readable until the view ends, or until the next call, whichever is
+ *              earlier
+ *
+ * Return: how many, at most 254; 0 behind the last, and as soon as it is clear that the view will
+ * not be believed (lanemap_reader_view_end() tells which). *ret_ids is then untouched.
+ *
+ * Thread: the one that began it. Cost: a cache miss or two a chunk; in a segment 1 to 2 ns an id.
+ */
+LANEMAP_PUBLIC size_t lanemap_reader_view_next(struct lanemap_view *view, const uint32_t **ret_ids);
+
+/*
+ * Ends a view and judges it.
+ *
+ * Return: 0 what was read was true; LANEMAP_VIEW_AGAIN forget it, and begin again. Errors:
+ * -EBADMSG bytes that fail validation (certain: they were not being reused); -ESTALE the writer has
+ * given no sign of life for longer than options->stale_after_ns; what was read is not to be used.
+ *
+ * Thread: the one that began it. Cost: a load and a compare.
+ */
+LANEMAP_PUBLIC int lanemap_reader_view_end(struct lanemap_view *view);
+
+/*
  * What this reader is attached to, and how old that is.
  *
  * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the

@@ -31,6 +31,40 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
         return 0;
 }
 
+int lanemap_lane_walk_begin(const struct lanemap_window *window,
+                            const struct lanemap_lane_posting *posting,
+                            struct lanemap_lane_walk *ret_walk, uint64_t *ret_n_ids)
+{
+        int r;
+
+        ret_walk->in_overlay = posting->in_overlay;
+        if (posting->in_overlay) {
+                r = lanemap_overlay_walk_begin(window, posting->overlay_value, &ret_walk->overlay);
+                if (r == 0)
+                        *ret_n_ids = ret_walk->overlay.n_left;
+                return r;
+        }
+
+        r = lanemap_segment_posting_walk_begin(&posting->segment, &ret_walk->segment);
+        if (r == 0)
+                *ret_n_ids = posting->segment.n_ids;
+        return r;
+}
+
+int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_lane_walk *walk,
+                           const uint32_t **ret_ids, uint32_t *ret_n_ids)
+{
+        int r;
+
+        if (walk->in_overlay)
+                return lanemap_overlay_walk_next(window, &walk->overlay, ret_ids, ret_n_ids);
+
+        r = lanemap_segment_posting_walk_next(&walk->segment, walk->ids, ret_n_ids);
+        if (r == 1)
+                *ret_ids = walk->ids;
+        return r;
+}
+
 int lanemap_lane_posting_contains(const struct lanemap_window *window,
                                   const struct lanemap_lane_posting *posting, uint32_t id)
 {

@@ -206,6 +206,27 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
                               const struct lanemap_lane_posting *posting, uint32_t *ids,
                               size_t capacity, size_t *ret_n_ids);
 
+/* A walk through the ids of a posting: in place where they lie as they are, decoded into `ids` where
+ * they do not. */
+struct lanemap_lane_walk {
+        bool in_overlay;
+        union {
+                struct lanemap_overlay_walk overlay;
+                struct lanemap_segment_posting_walk segment;
+        };
+        uint32_t ids[LANEMAP_SEGMENT_POSTING_BLOCK];
+};
+
+/* Return: 0 and the number of ids that are to come, -EBADMSG. */
+int lanemap_lane_walk_begin(const struct lanemap_window *window,
+                            const struct lanemap_lane_posting *posting,
+                            struct lanemap_lane_walk *ret_walk, uint64_t *ret_n_ids);
+
+/* Return: 1 and a chunk, 0 no more, -EBADMSG. Owner: *ret_ids is valid until the next call, and as
+ * long as the walk stays where it is. */
+int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_lane_walk *walk,
+                           const uint32_t **ret_ids, uint32_t *ret_n_ids);
+
 /* Return: 1, 0, -EBADMSG. */
 int lanemap_lane_posting_contains(const struct lanemap_window *window,
                                   const struct lanemap_lane_posting *posting, uint32_t id);

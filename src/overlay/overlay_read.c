@@ -240,6 +240,132 @@ int lanemap_overlay_posting_copy(const struct lanemap_window *window, uint64_t v
         }
 }
 
+/* ---- in place ---- */
+
+int lanemap_overlay_walk_begin(const struct lanemap_window *window, uint64_t value,
+                               struct lanemap_overlay_walk *ret_walk)
+{
+        const struct lanemap_overlay_long_shm *head;
+        struct lanemap_overlay_walk *walk = ret_walk;
+        uint32_t n_ids;
+
+        walk->n_left = 0;
+        walk->ids = NULL;
+        walk->root_off = 0;
+        walk->depth = 0;
+        switch (value_kind(value)) {
+        case LANEMAP_OVERLAY_TAG_TOMBSTONE:
+                return 0;
+        case LANEMAP_OVERLAY_TAG_INLINE:
+                walk->inline_id = value_inline_id(value);
+                walk->ids = &walk->inline_id;
+                walk->n_left = 1;
+                return 0;
+        case LANEMAP_OVERLAY_TAG_SHORT:
+                walk->ids = short_ids(window, value, &n_ids);
+                if (!walk->ids)
+                        return -EBADMSG;
+
+                walk->n_left = n_ids;
+                return 0;
+        case LANEMAP_OVERLAY_TAG_LONG:
+                head = lanemap_window_at(window, value_off(value), sizeof(*head), 8);
+                if (!head)
+                        return -EBADMSG;
+
+                walk->n_left = lanemap_load_relaxed(&head->n_ids);
+                walk->root_off = lanemap_load_relaxed(&head->root_off);
+                return walk->n_left == 0 || walk->n_left > UINT32_MAX || walk->root_off == 0
+                               ? -EBADMSG
+                               : 0;
+        default:
+                return -EBADMSG;
+        }
+}
+
+/* Down to the first leaf below a node; each step is to a smaller height. */
+static int walk_descend(const struct lanemap_window *window, struct lanemap_overlay_walk *walk,
+                        uint64_t off, uint32_t height_max, const uint32_t **ret_ids,
+                        uint32_t *ret_n_ids)
+{
+        for (;;) {
+                const struct lanemap_overlay_node_shm *node;
+                const struct lanemap_overlay_child_shm *children;
+                uint32_t n, height;
+
+                node = node_at(window, off, &n, &height);
+                if (!node || height > height_max)
+                        return -EBADMSG;
+
+                if (height == 0) {
+                        *ret_ids = (const uint32_t *)(node + 1);
+                        *ret_n_ids = n;
+                        return 1;
+                }
+
+                children = (const void *)(node + 1);
+                walk->path[walk->depth].children = children;
+                walk->path[walk->depth].at = 0;
+                walk->path[walk->depth].n = n;
+                walk->path[walk->depth].height = height;
+                walk->depth++;
+                off = lanemap_load_relaxed(&children[0].off);
+                height_max = height - 1;
+        }
+}
+
+/* The leaf after the one before. Return: 1, 0 there is none, -EBADMSG. */
+static int walk_leaf(const struct lanemap_window *window, struct lanemap_overlay_walk *walk,
+                     const uint32_t **ret_ids, uint32_t *ret_n_ids)
+{
+        uint64_t off = walk->root_off;
+        uint32_t depth;
+
+        if (off) {
+                walk->root_off = 0;
+                return walk_descend(window, walk, off, LANEMAP_OVERLAY_TREE_HEIGHT_MAX, ret_ids,
+                                    ret_n_ids);
+        }
+
+        while (walk->depth > 0 && ++walk->path[walk->depth - 1].at == walk->path[walk->depth - 1].n)
+                walk->depth--;
+        if (walk->depth == 0)
+                return 0;
+
+        depth = walk->depth - 1;
+        off = lanemap_load_relaxed(&walk->path[depth].children[walk->path[depth].at].off);
+        return walk_descend(window, walk, off, walk->path[depth].height - 1, ret_ids, ret_n_ids);
+}
+
+int lanemap_overlay_walk_next(const struct lanemap_window *window,
+                              struct lanemap_overlay_walk *walk, const uint32_t **ret_ids,
+                              uint32_t *ret_n_ids)
+{
+        const uint32_t *ids;
+        uint32_t n_ids;
+        int r;
+
+        if (walk->ids) {
+                *ret_ids = walk->ids;
+                *ret_n_ids = (uint32_t)walk->n_left;
+                walk->ids = NULL;
+                walk->n_left = 0;
+                return *ret_n_ids > 0;
+        }
+
+        r = walk_leaf(window, walk, &ids, &n_ids);
+        if (r < 0)
+                return r;
+        /* The head said how many: not one more, not one less. */
+        if (r == 0 || n_ids > walk->n_left)
+                return r == 0 && walk->n_left == 0 ? 0 : -EBADMSG;
+
+        walk->n_left -= n_ids;
+        *ret_ids = ids;
+        *ret_n_ids = n_ids;
+        return 1;
+}
+
 int lanemap_overlay_posting_contains(const struct lanemap_window *window, uint64_t value,
                                      uint32_t id)
 {

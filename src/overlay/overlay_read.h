@@ -96,6 +96,42 @@ int lanemap_overlay_posting_count(const struct lanemap_window *window, uint64_t 
 int lanemap_overlay_posting_copy(const struct lanemap_window *window, uint64_t value, uint32_t *ids,
                                  size_t capacity, size_t *ret_n_ids);
 
+/* Where a walk through a posting is. Plain values of this process; the pointers are into the window,
+ * checked. */
+struct lanemap_overlay_walk {
+        uint64_t n_left;     /* ids that are still to come */
+        const uint32_t *ids; /* of a short posting; NULL behind it */
+        uint64_t root_off;   /* of a long one; 0: not long, or under way */
+        uint32_t inline_id;
+        uint32_t depth;
+        struct {
+                const struct lanemap_overlay_child_shm *children;
+                uint32_t at;
+                uint32_t n;
+                uint32_t height;
+        } path[LANEMAP_OVERLAY_TREE_HEIGHT_MAX];
+};
+
+/*
+ * Begins a walk through the ids of a value word, in place. ret_walk->n_left is how many there are.
+ *
+ * Return: 0 or -EBADMSG.
+ */
+int lanemap_overlay_walk_begin(const struct lanemap_window *window, uint64_t value,
+                               struct lanemap_overlay_walk *ret_walk);
+
+/*
+ * The next chunk: at most LANEMAP_OVERLAY_LEAF_IDS_MAX ids, where they are. Together the chunks are
+ * what lanemap_overlay_posting_copy() copies.
+ *
+ * Return: 1 and a chunk, 0 there are no more, -EBADMSG. Owner: *ret_ids points into the window, or
+ * into the walk. Cost: one cache miss a chunk; at most LANEMAP_OVERLAY_TREE_HEIGHT_MAX + 1 nodes are
+ * looked at, whatever the bytes.
+ */
+int lanemap_overlay_walk_next(const struct lanemap_window *window,
+                              struct lanemap_overlay_walk *walk, const uint32_t **ret_ids,
+                              uint32_t *ret_n_ids);
+
 /* Return: 1, 0 or -EBADMSG. Cost: a search in one leaf. */
 int lanemap_overlay_posting_contains(const struct lanemap_window *window, uint64_t value,
                                      uint32_t id);

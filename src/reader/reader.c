@@ -13,28 +13,12 @@
 
 #include "common/rcu.h"
 
-/* How often a lookup mends its attachment before it gives up: each time something really has
- * changed. */
-#define MEND_TRIES_MAX 1000
-
 const char *lanemap_version(void)
 {
         return LANEMAP_VERSION;
 }
 
 /* ---- lookups ---- */
-
-LANEMAP_ALWAYS_INLINE const struct reader_attachment *
-attachment_get(const struct lanemap_reader *reader)
-{
-        /* Pairs with the release store in attachment_replace(). */
-        return lanemap_load_acquire(&reader->attachment);
-}
-
-static bool key_is_valid(const void *key, size_t key_bytes)
-{
-        return key && key_bytes >= 1 && key_bytes <= LANEMAP_KEY_BYTES_MAX;
-}
 
 static void statistics_add(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries)
 {
@@ -53,22 +37,28 @@ static int staleness_check(struct lanemap_reader *reader)
         uint64_t age_ns;
 
         lanemap_rcu_read_lock();
-        age_ns = lanemap_reader_heartbeat_age_ns(reader, attachment_get(reader)->region.control);
+        age_ns = lanemap_reader_heartbeat_age_ns(reader,
+                                                 reader_attachment_get(reader)->region.control);
         lanemap_rcu_read_unlock();
 
         return age_ns > reader->stale_after_ns ? -ESTALE : 0;
+}
+
+int lanemap_reader_account(struct lanemap_reader *reader, int r, uint64_t n_lookups,
+                           uint64_t n_retries)
+{
+        statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
+        return reader->stale_after_ns && r == 0 ? staleness_check(reader) : r;
 }
 
 /* What is left to do for an answer: rarely anything. */
 LANEMAP_ALWAYS_INLINE int answer_finish(struct lanemap_reader *reader, int r, uint64_t n_lookups,
                                         uint64_t n_retries)
 {
-        if (LANEMAP_UNLIKELY(reader->statistics || n_retries))
-                statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
-        if (LANEMAP_UNLIKELY(reader->stale_after_ns && r == 0))
-                return staleness_check(reader);
+        if (LANEMAP_LIKELY(!reader->statistics && !n_retries && !reader->stale_after_ns))
+                return r;
 
-        return r;
+        return lanemap_reader_account(reader, r, n_lookups, n_retries);
 }
 
 int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
@@ -77,15 +67,15 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
         uint64_t n_retries = 0;
         int r = -EAGAIN;
 
-        if (LANEMAP_UNLIKELY(!reader || !key_is_valid(key, key_bytes) || (!ids && ids_capacity) ||
-                             !ret_n_ids))
+        if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
+                             (!ids && ids_capacity) || !ret_n_ids))
                 return -EINVAL;
 
-        for (int i = 0; i < MEND_TRIES_MAX; i++) {
+        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
 
                 lanemap_rcu_read_lock();
-                attachment = attachment_get(reader);
+                attachment = reader_attachment_get(reader);
                 r = lanemap_shm_lookup(&attachment->region,
                                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes),
                                        ids, ids_capacity, ret_n_ids, &n_retries);
@@ -108,14 +98,15 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
         bool found = false;
         int r = -EAGAIN;
 
-        if (LANEMAP_UNLIKELY(!reader || !key_is_valid(key, key_bytes) || id > LANEMAP_ID_MAX))
+        if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
+                             id > LANEMAP_ID_MAX))
                 return -EINVAL;
 
-        for (int i = 0; i < MEND_TRIES_MAX; i++) {
+        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
 
                 lanemap_rcu_read_lock();
-                attachment = attachment_get(reader);
+                attachment = reader_attachment_get(reader);
                 r = lanemap_shm_contains(
                         &attachment->region,
                         lanemap_shm_fingerprint(&attachment->region, key, key_bytes), id, &found,
@@ -142,11 +133,11 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
         struct lanemap_fingerprint fps[LANEMAP_SHM_CHUNK_KEYS];
         int r = -EAGAIN;
 
-        for (int i = 0; i < MEND_TRIES_MAX; i++) {
+        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
 
                 lanemap_rcu_read_lock();
-                attachment = attachment_get(reader);
+                attachment = reader_attachment_get(reader);
                 for (size_t k = 0; k < n_keys; k++)
                         fps[k] = lanemap_shm_fingerprint(&attachment->region, keys[k].data,
                                                          keys[k].bytes);
@@ -175,7 +166,7 @@ int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lane
         if (!reader || (n_keys && (!keys || !ret_spans)) || (!ids && ids_capacity))
                 return -EINVAL;
         for (size_t i = 0; i < n_keys; i++)
-                if (!key_is_valid(keys[i].data, keys[i].bytes))
+                if (!reader_key_is_valid(keys[i].data, keys[i].bytes))
                         return -EINVAL;
 
         for (size_t at = 0; at < n_keys && r == 0; at += LANEMAP_SHM_CHUNK_KEYS)
@@ -204,7 +195,7 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
                 return -EINVAL;
 
         lanemap_rcu_read_lock();
-        attachment = attachment_get(reader);
+        attachment = reader_attachment_get(reader);
         files = lanemap_load_acquire(&attachment->region.files);
         status.generation = attachment->region.generation;
         status.heartbeat_age_ns =

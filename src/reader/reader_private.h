@@ -71,6 +71,28 @@ struct lanemap_reader {
         struct reader_statistics counters[READER_STATISTICS_STRIPES];
 };
 
+/* How often a call mends its attachment before it gives up: each time something really has changed.
+ */
+#define READER_MEND_TRIES_MAX 1000
+
+/* Inside a read-side section. */
+LANEMAP_ALWAYS_INLINE const struct reader_attachment *
+reader_attachment_get(const struct lanemap_reader *reader)
+{
+        /* Pairs with the release store in attachment_replace(). */
+        return lanemap_load_acquire(&reader->attachment);
+}
+
+LANEMAP_ALWAYS_INLINE bool reader_key_is_valid(const void *key, size_t key_bytes)
+{
+        return key && key_bytes >= 1 && key_bytes <= LANEMAP_KEY_BYTES_MAX;
+}
+
+/* Counts, where they are counted, and looks whether an answer (r is 0) is too old. Return: r, or
+ * -ESTALE. */
+int lanemap_reader_account(struct lanemap_reader *reader, int r, uint64_t n_lookups,
+                           uint64_t n_retries);
+
 void lanemap_reader_lock(void);
 void lanemap_reader_unlock(void);
 

@@ -194,6 +194,72 @@ int lanemap_segment_posting_copy(const struct lanemap_segment_posting *posting, 
         return lanemap_segment_posting_copy_end(posting, ids, &end);
 }
 
+/* ---- chunk by chunk ---- */
+
+int lanemap_segment_posting_walk_begin(const struct lanemap_segment_posting *posting,
+                                       struct lanemap_segment_posting_walk *ret_walk)
+{
+        struct blocks blocks;
+        int r;
+
+        ret_walk->posting = *posting;
+        ret_walk->at = posting->bytes;
+        ret_walk->n_left = posting->n_ids;
+        ret_walk->last_id = 0;
+        if (!posting->bytes || posting->n_ids <= LANEMAP_SEGMENT_POSTING_BLOCK)
+                return 0;
+
+        r = blocks_open(posting, &blocks);
+        if (r == 0)
+                ret_walk->at = blocks.data.at;
+        return r;
+}
+
+/* The first id of a block: its skip record has it, and where the block has to begin. */
+static int walk_first_id(const struct lanemap_segment_posting_walk *walk, struct span *span,
+                         uint32_t *ret_id)
+{
+        uint32_t block = (walk->posting.n_ids - walk->n_left) / LANEMAP_SEGMENT_POSTING_BLOCK;
+        struct blocks blocks;
+        int r;
+
+        if (walk->posting.n_ids <= LANEMAP_SEGMENT_POSTING_BLOCK)
+                return varint_read(span, ret_id);
+
+        r = blocks_open(&walk->posting, &blocks);
+        if (r < 0)
+                return r;
+
+        *ret_id = block_first_id(&blocks, block);
+        return block_offset(&blocks, block) != (size_t)(span->at - blocks.data.at) ||
+                               (block > 0 && *ret_id <= walk->last_id)
+                       ? -EBADMSG
+                       : 0;
+}
+
+int lanemap_segment_posting_walk_next(struct lanemap_segment_posting_walk *walk, uint32_t *ids,
+                                      uint32_t *ret_n_ids)
+{
+        uint32_t n = LANEMAP_MIN(walk->n_left, LANEMAP_SEGMENT_POSTING_BLOCK);
+        struct span span = {walk->at, NULL};
+
+        if (n == 0)
+                return 0;
+        if (!walk->posting.bytes) {
+                ids[0] = walk->posting.id;
+        } else {
+                span.end = walk->posting.bytes + walk->posting.n_bytes;
+                if (walk_first_id(walk, &span, &ids[0]) < 0 || ids_read(&span, ids, n) < 0)
+                        return -EBADMSG;
+        }
+
+        walk->at = span.at;
+        walk->last_id = ids[n - 1];
+        walk->n_left -= n;
+        *ret_n_ids = n;
+        return 1;
+}
+
 /* Whether id is in a run that starts with `first` and goes on with n_ids - 1 varints. */
 static int run_contains(struct span *span, uint32_t first, uint32_t n_ids, uint32_t id)
 {

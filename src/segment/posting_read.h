@@ -42,6 +42,29 @@ int lanemap_segment_posting_copy(const struct lanemap_segment_posting *posting, 
 int lanemap_segment_posting_copy_end(const struct lanemap_segment_posting *posting, uint32_t *ids,
                                      size_t *ret_end);
 
+/* Where a walk through a list is: private, plain values; the pointers are into the section. */
+struct lanemap_segment_posting_walk {
+        struct lanemap_segment_posting posting;
+        const unsigned char *at; /* the next encoded id */
+        uint32_t n_left;         /* ids that are still to come */
+        uint32_t last_id;
+};
+
+/* Return: 0. Errors: -EBADMSG. */
+int lanemap_segment_posting_walk_begin(const struct lanemap_segment_posting *posting,
+                                       struct lanemap_segment_posting_walk *ret_walk);
+
+/*
+ * Decodes the next ids, at most LANEMAP_SEGMENT_POSTING_BLOCK. Together the chunks are what
+ * lanemap_segment_posting_copy() copies.
+ *
+ * ids          room for LANEMAP_SEGMENT_POSTING_BLOCK
+ *
+ * Return: 1 and a chunk, 0 there are no more. Errors: -EBADMSG. Cost: 1 to 2 ns an id.
+ */
+int lanemap_segment_posting_walk_next(struct lanemap_segment_posting_walk *walk, uint32_t *ids,
+                                      uint32_t *ret_n_ids);
+
 /* Return: 1 the id is in it, 0 it is not. Errors: -EBADMSG. Cost: decodes up to 128 ids. */
 int lanemap_segment_posting_contains(const struct lanemap_segment_posting *posting, uint32_t id);
 

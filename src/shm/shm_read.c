@@ -249,6 +249,59 @@ int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
         return -EAGAIN;
 }
 
+int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                           struct lanemap_shm_view *ret_view, uint64_t *ret_n_ids,
+                           uint64_t *n_tries)
+{
+        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
+                struct lanemap_lane_posting posting = {.in_overlay = false};
+                struct try_state try;
+                uint64_t n_ids = 0;
+                bool absent = false;
+                int r;
+
+                r = try_begin(region, &try);
+                if (LANEMAP_UNLIKELY(r != 0))
+                        return r;
+
+                /* No posting is an empty one. */
+                r = posting_find(region, &try, fp, &posting, &absent);
+                if (absent)
+                        posting = (struct lanemap_lane_posting){.in_overlay = false};
+                if (r == 0)
+                        r = lanemap_lane_walk_begin(&try.source.window, &posting, &ret_view->walk,
+                                                    &n_ids);
+                if (try_end(region, &try)) {
+                        ret_view->region = region;
+                        ret_view->epoch = try.epoch;
+                        ret_view->window = try.source.window;
+                        if (r == 0)
+                                *ret_n_ids = n_ids;
+                        return r;
+                }
+                ++*n_tries;
+        }
+
+        return -EAGAIN;
+}
+
+bool lanemap_shm_view_end(const struct lanemap_shm_view *view)
+{
+        /* As try_end(): what was read of the posting is not moved behind the load of W (P2). The
+         * caller's own loads are among it; it is a call into another object for them. */
+        lanemap_fence_acquire();
+        return lanemap_load_relaxed(&view->region->control->watermark) <= view->epoch;
+}
+
+int lanemap_shm_view_next(struct lanemap_shm_view *view, const uint32_t **ret_ids,
+                          uint32_t *ret_n_ids)
+{
+        int r = lanemap_lane_walk_next(&view->window, &view->walk, ret_ids, ret_n_ids);
+
+        /* Not needed for the truth of the end, but nobody wants to be led through garbage. */
+        return lanemap_shm_view_end(view) ? r : -EAGAIN;
+}
+
 static int segments_copy(const struct try_state *try, uint64_t view_off,
                          struct lanemap_lane_segment_shm *segments, uint32_t *ret_n)
 {

@@ -18,6 +18,10 @@
  *     moment of the call, and no byte that a reader writes plays any part.
  * P4. A reader answers only from the generation that the control line named during the call.
  * P5. The number of tries is bounded: after LANEMAP_SHM_TRIES_MAX the answer is -EAGAIN.
+ * P6. A view looks at the posting where it is. Postings are immutable until they are reused, and
+ *     the end check of a view says whether that may have begun: so what was read before a good
+ *     end check are the ids that the key had when the view began, and of what was read before a
+ *     bad one nothing is claimed.
  *
  * The litmus cases are in src/FORMAT.md. Thread: any; nothing here writes shared or private state.
  */
@@ -84,6 +88,36 @@ int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
                              const struct lanemap_fingerprint *fps, size_t n_keys, uint32_t *ids,
                              size_t capacity, size_t used, struct lanemap_span *ret_spans,
                              size_t *ret_used, uint64_t *n_tries);
+
+/* A posting that is being looked at in place. All of it is private to one thread. */
+struct lanemap_shm_view {
+        const struct lanemap_shm_region *region;
+        uint64_t epoch;
+        struct lanemap_window window;
+        struct lanemap_lane_walk walk;
+};
+
+/*
+ * Finds a key's posting; none of its ids is copied. The region must stay mapped until the end.
+ *
+ * Return: 0 and how many ids the key has, true at this moment; as lanemap_shm_lookup().
+ */
+int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                           struct lanemap_shm_view *ret_view, uint64_t *ret_n_ids,
+                           uint64_t *n_tries);
+
+/*
+ * The next ids, where they are: they may change at any moment, and only an end check behind their
+ * use says whether they had.
+ *
+ * Return: 1 and at most LANEMAP_OVERLAY_LEAF_IDS_MAX ids; 0 no more; -EBADMSG, which only a good end
+ * check makes true; -EAGAIN when the end check is bad already.
+ */
+int lanemap_shm_view_next(struct lanemap_shm_view *view, const uint32_t **ret_ids,
+                          uint32_t *ret_n_ids);
+
+/* The end check. Return: whether everything seen since the beginning may be believed. */
+bool lanemap_shm_view_end(const struct lanemap_shm_view *view);
 
 /*
  * The segments that a lane's current view names, newest first.

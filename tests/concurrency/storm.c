@@ -2,13 +2,14 @@
  * Readers of every kind of misfortune against a writer at full speed; every answer judged.
  *
  *         storm [--seconds N] [--readers N] [--seed S] [--immediate-reuse] [--takeover-ms N]
- *               [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96]
+ *               [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96] [--views]
  *
  * Readers are stopped, continued, killed, forked and attached anew all the time (R1, R4, R6, R8);
  * the writer is killed every takeover-ms and succeeded (R10, W3). With --immediate-reuse freed
  * memory is reused at once, so that only validation keeps the answers true: a run in which nothing
  * had to be tried again proved nothing, and fails. So does one without enough flushes, merges,
- * growths and flips.
+ * growths and flips. With --views most lookups are views that take their time (R9); together with
+ * --immediate-reuse some of them have to have been told that what they read may be false.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -112,7 +113,9 @@ static bool enough_happened(const struct storm *storm)
                lanemap_load_relaxed(&storm->writer.n_growths) >= 5 &&
                lanemap_load_relaxed(&storm->writer.n_flips) >= 1 &&
                lanemap_load_relaxed(&storm->readers.n_strict) > 0 &&
-               (!storm->immediate_reuse || lanemap_load_relaxed(&storm->readers.n_retries) > 0);
+               (!storm->immediate_reuse || lanemap_load_relaxed(&storm->readers.n_retries) > 0) &&
+               (!storm->immediate_reuse || !storm->views ||
+                lanemap_load_relaxed(&storm->readers.n_views_void) > 0);
 }
 
 /* Until the time is up, and on a busy machine until enough has happened, up to a minute more. */
@@ -162,6 +165,8 @@ static void storm_report(const struct control *control)
                " of trees), %u wrong, %" PRIu64 " tried again, %" PRIu64 " given up\n",
                r->n_lookups, r->n_strict, r->n_long, control->storm->n_wrong, r->n_retries,
                r->n_again);
+        printf("%" PRIu64 " views, %" PRIu64 " of them not believed\n", r->n_views,
+               r->n_views_void);
         printf("%" PRIu64 " signals, %" PRIu64 " readers killed, %" PRIu64 " forks, %" PRIu64
                " attaches, %" PRIu64 " generations followed\n",
                control->n_signals, control->n_killed, r->n_forks, r->n_attaches,
@@ -208,6 +213,7 @@ int main(int argc, char **argv)
         must(control.storm != MAP_FAILED);
         control.storm->scratch = scratch;
         control.storm->immediate_reuse = argument_flag(argc, argv, "--immediate-reuse");
+        control.storm->views = argument_flag(argc, argv, "--views");
         control.storm->era = 1;
 
         control.writer = spawn(&control, true);

@@ -31,12 +31,13 @@ struct storm_writer_counts {
 
 struct storm_reader_counts {
         uint64_t n_lookups, n_long, n_strict, n_retries, n_again, n_reattachments, n_attaches,
-                n_forks;
+                n_forks, n_views, n_views_void;
 };
 
 struct storm {
         struct scratch scratch;
         bool immediate_reuse;
+        bool views; /* most lookups are views, and take their time */
         uint32_t stop; /* readers end */
         uint32_t stop_writer;
         uint32_t era;

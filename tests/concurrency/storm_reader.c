@@ -1,4 +1,4 @@
-/* A reader of the storm: single lookups, batches, contains; attaches anew, forks, and judges every
+/* A reader of the storm: single lookups, views, batches, contains; attaches anew, forks, and judges every
  * answer. See storm.h. */
 #include <errno.h>
 #include <stdarg.h>
@@ -166,12 +166,77 @@ static void lookup_contains(struct state *state)
                             key, id, r, (unsigned long long)low, (unsigned long long)high);
 }
 
+/* Takes its time over a chunk, so that the writer may reuse it. */
+static void dawdle(struct state *state)
+{
+        uint64_t what = state->storm->views ? rng_below(&state->rng, 32) : 1;
+
+        if (what == 0)
+                (void)usleep(100 + (useconds_t)rng_below(&state->rng, 400));
+        else if (what < 4)
+                for (int i = 0; i < 2000; i++)
+                        lanemap_fence_acquire();
+}
+
+/* The ids of a view, one look at each. Return: how many; more than IDS_MAX are not kept. */
+static size_t view_read(struct state *state, struct lanemap_view *view)
+{
+        const uint32_t *ids;
+        size_t n_ids = 0, n;
+
+        while ((n = lanemap_reader_view_next(view, &ids)) > 0) {
+                dawdle(state);
+                for (size_t i = 0; i < n && n_ids + i < IDS_MAX; i++)
+                        state->ids[n_ids + i] = lanemap_load_relaxed(&ids[i]);
+                n_ids += n;
+        }
+        return n_ids;
+}
+
+/*
+ * A view that is said to be true has the ids of a version that was in force when it began (R9); one
+ * that is not is forgotten.
+ */
+static void lookup_view(struct state *state)
+{
+        uint32_t key = key_pick(state);
+        struct before before = before_get(state, key);
+        uint64_t low, high, version = 0;
+        char text[VERSIONS_KEY_BYTES];
+        struct lanemap_view view;
+        size_t n_ids;
+        int r = lanemap_reader_view_begin(state->reader, text, versions_key(key, text), &view);
+
+        state->counts.n_lookups++;
+        if (!error_is_fine(state, r))
+                return;
+
+        bounds_get(state, key, &before, &low, &high);
+        n_ids = view_read(state, &view);
+        r = lanemap_reader_view_end(&view);
+        state->counts.n_views++;
+        state->counts.n_long += view.n_ids > 126;
+        state->counts.n_views_void += r == LANEMAP_VIEW_AGAIN;
+        if (!error_is_fine(state, r) || r == LANEMAP_VIEW_AGAIN)
+                return;
+        if (n_ids != view.n_ids || n_ids > VERSIONS_IDS_MAX ||
+            !versions_judge(key, state->ids, n_ids, low, high, &version))
+                storm_wrong(state->storm,
+                            "a view of key %u: %zu ids of %zu from %u on are version %llu, or "
+                            "none; it was %llu to %llu",
+                            key, n_ids, view.n_ids, n_ids ? state->ids[0] : 0,
+                            (unsigned long long)version, (unsigned long long)low,
+                            (unsigned long long)high);
+}
+
 static void lookups_run(struct state *state, uint64_t n)
 {
         for (uint64_t i = 0; i < n && !lanemap_load_relaxed(&state->storm->stop); i++) {
                 uint64_t what = rng_below(&state->rng, 16);
 
-                if (what < 12)
+                if (what < (state->storm->views ? 12 : 1))
+                        lookup_view(state);
+                else if (what < 12)
                         lookup_one(state);
                 else if (what < 14)
                         lookup_contains(state);

@@ -18,6 +18,8 @@ static struct lanemap_span spans[N_BATCH];
 
 static int run(struct lanemap_reader *reader)
 {
+        struct lanemap_view view;
+        const uint32_t *in_place;
         size_t n_ids;
         int r = 0;
 
@@ -27,6 +29,12 @@ static int run(struct lanemap_reader *reader)
         r |= lanemap_reader_lookup_batch(reader, keys, N_BATCH, ids, 20000, spans) < 0;
         for (int i = 0; i < N_BATCH; i++)
                 r |= lanemap_reader_contains(reader, keys[i].data, keys[i].bytes, 3) < 0;
+        for (int i = 0; i < N_BATCH; i++) {
+                r |= lanemap_reader_view_begin(reader, keys[i].data, keys[i].bytes, &view) < 0;
+                while (lanemap_reader_view_next(&view, &in_place) > 0)
+                        ;
+                r |= lanemap_reader_view_end(&view) < 0;
+        }
         return r;
 }
 

@@ -58,6 +58,29 @@ static bool is_answer(int r)
                r == -EBADMSG || r == -EAGAIN;
 }
 
+/* A view of the key has the ids that the lookup before it copied, or is refused as well. */
+static void view(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp, int looked,
+                 size_t n_looked)
+{
+        struct lanemap_shm_view view;
+        const uint32_t *chunk = NULL;
+        uint64_t n_tries = 0, n_said = 0, n_ids = 0;
+        uint32_t n = 0;
+        int r = lanemap_shm_view_begin(region, fp, &view, &n_said, &n_tries);
+
+        MUST(is_answer(r) && (r != 0 || looked != 0 || n_said == n_looked));
+        while (r == 0 && (r = lanemap_shm_view_next(&view, &chunk, &n)) == 1) {
+                MUST(n > 0 && n <= LANEMAP_OVERLAY_LEAF_IDS_MAX && n <= n_said - n_ids);
+                for (uint32_t i = 0; i < n; i++)
+                        MUST(looked != 0 || n_looked > N_IDS || chunk[i] == ids[n_ids + i]);
+                n_ids += n;
+                r = 0;
+        }
+        MUST(is_answer(r));
+        MUST(r != 0 || n_ids == n_said);
+        MUST((r == 0) == (looked == 0) || n_looked > N_IDS);
+}
+
 static int look_up(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                    size_t *ret_n_ids)
 {
@@ -69,6 +92,7 @@ static int look_up(const struct lanemap_shm_region *region, struct lanemap_finge
         r = lanemap_shm_lookup(region, fp, ids, N_IDS, &n_ids, &n_tries);
         MUST(is_answer(r) && n_tries <= LANEMAP_SHM_TRIES_MAX);
         *ret_n_ids = n_ids;
+        view(region, fp, r, n_ids);
         contains = lanemap_shm_contains(region, fp, n_ids && r == 0 ? ids[0] : 7, &found, &n_tries);
         MUST(is_answer(contains));
         return r;

@@ -21,11 +21,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
                         abort();  \
         } while (0)
 
+/* Chunk by chunk: the same ids, or the same refusal. */
+static void walk(const struct lanemap_segment_posting *posting, const uint32_t *ids, int copied)
+{
+        struct lanemap_segment_posting_walk walk;
+        uint32_t chunk[LANEMAP_SEGMENT_POSTING_BLOCK], n = 0, n_ids = 0;
+        int r = lanemap_segment_posting_walk_begin(posting, &walk);
+
+        while (r == 0 && (r = lanemap_segment_posting_walk_next(&walk, chunk, &n)) == 1) {
+                MUST(n > 0 && n <= posting->n_ids - n_ids);
+                MUST(copied < 0 || memcmp(ids + n_ids, chunk, n * sizeof(*ids)) == 0);
+                n_ids += n;
+                r = 0;
+        }
+        MUST(r == copied && (r < 0 || n_ids == posting->n_ids));
+}
+
 static void look_up(const struct lanemap_segment *segment, struct lanemap_fingerprint fp,
                     uint32_t rank)
 {
         struct lanemap_segment_posting posting;
         uint32_t *ids;
+        int copied;
 
         lanemap_segment_prefetch_directory(segment, fp, rank);
         lanemap_segment_prefetch_entry(segment, fp, rank);
@@ -35,7 +52,9 @@ static void look_up(const struct lanemap_segment *segment, struct lanemap_finger
         MUST(posting.n_ids <= segment->section_bytes);
         ids = malloc(((size_t)posting.n_ids + 1) * sizeof(*ids));
         MUST(ids);
-        if (lanemap_segment_posting_copy(&posting, ids) == 0)
+        copied = lanemap_segment_posting_copy(&posting, ids);
+        walk(&posting, ids, copied);
+        if (copied == 0)
                 for (uint32_t i = 0; i < posting.n_ids; i += 1 + i / 4) {
                         MUST(i == 0 || ids[i - 1] < ids[i]);
                         MUST(lanemap_segment_posting_contains(&posting, ids[i]) == 1);
@@ -160,6 +179,7 @@ static void exercise_posting(const uint8_t *bytes, size_t n_bytes)
 {
         struct lanemap_segment_posting posting;
         uint32_t *ids;
+        int copied;
 
         if (lanemap_segment_posting_open(bytes, n_bytes, 0, UINT32_MAX, &posting) != 0)
                 return;
@@ -167,7 +187,9 @@ static void exercise_posting(const uint8_t *bytes, size_t n_bytes)
         MUST(posting.n_ids <= n_bytes);
         ids = malloc((size_t)posting.n_ids * sizeof(*ids));
         MUST(ids);
-        if (lanemap_segment_posting_copy(&posting, ids) == 0) {
+        copied = lanemap_segment_posting_copy(&posting, ids);
+        walk(&posting, ids, copied);
+        if (copied == 0) {
                 for (uint32_t i = 0; i < posting.n_ids; i++)
                         MUST(lanemap_segment_posting_contains(&posting, ids[i]) == 1);
                 MUST(lanemap_segment_posting_contains(&posting, UINT32_MAX) != 1);

@@ -20,6 +20,7 @@ SOURCE = Path(__file__).resolve().parents[2]
 
 STATES = ('tests/crash/crash_states', [])
 REUSE = ('tests/concurrency/storm', ['--seconds', '6', '--immediate-reuse'])
+VIEWS = ('tests/concurrency/storm', ['--seconds', '6', '--immediate-reuse', '--views'])
 STORM = ('tests/concurrency/storm', ['--seconds', '6'])
 INDEX = ('tests/property/test_property_index', [])
 
@@ -40,6 +41,9 @@ MUTANTS = [
     ('end-check-removed', 'R1', 'src/shm/shm_read.c',
      'return LANEMAP_LIKELY(lanemap_load_relaxed(&region->control->watermark) <= try->epoch);', 'return true;',
      REUSE),
+    ('view-always-true', 'R9', 'src/shm/shm_read.c',
+     'return lanemap_load_relaxed(&view->region->control->watermark) <= view->epoch;', 'return true;',
+     VIEWS),
     ('watermark-not-raised', 'R1', 'src/shm/shm_arena.c',
      'lanemap_store_relaxed(&control->watermark, queue_at(arena, n - 1)->epoch);', '(void)0;',
      REUSE),

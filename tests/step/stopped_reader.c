@@ -8,6 +8,9 @@
  * one size class, and blocks are given out again at once, so the second act's posting lies where
  * the one before both acts lay.
  *
+ * Then the same with a view (R9), after every third instruction: what it has read when it is said to be true has to be, and in some
+ * places it has to be told that it may not be.
+ *
  * Exit status: 0, 1 a lie, 77 where processes may not be traced.
  */
 #include <lanemap/lanemap.h>
@@ -23,6 +26,7 @@
 
 #define N_PLACES_MAX 5000
 #define N_IDS        3
+#define VIEW_STRIDE  3 /* a view has more instructions, and each place costs a walk to it */
 
 /* What the reader says, in memory shared with the parent. */
 struct answer {
@@ -35,7 +39,26 @@ struct answer {
 struct reading {
         const struct scene *scene;
         struct answer *answer;
+        bool view;
 };
+
+/* As lanemap_reader_lookup(), but LANEMAP_VIEW_AGAIN is an answer. */
+static int view_read(struct lanemap_reader *reader, struct answer *answer)
+{
+        struct lanemap_view view;
+        const uint32_t *ids;
+        size_t n;
+        int r = lanemap_reader_view_begin(reader, "s", 1, &view);
+
+        if (r < 0)
+                return r;
+
+        answer->n_ids = 0;
+        while ((n = lanemap_reader_view_next(&view, &ids)) > 0)
+                for (size_t i = 0; i < n && answer->n_ids < LANEMAP_N_ELEMENTS(answer->ids); i++)
+                        answer->ids[answer->n_ids++] = *(const volatile uint32_t *)&ids[i];
+        return lanemap_reader_view_end(&view);
+}
 
 static void reader_perform(void *arg)
 {
@@ -50,8 +73,10 @@ static void reader_perform(void *arg)
 
         for (;;) {
                 stepper_point();
-                answer->r = lanemap_reader_lookup(reader, "s", 1, answer->ids,
-                                                  LANEMAP_N_ELEMENTS(answer->ids), &answer->n_ids);
+                answer->r = reading->view ? view_read(reader, answer)
+                                          : lanemap_reader_lookup(reader, "s", 1, answer->ids,
+                                                                  LANEMAP_N_ELEMENTS(answer->ids),
+                                                                  &answer->n_ids);
                 stepper_point();
                 if (lanemap_reader_status(reader, &status) < 0)
                         _exit(1);
@@ -87,13 +112,15 @@ static bool is_run(const struct answer *answer, uint32_t first, size_t n)
 
 static bool is_true(const struct answer *answer, uint32_t p)
 {
-        return answer->r == 0 && (is_run(answer, p, N_IDS) || is_run(answer, p, N_IDS + 1) ||
-                                  is_run(answer, p + 1, N_IDS));
+        return answer->r == LANEMAP_VIEW_AGAIN ||
+               (answer->r == 0 && (is_run(answer, p, N_IDS) || is_run(answer, p, N_IDS + 1) ||
+                                   is_run(answer, p + 1, N_IDS)));
 }
 
-/* Stops the reader after `place` instructions. Return: 1 done, 0 its lookup is shorter, -1 a lie. */
+/* Stops the reader after `place` instructions, for the p-th change. Return: 1 done, 0 its lookup is
+ * shorter, -1 a lie. */
 static int place_try(struct stepper *writer, struct stepper *reader, const struct answer *answer,
-                     uint32_t place)
+                     uint32_t place, uint32_t p)
 {
         int r = 0;
 
@@ -107,7 +134,7 @@ static int place_try(struct stepper *writer, struct stepper *reader, const struc
                         return -1;
         if (stepper_continue(reader) < 0)
                 return -1;
-        if (!is_true(answer, place)) {
+        if (!is_true(answer, p)) {
                 printf("stopped after instruction %u: %d, %zu ids from %u, which was never true\n",
                        place, answer->r, answer->n_ids, answer->ids[0]);
                 return -1;
@@ -116,23 +143,23 @@ static int place_try(struct stepper *writer, struct stepper *reader, const struc
 }
 
 static int places_try(struct scene *scene, struct stepper *writer, struct stepper *reader,
-                      struct answer *answer)
+                      struct answer *answer, bool view)
 {
-        struct reading reading = {.scene = scene, .answer = answer};
-        uint32_t place = 0;
+        struct reading reading = {.scene = scene, .answer = answer, .view = view};
+        uint32_t p = 0, stride = view ? VIEW_STRIDE : 1;
         int r = 1;
 
         if (stepper_start(writer, scene_perform, scene) < 0 || stepper_continue(writer) < 0 ||
             stepper_continue(writer) < 0 || stepper_start(reader, reader_perform, &reading) < 0)
                 return 1;
 
-        while (r == 1 && place < N_PLACES_MAX)
-                r = place_try(writer, reader, answer, place++);
+        for (; r == 1 && p < N_PLACES_MAX; p++)
+                r = place_try(writer, reader, answer, p * stride, p);
         if (r != 0)
                 return 1;
 
-        printf("stopped in %u places of a lookup, %llu tries were not believed\n", place - 1,
-               (unsigned long long)answer->n_retries);
+        printf("stopped in %u places of a %s, %llu tries were not believed\n", p - 1,
+               view ? "view" : "lookup", (unsigned long long)answer->n_retries);
         return answer->n_retries == 0;
 }
 
@@ -142,11 +169,28 @@ static void nothing(void *arg)
         stepper_point();
 }
 
-int main(void)
+static int kind_try(bool view)
 {
         struct stepper writer = {.pid = -1}, reader = {.pid = -1};
         struct scene scene = {.name = "stopped", .immediate_reuse = true};
         struct answer *answer;
+        int r;
+
+        answer = mmap(NULL, sizeof(*answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0);
+        lanemap_check(answer != MAP_FAILED);
+        scene.acts = acts_make();
+        scratch_init(&scene.scratch, "stop");
+        r = places_try(&scene, &writer, &reader, answer, view);
+        stepper_kill(&reader);
+        stepper_kill(&writer);
+        scratch_deinit(&scene.scratch);
+        return r;
+}
+
+int main(void)
+{
+        struct stepper writer = {.pid = -1};
         int r;
 
         r = stepper_start(&writer, nothing, NULL);
@@ -156,14 +200,6 @@ int main(void)
                 return 77;
         }
 
-        answer = mmap(NULL, sizeof(*answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                      0);
-        lanemap_check(answer != MAP_FAILED);
-        scene.acts = acts_make();
-        scratch_init(&scene.scratch, "stop");
-        r = places_try(&scene, &writer, &reader, answer);
-        stepper_kill(&reader);
-        stepper_kill(&writer);
-        scratch_deinit(&scene.scratch);
-        return r;
+        r = kind_try(false);
+        return r == 0 ? kind_try(true) : r;
 }

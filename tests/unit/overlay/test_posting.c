@@ -63,6 +63,28 @@ static bool model_toggle(uint32_t id)
         return !there;
 }
 
+/* The ids of a value word where they are. Return: how many, or a negative errno. */
+static int64_t walk(const struct lanemap_window *window, uint64_t value, uint32_t *ids,
+                    size_t capacity)
+{
+        struct lanemap_overlay_walk walk;
+        const uint32_t *chunk = NULL;
+        int64_t n_ids = 0;
+        uint32_t n = 0;
+        int r;
+
+        r = lanemap_overlay_walk_begin(window, value, &walk);
+        if (r < 0)
+                return r;
+        while ((r = lanemap_overlay_walk_next(window, &walk, &chunk, &n)) == 1) {
+                cr_assert(n > 0 && n <= LANEMAP_OVERLAY_LEAF_IDS_MAX);
+                for (uint32_t i = 0; i < n && (size_t)n_ids + i < capacity; i++)
+                        ids[n_ids + i] = chunk[i];
+                n_ids += n;
+        }
+        return r < 0 ? r : n_ids;
+}
+
 static void expect_equals_model(uint64_t value)
 {
         static uint32_t ids[IDS_MAX];
@@ -74,6 +96,9 @@ static void expect_equals_model(uint64_t value)
         cr_assert_eq(count, n_model);
         cr_assert_eq(lanemap_overlay_posting_copy(&window, value, ids, IDS_MAX, &n_ids), 0);
         cr_assert_eq(n_ids, n_model);
+        cr_assert_eq(memcmp(ids, model, n_model * sizeof(*ids)), 0);
+        memset(ids, 0, n_ids * sizeof(*ids));
+        cr_assert_eq(walk(&window, value, ids, IDS_MAX), (int64_t)n_model);
         cr_assert_eq(memcmp(ids, model, n_model * sizeof(*ids)), 0);
         for (int i = 0; i < 20; i++) {
                 uint32_t id = (uint32_t)(random_next() % (2 * IDS_MAX));
@@ -213,6 +238,7 @@ Test(posting, bytes_that_are_anything_never_leave_the_window)
                 }
                 lanemap_overlay_posting_count(&window, value, &count);
                 lanemap_overlay_posting_copy(&window, value, out, 4096, &n_ids);
+                walk(&window, value, out, 4096);
                 lanemap_overlay_posting_contains(&window, value, (uint32_t)random_next());
         }
         free(block);

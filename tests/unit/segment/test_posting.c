@@ -20,6 +20,25 @@ static unsigned char *encode(const uint32_t *ids, uint32_t n_ids, size_t *ret_n_
         return bytes;
 }
 
+/* The ids of a list in chunks. Return: how many, or a negative errno. */
+static int64_t walk(const struct lanemap_segment_posting *posting, uint32_t *ids)
+{
+        struct lanemap_segment_posting_walk walk;
+        uint32_t chunk[LANEMAP_SEGMENT_POSTING_BLOCK], n = 0;
+        int64_t n_ids = 0;
+        int r;
+
+        r = lanemap_segment_posting_walk_begin(posting, &walk);
+        if (r < 0)
+                return r;
+        while ((r = lanemap_segment_posting_walk_next(&walk, chunk, &n)) == 1) {
+                cr_assert(n > 0 && n_ids + n <= posting->n_ids);
+                memcpy(ids + n_ids, chunk, n * sizeof(*ids));
+                n_ids += n;
+        }
+        return r < 0 ? r : n_ids;
+}
+
 static void expect_list(const uint32_t *ids, uint32_t n_ids)
 {
         uint32_t *copy = malloc((size_t)n_ids * sizeof(*copy));
@@ -32,6 +51,9 @@ static void expect_list(const uint32_t *ids, uint32_t n_ids)
         cr_assert_eq(lanemap_segment_posting_copy_end(&posting, copy, &end), 0);
         cr_assert_eq(memcmp(copy, ids, (size_t)n_ids * sizeof(*ids)), 0);
         cr_assert_eq(posting.bytes + end, bytes + n_bytes);
+        memset(copy, 0, (size_t)n_ids * sizeof(*copy));
+        cr_assert_eq(walk(&posting, copy), n_ids);
+        cr_assert_eq(memcmp(copy, ids, (size_t)n_ids * sizeof(*ids)), 0);
         for (uint32_t i = 0; i < n_ids; i += 1 + n_ids / 500) {
                 cr_assert_eq(lanemap_segment_posting_contains(&posting, ids[i]), 1);
                 if (i > 0 && ids[i - 1] != ids[i] - 1)
@@ -116,8 +138,10 @@ static int decode(const unsigned char *from, size_t n_bytes, uint32_t *ids)
 
         memcpy(bytes, from, n_bytes);
         r = lanemap_segment_posting_open(bytes, n_bytes, 0, 1000, &posting);
-        if (r == 0)
+        if (r == 0) {
                 r = lanemap_segment_posting_copy(&posting, ids);
+                cr_assert_eq(walk(&posting, ids), r < 0 ? r : (int64_t)posting.n_ids);
+        }
         free(bytes);
         return r;
 }

@@ -1,0 +1,128 @@
+/*
+ * Views: the public face of shm/shm_read.h, P6. A view is a read-side section that is still open
+ * when the call returns; that is what keeps the bytes mapped, whatever becomes of them.
+ *
+ * R9. Whether what was read was true is told at the end, always: by the end check, and by nothing
+ *     else. A view that was led astray (an offset into the void, a tree that is none) ends early and
+ *     waits for the same check to say whether it was the bytes or their reuse.
+ *
+ * The state lies in the caller's struct, whose size is part of the ABI; what is in it is not.
+ */
+#include "reader/reader_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+
+#include "common/rcu.h"
+
+struct view {
+        struct lanemap_reader *reader;
+        const struct reader_attachment *attachment;
+        uint64_t n_retries;
+        int outcome; /* 0, or what ended the walk */
+        struct lanemap_shm_view shm;
+};
+static_assert(sizeof(struct view) <= sizeof(((struct lanemap_view *)NULL)->opaque),
+              "the struct that callers compiled in");
+
+static struct view *view_of(struct lanemap_view *view)
+{
+        return (struct view *)(void *)view->opaque;
+}
+
+int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                              struct lanemap_view *ret_view)
+{
+        struct view *view;
+        uint64_t n_ids = 0;
+        int r = -EAGAIN;
+
+        if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) || !ret_view))
+                return -EINVAL;
+
+        view = view_of(ret_view);
+        view->reader = reader;
+        view->n_retries = 0;
+        view->outcome = 0;
+        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
+                const struct reader_attachment *attachment;
+
+                lanemap_rcu_read_lock();
+                attachment = reader_attachment_get(reader);
+                r = lanemap_shm_view_begin(
+                        &attachment->region,
+                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes), &view->shm,
+                        &n_ids, &view->n_retries);
+                if (LANEMAP_LIKELY(r == 0)) {
+                        view->attachment = attachment;
+                        ret_view->n_ids = (size_t)n_ids;
+                        return 0;
+                }
+
+                lanemap_rcu_read_unlock();
+                r = lanemap_reader_mend(reader, r, attachment, i);
+                if (r < 0)
+                        break;
+        }
+
+        (void)lanemap_reader_account(reader, r < 0 ? r : -EAGAIN, 1, view->n_retries);
+        return r < 0 ? r : -EAGAIN;
+}
+
+size_t lanemap_reader_view_next(struct lanemap_view *ret_view, const uint32_t **ret_ids)
+{
+        struct view *view = view_of(ret_view);
+        const uint32_t *ids;
+        uint32_t n_ids;
+        int r;
+
+        if (LANEMAP_UNLIKELY(view->outcome < 0))
+                return 0;
+
+        r = lanemap_shm_view_next(&view->shm, &ids, &n_ids);
+        if (r != 1) {
+                view->outcome = r;
+                return 0;
+        }
+
+        *ret_ids = ids;
+        return n_ids;
+}
+
+/* "Bad bytes" that were not reused may lie past the size that this process knew. */
+static int bad_bytes_judge(const struct view *view, bool grown)
+{
+        int r;
+
+        if (grown)
+                return LANEMAP_VIEW_AGAIN;
+
+        r = lanemap_reader_mend(view->reader, -EBADMSG, view->attachment, INT_MAX);
+        return r < 0 ? r : LANEMAP_VIEW_AGAIN;
+}
+
+int lanemap_reader_view_end(struct lanemap_view *ret_view)
+{
+        struct view *view = view_of(ret_view);
+        bool believed, grown;
+        int r;
+
+        believed = lanemap_shm_view_end(&view->shm);
+        grown = lanemap_load_relaxed(&view->attachment->region.bytes) != view->shm.window.bytes;
+        lanemap_rcu_read_unlock();
+
+        if (LANEMAP_UNLIKELY(!believed || view->outcome == -EAGAIN)) {
+                view->n_retries++;
+                r = LANEMAP_VIEW_AGAIN;
+        } else if (LANEMAP_UNLIKELY(view->outcome < 0)) {
+                r = bad_bytes_judge(view, grown);
+        } else {
+                r = 0;
+        }
+
+        if (LANEMAP_LIKELY(!view->reader->statistics && !view->reader->stale_after_ns &&
+                           !view->n_retries))
+                return r;
+        return lanemap_reader_account(view->reader, r, r == 0, view->n_retries);
+}
