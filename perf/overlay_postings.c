@@ -1,0 +1,354 @@
+/*
+ * perf/overlay-postings: what it costs to change a long posting while it is in an overlay.
+ *
+ * Times are of whole operations through the engine, one apply each, everything that an add does
+ * beside it included. Bytes are counted, not timed: the blocks that a change of one id makes, in an
+ * arena that only counts. The first touch after a flush copies the posting from its segment.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <lanemap/writer.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "overlay/posting_write.h"
+#include "support/arguments.h"
+#include "support/keys.h"
+#include "support/pin.h"
+#include "support/place.h"
+#include "support/recorder.h"
+#include "support/table.h"
+#include "support/timer.h"
+
+#define ARENA_BYTES (UINT64_C(1) << 30)
+#define TOUCHES_MAX 101
+#define KEY         "public.users.country=xx"
+
+static const char usage[] =
+        "usage: overlay-postings [--ids N[,N...]] [--csv FILE|-] [--quick] [--name NAME] [--dir "
+        "DIR]\n"
+        "\n"
+        "  --ids N[,N...]    ids of the posting (default 1000,10000,100000)\n"
+        "  --csv FILE        also one row per measure: name,value,unit (-: on stdout, and only "
+        "that)\n"
+        "  --quick           a second; numbers of no value\n"
+        "  --name NAME       published names begin with this (default: perf-PID)\n"
+        "  --dir DIR         folders of the run are made in here (default: $TMPDIR or /tmp)\n";
+
+/* Issue 3, point 3. */
+static const struct perf_goal goals[] = {
+        {"add_p50", false, 10},
+        {"remove_p50", false, 10},
+        {"change_bytes_max", false, 4096},
+        {"first_touch_p50", false, 200},
+};
+
+struct bench {
+        const char *name;
+        const char *dir;
+        bool quick;
+        uint64_t n_ids;
+        uint32_t n_changes;
+        uint32_t n_touches;
+        struct lanemap_writer *writer;
+        struct perf_recorder recorder;
+        double tick_us;
+};
+
+static void die(const char *what, int r)
+{
+        fprintf(stderr, "overlay-postings: %s: %s\n", what, strerror(r < 0 ? -r : r));
+        exit(1);
+}
+
+/* ---- through the engine ---- */
+
+/* Even ids are there to begin with; odd ones come and go. */
+static uint32_t id_odd(const struct bench *bench, uint64_t i)
+{
+        return 2 * (uint32_t)(perf_mix64(i) % bench->n_ids) + 1;
+}
+
+static bool apply(struct bench *bench, uint32_t code, uint32_t id)
+{
+        const struct lanemap_op op = {
+                .code = code, .id = id, .key = KEY, .key_bytes = sizeof(KEY) - 1};
+        struct lanemap_op_result result;
+        int r = lanemap_writer_apply(bench->writer, &op, 1, &result, NULL, NULL);
+
+        if (r < 0)
+                die("apply", r);
+        return result.n_changed == 1;
+}
+
+static void flush(struct bench *bench)
+{
+        uint64_t ticket;
+        int r = lanemap_writer_request(bench->writer, LANEMAP_REQUEST_FLUSH, &ticket);
+
+        if (r == 0)
+                r = lanemap_writer_request_wait(bench->writer, ticket);
+        if (r < 0)
+                die("flush", r);
+}
+
+static void posting_load(struct bench *bench)
+{
+        struct lanemap_op *ops = malloc(bench->n_ids * sizeof(*ops));
+        int r = ops ? 0 : -ENOMEM;
+
+        for (uint64_t i = 0; i < bench->n_ids && ops; i++)
+                ops[i] = (struct lanemap_op){.code = LANEMAP_OP_ADD,
+                                             .id = 2 * (uint32_t)i,
+                                             .key = KEY,
+                                             .key_bytes = sizeof(KEY) - 1};
+        for (uint64_t at = 0; at < bench->n_ids && r == 0; at += 4096)
+                r = lanemap_writer_apply(bench->writer, ops + at,
+                                         bench->n_ids - at < 4096 ? bench->n_ids - at : 4096, NULL,
+                                         NULL, NULL);
+        if (r < 0)
+                die("apply", r);
+        free(ops);
+}
+
+/* The posting is in the overlay already. Ids that were drawn before change nothing: not counted. */
+static void changes_measure(struct bench *bench, uint32_t code, const char *what,
+                            struct perf_table *table)
+{
+        struct perf_recorder *recorder = &bench->recorder;
+        char name[32];
+
+        recorder->n = 0;
+        for (uint32_t i = 0; i < bench->n_changes; i++) {
+                uint32_t id = id_odd(bench, i);
+                uint64_t from = perf_ticks_begin(), ticks;
+                bool changed = apply(bench, code, id);
+
+                ticks = perf_ticks_end() - from;
+                if (changed)
+                        perf_recorder_add(recorder, ticks);
+        }
+        perf_recorder_sort(recorder);
+        snprintf(name, sizeof(name), "%s_p50", what);
+        perf_table_add(table, name, perf_recorder_quantile(recorder, 0.5) * bench->tick_us, "us");
+        snprintf(name, sizeof(name), "%s_p99", what);
+        perf_table_add(table, name, perf_recorder_quantile(recorder, 0.99) * bench->tick_us, "us");
+}
+
+static void touches_measure(struct bench *bench, struct perf_table *table)
+{
+        double times[TOUCHES_MAX];
+
+        for (uint32_t i = 0; i < bench->n_touches; i++) {
+                uint64_t from;
+
+                flush(bench);
+                from = perf_ticks_begin();
+                if (!apply(bench, i & 1 ? LANEMAP_OP_REMOVE : LANEMAP_OP_ADD, id_odd(bench, i / 2)))
+                        die("the first touch changes nothing", EPROTO);
+                times[i] = (double)(perf_ticks_end() - from) * bench->tick_us;
+        }
+        perf_table_add(table, "first_touch_p50", perf_median(times, bench->n_touches), "us");
+        perf_table_add(table, "first_touch_min", perf_minimum(times, bench->n_touches), "us");
+}
+
+static void engine_measure(struct bench *bench, struct perf_table *table)
+{
+        struct lanemap_error error = {0};
+        struct perf_place place;
+        struct lanemap_writer_options options = {
+                .size = sizeof(options),
+                .appendfsync = LANEMAP_APPENDFSYNC_NO,
+                .error = &error,
+        };
+        int r = perf_place_make(bench->name, bench->dir, &place);
+
+        if (r < 0)
+                die(bench->dir, r);
+        options.name = place.name;
+        options.directory = place.directory;
+        r = lanemap_writer_open(&options, &bench->writer);
+        if (r < 0)
+                die(error.text, r);
+
+        posting_load(bench);
+        touches_measure(bench, table);
+        changes_measure(bench, LANEMAP_OP_ADD, "add", table);
+        changes_measure(bench, LANEMAP_OP_REMOVE, "remove", table);
+        lanemap_writer_close(bench->writer);
+        perf_place_remove(&place);
+}
+
+/* ---- counted ---- */
+
+struct counting_arena {
+        struct lanemap_arena arena;
+        uint64_t used_bytes;
+        uint64_t n_bytes; /* asked for */
+};
+
+static int counting_alloc(struct lanemap_arena *base, uint64_t bytes, uint64_t *ret_off)
+{
+        struct counting_arena *arena = LANEMAP_CONTAINER_OF(base, struct counting_arena, arena);
+
+        if (arena->used_bytes + bytes > ARENA_BYTES)
+                return -ENOSPC;
+
+        *ret_off = arena->used_bytes;
+        arena->used_bytes += LANEMAP_ALIGN_UP(bytes, (uint64_t)LANEMAP_ARENA_ALIGN);
+        arena->n_bytes += bytes;
+        return 0;
+}
+
+/* A block is never given out again. */
+static void counting_release(struct lanemap_arena *base, uint64_t off, uint64_t bytes)
+{
+        (void)base, (void)off, (void)bytes;
+}
+
+/* One change of a posting. Return: how many bytes of new blocks it wrote. */
+static uint64_t change_count(struct counting_arena *arena, bool insert, uint32_t id,
+                             uint64_t *value)
+{
+        uint64_t before = arena->n_bytes;
+        struct lanemap_posting_change change;
+        int r = insert ? lanemap_posting_prepare_insert(&arena->arena, *value, id, &change)
+                       : lanemap_posting_prepare_remove(&arena->arena, *value, id, &change);
+
+        if (r < 0)
+                die("change", r);
+        lanemap_posting_commit(&arena->arena, &change);
+        *value = change.value;
+        return arena->n_bytes - before;
+}
+
+static void bytes_measure(struct bench *bench, struct perf_table *table)
+{
+        uint32_t *ids = malloc(bench->n_ids * sizeof(*ids)), n = bench->n_changes;
+        struct counting_arena arena = {
+                .arena = {.alloc = counting_alloc,
+                          .free = counting_release,
+                          .retire = counting_release},
+                .used_bytes = LANEMAP_ARENA_ALIGN,
+        };
+        struct lanemap_posting_change change;
+        uint64_t most = 0, all = 0, value;
+
+        arena.arena.base = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (!ids || arena.arena.base == MAP_FAILED)
+                die("memory", ENOMEM);
+        for (uint64_t i = 0; i < bench->n_ids; i++)
+                ids[i] = 2 * (uint32_t)i;
+        if (lanemap_posting_prepare_build(&arena.arena, 0, ids, bench->n_ids, false, &change) < 0)
+                die("build", ENOMEM);
+        lanemap_posting_commit(&arena.arena, &change);
+        perf_table_add(table, "first_touch_bytes", (double)arena.n_bytes, "bytes");
+
+        value = change.value;
+        for (uint32_t i = 0; i < n; i++)
+                for (int insert = 1; insert >= 0; insert--) {
+                        uint64_t bytes = change_count(&arena, insert, id_odd(bench, i), &value);
+
+                        most = bytes > most ? bytes : most;
+                        all += bytes;
+                }
+        perf_table_add(table, "change_bytes", (double)all / (2.0 * n), "bytes");
+        perf_table_add(table, "change_bytes_max", (double)most, "bytes");
+        munmap(arena.arena.base, ARENA_BYTES);
+        free(ids);
+}
+
+/* ---- options ---- */
+
+struct run {
+        uint64_t sizes[PERF_SIZES_MAX];
+        int n_sizes;
+        const char *csv;
+};
+
+static void options_parse(int argc, char **argv, struct bench *bench, struct run *run)
+{
+        static const struct option longs[] = {
+                {"ids", required_argument, NULL, 'i'},
+                {"csv", required_argument, NULL, 'c'},
+                {"quick", no_argument, NULL, 'q'},
+                {"name", required_argument, NULL, 'n'},
+                {"dir", required_argument, NULL, 'd'},
+                {"help", no_argument, NULL, 'h'},
+                {0},
+        };
+        int code;
+
+        while ((code = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+                switch (code) {
+                case 'i':
+                        run->n_sizes = perf_sizes_parse(optarg, 1000, run->sizes);
+                        if (run->n_sizes < 0)
+                                die("--ids: numbers from 1000 on, separated by commas", EINVAL);
+                        break;
+                case 'c':
+                        run->csv = optarg;
+                        break;
+                case 'q':
+                        bench->quick = true;
+                        break;
+                case 'n':
+                        bench->name = optarg;
+                        break;
+                case 'd':
+                        bench->dir = optarg;
+                        break;
+                case 'h':
+                        fputs(usage, stdout);
+                        exit(0);
+                default:
+                        fputs(usage, stderr);
+                        exit(2);
+                }
+        }
+}
+
+int main(int argc, char **argv)
+{
+        static struct bench bench;
+        static struct perf_table table;
+        struct run run = {.sizes = {1000, 10000, 100000}, .n_sizes = 3};
+        FILE *csv = NULL;
+
+        options_parse(argc, argv, &bench, &run);
+        if (!bench.dir)
+                bench.dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+        bench.n_changes = bench.quick ? 1000 : 50000;
+        bench.n_touches = bench.quick ? 3 : 51;
+        bench.tick_us = perf_tick_ns() * 1e-3;
+        bench.recorder.capacity = bench.n_changes;
+        bench.recorder.samples = calloc(bench.n_changes, sizeof(uint32_t));
+        if (!bench.recorder.samples)
+                die("memory", ENOMEM);
+        if (run.csv && !(csv = perf_csv_open(run.csv)))
+                die(run.csv, errno);
+
+        for (int i = 0; i < run.n_sizes; i++) {
+                char title[64];
+
+                table = (struct perf_table){0};
+                perf_table_circumstances(&table);
+                bench.n_ids = run.sizes[i];
+                engine_measure(&bench, &table);
+                bytes_measure(&bench, &table);
+                snprintf(title, sizeof(title), "a posting of %" PRIu64 " ids in an overlay",
+                         bench.n_ids);
+                if (csv != stdout)
+                        perf_table_print(&table, title, goals, sizeof(goals) / sizeof(goals[0]),
+                                         stdout);
+                if (csv)
+                        perf_table_csv(&table, bench.n_ids, csv);
+        }
+
+        return csv && perf_csv_close(csv) < 0;
+}
