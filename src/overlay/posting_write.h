@@ -52,6 +52,14 @@ int lanemap_posting_prepare_remove(struct lanemap_arena *arena, uint64_t old_val
 int64_t lanemap_posting_commit(struct lanemap_arena *arena, struct lanemap_posting_change *change);
 void lanemap_posting_abort(struct lanemap_arena *arena, struct lanemap_posting_change *change);
 
+/* For posting_tree_write.c: notes a block of the change, bounded (lanemap_check). */
+void lanemap_posting_change_made(struct lanemap_posting_change *change, uint64_t off,
+                                 uint64_t bytes);
+void lanemap_posting_change_dropped(struct lanemap_posting_change *change, uint64_t off,
+                                    uint64_t bytes);
+/* An ascending array with one id more, for which there is room, or one less. Return: its length. */
+uint32_t lanemap_posting_ids_change(uint32_t *ids, uint32_t n_ids, uint32_t id, bool insert);
+
 /* Every block of a value word. */
 void lanemap_posting_retire(struct lanemap_arena *arena, uint64_t value);
 uint64_t lanemap_posting_bytes(const struct lanemap_arena *arena, uint64_t value);
