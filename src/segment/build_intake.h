@@ -142,6 +142,12 @@ struct lanemap_build_buffer {
 /* Makes it n_more bytes longer. Return: 0. Errors: -ENOMEM. */
 int lanemap_build_buffer_extend(struct lanemap_build_buffer *buffer, uint64_t n_more);
 
+/* The block that a section is written to: zeros, with room behind it for the filter that the options
+ * ask for. NULL: no memory. */
+unsigned char *lanemap_build_block(struct lanemap_heap *heap,
+                                   const struct lanemap_segment_build_options *options,
+                                   uint64_t section_bytes, uint64_t n_keys);
+
 /* The kinds. See lanemap_segment_build(). */
 int lanemap_packed_build(struct lanemap_heap *heap,
                          const struct lanemap_segment_build_options *options,

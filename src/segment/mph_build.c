@@ -222,10 +222,10 @@ static int encode(struct builder *builder, struct lanemap_cursor *cursor)
 }
 
 /* Index, entries and postings, one behind the other. */
-static int assemble(struct builder *builder, uint32_t kind, struct lanemap_heap *heap,
-                    struct lanemap_segment_built *ret_built)
+static int assemble(struct builder *builder, const struct lanemap_segment_build_options *options,
+                    struct lanemap_heap *heap, struct lanemap_segment_built *ret_built)
 {
-        struct lanemap_segment_section_file header = {.kind = htole32(kind)};
+        struct lanemap_segment_section_file header = {.kind = htole32(options->kind)};
         uint64_t postings_bytes = builder->values.postings_bytes;
         struct lanemap_segment_layout layout;
         struct lanemap_build_buffer index;
@@ -238,11 +238,10 @@ static int assemble(struct builder *builder, uint32_t kind, struct lanemap_heap 
 
         lanemap_segment_layout_of(index.n_bytes, 0, builder->entries.n_bytes, postings_bytes,
                                   &layout);
-        bytes = lanemap_heap_alloc(heap, layout.section_bytes);
+        bytes = lanemap_build_block(heap, options, layout.section_bytes, builder->counted.n_keys);
         if (!bytes)
                 return -ENOMEM;
 
-        memset(bytes, 0, layout.section_bytes);
         if (index.n_bytes > 0)
                 memcpy(bytes + layout.index_off, index.bytes, index.n_bytes);
         if (builder->entries.n_bytes > 0)
@@ -301,7 +300,7 @@ int lanemap_mph_build(struct lanemap_heap *heap,
 
         r = builder_run(&builder, cursor);
         if (r == 0)
-                r = assemble(&builder, options->kind, heap, ret_built);
+                r = assemble(&builder, options, heap, ret_built);
 
         builder_deinit(&builder);
         return r;

@@ -260,11 +260,11 @@ int lanemap_packed_build(struct lanemap_heap *heap,
         counted = intake;
         lanemap_build_intake_restart(&intake);
         encoder = (struct encoder){.counted = &counted, .values = &census.values, .shape = &shape};
-        encoder.bytes = lanemap_heap_alloc(heap, shape.layout.section_bytes);
+        encoder.bytes =
+                lanemap_build_block(heap, options, shape.layout.section_bytes, counted.n_keys);
         if (!encoder.bytes)
                 return -ENOMEM;
 
-        memset(encoder.bytes, 0, shape.layout.section_bytes);
         census.values.postings = encoder.bytes + shape.layout.postings_off;
         r = encode(&encoder, &intake, cursor);
         if (r < 0)

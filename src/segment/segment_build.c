@@ -1,7 +1,10 @@
 /* See segment_build.h. The kinds are in packed_build.c and mph_build.c. */
 #include "segment/segment_build.h"
 
+#include <string.h>
+
 #include "segment/build_intake.h"
+#include "segment/filter_build.h"
 
 static uint64_t layout_array(uint64_t *end, uint64_t n_bytes)
 {
@@ -34,9 +37,9 @@ void lanemap_segment_layout_packed(uint64_t n_groups, uint64_t n_entries, uint32
                                   (n_entries * entry_bits + 7) / 8, postings_bytes, ret_layout);
 }
 
-int lanemap_segment_build(struct lanemap_heap *heap,
-                          const struct lanemap_segment_build_options *options,
-                          struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
+static int kind_build(struct lanemap_heap *heap,
+                      const struct lanemap_segment_build_options *options,
+                      struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
 {
         switch (options->kind) {
         case LANEMAP_SEGMENT_KIND_PACKED:
@@ -47,4 +50,49 @@ int lanemap_segment_build(struct lanemap_heap *heap,
         default:
                 return -EINVAL;
         }
+}
+
+unsigned char *lanemap_build_block(struct lanemap_heap *heap,
+                                   const struct lanemap_segment_build_options *options,
+                                   uint64_t section_bytes, uint64_t n_keys)
+{
+        uint64_t n_bytes = section_bytes + lanemap_filter_room(options->filter, n_keys);
+        unsigned char *bytes = lanemap_heap_alloc(heap, n_bytes);
+
+        if (bytes)
+                memset(bytes, 0, n_bytes);
+        return bytes;
+}
+
+int lanemap_segment_build(struct lanemap_heap *heap,
+                          const struct lanemap_segment_build_options *options,
+                          struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
+{
+        struct lanemap_segment_built built;
+        size_t n_bytes;
+        int r;
+
+        if (options->filter > LANEMAP_FILTER_XOR8)
+                return -EINVAL;
+
+        r = kind_build(heap, options, cursor, &built);
+        if (r < 0)
+                return r;
+
+        if (options->filter != LANEMAP_FILTER_NONE && built.n_keys > 0) {
+                /* The block is the heap's, and nobody else has seen it yet. */
+                r = lanemap_filter_append(options->filter, (unsigned char *)(uintptr_t)built.bytes,
+                                          built.n_bytes, &n_bytes);
+                if (r < 0)
+                        return r;
+
+                built.filter_unpopulated = r == LANEMAP_FILTER_E_UNPOPULATED;
+                if (r == 0) {
+                        built.filter_bytes = n_bytes - built.n_bytes;
+                        built.n_bytes = n_bytes;
+                }
+        }
+
+        *ret_built = built;
+        return 0;
 }

@@ -27,6 +27,8 @@ struct lanemap_segment_build_options {
         uint32_t leaf_entries;   /* recsplit: 2 .. 12, 8; smaller and slower to build with each */
         uint32_t gamma; /* bbhash: bits per key of a level, in 256ths: 256 .. 2560, 512; more bits,
                            fewer levels */
+
+        uint32_t filter; /* LANEMAP_FILTER_* */
 };
 
 struct lanemap_segment_built {
@@ -35,6 +37,8 @@ struct lanemap_segment_built {
         uint64_t n_keys;            /* entries, tombstones among them */
         uint64_t n_pairs;
         uint64_t n_tombstones;
+        uint64_t filter_bytes;   /* of n_bytes; 0: no filter */
+        bool filter_unpopulated; /* one was asked for, and no seed serves: it was left out */
 };
 
 /*
@@ -48,7 +52,7 @@ struct lanemap_segment_built {
  * entries, a list of more than 2^29 ids, or lists of more than a terabyte; -ENOMEM; whatever the
  * cursor answers. Thread: any, heap and cursor being its own. Owner: the heap. Cost: packed: 20 to
  * 40 ns an entry beside what the cursor costs, sequential; bbhash: 100 to 200; recsplit: 1.3 us
- * with leaves of 8; both hold their entries twice at the end.
+ * with leaves of 8; both hold their entries twice at the end. A filter: filter_build.h.
  */
 int lanemap_segment_build(struct lanemap_heap *heap,
                           const struct lanemap_segment_build_options *options,

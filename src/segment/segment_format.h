@@ -12,9 +12,9 @@
  *              zeros up to 64                          tags      packed: 1 byte per entry
  *              section 0                               payload   entry_bits per entry
  *              section 1                               postings  lists of more than one id
- *              ...
+ *              ...                                     filter    optional
  *
- * Each of the four arrays starts at a multiple of 64 and is followed by at least 64 bytes of zeros,
+ * Each of the five arrays starts at a multiple of 64 and is followed by at least 64 bytes of zeros,
  * so that wide loads at its end stay inside the section (and inside the mapped file). An empty
  * array takes no bytes at all.
  *
@@ -115,6 +115,21 @@
  *         n_ids >  128: a skip record per block of 128 ids {u32 first id, u32 offset of the block
  *                       after the skip records}, then the blocks: up to 127 varints each, as above
  *
+ * Filter: optional, and compatible: a reader that does not know its kind, or does not look at it, is
+ * right. It comes last, so that nothing else moves when there is one. Its bytes are a function of
+ * all fingerprints of the section (tombstones among them), with G = 0x9e3779b97f4a7c15:
+ *
+ *         mixed = mix(dense + ext * G + (filter_seed + 1) * 0xd1342543de82ef95)
+ *         a key can be there when the three bytes at its places, xored, are mixed >> 56
+ *
+ *         fuse8  filter_blocks + 2 segments of 2^filter_shift bytes; s = dense * floor(filter_blocks
+ *                * 2^32 / n_slots) >> 84; place i (0, 1, 2) is byte (mixed >> 18 i) modulo
+ *                2^filter_shift of segment s + i
+ *         xor8   three blocks of filter_blocks bytes, filter_shift 0; place i is byte (low 32 bits
+ *                of mixed rotated right by 21 i) * filter_blocks >> 32 of block i
+ *
+ * Bytes that are no key's last place are 0 or anything: they are covered by the checksum alone.
+ *
  * A varint is 7 bits a byte, lowest first, the top bit set on all bytes but the last; its last byte
  * is not 0 unless it is the only one (one spelling for each number).
  */
@@ -182,6 +197,14 @@
 #define LANEMAP_BBHASH_BLOCK_BYTES        64
 #define LANEMAP_BBHASH_BLOCK_BITS         496
 #define LANEMAP_BBHASH_RECORD_BYTES       8
+
+/* `filter_kind`. An unknown one is as good as none to a reader; the write side calls it damage. */
+#define LANEMAP_FILTER_NONE      0
+#define LANEMAP_FILTER_FUSE8     1
+#define LANEMAP_FILTER_XOR8      2
+#define LANEMAP_FILTER_SHIFT_MIN 2
+#define LANEMAP_FILTER_SHIFT_MAX 18
+#define LANEMAP_FILTER_ATTEMPTS  32 /* filter_seed is below */
 
 #define LANEMAP_SEGMENT_POSTING_BLOCK    128
 #define LANEMAP_SEGMENT_SKIP_BYTES       8
@@ -264,7 +287,11 @@ struct lanemap_segment_section_file {
                 struct lanemap_segment_bbhash_file bbhash;
                 unsigned char none[32]; /* packed: 0 */
         };
-        unsigned char reserved[16]; /* 0; for filters */
+        uint64_t filter_off; /* 0: no filter, like all of these */
+        uint32_t filter_blocks;
+        uint8_t filter_kind;
+        uint8_t filter_shift;
+        uint16_t filter_seed;
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS];
         uint16_t slot_ranks[LANEMAP_SLOT_WORDS]; /* set bits before each word */
 };
@@ -276,6 +303,7 @@ static_assert(offsetof(struct lanemap_segment_header_file, checksum) == 64, "che
 static_assert(offsetof(struct lanemap_segment_header_file, check) == 96, "check");
 static_assert(offsetof(struct lanemap_segment_section_file, slot_bitmap) == 192, "bitmap");
 static_assert(offsetof(struct lanemap_segment_section_file, recsplit) == 144, "by kind");
+static_assert(offsetof(struct lanemap_segment_section_file, filter_off) == 176, "filter");
 static_assert(sizeof(LANEMAP_SEGMENT_CHECK_KEY) == 16, "check key");
 
 #endif

@@ -446,6 +446,41 @@ static int kind_open(const unsigned char *p, struct lanemap_segment *segment)
         }
 }
 
+uint64_t lanemap_filter_bytes(uint32_t kind, uint32_t shift, uint32_t n_blocks)
+{
+        if (n_blocks == 0)
+                return 0;
+        if (kind == LANEMAP_FILTER_FUSE8)
+                return shift < LANEMAP_FILTER_SHIFT_MIN || shift > LANEMAP_FILTER_SHIFT_MAX
+                               ? 0
+                               : (n_blocks + UINT64_C(2)) << shift;
+
+        return kind == LANEMAP_FILTER_XOR8 && shift == 0 ? UINT64_C(3) * n_blocks : 0;
+}
+
+/* A kind that is not known is left alone: the feature is a compatible one. */
+static int filter_open(const unsigned char *p, struct lanemap_segment *segment)
+{
+        uint32_t kind = p[offsetof(struct lanemap_segment_section_file, filter_kind)];
+        uint32_t shift = p[offsetof(struct lanemap_segment_section_file, filter_shift)];
+        uint32_t n_blocks = SECTION32(p, filter_blocks);
+        struct lanemap_filter *filter = &segment->filter;
+        uint64_t n_bytes = lanemap_filter_bytes(kind, shift, n_blocks);
+
+        if (kind != LANEMAP_FILTER_FUSE8 && kind != LANEMAP_FILTER_XOR8)
+                return 0;
+        if (n_bytes == 0 || segment->n_slots == 0)
+                return -EBADMSG;
+
+        filter->multiplier = lanemap_mph_multiplier(n_blocks, segment->n_slots);
+        filter->n_blocks = n_blocks;
+        filter->seed = (uint16_t)SECTION16(p, filter_seed);
+        filter->kind = (uint8_t)kind;
+        filter->shift = (uint8_t)shift;
+        segment->has_filter = 1;
+        return array_place(segment, SECTION64(p, filter_off), n_bytes, &filter->bytes);
+}
+
 int lanemap_segment_open(struct lanemap_segment *ret_segment, const void *section, size_t n_bytes,
                          uint32_t fingerprint_bits)
 {
@@ -467,6 +502,8 @@ int lanemap_segment_open(struct lanemap_segment *ret_segment, const void *sectio
                 return r;
 
         r = kind_open(p, &segment);
+        if (r == 0)
+                r = filter_open(p, &segment);
         if (r < 0)
                 return r;
 

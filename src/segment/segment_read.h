@@ -14,13 +14,15 @@
  *   G4  A struct lanemap_segment is a plain value: copy it, keep it in a table, drop it. It is
  *       valid for as long as the bytes are mapped, and lookups never go back to the header unless
  *       the rank of the slot is unknown.
- *   G5  All fingerprint bits are compared. There are no false hits beside equal fingerprints.
+ *   G5  All fingerprint bits are compared. There are no false hits beside equal fingerprints: a
+ *       filter only saves asking the index.
  */
 #ifndef LANEMAP_SEGMENT_SEGMENT_READ_H
 #define LANEMAP_SEGMENT_SEGMENT_READ_H
 
 #include "common/entry.h"
 #include "segment/bbhash_read.h"
+#include "segment/filter_read.h"
 #include "segment/packed_read.h"
 #include "segment/posting_read.h"
 #include "segment/recsplit_read.h"
@@ -91,15 +93,17 @@ struct lanemap_segment {
         uint8_t fingerprint_bits;
         uint8_t value_flagged;
         uint8_t value_bits; /* without the flag */
+        uint8_t has_filter;
         union {
                 struct lanemap_packed packed;
                 struct lanemap_recsplit recsplit;
                 struct lanemap_bbhash bbhash;
                 struct lanemap_mph mph; /* the head of the two before */
         };
+        struct lanemap_filter filter; /* where has_filter says so */
 };
 
-static_assert(sizeof(struct lanemap_segment) <= 128, "two cache lines");
+static_assert(offsetof(struct lanemap_segment, filter) <= 128, "two lines, and one for a filter");
 
 /*
  * Validates a section's header and every offset in it.
@@ -156,6 +160,14 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_dense(const struct lanemap_segment *se
         return 0;
 }
 
+/* Whether the index has to be asked: what a filter refuses is not there. */
+LANEMAP_ALWAYS_INLINE bool lanemap_segment_passes(const struct lanemap_segment *segment,
+                                                  uint64_t dense, uint32_t ext)
+{
+        return LANEMAP_LIKELY(!segment->has_filter) ||
+               lanemap_filter_passes(&segment->filter, dense, ext);
+}
+
 /* Turns a value field into a posting. Return: 0. Errors: -EBADMSG. */
 LANEMAP_ALWAYS_INLINE int lanemap_segment_value(const struct lanemap_segment *segment,
                                                 uint64_t value,
@@ -189,6 +201,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_value(const struct lanemap_segment *se
  * Return: 0 found; LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG.
  * Thread: any. Owner: *ret_posting points into the section. Cost: packed: about 1.1 DRAM latencies
  * for a miss and 1.5 for a hit; recsplit: 2; bbhash: 2 to 3; one more for a posting of several ids.
+ * With a filter: 1 for a miss, and 1 more for a hit whose index was not requested beside it.
  */
 LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *segment,
                                                struct lanemap_fingerprint fingerprint,
@@ -201,6 +214,9 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *seg
         r = lanemap_segment_dense(segment, fingerprint.hash, rank, &dense);
         if (LANEMAP_UNLIKELY(r != 0))
                 return r;
+
+        if (!lanemap_segment_passes(segment, dense, fingerprint.ext))
+                return LANEMAP_SEGMENT_E_ABSENT;
 
         if (LANEMAP_LIKELY(segment->kind == LANEMAP_SEGMENT_KIND_PACKED))
                 r = lanemap_packed_find(&segment->packed, dense, fingerprint.ext, &value);
@@ -233,6 +249,8 @@ lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
 
         if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
                 return;
+        if (LANEMAP_UNLIKELY(segment->has_filter))
+                lanemap_filter_prefetch(&segment->filter, dense, fingerprint.ext);
         if (LANEMAP_UNLIKELY(segment->kind != LANEMAP_SEGMENT_KIND_PACKED)) {
                 lanemap_segment_prefetch_bits(segment, dense, fingerprint.ext);
                 return;
@@ -250,7 +268,8 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_entry(const struct lanemap_s
         struct lanemap_packed_range range;
         uint64_t dense;
 
-        if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0)
+        if (lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0 ||
+            !lanemap_segment_passes(segment, dense, fingerprint.ext))
                 return;
         if (LANEMAP_UNLIKELY(segment->kind != LANEMAP_SEGMENT_KIND_PACKED)) {
                 lanemap_segment_prefetch_place(segment, dense, fingerprint.ext);
@@ -271,6 +290,7 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_value(const struct lanemap_s
 
         if (segment->kind != LANEMAP_SEGMENT_KIND_PACKED ||
             lanemap_segment_dense(segment, fingerprint.hash, rank, &dense) != 0 ||
+            !lanemap_segment_passes(segment, dense, fingerprint.ext) ||
             lanemap_packed_range(&segment->packed, dense, &range) != 0)
                 return;
 

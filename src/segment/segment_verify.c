@@ -39,10 +39,12 @@ static uint64_t zeros_end(const unsigned char *bytes, uint64_t from, uint64_t to
         return from;
 }
 
+#define N_ARRAYS 5
+
 /* The arrays of a section, in their order: what is between them is zeros. */
 struct arrays {
-        uint64_t n_bytes[4];
-        struct lanemap_segment_layout layout;
+        uint64_t n_bytes[N_ARRAYS];
+        uint64_t starts[N_ARRAYS + 1]; /* the last: where the section ends */
 };
 
 static void arrays_of(const struct verify *verify, struct arrays *ret_arrays)
@@ -51,16 +53,30 @@ static void arrays_of(const struct verify *verify, struct arrays *ret_arrays)
         uint64_t n = segment->n_keys, index_bytes = le64toh(verify->header.index_bytes);
         bool packed = segment->kind == LANEMAP_SEGMENT_KIND_PACKED;
         uint32_t entry_bits = packed ? segment->packed.entry_bits : segment->mph.entry_bits;
+        struct lanemap_segment_layout layout;
+        struct arrays arrays;
 
         if (packed)
                 index_bytes = segment->packed.n_groups * LANEMAP_PACKED_RECORD_BYTES;
-        *ret_arrays = (struct arrays){
+        arrays = (struct arrays){
                 .n_bytes = {index_bytes, packed ? n : 0, (n * entry_bits + 7) / 8,
                             segment->postings_bytes},
         };
-        lanemap_segment_layout_of(ret_arrays->n_bytes[0], ret_arrays->n_bytes[1],
-                                  ret_arrays->n_bytes[2], ret_arrays->n_bytes[3],
-                                  &ret_arrays->layout);
+        lanemap_segment_layout_of(arrays.n_bytes[0], arrays.n_bytes[1], arrays.n_bytes[2],
+                                  arrays.n_bytes[3], &layout);
+        arrays.starts[0] = layout.index_off;
+        arrays.starts[1] = layout.tags_off;
+        arrays.starts[2] = layout.payload_off;
+        arrays.starts[3] = layout.postings_off;
+        arrays.starts[N_ARRAYS] = layout.section_bytes;
+        if (segment->has_filter) {
+                arrays.n_bytes[4] = lanemap_filter_bytes(
+                        segment->filter.kind, segment->filter.shift, segment->filter.n_blocks);
+                arrays.starts[4] = layout.section_bytes;
+                arrays.starts[N_ARRAYS] += LANEMAP_ALIGN_UP(
+                        arrays.n_bytes[4] + LANEMAP_BITS_PADDING, (uint64_t)LANEMAP_SEGMENT_ALIGN);
+        }
+        *ret_arrays = arrays;
 }
 
 /* The arrays lie where they must, with zeros between them. */
@@ -71,32 +87,29 @@ static int verify_layout(struct verify *verify)
         struct arrays arrays;
 
         arrays_of(verify, &arrays);
-        if (le64toh(header->index_off) != arrays.layout.index_off ||
-            le64toh(header->tags_off) != arrays.layout.tags_off ||
-            le64toh(header->payload_off) != arrays.layout.payload_off ||
-            le64toh(header->postings_off) != arrays.layout.postings_off ||
-            le64toh(header->section_bytes) != arrays.layout.section_bytes)
+        if (le64toh(header->index_off) != arrays.starts[0] ||
+            le64toh(header->tags_off) != arrays.starts[1] ||
+            le64toh(header->payload_off) != arrays.starts[2] ||
+            le64toh(header->postings_off) != arrays.starts[3] ||
+            le64toh(header->filter_off) != arrays.starts[4] ||
+            le64toh(header->section_bytes) != arrays.starts[N_ARRAYS])
                 return wrong(verify->report,
                              offsetof(struct lanemap_segment_section_file, index_off),
                              "section header: the arrays do not lie where they must");
 
-        for (uint32_t i = 0; i < 5; i++) {
-                const uint64_t starts[5] = {arrays.layout.index_off, arrays.layout.tags_off,
-                                            arrays.layout.payload_off, arrays.layout.postings_off,
-                                            arrays.layout.section_bytes};
-
-                if (i < 4 && arrays.n_bytes[i] == 0)
+        for (uint32_t i = 0; i <= N_ARRAYS; i++) {
+                if (i < N_ARRAYS && arrays.n_bytes[i] == 0)
                         continue;
-                at = zeros_end(verify->section, end, starts[i]);
-                if (at < starts[i])
+                at = zeros_end(verify->section, end, arrays.starts[i]);
+                if (at < arrays.starts[i])
                         return wrong(verify->report, at, "padding is not zero");
-                end = i < 4 ? starts[i] + arrays.n_bytes[i] : end;
+                end = i < N_ARRAYS ? arrays.starts[i] + arrays.n_bytes[i] : end;
         }
 
         return 0;
 }
 
-/* From the first byte that this kind leaves zero, but for what comes after `reserved`. */
+/* From the first byte that this kind leaves zero to the filter's fields. */
 static int verify_reserved(struct verify *verify)
 {
         static const uint64_t unused[] = {
@@ -107,7 +120,7 @@ static int verify_reserved(struct verify *verify)
                 [LANEMAP_SEGMENT_KIND_BBHASH] =
                         offsetof(struct lanemap_segment_section_file, bbhash.reserved),
         };
-        const uint64_t end = offsetof(struct lanemap_segment_section_file, slot_bitmap);
+        const uint64_t end = offsetof(struct lanemap_segment_section_file, filter_off);
         uint64_t at = zeros_end(verify->section, unused[verify->segment.kind], end);
 
         if (at < end)
@@ -116,11 +129,33 @@ static int verify_reserved(struct verify *verify)
         return 0;
 }
 
+/* A filter of a kind that is known, or none. What a reader may ignore is not ignored here: nobody
+ * could tell it from damage. */
+static int verify_filter_fields(struct verify *verify)
+{
+        const struct lanemap_segment_section_file *header = &verify->header;
+
+        if (verify->segment.has_filter) {
+                if (le16toh(header->filter_seed) < LANEMAP_FILTER_ATTEMPTS)
+                        return 0;
+        } else if (header->filter_kind != LANEMAP_FILTER_NONE) {
+                wrong(verify->report, offsetof(struct lanemap_segment_section_file, filter_kind),
+                      "section header: a filter of an unknown kind");
+                return -EPROTONOSUPPORT;
+        } else if ((header->filter_blocks | header->filter_shift | header->filter_seed) == 0) {
+                return 0;
+        }
+
+        return wrong(verify->report, offsetof(struct lanemap_segment_section_file, filter_off),
+                     "section header: the filter has other parameters than it can have");
+}
+
 /* Bitmap, ranks and count of the slots agree; what is reserved is zero. */
 static int verify_header(struct verify *verify)
 {
         const struct lanemap_segment_section_file *header = &verify->header;
         uint32_t n_slots = 0;
+        int r;
 
         for (uint32_t i = 0; i < LANEMAP_SLOT_WORDS; i++) {
                 if (le16toh(header->slot_ranks[i]) != n_slots)
@@ -134,7 +169,8 @@ static int verify_header(struct verify *verify)
                 return wrong(verify->report, offsetof(struct lanemap_segment_section_file, n_slots),
                              "section header: wrong number of slots");
 
-        return verify_reserved(verify);
+        r = verify_reserved(verify);
+        return r < 0 ? r : verify_filter_fields(verify);
 }
 
 /* Each group begins where the one before ended, and its sub-blocks rise. */
@@ -187,7 +223,7 @@ static int verify_index(struct verify *verify)
                                                                    : verify_buckets(verify);
 }
 
-/* A perfect hash leads to the entry, of which there is only one. */
+/* The filter lets it pass, and a perfect hash leads to the entry, of which there is only one. */
 static int verify_found(struct verify *verify, const struct lanemap_segment_cursor *cursor,
                         const struct lanemap_entry *entry)
 {
@@ -195,6 +231,9 @@ static int verify_found(struct verify *verify, const struct lanemap_segment_curs
         uint64_t dense = lanemap_dense_hash(entry->fingerprint.hash, (uint32_t)cursor->rank), value;
         int r;
 
+        if (!lanemap_segment_passes(segment, dense, entry->fingerprint.ext))
+                return wrong(verify->report, le64toh(verify->header.filter_off),
+                             "filter: an entry is not let through");
         if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED)
                 return 0;
 

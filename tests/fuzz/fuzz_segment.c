@@ -2,8 +2,9 @@
  * Segment bytes of any kind: a section, a file, or a posting list, as they are or with their check
  * values made right (so that what lies behind the checks is reached).
  *
- * Beyond not crashing: an entry that the cursor gives is found by a lookup, with the same ids, and
- * a section that the verification accepts can be read to its end.
+ * Beyond not crashing: an entry that the cursor gives is found by a lookup, with the same ids, unless
+ * the filter hides it; with and without the filter a lookup has the same answer or none; and a
+ * section that the verification accepts can be read to its end.
  *
  * An input: one byte for the mode, one for the fingerprint bits, then the bytes.
  */
@@ -40,14 +41,21 @@ static void walk(const struct lanemap_segment_posting *posting, const uint32_t *
 static void look_up(const struct lanemap_segment *segment, struct lanemap_fingerprint fp,
                     uint32_t rank)
 {
-        struct lanemap_segment_posting posting;
+        struct lanemap_segment unfiltered = *segment;
+        struct lanemap_segment_posting posting, same;
         uint32_t *ids;
         int copied;
 
         lanemap_segment_prefetch_directory(segment, fp, rank);
         lanemap_segment_prefetch_entry(segment, fp, rank);
+        lanemap_segment_prefetch_value(segment, fp, rank);
         if (lanemap_segment_find(segment, fp, rank, &posting) != 0)
                 return;
+
+        /* A filter only ever hides. */
+        unfiltered.has_filter = 0;
+        MUST(lanemap_segment_find(&unfiltered, fp, rank, &same) == 0);
+        MUST(same.n_ids == posting.n_ids && same.id == posting.id && same.bytes == posting.bytes);
 
         MUST(posting.n_ids <= segment->section_bytes);
         ids = malloc(((size_t)posting.n_ids + 1) * sizeof(*ids));

@@ -18,6 +18,7 @@ struct seed {
         uint32_t fingerprint_bits;
         bool lists; /* and tombstones */
         uint32_t kind;
+        uint32_t filter;
 };
 
 /* n entries, evenly spread over the first 16 slots. */
@@ -77,7 +78,8 @@ static int build(struct lanemap_heap *heap, const struct seed *seed,
         uint64_t slots[LANEMAP_SLOT_WORDS] = {0xffff};
         struct lanemap_segment_build_options options = {.kind = seed->kind,
                                                         .fingerprint_bits = seed->fingerprint_bits,
-                                                        .slot_bitmap = slots};
+                                                        .slot_bitmap = slots,
+                                                        .filter = seed->filter};
 
         return lanemap_segment_build(heap, &options, &even.cursor, ret_built);
 }
@@ -137,13 +139,24 @@ static int put_posting(const char *directory, const char *name, uint32_t n_ids)
 int main(int argc, char **argv)
 {
         static const struct seed seeds[] = {
-                {"section-0", 0, 64, false, 1},       {"section-1", 1, 64, false, 1},
-                {"section-60", 60, 64, false, 1},     {"section-lists", 20, 64, true, 1},
-                {"section-300-80", 300, 80, true, 1}, {"section-100-96", 100, 96, false, 1},
-                {"recsplit-0", 0, 64, false, 2},      {"recsplit-1", 1, 64, false, 2},
-                {"recsplit-400", 400, 64, false, 2},  {"recsplit-150-80", 150, 80, true, 2},
-                {"bbhash-0", 0, 64, false, 3},        {"bbhash-3", 3, 64, false, 3},
-                {"bbhash-400", 400, 64, false, 3},    {"bbhash-150-80", 150, 80, true, 3},
+                {"section-0", 0, 64, false, 1},
+                {"section-1", 1, 64, false, 1},
+                {"section-60", 60, 64, false, 1},
+                {"section-lists", 20, 64, true, 1},
+                {"section-300-80", 300, 80, true, 1},
+                {"section-100-96", 100, 96, false, 1},
+                {"recsplit-0", 0, 64, false, 2},
+                {"recsplit-1", 1, 64, false, 2},
+                {"recsplit-400", 400, 64, false, 2},
+                {"recsplit-150-80", 150, 80, true, 2},
+                {"bbhash-0", 0, 64, false, 3},
+                {"bbhash-3", 3, 64, false, 3},
+                {"bbhash-400", 400, 64, false, 3},
+                {"bbhash-150-80", 150, 80, true, 3},
+                {"fuse8-packed-60", 60, 64, false, 1, 1},
+                {"fuse8-recsplit-80", 30, 80, true, 2, 1},
+                {"fuse8-bbhash-1", 1, 64, false, 3, 1},
+                {"xor8-bbhash-96", 100, 96, false, 3, 2},
         };
         struct lanemap_heap *heap = lanemap_heap_new();
         int r = 0;

@@ -26,6 +26,7 @@ struct golden {
         uint32_t bucket_entries;             /* 0: the default */
         bool lists;                          /* and tombstones */
         uint32_t kinds[GOLDEN_SECTIONS_MAX]; /* one section for each, in lanes 5, 6, ... */
+        uint32_t filter;
 };
 
 static const struct golden goldens[] = {
@@ -43,6 +44,11 @@ static const struct golden goldens[] = {
         {"v1/bbhash-80.lms", 60, 80, 0, true, {3}},
         {"v1/bbhash-96.lms", 120, 96, 30, false, {3}},
         {"v1/mixed.lms", 40, 64, 0, true, {1, 2, 3}},
+        {"v1/packed-fuse8.lms", 150, 64, 0, false, {1}, LANEMAP_FILTER_FUSE8},
+        {"v1/packed-96-xor8.lms", 120, 96, 0, false, {1}, LANEMAP_FILTER_XOR8},
+        {"v1/recsplit-80-fuse8.lms", 60, 80, 20, true, {2}, LANEMAP_FILTER_FUSE8},
+        {"v1/bbhash-fuse8.lms", 150, 64, 0, false, {3}, LANEMAP_FILTER_FUSE8},
+        {"v1/bbhash-xor8.lms", 100, 64, 0, false, {3}, LANEMAP_FILTER_XOR8},
 };
 
 /* The entries of one section, and a cursor over them. */
@@ -120,7 +126,8 @@ static inline void golden_section_init(const struct golden *golden, uint32_t ind
                 .options = {.kind = golden->kinds[index],
                             .fingerprint_bits = golden->fingerprint_bits,
                             .slot_bitmap = section->slots,
-                            .bucket_entries = golden->bucket_entries},
+                            .bucket_entries = golden->bucket_entries,
+                            .filter = golden->filter},
         };
         golden_fill(golden, index, section);
 }

@@ -512,7 +512,7 @@ Test(file, counts_and_widths_are_recounted)
                 offsetof(struct lanemap_segment_section_file, n_tombstones),
                 offsetof(struct lanemap_segment_section_file, ids_max),
                 offsetof(struct lanemap_segment_section_file, n_slots),
-                offsetof(struct lanemap_segment_section_file, reserved),
+                offsetof(struct lanemap_segment_section_file, filter_shift),
                 offsetof(struct lanemap_segment_section_file, slot_ranks) + 10,
         };
         struct lanemap_segment_report report;

@@ -104,6 +104,7 @@ Test(golden, every_answer_is_what_the_file_was_made_for)
                                                           section.n_bytes,
                                                           golden->fingerprint_bits),
                                      0);
+                        cr_assert_eq(segment.has_filter ? segment.filter.kind : 0, golden->filter);
                         expect_section(&segment, &expected);
                 }
                 free(bytes.bytes);
