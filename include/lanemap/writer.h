@@ -43,6 +43,14 @@ enum lanemap_segment_kind {
         LANEMAP_SEGMENT_BBHASH = 3,   /* BBHash with gamma 2, 3.5 bits a key of index */
 };
 
+/* Which segments get a filter (binary fuse, 9 bits a key) in front, so that absent keys cost less. */
+enum lanemap_filter_policy {
+        LANEMAP_FILTER_NEVER = 1, /* none */
+        LANEMAP_FILTER_AUTO =
+                2, /* where it was measured to make misses cheaper: large perfect hashes */
+        LANEMAP_FILTER_ALWAYS = 3, /* all */
+};
+
 struct lanemap_writer_hooks; /* the outside passed in, for tests: files and clock (src/writer/) */
 
 /* All members but name and directory may be 0: the defaults. Set `size` first. */
@@ -71,9 +79,11 @@ struct lanemap_writer_options {
         uint64_t scrub_bytes_per_second; /* how fast segment files are read again in the background
                                             and checked; 0: 8 MiB/s; UINT64_MAX: not at all */
 
-        /* For segments made from now on; an index holds any mix of kinds. */
-        uint32_t segment_kind_young;  /* enum lanemap_segment_kind; 0: packed */
-        uint32_t segment_kind_bottom; /* of the lowest level, where most keys are; 0: packed */
+        /* For segments made from now on; an index holds any mix. What is given here is kept in the
+         * manifest; 0: what was given last, else the default. */
+        uint32_t segment_kind_young;  /* enum lanemap_segment_kind; packed */
+        uint32_t segment_kind_bottom; /* of the lowest level, where most keys are; packed */
+        uint32_t filter;              /* enum lanemap_filter_policy; auto */
 
         /* Called from any engine thread, one line without newline; priority as in syslog(3). */
         void (*log)(void *arg, int priority, const char *line);
@@ -274,9 +284,9 @@ struct lanemap_writer_stats {
         uint32_t n_lanes;
         uint32_t fingerprint_bits;
         uint32_t n_segments_max; /* in one lane */
-        uint32_t degraded; /* 1: a segment file that is in use was found to be damaged */
-        uint64_t n_keys;  /* live, exact */
-        uint64_t n_pairs; /* live, exact */
+        uint32_t degraded;       /* 1: a segment file that is in use was found to be damaged */
+        uint64_t n_keys;         /* live, exact */
+        uint64_t n_pairs;        /* live, exact */
         uint64_t position;
         uint64_t durable;
         uint64_t n_segments;
@@ -298,11 +308,16 @@ struct lanemap_writer_stats {
         uint64_t recovered_records;     /* replayed at open */
         uint64_t recovery_ns;
         uint64_t mark_position;
-        uint64_t last_flush_ns;  /* how long the last one took */
-        uint64_t n_write_stalls; /* applies that waited for compaction */
+        uint64_t last_flush_ns;   /* how long the last one took */
+        uint64_t n_write_stalls;  /* applies that waited for compaction */
         uint64_t n_damaged_files; /* in use now */
         uint64_t scrubbed_files;  /* verified in the background */
         uint64_t scrubbed_bytes;
+        uint32_t segment_kind_young; /* in force: enum lanemap_segment_kind */
+        uint32_t segment_kind_bottom;
+        uint32_t filter;       /* in force: enum lanemap_filter_policy */
+        uint32_t n_filters;    /* segments in use that have one */
+        uint64_t filter_bytes; /* of these */
 };
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 

@@ -103,6 +103,7 @@ int lanemap_job_open_start(struct lanemap_server *server)
                 .fingerprint_bits = options->fingerprint_bits,
                 .segment_kind_young = options->segment_kind_young,
                 .segment_kind_bottom = options->segment_kind_bottom,
+                .filter = options->filter,
                 .appendfsync = options->appendfsync,
                 .n_workers = options->n_workers,
                 .flush_bytes = options->flush_bytes,

@@ -31,6 +31,9 @@ static const char usage_text[] =
         "  --fingerprint-bits N      64 (default), 80 or 96, at creation only\n"
         "  --segment-kind-young K    packed (default), recsplit or bbhash, for the upper levels\n"
         "  --segment-kind-bottom K   the same, for the lowest level; the index may hold any mix\n"
+        "  --filter POLICY           filters in front of segments: none, auto (default: large\n"
+        "                            ones of recsplit and bbhash) or always; the index remembers\n"
+        "                            this and the two kinds\n"
         "  --workers N               compaction threads, 1 to 64 (default 1)\n"
         "  --flush-bytes N           flush when the overlays have this size (default: adapts)\n"
         "  --log-file-bytes N        size of a log file (default 64 MiB)\n"
@@ -55,6 +58,7 @@ enum {
         OPTION_FINGERPRINT_BITS,
         OPTION_SEGMENT_KIND_YOUNG,
         OPTION_SEGMENT_KIND_BOTTOM,
+        OPTION_FILTER,
         OPTION_WORKERS,
         OPTION_FLUSH_BYTES,
         OPTION_LOG_FILE_BYTES,
@@ -77,6 +81,7 @@ static const struct option long_options[] = {
         {"fingerprint-bits", required_argument, NULL, OPTION_FINGERPRINT_BITS},
         {"segment-kind-young", required_argument, NULL, OPTION_SEGMENT_KIND_YOUNG},
         {"segment-kind-bottom", required_argument, NULL, OPTION_SEGMENT_KIND_BOTTOM},
+        {"filter", required_argument, NULL, OPTION_FILTER},
         {"workers", required_argument, NULL, OPTION_WORKERS},
         {"flush-bytes", required_argument, NULL, OPTION_FLUSH_BYTES},
         {"log-file-bytes", required_argument, NULL, OPTION_LOG_FILE_BYTES},
@@ -140,23 +145,53 @@ const char *lanemap_appendfsync_text(uint32_t appendfsync)
                                                                    : "unknown";
 }
 
+static const char *const segment_kind_texts[] = {
+        [LANEMAP_SEGMENT_PACKED] = "packed",
+        [LANEMAP_SEGMENT_RECSPLIT] = "recsplit",
+        [LANEMAP_SEGMENT_BBHASH] = "bbhash",
+};
+
+static const char *const filter_texts[] = {
+        [LANEMAP_FILTER_NEVER] = "none",
+        [LANEMAP_FILTER_AUTO] = "auto",
+        [LANEMAP_FILTER_ALWAYS] = "always",
+};
+
+const char *lanemap_segment_kind_text(uint32_t kind)
+{
+        return kind > 0 && kind < LANEMAP_N_ELEMENTS(segment_kind_texts) ? segment_kind_texts[kind]
+                                                                         : "unknown";
+}
+
+const char *lanemap_filter_text(uint32_t filter)
+{
+        return filter > 0 && filter < LANEMAP_N_ELEMENTS(filter_texts) ? filter_texts[filter]
+                                                                       : "unknown";
+}
+
 static int segment_kind_take(const char *name, const char *text, uint32_t *ret_kind,
                              struct lanemap_error *ret_error)
 {
-        static const char *const texts[] = {
-                [LANEMAP_SEGMENT_PACKED] = "packed",
-                [LANEMAP_SEGMENT_RECSPLIT] = "recsplit",
-                [LANEMAP_SEGMENT_BBHASH] = "bbhash",
-        };
-
-        for (uint32_t i = LANEMAP_SEGMENT_PACKED; i < LANEMAP_N_ELEMENTS(texts); i++) {
-                if (strcmp(texts[i], text) == 0) {
+        for (uint32_t i = 1; i < LANEMAP_N_ELEMENTS(segment_kind_texts); i++) {
+                if (strcmp(segment_kind_texts[i], text) == 0) {
                         *ret_kind = i;
                         return 0;
                 }
         }
 
         return refuse(ret_error, "--%s: '%s' is not packed, recsplit or bbhash", name, text);
+}
+
+static int filter_take(const char *text, uint32_t *ret_filter, struct lanemap_error *ret_error)
+{
+        for (uint32_t i = 1; i < LANEMAP_N_ELEMENTS(filter_texts); i++) {
+                if (strcmp(filter_texts[i], text) == 0) {
+                        *ret_filter = i;
+                        return 0;
+                }
+        }
+
+        return refuse(ret_error, "--filter: '%s' is not none, auto or always", text);
 }
 
 static int loglevel_parse(const char *text)
@@ -310,6 +345,8 @@ static int option_take(struct lanemap_options *options, int option, char *value,
         case OPTION_SEGMENT_KIND_BOTTOM:
                 return segment_kind_take("segment-kind-bottom", value,
                                          &options->segment_kind_bottom, ret_error);
+        case OPTION_FILTER:
+                return filter_take(value, &options->filter, ret_error);
         case OPTION_LOGLEVEL:
                 r = loglevel_parse(value);
                 if (r < 0)

@@ -19,6 +19,7 @@ struct lanemap_options {
         uint32_t fingerprint_bits;
         uint32_t segment_kind_young; /* enum lanemap_segment_kind */
         uint32_t segment_kind_bottom;
+        uint32_t filter; /* enum lanemap_filter_policy */
         uint32_t n_workers;
         uint64_t flush_bytes;
         uint64_t log_file_bytes;
@@ -37,6 +38,10 @@ int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **
 /* "always", "everysec", "no". Return: the value, or -EINVAL. */
 int lanemap_appendfsync_parse(const char *text, size_t n_bytes);
 const char *lanemap_appendfsync_text(uint32_t appendfsync);
+
+/* "packed" and so on, "never" and so on. */
+const char *lanemap_segment_kind_text(uint32_t kind);
+const char *lanemap_filter_text(uint32_t filter);
 
 /* Decimal, nothing else, at most `max`. Return: 0, -EINVAL, -ERANGE. */
 int lanemap_number_parse(const char *text, size_t n_bytes, uint64_t max, uint64_t *ret_number);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "daemon/options.h"
 #include "daemon/stats.h"
 
 #define FIELD(member)                                                         \
@@ -53,6 +54,8 @@ static const struct {
         FIELD(n_damaged_files),
         FIELD(scrubbed_files),
         FIELD(scrubbed_bytes),
+        FIELD(n_filters),
+        FIELD(filter_bytes),
 };
 
 void lanemap_stats_each(const struct lanemap_writer_stats *stats,
@@ -69,6 +72,9 @@ void lanemap_stats_each(const struct lanemap_writer_stats *stats,
         fn(arg, "uuid", text, true);
         snprintf(text, sizeof(text), "%" PRIu64, stats->generation);
         fn(arg, "generation", text, true); /* random: half of them do not fit RESP's integers */
+        fn(arg, "segment_kind_young", lanemap_segment_kind_text(stats->segment_kind_young), true);
+        fn(arg, "segment_kind_bottom", lanemap_segment_kind_text(stats->segment_kind_bottom), true);
+        fn(arg, "filter", lanemap_filter_text(stats->filter), true);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(fields); i++) {
                 const char *at = (const char *)stats + fields[i].off;
 

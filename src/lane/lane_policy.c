@@ -1,6 +1,8 @@
 /* See lane_policy.h; the table of decisions is tests/unit/lane/test_policy.c. */
 #include "lane/lane_policy.h"
 
+#include "segment/segment_format.h"
+
 /* A flush takes a young segment in when it is at most this many times as large as what it already
  * has. */
 #define TAKE_RATIO 4
@@ -47,6 +49,15 @@ struct lanemap_lane_policy_range lanemap_lane_policy_merge(const uint64_t *n_key
                 return (struct lanemap_lane_policy_range){.first = 0, .n = n_segments - 1};
 
         return none;
+}
+
+bool lanemap_lane_policy_filter(uint32_t policy, uint32_t kind, uint64_t n_keys)
+{
+        if (policy == LANEMAP_LANE_FILTER_AUTO)
+                return kind != LANEMAP_SEGMENT_KIND_PACKED &&
+                       n_keys >= LANEMAP_LANE_POLICY_FILTER_KEYS_MIN;
+
+        return policy == LANEMAP_LANE_FILTER_ALWAYS;
 }
 
 uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t cell_bytes)

@@ -19,6 +19,9 @@
  *           "log_number": "2",                the log file that must exist; "0": none
  *           "clear_position": "0",            just before the record of the last CLEAR
  *           "mark": "<hex>", "mark_position": "88",
+ *           "segment_kind_young": 1,          these three: what the index was told to use, by their
+ *           "segment_kind_bottom": 2,         numbers in lanemap/writer.h; left out where it was
+ *           "filter": 2,                      never told anything
  *           "files": [
  *             {"number": "6", "checksum": "<64 hex>", "bytes": "81920", "n_sections": 64}
  *           ],
@@ -99,6 +102,9 @@ struct lanemap_manifest {
         uint64_t mark_position;
         uint32_t mark_bytes;
         unsigned char mark[LANEMAP_MARK_BYTES_MAX];
+        uint32_t segment_kind_young; /* these three: 0 where nothing was said */
+        uint32_t segment_kind_bottom;
+        uint32_t filter;
         struct lanemap_manifest_file *files; /* ascending by number; lanemap_alloc() */
         uint32_t n_files;
         struct lanemap_manifest_lane *lanes; /* n_lanes of them; lanemap_alloc() */

@@ -66,6 +66,15 @@ static uint32_t get_u32(struct parser *parser, const json_t *object, const char 
         return (uint32_t)value;
 }
 
+/* An optional member: 0 where it is not there, or a later version's choice that is not known. */
+static uint32_t get_choice(struct parser *parser, const json_t *object, const char *name,
+                           uint32_t max)
+{
+        uint32_t value = json_object_get(object, name) ? get_u32(parser, object, name) : 0;
+
+        return value <= max ? value : 0;
+}
+
 static int hex_digit(char c)
 {
         if (c >= '0' && c <= '9')
@@ -169,6 +178,11 @@ static void parse_head(struct parser *parser, const json_t *root, struct lanemap
         manifest->mark_bytes =
                 get_hex(parser, root, "mark", 0, LANEMAP_MARK_BYTES_MAX, manifest->mark);
         manifest->mark_position = get_u64(parser, root, "mark_position");
+        manifest->segment_kind_young =
+                get_choice(parser, root, "segment_kind_young", LANEMAP_SEGMENT_BBHASH);
+        manifest->segment_kind_bottom =
+                get_choice(parser, root, "segment_kind_bottom", LANEMAP_SEGMENT_BBHASH);
+        manifest->filter = get_choice(parser, root, "filter", LANEMAP_FILTER_ALWAYS);
 }
 
 static int parse_files(struct parser *parser, const json_t *root, struct lanemap_manifest *manifest)

@@ -64,6 +64,13 @@ static void set_u32(json_t *object, const char *name, uint32_t value, bool *fail
         set(object, name, json_integer(value), failed);
 }
 
+/* An optional member. */
+static void set_choice(json_t *object, const char *name, uint32_t value, bool *failed)
+{
+        if (value != 0)
+                set_u32(object, name, value, failed);
+}
+
 static void set_hex(json_t *object, const char *name, const unsigned char *bytes, size_t n_bytes,
                     bool *failed)
 {
@@ -143,6 +150,9 @@ static json_t *format_root(const struct lanemap_manifest *manifest, bool *failed
         set_u64(root, "clear_position", manifest->clear_position, failed);
         set_hex(root, "mark", manifest->mark, manifest->mark_bytes, failed);
         set_u64(root, "mark_position", manifest->mark_position, failed);
+        set_choice(root, "segment_kind_young", manifest->segment_kind_young, failed);
+        set_choice(root, "segment_kind_bottom", manifest->segment_kind_bottom, failed);
+        set_choice(root, "filter", manifest->filter, failed);
         set(root, "files", format_files(manifest, failed), failed);
         set(root, "lanes", lanes, failed);
 

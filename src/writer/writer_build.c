@@ -8,7 +8,9 @@
 #include "writer/writer_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "common/alloc.h"
 #include "common/check.h"
@@ -22,6 +24,10 @@ static_assert((int)LANEMAP_SEGMENT_PACKED == LANEMAP_SEGMENT_KIND_PACKED &&
                       (int)LANEMAP_SEGMENT_RECSPLIT == LANEMAP_SEGMENT_KIND_RECSPLIT &&
                       (int)LANEMAP_SEGMENT_BBHASH == LANEMAP_SEGMENT_KIND_BBHASH,
               "the options name what the disk has");
+static_assert((int)LANEMAP_FILTER_NEVER == LANEMAP_LANE_FILTER_NEVER &&
+                      (int)LANEMAP_FILTER_AUTO == LANEMAP_LANE_FILTER_AUTO &&
+                      (int)LANEMAP_FILTER_ALWAYS == LANEMAP_LANE_FILTER_ALWAYS,
+              "the options name what the policy knows");
 
 /* The cursors of one lane's inputs; they stay where they are. */
 struct lane_inputs {
@@ -89,6 +95,37 @@ static uint32_t kind_of(const struct lanemap_writer *writer, uint32_t level)
         return kind ? kind : LANEMAP_SEGMENT_KIND_PACKED;
 }
 
+/* How many entries the section can have at most, which is what it will have, or nearly. */
+static uint64_t inputs_count(const struct writer_build_lane *lane, const struct lane_inputs *inputs)
+{
+        uint64_t n = lane->frozen ? inputs->overlay.n_sorted : 0;
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                n += lane->segments[i]->segment->n_keys;
+
+        return n;
+}
+
+static uint32_t filter_of(const struct lanemap_writer *writer, uint32_t kind, uint64_t n_keys)
+{
+        uint32_t policy = writer->options.filter ? writer->options.filter : LANEMAP_FILTER_AUTO;
+
+        return lanemap_lane_policy_filter(policy, kind, n_keys) ? LANEMAP_FILTER_FUSE8
+                                                                : LANEMAP_FILTER_NONE;
+}
+
+/* A section without the filter that it should have answers as well, only slower: said once. */
+static void filter_failed(struct lanemap_writer *writer, uint32_t lane, uint64_t n_keys)
+{
+        if (__atomic_exchange_n(&writer->filter_failure_logged, true, __ATOMIC_RELAXED))
+                return;
+
+        lanemap_writer_log(writer, LOG_WARNING,
+                           "lane %u: no seed of %d makes a filter of its %" PRIu64
+                           " keys: this segment goes without one, and others may, silently",
+                           lane, LANEMAP_FILTER_ATTEMPTS, n_keys);
+}
+
 /* One lane's section, in memory of the output heap. n_keys 0: nothing was left. */
 static int lane_build(struct lanemap_writer *writer, const struct writer_build_lane *lane,
                       struct lanemap_heap *output, struct lanemap_segment_built *ret_built)
@@ -110,8 +147,12 @@ static int lane_build(struct lanemap_writer *writer, const struct writer_build_l
         inputs = lanemap_heap_alloc(heap, sizeof(*inputs));
         if (inputs)
                 r = inputs_open(lane, slot_bitmap, heap, inputs);
-        if (r == 0)
+        if (r == 0) {
+                options.filter = filter_of(writer, options.kind, inputs_count(lane, inputs));
                 r = lanemap_segment_build(output, &options, &inputs->merge.cursor, ret_built);
+        }
+        if (r == 0 && ret_built->filter_unpopulated)
+                filter_failed(writer, lane->lane, ret_built->n_keys);
 
         lanemap_heap_free(heap);
         return r;

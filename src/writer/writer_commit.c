@@ -151,6 +151,9 @@ static int manifest_fill(struct lanemap_writer *writer, const struct writer_comm
         manifest->mark_position = mark->position;
         manifest->mark_bytes = mark->n_bytes;
         memcpy(manifest->mark, mark->bytes, mark->n_bytes);
+        manifest->segment_kind_young = writer->options.segment_kind_young;
+        manifest->segment_kind_bottom = writer->options.segment_kind_bottom;
+        manifest->filter = writer->options.filter;
 
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 r = manifest_fill_lane(writer, commit, i, manifest);

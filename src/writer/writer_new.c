@@ -46,6 +46,10 @@ static int options_check(struct lanemap_writer *writer,
                         writer, -EINVAL,
                         "a segment kind is packed (1), recsplit (2) or bbhash (3)");
 
+        if (kept->filter > LANEMAP_FILTER_ALWAYS)
+                return lanemap_writer_fail(writer, -EINVAL,
+                                           "a filter policy is never (1), auto (2) or always (3)");
+
         if (kept->shared_bytes_max == 0)
                 kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
         kept->shared_bytes_max =

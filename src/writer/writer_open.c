@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -136,6 +137,17 @@ static int threads_start(struct lanemap_writer *writer)
         return r;
 }
 
+/* Every manifest has them; this one is for the case that no other follows. */
+static void choices_keep(struct lanemap_writer *writer)
+{
+        int r = writer->has_new_choices ? lanemap_writer_commit_manifest_only(writer) : 0;
+
+        if (r < 0)
+                lanemap_writer_log(writer, LOG_WARNING,
+                                   "%s: segment kinds and filter policy are not kept yet: %s",
+                                   writer->directory, strerror(-r));
+}
+
 static int index_recover(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
         int r;
@@ -168,7 +180,10 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
                                writer->log_number_in_manifest);
         lanemap_writer_files_reap(writer);
         garbage_unlink(writer);
-        return threads_start(writer);
+        r = threads_start(writer);
+        if (r == 0)
+                choices_keep(writer);
+        return r;
 }
 
 static int index_open(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)

@@ -161,6 +161,7 @@ struct lanemap_writer {
         bool flush_wanted;
         bool flush_failing;
         bool recovering;
+        bool has_new_choices; /* kinds or filter policy that the manifest does not have yet */
         uint64_t last_apply_ns;
         pthread_cond_t stall_wake; /* a flush has ended */
         uint32_t *scratch;         /* ids of one posting */
@@ -178,6 +179,7 @@ struct lanemap_writer {
         uint64_t manifest_generation; /* of the one in force; loaded relaxed elsewhere */
         uint64_t next_file_number;    /* atomic */
         uint64_t log_number_in_manifest;
+        bool filter_failure_logged; /* atomic */
 
         struct lanemap_log *log;
 

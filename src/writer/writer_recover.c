@@ -85,6 +85,9 @@ static int identity_create(struct lanemap_writer *writer, struct lanemap_manifes
 
         manifest->generation = 1;
         manifest->fingerprint_bits = options->fingerprint_bits ? options->fingerprint_bits : 64;
+        manifest->segment_kind_young = options->segment_kind_young;
+        manifest->segment_kind_bottom = options->segment_kind_bottom;
+        manifest->filter = options->filter;
         r = random_fill(manifest->uuid, sizeof(manifest->uuid));
         if (r == 0)
                 r = random_fill(manifest->hash_key, sizeof(manifest->hash_key));
@@ -100,6 +103,22 @@ static int identity_create(struct lanemap_writer *writer, struct lanemap_manifes
         return r < 0 ? lanemap_writer_fail(writer, r, "%s/%s: cannot be written: %s",
                                            writer->directory, LANEMAP_MANIFEST_NAME, strerror(-r))
                      : 0;
+}
+
+/* What is not chosen now was chosen earlier, or never. */
+static void choices_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
+{
+        struct lanemap_writer_options *options = &writer->options;
+
+        if (options->segment_kind_young == 0)
+                options->segment_kind_young = manifest->segment_kind_young;
+        if (options->segment_kind_bottom == 0)
+                options->segment_kind_bottom = manifest->segment_kind_bottom;
+        if (options->filter == 0)
+                options->filter = manifest->filter;
+        writer->has_new_choices = options->segment_kind_young != manifest->segment_kind_young ||
+                                  options->segment_kind_bottom != manifest->segment_kind_bottom ||
+                                  options->filter != manifest->filter;
 }
 
 int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_manifest *manifest)
@@ -145,6 +164,7 @@ int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_m
         writer->mark.n_bytes = manifest->mark_bytes;
         memcpy(writer->mark.bytes, manifest->mark, manifest->mark_bytes);
         writer->frozen_mark = writer->mark;
+        choices_load(writer, manifest);
         return lanes_alloc(writer);
 }
 

@@ -8,6 +8,31 @@
 #include "common/alloc.h"
 #include "segment/segment_merge.h"
 
+static void filters_count(const struct writer_lane *lane, struct lanemap_writer_stats *stats)
+{
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                const struct lanemap_segment *segment = lane->segments[i]->segment;
+                const struct lanemap_filter *filter = &segment->filter;
+
+                if (!segment->has_filter)
+                        continue;
+                stats->n_filters++;
+                stats->filter_bytes +=
+                        lanemap_filter_bytes(filter->kind, filter->shift, filter->n_blocks);
+        }
+}
+
+static void choices_fill(const struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
+{
+        const struct lanemap_writer_options *options = &writer->options;
+
+        stats->segment_kind_young =
+                options->segment_kind_young ? options->segment_kind_young : LANEMAP_SEGMENT_PACKED;
+        stats->segment_kind_bottom = options->segment_kind_bottom ? options->segment_kind_bottom
+                                                                  : LANEMAP_SEGMENT_PACKED;
+        stats->filter = options->filter ? options->filter : LANEMAP_FILTER_AUTO;
+}
+
 static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
 {
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
@@ -15,6 +40,7 @@ static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writ
 
                 stats->n_segments += lane->n_segments;
                 stats->n_segments_max = LANEMAP_MAX(stats->n_segments_max, lane->n_segments);
+                filters_count(lane, stats);
                 stats->overlay_bytes += lanemap_overlay_bytes(&lane->active);
                 if (lane->has_frozen)
                         stats->overlay_bytes += lanemap_overlay_bytes(&lane->frozen);
@@ -53,6 +79,7 @@ int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_write
         stats.degraded = writer->n_damaged_files + writer->n_other_findings > 0;
         stats.position = writer->position;
         stats.mark_position = writer->mark.position;
+        choices_fill(writer, &stats);
         lanes_count(writer, &stats);
         lanemap_shm_arena_get_stats(writer->object->arena, &arena);
         pthread_mutex_unlock(&writer->lock);

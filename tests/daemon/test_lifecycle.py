@@ -46,6 +46,7 @@ def test_usage():
         (ok + ["--fingerprint-bits", "65"], "'65' is not 64, 80 or 96"),
         (ok + ["--segment-kind-young", "pthash"], "--segment-kind-young: 'pthash' is not packed, recsplit or bbhash"),
         (ok + ["--segment-kind-bottom", ""], "--segment-kind-bottom: '' is not packed"),
+        (ok + ["--filter", "never"], "--filter: 'never' is not none, auto or always"),
         (ok + ["--workers", "-1"], "--workers: '-1' is not"),
         (ok + ["--flush-bytes", "99999999999999999999999"], "--flush-bytes"),
         (ok + ["--loglevel", "loud"], "'loud' is not debug"),
@@ -62,6 +63,28 @@ def test_what_cannot_be_opened():
     done = run("--name", "x", "--dir", "/tmp", "--socket", "/tmp/" + "x" * 120)
     equal(done.returncode, 1)
     assert "at most 107 bytes" in done.stderr, done.stderr
+
+
+def choices(client):
+    lines = dict(line.split(":", 1) for line in client("INFO", "lanemap")[1].decode().splitlines() if ":" in line)
+    return [lines[name] for name in ("segment_kind_young", "segment_kind_bottom", "filter")]
+
+
+def test_kinds_and_filter_policy_are_remembered():
+    with Daemon("--segment-kind-bottom", "recsplit", "--filter", "always") as daemon:
+        equal(choices(daemon.client()), ["packed", "recsplit", "always"])
+        equal(daemon.stop(signal.SIGKILL), -signal.SIGKILL)
+        daemon.args = []
+        daemon.start()
+        equal(choices(daemon.client()), ["packed", "recsplit", "always"])
+        equal(daemon.stop(), 0)
+        daemon.args = ["--filter", "none", "--segment-kind-young", "bbhash"]
+        daemon.start()
+        equal(choices(daemon.client()), ["bbhash", "recsplit", "none"])
+        equal(daemon.stop(signal.SIGKILL), -signal.SIGKILL)
+        daemon.args = []
+        daemon.start()
+        equal(choices(daemon.client()), ["bbhash", "recsplit", "none"])
 
 
 def test_second_daemon_on_the_same_directory():

@@ -100,7 +100,7 @@ static void run(struct world *world, uint64_t n_batches)
 ParameterizedTestParameters(property, index)
 {
         static struct world_config configs[] = {
-                /* bits, lanes, flush, hot, cold, ids, policy, immediate reuse, kinds */
+                /* bits, lanes, flush, hot, cold, ids, policy, immediate reuse, kinds, filter */
                 {64, 1, 16 << 10, 40, 4000, 5000, 0, 0},
                 {64, 3, 16 << 10, 300, 20000, 600, 1, 0},
                 {80, 3, 24 << 10, 12, 3000, 5000, 2, 1},
@@ -109,8 +109,8 @@ ParameterizedTestParameters(property, index)
                 {96, 1, 24 << 10, 200, 8000, 8, 2, 0},
                 /* each kind of segment as the only one, and both in one lane */
                 {64, 3, 16 << 10, 300, 8000, 600, 1, 0, 2, 2},
-                {96, 3, 24 << 10, 100, 8000, 600, 2, 1, 3, 3},
-                {80, 3, 16 << 10, 200, 8000, 60, 1, 0, 3, 2},
+                {96, 3, 24 << 10, 100, 8000, 600, 2, 1, 3, 3, 3},
+                {80, 3, 16 << 10, 200, 8000, 60, 1, 0, 3, 2, 3},
         };
 
         return cr_make_param_array(struct world_config, configs, LANEMAP_N_ELEMENTS(configs));

@@ -56,6 +56,7 @@ void world_open(struct world *world)
         options.immediate_reuse = world->config.immediate_reuse;
         options.segment_kind_young = world->config.segment_kind_young;
         options.segment_kind_bottom = world->config.segment_kind_bottom;
+        options.filter = world->config.filter;
         options.log = engine_log_stderr;
         r = lanemap_writer_open(&options, &world->writer);
         if (r < 0)

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "lane/lane_policy.h"
+#include "segment/segment_format.h"
 #include "support/rng.h"
 
 TestSuite(lane_policy, .timeout = 60);
@@ -87,6 +88,30 @@ Test(lane_policy, flush_bytes)
                 cr_expect(bytes >= rows[i].least && bytes <= rows[i].most, "row %zu: %lu", i,
                           (unsigned long)bytes);
         }
+}
+
+Test(lane_policy, filter)
+{
+        static const struct {
+                uint32_t policy, kind;
+                uint64_t n_keys;
+                bool wanted;
+        } rows[] = {
+                {LANEMAP_LANE_FILTER_NEVER, LANEMAP_SEGMENT_KIND_RECSPLIT, 1000000, false},
+                {LANEMAP_LANE_FILTER_NEVER, LANEMAP_SEGMENT_KIND_PACKED, 1000000, false},
+                {LANEMAP_LANE_FILTER_ALWAYS, LANEMAP_SEGMENT_KIND_PACKED, 1, true},
+                {LANEMAP_LANE_FILTER_ALWAYS, LANEMAP_SEGMENT_KIND_BBHASH, 1000000, true},
+                {LANEMAP_LANE_FILTER_AUTO, LANEMAP_SEGMENT_KIND_PACKED, 100000000, false},
+                {LANEMAP_LANE_FILTER_AUTO, LANEMAP_SEGMENT_KIND_RECSPLIT, 4095, false},
+                {LANEMAP_LANE_FILTER_AUTO, LANEMAP_SEGMENT_KIND_RECSPLIT, 4096, true},
+                {LANEMAP_LANE_FILTER_AUTO, LANEMAP_SEGMENT_KIND_BBHASH, 4095, false},
+                {LANEMAP_LANE_FILTER_AUTO, LANEMAP_SEGMENT_KIND_BBHASH, 100000000, true},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_eq(
+                        lanemap_lane_policy_filter(rows[i].policy, rows[i].kind, rows[i].n_keys),
+                        rows[i].wanted, "row %zu", i);
 }
 
 /* Flushes of any size, merges after each: never more segments than a lookup may probe, and entries

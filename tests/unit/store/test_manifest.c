@@ -135,6 +135,40 @@ Test(manifest, what_is_written_comes_back)
         directory_deinit();
 }
 
+/* What an index was told to use is optional: without it, a manifest has the bytes it always had. */
+Test(manifest, choices_are_optional)
+{
+        struct lanemap_manifest manifest, back;
+        struct lanemap_error error;
+        size_t bytes;
+        char *text;
+
+        make(2, 2, &manifest);
+        cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
+        cr_expect_null(memmem(text, bytes, "segment_kind", 12));
+        cr_expect_null(memmem(text, bytes, "filter", 6));
+        cr_assert_eq(lanemap_manifest_parse(text, bytes, &back, &error), 0);
+        cr_expect_eq(back.segment_kind_young | back.segment_kind_bottom | back.filter, 0);
+        lanemap_manifest_deinit(&back);
+        lanemap_free(text);
+
+        /* A filter policy of a later version is not known here: as good as none. */
+        for (uint32_t filter = LANEMAP_FILTER_ALWAYS; filter < 6; filter += 2) {
+                manifest.segment_kind_young = LANEMAP_SEGMENT_BBHASH;
+                manifest.segment_kind_bottom = LANEMAP_SEGMENT_RECSPLIT;
+                manifest.filter = filter;
+                cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
+                cr_assert_eq(lanemap_manifest_parse(text, bytes, &back, &error), 0, "%s",
+                             error.text);
+                cr_expect_eq(back.segment_kind_young, LANEMAP_SEGMENT_BBHASH);
+                cr_expect_eq(back.segment_kind_bottom, LANEMAP_SEGMENT_RECSPLIT);
+                cr_expect_eq(back.filter, filter == LANEMAP_FILTER_ALWAYS ? filter : 0);
+                lanemap_manifest_deinit(&back);
+                lanemap_free(text);
+        }
+        lanemap_manifest_deinit(&manifest);
+}
+
 Test(manifest, files_that_nobody_names_are_forgotten)
 {
         struct lanemap_manifest manifest;

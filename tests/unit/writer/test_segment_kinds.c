@@ -152,12 +152,102 @@ Test(writer_segment_kinds, levels_take_the_kind_that_the_options_name)
 
         /* Another choice from now on; what is there stays what it is until it is merged. */
         lanemap_writer_close(fixture.writer);
-        fixture_open(&fixture, 0, 0);
+        fixture_open(&fixture, LANEMAP_SEGMENT_PACKED, LANEMAP_SEGMENT_PACKED);
         compare(&fixture);
         work(&fixture, 150);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_kinds(&fixture, true, false, false);
         compare(&fixture);
+        fixture_deinit(&fixture);
+}
+
+static struct lanemap_writer_stats stats_of(const struct fixture *fixture)
+{
+        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+
+        cr_assert_eq(lanemap_writer_get_stats(fixture->writer, &stats), 0);
+        return stats;
+}
+
+/* Told once, and the manifest knows it: with and without a flush in between, and after a crash. */
+Test(writer_segment_kinds, what_the_options_name_is_remembered)
+{
+        struct lanemap_writer_stats stats;
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        fixture_open(&fixture, 0, LANEMAP_SEGMENT_RECSPLIT);
+        stats = stats_of(&fixture);
+        cr_expect_eq(stats.segment_kind_young, LANEMAP_SEGMENT_PACKED);
+        cr_expect_eq(stats.segment_kind_bottom, LANEMAP_SEGMENT_RECSPLIT);
+        cr_expect_eq(stats.filter, LANEMAP_FILTER_AUTO);
+        work(&fixture, 2000);
+        lanemap_writer_close(fixture.writer);
+
+        fixture_open(&fixture, 0, 0);
+        cr_expect_eq(stats_of(&fixture).segment_kind_bottom, LANEMAP_SEGMENT_RECSPLIT);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        expect_kinds(&fixture, false, true, false);
+        compare(&fixture);
+        lanemap_writer_close(fixture.writer);
+
+        /* What is said now wins, and is what is remembered, though nothing was written under it. */
+        fixture.options.filter = LANEMAP_FILTER_ALWAYS;
+        fixture_open(&fixture, LANEMAP_SEGMENT_BBHASH, LANEMAP_SEGMENT_PACKED);
+        lanemap_writer_close(fixture.writer);
+        fixture.options.filter = 0;
+        fixture_open(&fixture, 0, 0);
+        stats = stats_of(&fixture);
+        cr_expect_eq(stats.segment_kind_young, LANEMAP_SEGMENT_BBHASH);
+        cr_expect_eq(stats.segment_kind_bottom, LANEMAP_SEGMENT_PACKED);
+        cr_expect_eq(stats.filter, LANEMAP_FILTER_ALWAYS);
+        work(&fixture, 2000);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        expect_kinds(&fixture, true, false, false);
+        compare(&fixture);
+        fixture_deinit(&fixture);
+}
+
+/* auto: in front of perfect hashes of some size, and nowhere else; always: everywhere. */
+Test(writer_segment_kinds, the_policy_decides_on_filters)
+{
+        static const struct {
+                uint32_t filter;
+                uint32_t kind;
+                bool has_filters;
+        } rows[] = {
+                {LANEMAP_FILTER_NEVER, LANEMAP_SEGMENT_RECSPLIT, false},
+                {LANEMAP_FILTER_AUTO, LANEMAP_SEGMENT_PACKED, false},
+                {LANEMAP_FILTER_AUTO, LANEMAP_SEGMENT_BBHASH, true},
+                {LANEMAP_FILTER_ALWAYS, LANEMAP_SEGMENT_PACKED, true},
+                {LANEMAP_FILTER_AUTO, LANEMAP_SEGMENT_PACKED, false},
+        };
+        struct fixture fixture;
+
+        fixture_init(&fixture);
+        fixture.options.n_lanes = 1;
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++) {
+                struct lanemap_writer_stats stats;
+
+                fixture.options.filter = rows[i].filter;
+                fixture_open(&fixture, rows[i].kind, rows[i].kind);
+                work(&fixture, i == 0 ? 6000 : 500);
+                cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+                compare(&fixture);
+                stats = stats_of(&fixture);
+                cr_expect_eq(stats.n_filters > 0, rows[i].has_filters, "row %zu", i);
+                cr_expect_eq(stats.filter_bytes > stats.n_keys, rows[i].has_filters, "row %zu", i);
+
+                /* A young segment is small: only `always` gives it one. */
+                work(&fixture, 40);
+                cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+                compare(&fixture);
+                cr_expect_eq(stats_of(&fixture).n_filters,
+                             rows[i].filter == LANEMAP_FILTER_ALWAYS ? 2 : stats.n_filters,
+                             "row %zu", i);
+                lanemap_writer_close(fixture.writer);
+        }
+        fixture.writer = NULL;
         fixture_deinit(&fixture);
 }
 
@@ -169,6 +259,11 @@ Test(writer_segment_kinds, a_kind_that_is_none_is_refused)
         fixture.options.segment_kind_bottom = 4;
         cr_expect_eq(lanemap_writer_open(&fixture.options, &fixture.writer), -EINVAL);
         cr_expect(strstr(fixture.error.text, "segment kind"), "%s", fixture.error.text);
+        fixture.options.segment_kind_bottom = 0;
+        fixture.options.filter = 4;
+        cr_expect_eq(lanemap_writer_open(&fixture.options, &fixture.writer), -EINVAL);
+        cr_expect(strstr(fixture.error.text, "filter policy"), "%s", fixture.error.text);
+        fixture.options.filter = 0;
         fixture_open(&fixture, 0, 0);
         fixture_deinit(&fixture);
 }
