@@ -5,14 +5,16 @@
  * A flip flushes first, so that there is little to copy; then, with applies waiting, the overlays
  * are copied, views made, and one store publishes the new generation. The old object is unlinked
  * and never written again: a lookup in progress ends with an answer that was true, the next one
- * sees the new word. Stopped readers may hold the old one; while two such are still held, no flip
- * is made, so no reader can make memory grow without bound.
+ * sees the new word. Stopped readers may hold the old one, so a flip is refused while two such are
+ * held, or as many bytes as one object may have (F3): no reader can make memory grow without bound.
+ * The writer keeps a descriptor of each to tell, and closes it within a second of the last reader.
  */
 #include "writer/writer_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -93,17 +95,22 @@ static bool object_is_held(int fd)
         return false;
 }
 
-static uint32_t retired_objects_check(struct lanemap_writer *writer)
+/* Closes what nobody holds any more: its memory goes with that. *ret_bytes: of what is held. Return:
+ * how many are. */
+static uint32_t retired_objects_check(struct lanemap_writer *writer, uint64_t *ret_bytes)
 {
         uint32_t n_held = 0;
 
+        *ret_bytes = 0;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++) {
                 int *fd = &writer->retired_object_fds[i];
+                struct stat st;
 
                 if (*fd < 0)
                         continue;
-                if (object_is_held(*fd)) {
+                if (object_is_held(*fd) && fstat(*fd, &st) == 0) {
                         n_held++;
+                        *ret_bytes += (uint64_t)st.st_size;
                         continue;
                 }
                 close(*fd);
@@ -111,6 +118,15 @@ static uint32_t retired_objects_check(struct lanemap_writer *writer)
         }
 
         return n_held;
+}
+
+void lanemap_writer_retired_objects_drop(struct lanemap_writer *writer)
+{
+        uint64_t held_bytes;
+
+        pthread_mutex_lock(&writer->commit_lock);
+        (void)retired_objects_check(writer, &held_bytes);
+        pthread_mutex_unlock(&writer->commit_lock);
 }
 
 static void retired_objects_add(struct lanemap_writer *writer, uint64_t generation)
@@ -228,6 +244,19 @@ static bool flip_is_worth_it(struct lanemap_writer *writer)
         return stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
+/* F3. What readers hold of retired objects stays below the limit of one object, the one that this
+ * flip retires included. With nothing held that is always so. */
+static bool flip_is_bounded(struct lanemap_writer *writer)
+{
+        struct lanemap_shm_arena_stats stats;
+        uint64_t held_bytes;
+        uint32_t n_held = retired_objects_check(writer, &held_bytes);
+
+        lanemap_shm_arena_get_stats(writer->object->arena, &stats);
+        return n_held == 0 ||
+               (n_held < HELD_MAX && held_bytes + stats.bytes <= writer->options.shared_bytes_max);
+}
+
 int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
 {
         struct lanemap_shm_data_object *old_object;
@@ -243,7 +272,7 @@ int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
         old_region = writer->region;
         if (only_if_worth_it && !flip_is_worth_it(writer))
                 r = 1;
-        else if (retired_objects_check(writer) >= HELD_MAX)
+        else if (!flip_is_bounded(writer))
                 r = -EBUSY;
         else
                 r = flip_locked(writer);
@@ -255,12 +284,13 @@ int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
                 lanemap_rcu_synchronize();
                 object_free(old_object);
                 lanemap_free(old_region);
+                lanemap_writer_retired_objects_drop(writer);
         }
         if (r == -EBUSY && only_if_worth_it) {
                 lanemap_writer_log(
                         writer, LOG_NOTICE,
-                        "%s: shared memory is not given back now: readers still hold two older "
-                        "generations (stopped processes?)",
+                        "%s: shared memory is not given back now: readers still hold older "
+                        "generations of it (stopped processes?)",
                         writer->name);
                 r = 0;
         }

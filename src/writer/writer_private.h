@@ -135,7 +135,8 @@ struct lanemap_writer {
         struct lanemap_shm_data_object *object; /* replaced by a flip, under lock */
         struct lanemap_shm_region *region;      /* RCU */
         struct lanemap_lane_files *lane_files;
-        int retired_object_fds[8]; /* of generations that readers may still hold; -1: free */
+        int retired_object_fds[8]; /* of generations that readers may still hold; -1: free; under
+                                      commit_lock */
 
         pthread_mutex_t flush_lock;
         pthread_mutex_t commit_lock;
@@ -352,6 +353,8 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
                                  struct lanemap_shm_data_object **ret_object,
                                  struct lanemap_shm_region **ret_region);
 int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
+/* Gives back the memory of retired objects that no reader holds any more. */
+void lanemap_writer_retired_objects_drop(struct lanemap_writer *writer);
 
 /* writer_request.c */
 void lanemap_writer_requests_serve(struct lanemap_writer *writer);
