@@ -125,8 +125,9 @@ LANEMAP_PUBLIC const char *lanemap_version(void);
  * never knows of a reader.
  *
  * Thread: any. Owner: the caller, until lanemap_reader_detach(). Cost: some system calls and one
- * mapping per segment file, whose pages are populated: about a millisecond per million keys of a
- * resident index.
+ * mapping per segment file. Their pages are populated: by this call, about a millisecond per million
+ * keys of a resident index and as long as the disk takes for one that is not; or, with helper_thread,
+ * behind it.
  */
 LANEMAP_PUBLIC int lanemap_reader_attach(const char *name,
                                          const struct lanemap_reader_options *options,
@@ -277,8 +278,9 @@ LANEMAP_PUBLIC int lanemap_reader_status(struct lanemap_reader *reader,
 
 /*
  * Housekeeping, for programs that want no lookup ever to pay for it: follows a reborn writer, maps
- * new segments and populates their pages, unmaps retired ones. Optional: lookups do what they need
- * themselves.
+ * new segments and populates their pages, goes over to copies that the writer has made on a tmpfs,
+ * unmaps retired ones. Lookups do the least that they need themselves, and never wait for a poll that
+ * is at work.
  *
  * Return: the number of things done (0: nothing to do). Errors: as attach.
  * Thread: any, one at a time is enough. Cost: system calls; may fault pages in from disk.

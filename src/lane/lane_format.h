@@ -30,6 +30,10 @@
  * section. */
 #define LANEMAP_LANE_SEGMENT_NATIVE_SLOTS UINT32_C(1)
 
+/* A copy of the file, under the same name, is in the serving directory (shm_format.h). The original
+ * is where it always is, so who does not know this flag, or cannot open the copy, uses that. */
+#define LANEMAP_LANE_SEGMENT_COPY UINT32_C(2)
+
 struct lanemap_lane_segment_shm {
         uint64_t file_number;
         uint64_t file_check;

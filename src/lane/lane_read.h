@@ -30,6 +30,12 @@ struct lanemap_lane_file {
         const unsigned char *bytes;
         uint64_t n_bytes;
         uint32_t n_sections;
+
+        /* The owner's notes, under its lock; no lookup looks at them. */
+        bool wanted_copy; /* the view named the copy when this was mapped */
+        bool is_copy;     /* and it is the copy */
+        bool populated;
+
         struct lanemap_segment sections[];
 };
 

@@ -264,8 +264,11 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
         r = lanemap_reader_open(name, options, &reader);
         if (r == 0) {
                 r = attach_wait(reader, options->attach_timeout_ns);
+                /* The helper's first work, or this call's. What fails here faults later. */
                 if (r == 0 && options->helper_thread)
                         r = lanemap_reader_start_helper(reader);
+                else if (r == 0)
+                        (void)lanemap_reader_files_prepare(reader, NULL);
                 if (r < 0)
                         lanemap_reader_detach(reader);
         }

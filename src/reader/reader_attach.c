@@ -100,6 +100,22 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
         return 0;
 }
 
+/* The second path in the field, if there is one. A reader without it uses the originals, so nothing
+ * that is wrong here is an error. */
+static int copy_directory_keep(struct reader_attachment *attachment)
+{
+        const char *field = attachment->data->directory;
+        size_t first = strnlen(field, LANEMAP_SHM_DIRECTORY_BYTES);
+        const char *path = field + first + 1;
+
+        if (first + 1 >= LANEMAP_SHM_DIRECTORY_BYTES || *path != '/' ||
+            !memchr(path, '\0', LANEMAP_SHM_DIRECTORY_BYTES - first - 1))
+                return 0;
+
+        attachment->copy_directory = strndup(path, LANEMAP_SHM_DIRECTORY_BYTES - first - 1);
+        return attachment->copy_directory ? 0 : -ENOMEM;
+}
+
 static int directory_open(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
         const char *path = reader->directory;
@@ -111,7 +127,7 @@ static int directory_open(const struct lanemap_reader *reader, struct reader_att
         }
 
         attachment->directory_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return attachment->directory_fd < 0 ? -errno : 0;
+        return attachment->directory_fd < 0 ? -errno : copy_directory_keep(attachment);
 }
 
 static int attachment_try(const struct lanemap_reader *reader, struct reader_attachment *attachment)
@@ -194,5 +210,6 @@ void lanemap_reader_attachment_release(struct reader_retired *retired)
                 close(attachment->data_fd);
         if (attachment->directory_fd >= 0)
                 close(attachment->directory_fd);
+        free(attachment->copy_directory);
         free(attachment);
 }

@@ -2,6 +2,11 @@
  * Mapped segment files of an attachment. A file is immutable and keeps its bytes for as long as it
  * is mapped, also after the writer unlinked it; only the table that leads to it is protected, by
  * RCU.
+ *
+ * M1. No lookup waits for pages: one that finds a file unmapped maps it and goes on; what it then
+ *     touches may fault. Pages are made present by poll, by the helper thread and by attach, in a
+ *     mapping that nobody sees yet, with no lock held and outside any read-side section; then it
+ *     takes the place of what lookups have mapped in the meantime.
  */
 #include "reader/reader_private.h"
 
@@ -16,6 +21,7 @@
 #include <unistd.h>
 
 #include "common/rcu.h"
+#include "lane/lane_file_read.h"
 
 /*
  * In front of each mapped file, and of each table of files, lies what remembers it once it is
@@ -42,12 +48,12 @@ static void table_release(struct reader_retired *retired)
         free(retired);
 }
 
-/* Parses every section of a mapping. The mapping stays the caller's when this fails. */
-static int file_parse(const struct lanemap_shm_region *region, const unsigned char *uuid,
-                      uint64_t number, const void *bytes, uint64_t n_bytes,
-                      struct lanemap_lane_file **ret_file)
+/* Parses every section of a mapping, which becomes the file's; it stays the caller's when this
+ * fails. */
+static int file_parse(const struct reader_attachment *attachment,
+                      const struct lanemap_lane_segment_shm *entry, const void *bytes,
+                      uint64_t n_bytes, struct lanemap_lane_file **ret_file)
 {
-        struct lanemap_segment_file_section section;
         struct lanemap_segment_file header;
         struct lanemap_lane_file *file;
         struct reader_retired *retired;
@@ -56,72 +62,103 @@ static int file_parse(const struct lanemap_shm_region *region, const unsigned ch
         r = lanemap_segment_file_open(&header, bytes, n_bytes);
         if (r < 0)
                 return r;
-        if (header.file_number != number || memcmp(header.uuid, uuid, sizeof(header.uuid)) != 0)
+        if (header.file_number != entry->file_number ||
+            lanemap_load_le64(header.checksum) != entry->file_check ||
+            memcmp(header.uuid, attachment->data->uuid, sizeof(header.uuid)) != 0)
                 return -EBADMSG;
 
-        retired = malloc(sizeof(*retired) + sizeof(*file) +
-                         header.n_sections * sizeof(file->sections[0]));
+        retired = malloc(sizeof(*retired) + lanemap_lane_file_bytes(&header));
         if (!retired)
                 return -ENOMEM;
 
         retired->release = file_release;
         file = (void *)(retired + 1);
-        file->number = number;
-        file->check = lanemap_load_le64(header.checksum);
-        file->bytes = bytes;
-        file->n_bytes = n_bytes;
-        file->n_sections = header.n_sections;
-        for (uint32_t i = 0; i < header.n_sections; i++) {
-                r = lanemap_segment_file_section(&header, i, &section);
-                if (r == 0)
-                        r = lanemap_segment_open(&file->sections[i], header.bytes + section.offset,
-                                                 section.n_bytes,
-                                                 region->hash_key.fingerprint_bits);
-                if (r < 0) {
-                        free(retired);
-                        return r;
-                }
+        r = lanemap_lane_file_parse(&header, attachment->region.hash_key.fingerprint_bits, file);
+        if (r < 0) {
+                free(retired);
+                return r;
         }
 
         *ret_file = file;
         return 0;
 }
 
+static int file_map_fd(const struct reader_attachment *attachment,
+                       const struct lanemap_lane_segment_shm *entry, int fd, bool is_copy,
+                       struct lanemap_lane_file **ret_file)
+{
+        uint64_t n_bytes;
+        void *bytes;
+        int r;
+
+        r = lanemap_lane_file_map(fd, is_copy, &bytes, &n_bytes);
+        if (r < 0)
+                return r;
+
+        r = file_parse(attachment, entry, bytes, n_bytes, ret_file);
+        if (r < 0) {
+                munmap(bytes, n_bytes);
+                return r;
+        }
+
+        (*ret_file)->wanted_copy = entry->flags & LANEMAP_LANE_SEGMENT_COPY;
+        (*ret_file)->is_copy = is_copy;
+        return 0;
+}
+
+/* Whoever can write or truncate a file that is mapped here can kill this process: a copy is the
+ * writer's own, as the data object is, or it is not used. */
+static bool copy_is_the_writers(const struct reader_attachment *attachment, int fd)
+{
+        struct stat object, copy;
+
+        return fstat(attachment->data_fd, &object) == 0 && fstat(fd, &copy) == 0 &&
+               copy.st_uid == object.st_uid && !(copy.st_mode & (S_IWGRP | S_IWOTH));
+}
+
+static int copy_map(const struct reader_attachment *attachment,
+                    const struct lanemap_lane_segment_shm *entry, const char *name,
+                    struct lanemap_lane_file **ret_file)
+{
+        int dir_fd, fd, r = -EPERM;
+
+        dir_fd = open(attachment->copy_directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (dir_fd < 0)
+                return -errno;
+
+        fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        close(dir_fd);
+        if (fd < 0)
+                return -errno;
+
+        if (copy_is_the_writers(attachment, fd))
+                r = file_map_fd(attachment, entry, fd, true, ret_file);
+        close(fd);
+        return r;
+}
+
+/* The copy where the view names one, else, and whatever is wrong with the copy, the original. No
+ * page of it is read but the header's. */
 static int file_map(const struct reader_attachment *attachment,
                     const struct lanemap_lane_segment_shm *entry,
                     struct lanemap_lane_file **ret_file)
 {
         unsigned char check[LANEMAP_SEGMENT_CHECKSUM_BYTES] = {0};
         char name[LANEMAP_SEGMENT_NAME_BYTES];
-        struct stat st;
-        void *bytes;
         int fd, r;
 
         lanemap_store_le64(check, entry->file_check);
         lanemap_segment_file_name(entry->file_number, check, name);
-        fd = openat(attachment->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (entry->flags & LANEMAP_LANE_SEGMENT_COPY && attachment->copy_directory &&
+            copy_map(attachment, entry, name, ret_file) == 0)
+                return 0;
+
+        fd = openat(attachment->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0)
                 return -errno;
 
-        r = fstat(fd, &st) < 0 ? -errno : 0;
-        if (r == 0 && (!S_ISREG(st.st_mode) || st.st_size == 0))
-                r = -EBADMSG;
-        if (r < 0) {
-                close(fd);
-                return r;
-        }
-
-        /* Populated: no lookup meets a fault for a page that is in the page cache anyway. */
-        bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+        r = file_map_fd(attachment, entry, fd, false, ret_file);
         close(fd);
-        if (bytes == MAP_FAILED)
-                return -errno;
-
-        r = file_parse(&attachment->region, attachment->data->uuid, entry->file_number, bytes,
-                       (uint64_t)st.st_size, ret_file);
-        if (r < 0)
-                munmap(bytes, (size_t)st.st_size);
-
         return r;
 }
 
@@ -313,6 +350,165 @@ int lanemap_reader_files_update(struct lanemap_reader *reader, struct reader_att
         if (r == 0)
                 *ret_n_done = n_done;
         return r;
+}
+
+/* ---- pages, ahead of the lookups ---- */
+
+/* What a poll makes present between two looks at `stop`. */
+#define POPULATE_BYTES (UINT64_C(4) << 20)
+
+/* How much a view's file needs doing: the least number first. */
+enum { WANTED_UNMAPPED, WANTED_UNPOPULATED, WANTED_ELSEWHERE, WANTED_NOT };
+
+static int file_wanted(const struct lanemap_lane_files *files,
+                       const struct lanemap_lane_segment_shm *entry)
+{
+        const struct lanemap_lane_file *file =
+                entry->file_slot < files->n_slots ? files->slots[entry->file_slot] : NULL;
+
+        if (!file || file->number != entry->file_number)
+                return WANTED_UNMAPPED;
+        if (!file->populated)
+                return WANTED_UNPOPULATED;
+        return file->wanted_copy != ((entry->flags & LANEMAP_LANE_SEGMENT_COPY) != 0)
+                       ? WANTED_ELSEWHERE
+                       : WANTED_NOT;
+}
+
+/* Under the lock: the entry that needs it most; newest levels first. Return: 1 and the entry, 0
+ * there is none, or a negative errno. */
+static int wanted_find(struct reader_attachment *attachment,
+                       struct lanemap_lane_segment_shm *ret_entry)
+{
+        struct lanemap_lane_segment_shm segments[LANEMAP_LANE_SEGMENTS_MAX];
+        uint32_t n, best = WANTED_NOT * LANEMAP_LANE_SEGMENTS_MAX;
+        bool found = false;
+        int r;
+
+        size_refresh(attachment);
+        for (uint32_t lane = 0; lane < attachment->region.n_lanes; lane++) {
+                r = lanemap_shm_lane_segments(&attachment->region, lane, segments, &n);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+
+                for (uint32_t i = 0; i < n; i++) {
+                        uint32_t rank =
+                                (uint32_t)file_wanted(attachment->region.files, &segments[i]) *
+                                        LANEMAP_LANE_SEGMENTS_MAX +
+                                i;
+
+                        if (rank >= best)
+                                continue;
+                        best = rank;
+                        *ret_entry = segments[i];
+                        found = true;
+                }
+        }
+
+        return found;
+}
+
+/* Return: whether all of it was looked at: not when it is time to stop. */
+static bool file_populate(struct lanemap_lane_file *file, const bool *stop)
+{
+        for (uint64_t at = 0; at < file->n_bytes; at += POPULATE_BYTES) {
+                if (stop && lanemap_load_relaxed(stop))
+                        return false;
+                if (lanemap_lane_file_populate(file->bytes + at,
+                                               LANEMAP_MIN(file->n_bytes - at, POPULATE_BYTES)) < 0)
+                        break;
+        }
+        if (file->is_copy)
+                (void)lanemap_lane_file_collapse(file->bytes, file->n_bytes);
+
+        /* Also when not all of it could be read: it is not tried for ever. */
+        file->populated = true;
+        return true;
+}
+
+/* Under the lock. Return: 1 the file is in the table, 0 it is not needed there any more, or a
+ * negative errno. */
+static int file_put(struct lanemap_reader *reader, struct reader_attachment *attachment,
+                    uint32_t slot, struct lanemap_lane_file *file)
+{
+        struct lanemap_lane_files *old_table;
+        struct lanemap_lane_file *old;
+        int r;
+
+        r = table_fit(attachment, slot, &old_table);
+        if (r < 0)
+                return r;
+
+        if (old_table)
+                retire(reader, retired_of(old_table));
+        old = attachment->region.files->slots[slot];
+        /* File numbers rise: a greater one has come into the slot since. */
+        if (old && (old->number > file->number || (old->number == file->number && old->populated &&
+                                                   old->wanted_copy == file->wanted_copy)))
+                return 0;
+
+        /* Pairs with the acquire load in lanemap_lane_segment(). */
+        lanemap_store_release(&attachment->region.files->slots[slot], file);
+        if (old)
+                retire(reader, retired_of(old));
+        return 1;
+}
+
+/* One file. Return: 1 something was put into place, 0 there is nothing to do, or a negative errno;
+ * -ENOENT and -EINTR: look again. */
+static int prepare_one(struct lanemap_reader *reader, const bool *stop)
+{
+        struct reader_attachment *attachment;
+        struct lanemap_lane_segment_shm entry;
+        struct lanemap_lane_file *file;
+        uint64_t generation;
+        int r;
+
+        lanemap_reader_lock();
+        attachment = reader->attachment;
+        generation = attachment->region.generation;
+        r = wanted_find(attachment, &entry);
+        if (r == 1) {
+                r = file_map(attachment, &entry, &file);
+                r = r < 0 ? r : 1;
+        }
+        lanemap_reader_unlock();
+        if (r <= 0)
+                return r;
+
+        if (!file_populate(file, stop)) {
+                file_release(retired_of(file));
+                return 0;
+        }
+
+        /* Only compared: the attachment may be gone, and another at its address. */
+        lanemap_reader_lock();
+        r = -EINTR;
+        if (reader->attachment == attachment && attachment->region.generation == generation)
+                r = file_put(reader, attachment, entry.file_slot, file);
+        lanemap_reader_unlock();
+        if (r != 1)
+                file_release(retired_of(file));
+        return r == 0 ? -EINTR : r;
+}
+
+int lanemap_reader_files_prepare(struct lanemap_reader *reader, const bool *stop)
+{
+        int r = 1, n_done = 0;
+
+        for (uint32_t i = 0, n_again = 0; r != 0 && i < LANEMAP_LANE_FILE_SLOTS_MAX; i++) {
+                if (stop && lanemap_load_relaxed(stop))
+                        break;
+
+                r = prepare_one(reader, stop);
+                if (r > 0)
+                        n_done++;
+                else if (r < 0 &&
+                         ((r != -ENOENT && r != -EINTR) || ++n_again >= LANEMAP_SHM_TRIES_MAX))
+                        return r;
+        }
+
+        return n_done;
 }
 
 void lanemap_reader_files_release(struct lanemap_lane_files *files)

@@ -147,10 +147,18 @@ static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachmen
                        : -EBADMSG;
 }
 
-/* `seen` may be gone by now: it is only compared. */
+/* A forked child has none. */
+static bool helper_lives(const struct lanemap_reader *reader)
+{
+        return reader->has_helper && reader->helper_pid == getpid();
+}
+
+/* `seen` may be gone by now: it is only compared. Where a helper lives, waiting for other lookups
+ * and unmapping is its work, not a lookup's. */
 int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
                         const struct reader_attachment *seen, int n_mended)
 {
+        bool has_helper = helper_lives(reader);
         int r = 0, n_done;
 
         if (outcome == -EAGAIN)
@@ -161,12 +169,14 @@ int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
                 if (outcome == LANEMAP_SHM_E_GENERATION)
                         r = attachment_replace(reader, seen);
                 else if (outcome == LANEMAP_SHM_E_UNMAPPED)
-                        r = lanemap_reader_files_update(reader, reader->attachment, true, &n_done);
+                        r = lanemap_reader_files_update(reader, reader->attachment, !has_helper,
+                                                        &n_done);
                 else
                         r = bad_bytes_mend(reader, reader->attachment, n_mended);
         }
         lanemap_reader_unlock();
-        lanemap_reader_drain(reader);
+        if (!has_helper)
+                lanemap_reader_drain(reader);
 
         /* The generation changed while we mended: the next try sees it. */
         return r > 0 ? 0 : r;
@@ -185,13 +195,10 @@ static bool control_was_replaced(const struct lanemap_reader *reader,
                st.st_ino != attachment->control_inode;
 }
 
-int lanemap_reader_poll(struct lanemap_reader *reader)
+static int poll_run(struct lanemap_reader *reader, const bool *stop)
 {
         struct reader_attachment *attachment;
-        int r, n_done = 0, n_followed = 0;
-
-        if (!reader)
-                return -EINVAL;
+        int r = 0, n_prepared, n_done = 0, n_followed = 0;
 
         lanemap_reader_lock();
         attachment = reader->attachment;
@@ -202,13 +209,28 @@ int lanemap_reader_poll(struct lanemap_reader *reader)
              control_was_replaced(reader, attachment))) {
                 r = attachment_replace(reader, attachment);
                 n_followed = r == 0;
-        } else {
-                r = lanemap_reader_files_update(reader, attachment, true, &n_done);
         }
         lanemap_reader_unlock();
-        lanemap_reader_drain(reader);
+        if (r < 0) {
+                lanemap_reader_drain(reader);
+                return r;
+        }
 
-        return r < 0 ? r : n_done + n_followed;
+        n_prepared = lanemap_reader_files_prepare(reader, stop);
+
+        lanemap_reader_lock();
+        r = lanemap_reader_files_update(reader, reader->attachment, true, &n_done);
+        lanemap_reader_unlock();
+        lanemap_reader_drain(reader);
+        if (n_prepared < 0)
+                return n_prepared;
+
+        return r < 0 ? r : n_prepared + n_done + n_followed;
+}
+
+int lanemap_reader_poll(struct lanemap_reader *reader)
+{
+        return reader ? poll_run(reader, NULL) : -EINVAL;
 }
 
 static void *helper_main(void *arg)
@@ -220,7 +242,7 @@ static void *helper_main(void *arg)
                 struct timespec until;
 
                 pthread_mutex_unlock(&reader->helper_lock);
-                (void)lanemap_reader_poll(reader);
+                (void)poll_run(reader, &reader->stop_helper);
                 pthread_mutex_lock(&reader->helper_lock);
 
                 clock_gettime(CLOCK_MONOTONIC, &until);
@@ -258,12 +280,12 @@ int lanemap_reader_start_helper(struct lanemap_reader *reader)
 
 void lanemap_reader_stop_helper(struct lanemap_reader *reader)
 {
-        /* A forked child has no helper thread to stop. */
-        if (!reader->has_helper || reader->helper_pid != getpid())
+        if (!helper_lives(reader))
                 return;
 
         pthread_mutex_lock(&reader->helper_lock);
-        reader->stop_helper = true;
+        /* Loaded relaxed while pages are made present. */
+        lanemap_store_relaxed(&reader->stop_helper, true);
         pthread_cond_signal(&reader->helper_wake);
         pthread_mutex_unlock(&reader->helper_lock);
         pthread_join(reader->helper, NULL);

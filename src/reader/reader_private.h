@@ -35,7 +35,8 @@ struct reader_attachment {
         const struct lanemap_shm_data *data;
         uint64_t mapped_bytes;
         int data_fd;
-        int directory_fd; /* of the segment files */
+        int directory_fd;     /* of the segment files */
+        char *copy_directory; /* of their copies; NULL: there is none */
         uint64_t control_inode;
 };
 
@@ -96,22 +97,29 @@ int lanemap_reader_account(struct lanemap_reader *reader, int r, uint64_t n_look
 void lanemap_reader_lock(void);
 void lanemap_reader_unlock(void);
 
-/* Attach to the generation in force, with every segment mapped. Return: 0, or as
- * lanemap_reader_attach(). */
+/* Attach to the generation in force, with every segment mapped (not populated: nobody waits for a
+ * disk here). Return: 0, or as lanemap_reader_attach(). */
 int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
                                   struct reader_attachment **ret_attachment);
 /* Only what no lookup can reach any more. */
 void lanemap_reader_attachment_release(struct reader_retired *retired);
 
 /*
- * Under the lock: map what the views name and the table lacks; with `trim`, retire what no view
- * names any more. *ret_n_done: how many files were mapped or retired. Return: 0,
- * LANEMAP_SHM_E_GENERATION, or a negative errno.
+ * Under the lock: map what the views name and the table lacks, without reading any of it; with
+ * `trim`, retire what no view names any more. *ret_n_done: how many files were mapped or retired.
+ * Return: 0, LANEMAP_SHM_E_GENERATION, or a negative errno.
  */
 int lanemap_reader_files_update(struct lanemap_reader *reader, struct reader_attachment *attachment,
                                 bool trim, int *ret_n_done);
 /* The same for an attachment that nobody else sees yet. */
 int lanemap_reader_files_map_all(struct reader_attachment *attachment);
+
+/*
+ * Without the lock, outside any read-side section: what the views name, with its pages present, and
+ * in the place that they say; the lock is held only to look and to put into place. `stop` may be
+ * NULL; loaded relaxed. Return: how many files were mapped, or a negative errno.
+ */
+int lanemap_reader_files_prepare(struct lanemap_reader *reader, const bool *stop);
 void lanemap_reader_files_release(struct lanemap_lane_files *files);
 
 /* Under the lock. */

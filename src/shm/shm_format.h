@@ -17,7 +17,8 @@
  *
  *   data      0    magic, version, layout hash, uuid, generation, sizes, hash key
  *             256  counters
- *             512  directory of the segment files, NUL-terminated
+ *             512  directory of the segment files, NUL-terminated; then the directory of their
+ *                  copies, NUL-terminated, empty if there is none
  *             then the slot table, the lanes' words, and the arena
  */
 #ifndef LANEMAP_SHM_SHM_FORMAT_H
@@ -90,7 +91,7 @@ struct lanemap_shm_data {
         uint32_t reserved1;
         unsigned char reserved2[232];
 
-        char directory[LANEMAP_SHM_DIRECTORY_BYTES];
+        char directory[LANEMAP_SHM_DIRECTORY_BYTES]; /* two paths, one behind the other */
 };
 static_assert(offsetof(struct lanemap_shm_data, n_keys) == 256, "the counters");
 static_assert(sizeof(struct lanemap_shm_data) == 4096, "one page");

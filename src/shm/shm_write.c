@@ -243,7 +243,8 @@ static void data_fill_head(const struct lanemap_shm_data_options *options,
         data->bytes_max = options->bytes_max;
         data->slots_off = slots_off;
         data->lanes_off = lanes_off;
-        snprintf(data->directory, sizeof(data->directory), "%s", options->directory);
+        snprintf(data->directory, sizeof(data->directory), "%s%c%s", options->directory, 0,
+                 options->copy_directory ? options->copy_directory : "");
         memcpy(object->base + slots_off, options->slots, LANEMAP_N_SLOTS * sizeof(*options->slots));
         data->magic = LANEMAP_SHM_DATA_MAGIC;
 }
@@ -262,7 +263,9 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
         int r;
 
         *object = (struct lanemap_shm_data_object){.fd = -1};
-        if (strlen(options->directory) >= LANEMAP_SHM_DIRECTORY_BYTES)
+        if (strlen(options->directory) +
+                    (options->copy_directory ? strlen(options->copy_directory) : 0) + 2 >
+            LANEMAP_SHM_DIRECTORY_BYTES)
                 return -ENAMETOOLONG;
         /* No more than bytes_max is mapped. */
         if (head_bytes > options->bytes_max)

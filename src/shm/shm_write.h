@@ -47,7 +47,8 @@ struct lanemap_shm_data_options {
         uint32_t fingerprint_bits;
         uint32_t n_lanes;
         const struct lanemap_slot *slots;
-        const char *directory; /* where readers find the segment files; absolute */
+        const char *directory;      /* where readers find the segment files; absolute */
+        const char *copy_directory; /* and their copies; absolute; NULL: there are none */
         const struct lanemap_clock *clock;
         uint64_t quarantine_ns;
 };
