@@ -370,9 +370,9 @@ static int file_wanted(const struct lanemap_lane_files *files,
                 return WANTED_UNMAPPED;
         if (!file->populated)
                 return WANTED_UNPOPULATED;
-        return file->wanted_copy != ((entry->flags & LANEMAP_LANE_SEGMENT_COPY) != 0)
-                       ? WANTED_ELSEWHERE
-                       : WANTED_NOT;
+        /* Never back: another lane's view may not yet say what this one's said. */
+        return entry->flags & LANEMAP_LANE_SEGMENT_COPY && !file->wanted_copy ? WANTED_ELSEWHERE
+                                                                              : WANTED_NOT;
 }
 
 /* Under the lock: the entry that needs it most; newest levels first. Return: 1 and the entry, 0
