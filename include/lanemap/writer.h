@@ -85,6 +85,11 @@ struct lanemap_writer_options {
         uint32_t segment_kind_bottom; /* of the lowest level, where most keys are; packed */
         uint32_t filter;              /* enum lanemap_filter_policy; auto */
 
+        /* An existing directory on a tmpfs: copies of the segment files are served from a directory
+         * of the index's own in it; NULL: the originals are served. */
+        const char *serve_from;
+        uint64_t lock_bytes; /* of what is served, so much is kept in memory, newest levels first */
+
         /* Called from any engine thread, one line without newline; priority as in syslog(3). */
         void (*log)(void *arg, int priority, const char *line);
         void *log_arg;
@@ -315,9 +320,15 @@ struct lanemap_writer_stats {
         uint64_t scrubbed_bytes;
         uint32_t segment_kind_young; /* in force: enum lanemap_segment_kind */
         uint32_t segment_kind_bottom;
-        uint32_t filter;       /* in force: enum lanemap_filter_policy */
-        uint32_t n_filters;    /* segments in use that have one */
-        uint64_t filter_bytes; /* of these */
+        uint32_t filter;        /* in force: enum lanemap_filter_policy */
+        uint32_t n_filters;     /* segments in use that have one */
+        uint64_t filter_bytes;  /* of these */
+        uint64_t warmed_bytes;  /* of the segment files in use, made present since open */
+        uint64_t served_copies; /* files in use that are served from a copy */
+        uint64_t served_bytes;  /* and their size */
+        uint32_t serve_no_room; /* 1: there is no room for a copy; the original is served */
+        uint32_t lock_refused;  /* 1: less is locked than was asked for: RLIMIT_MEMLOCK */
+        uint64_t locked_bytes;
 };
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 

@@ -110,6 +110,8 @@ int lanemap_job_open_start(struct lanemap_server *server)
                 .log_file_bytes = options->log_file_bytes,
                 .shared_bytes_max = options->shared_bytes_max,
                 .scrub_bytes_per_second = options->scrub_bytes_per_second,
+                .serve_from = options->serve_from,
+                .lock_bytes = options->lock_bytes,
                 .log = lanemap_log_engine,
                 .error = &job->error,
         };

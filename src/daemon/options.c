@@ -40,6 +40,12 @@ static const char usage_text[] =
         "  --shared-bytes-max N      the shared memory never grows past this (default 64 GiB)\n"
         "  --scrub-bytes-per-second N  how fast segment files are read again and checked in the\n"
         "                            background, or off (default 8 MiB)\n"
+        "  --serve-from DIR          serve copies of the segment files from this directory on a "
+        "tmpfs,\n"
+        "                            in huge pages where the kernel has them\n"
+        "  --lock-memory N           keep so many bytes of what is served in memory, newest "
+        "levels\n"
+        "                            first (default 0: none); needs LimitMEMLOCK=\n"
         "  --loglevel LEVEL          debug, info, notice (default), warning or error\n"
         "  --version                 print the version and exit\n"
         "  --help                    print this and exit\n"
@@ -64,6 +70,8 @@ enum {
         OPTION_LOG_FILE_BYTES,
         OPTION_SHARED_BYTES_MAX,
         OPTION_SCRUB,
+        OPTION_SERVE_FROM,
+        OPTION_LOCK_MEMORY,
         OPTION_LOGLEVEL,
         OPTION_VERSION,
         OPTION_HELP,
@@ -87,6 +95,8 @@ static const struct option long_options[] = {
         {"log-file-bytes", required_argument, NULL, OPTION_LOG_FILE_BYTES},
         {"shared-bytes-max", required_argument, NULL, OPTION_SHARED_BYTES_MAX},
         {"scrub-bytes-per-second", required_argument, NULL, OPTION_SCRUB},
+        {"serve-from", required_argument, NULL, OPTION_SERVE_FROM},
+        {"lock-memory", required_argument, NULL, OPTION_LOCK_MEMORY},
         {"loglevel", required_argument, NULL, OPTION_LOGLEVEL},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
@@ -298,6 +308,9 @@ static int number_option_take(struct lanemap_options *options, int option, const
         case OPTION_SHARED_BYTES_MAX:
                 return number_option("shared-bytes-max", value, 65536, UINT64_C(1) << 46,
                                      &options->shared_bytes_max, ret_error);
+        case OPTION_LOCK_MEMORY:
+                return number_option("lock-memory", value, 0, UINT64_C(1) << 46,
+                                     &options->lock_bytes, ret_error);
         case OPTION_SCRUB:
                 if (strcmp(value, "off") == 0) {
                         options->scrub_bytes_per_second = UINT64_MAX;
@@ -320,6 +333,9 @@ static int option_take(struct lanemap_options *options, int option, char *value,
                 return 0;
         case OPTION_DIR:
                 options->directory = value;
+                return 0;
+        case OPTION_SERVE_FROM:
+                options->serve_from = value;
                 return 0;
         case OPTION_SOCKET:
                 if ((size_t)snprintf(options->socket, sizeof(options->socket), "%s", value) >=

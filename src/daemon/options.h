@@ -24,6 +24,8 @@ struct lanemap_options {
         uint64_t flush_bytes;
         uint64_t log_file_bytes;
         uint64_t shared_bytes_max;
+        const char *serve_from; /* NULL: nowhere else */
+        uint64_t lock_bytes;
         uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
         int loglevel;                    /* as in syslog(3) */
 };

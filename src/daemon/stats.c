@@ -56,6 +56,12 @@ static const struct {
         FIELD(scrubbed_bytes),
         FIELD(n_filters),
         FIELD(filter_bytes),
+        FIELD(warmed_bytes),
+        FIELD(served_copies),
+        FIELD(served_bytes),
+        FIELD(serve_no_room),
+        FIELD(locked_bytes),
+        FIELD(lock_refused),
 };
 
 void lanemap_stats_each(const struct lanemap_writer_stats *stats,

@@ -267,8 +267,8 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
                 /* The helper's first work, or this call's. What fails here faults later. */
                 if (r == 0 && options->helper_thread)
                         r = lanemap_reader_start_helper(reader);
-                else if (r == 0)
-                        (void)lanemap_reader_files_prepare(reader, NULL);
+                else if (r == 0 && lanemap_reader_files_prepare(reader, NULL) > 0)
+                        lanemap_reader_drain(reader);
                 if (r < 0)
                         lanemap_reader_detach(reader);
         }

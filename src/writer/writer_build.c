@@ -75,8 +75,9 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
                 cursors[n++] = &inputs->overlay.cursor;
         }
         for (uint32_t i = 0; i < lane->n_segments; i++) {
-                r = lanemap_writer_segment_cursor(lane->segments[i]->segment, heap,
-                                                  &inputs->segments[i]);
+                /* A copy may take the original's place at any moment; both stay readable (F3). */
+                r = lanemap_writer_segment_cursor(lanemap_load_acquire(&lane->segments[i]->segment),
+                                                  heap, &inputs->segments[i]);
                 if (r < 0)
                         return r;
                 lanemap_check(n < LANEMAP_SEGMENT_MERGE_INPUTS_MAX);
@@ -180,8 +181,10 @@ static int file_write(struct lanemap_writer *writer,
         if (r == 0)
                 r = lanemap_writer_file_open(writer, options.file_number, written.checksum,
                                              ret_file);
-        if (r == 0)
+        if (r == 0) {
                 (*ret_file)->sound_ns = lanemap_now_ns(writer->clock);
+                lanemap_writer_file_populate(*ret_file);
+        }
         if (r < 0)
                 (void)writer->files->unlink(writer->files, writer->dir_fd, written.name);
 

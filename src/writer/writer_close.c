@@ -17,6 +17,7 @@ static void threads_stop(struct lanemap_writer *writer)
         lanemap_writer_flusher_signal(writer);
         lanemap_writer_workers_signal(writer);
         lanemap_writer_scrub_signal(writer);
+        lanemap_writer_serve_stop(writer);
         if (writer->has_scrub_thread)
                 pthread_join(writer->scrub_thread, NULL);
         writer->has_scrub_thread = false;
@@ -96,6 +97,7 @@ void lanemap_writer_abandon(struct lanemap_writer *writer)
         lanemap_writer_unregister(writer);
         lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);
         lanemap_store_unlock(writer->files, writer->lock_fd);
+        lanemap_writer_serve_deinit(writer);
         if (writer->shm_dir_fd >= 0)
                 close(writer->shm_dir_fd);
         if (writer->dir_fd >= 0)

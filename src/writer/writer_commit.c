@@ -328,6 +328,7 @@ int lanemap_writer_commit_run(struct lanemap_writer *writer, struct writer_commi
 
         lanemap_manifest_deinit(&manifest);
         lanemap_writer_files_reap(writer);
+        lanemap_writer_serve_signal(writer);
         return r;
 }
 

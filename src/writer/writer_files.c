@@ -4,6 +4,8 @@
  * F1. A file is unlinked only when no lane names it and no manifest, in force or perhaps in
  *     force, names it.
  * F2. A mapping is undone only when no lookup of this process can be looking at it.
+ * F3. A file that is served from a copy (writer_copy.c) keeps the mapping of its original to its
+ *     end, since jobs may be reading through it; nothing new is read there.
  */
 #include "writer/writer_private.h"
 
@@ -11,44 +13,17 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/rcu.h"
-
-static int file_map(struct lanemap_writer *writer, const char *name, void **ret_bytes,
-                    uint64_t *ret_n_bytes)
-{
-        struct stat st;
-        void *bytes;
-        int fd;
-
-        fd = writer->files->open(writer->files, writer->dir_fd, name, O_RDONLY, 0);
-        if (fd < 0)
-                return fd;
-
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size == 0) {
-                writer->files->close(writer->files, fd);
-                return -EBADMSG;
-        }
-
-        bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        writer->files->close(writer->files, fd);
-        if (bytes == MAP_FAILED)
-                return -errno;
-
-        *ret_bytes = bytes;
-        *ret_n_bytes = (uint64_t)st.st_size;
-        return 0;
-}
+#include "lane/lane_file_read.h"
 
 static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
-                      void *bytes, uint64_t n_bytes, struct lanemap_lane_file **ret_mapped)
+                      const void *bytes, uint64_t n_bytes, struct lanemap_lane_file **ret_mapped)
 {
-        struct lanemap_segment_file_section section;
         struct lanemap_segment_file header;
         struct lanemap_lane_file *mapped;
         int r;
@@ -61,40 +36,51 @@ static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsi
             memcmp(header.checksum, checksum, sizeof(header.checksum)) != 0)
                 return -EBADMSG;
 
-        mapped = lanemap_alloc(sizeof(*mapped) + header.n_sections * sizeof(mapped->sections[0]));
+        mapped = lanemap_alloc(lanemap_lane_file_bytes(&header));
         if (!mapped)
                 return -ENOMEM;
 
-        *mapped = (struct lanemap_lane_file){
-                .number = number,
-                .check = lanemap_load_le64(checksum),
-                .bytes = bytes,
-                .n_bytes = n_bytes,
-                .n_sections = header.n_sections,
-        };
-        for (uint32_t i = 0; i < header.n_sections; i++) {
-                r = lanemap_segment_file_section(&header, i, &section);
-                if (r == 0)
-                        r = lanemap_segment_open(&mapped->sections[i],
-                                                 header.bytes + section.offset, section.n_bytes,
-                                                 writer->hash_key.fingerprint_bits);
-                if (r < 0) {
-                        lanemap_free(mapped);
-                        return r;
-                }
+        r = lanemap_lane_file_parse(&header, writer->hash_key.fingerprint_bits, mapped);
+        if (r < 0) {
+                lanemap_free(mapped);
+                return r;
         }
 
         *ret_mapped = mapped;
         return 0;
 }
 
+int lanemap_writer_file_map(struct lanemap_writer *writer, int fd, bool huge, uint64_t number,
+                            const unsigned char *checksum, struct lanemap_lane_file **ret_mapped)
+{
+        uint64_t n_bytes;
+        void *bytes;
+        int r;
+
+        r = lanemap_lane_file_map(fd, huge, &bytes, &n_bytes);
+        if (r < 0)
+                return r;
+
+        r = file_parse(writer, number, checksum, bytes, n_bytes, ret_mapped);
+        if (r < 0)
+                munmap(bytes, n_bytes);
+        return r;
+}
+
+void lanemap_writer_file_unmap(struct lanemap_lane_file *mapped)
+{
+        if (!mapped)
+                return;
+
+        munmap((void *)(uintptr_t)mapped->bytes, mapped->n_bytes);
+        lanemap_free(mapped);
+}
+
 int lanemap_writer_file_open(struct lanemap_writer *writer, uint64_t number,
                              const unsigned char *checksum, struct writer_file **ret_file)
 {
         struct writer_file *file = lanemap_alloc_zero(sizeof(*file));
-        uint64_t n_bytes = 0;
-        void *bytes = NULL;
-        int r;
+        int fd, r;
 
         if (!file)
                 return -ENOMEM;
@@ -102,11 +88,10 @@ int lanemap_writer_file_open(struct lanemap_writer *writer, uint64_t number,
         file->slot = UINT32_MAX;
         memcpy(file->checksum, checksum, sizeof(file->checksum));
         lanemap_segment_file_name(number, checksum, file->name);
-        r = file_map(writer, file->name, &bytes, &n_bytes);
-        if (r == 0) {
-                r = file_parse(writer, number, checksum, bytes, n_bytes, &file->mapped);
-                if (r < 0)
-                        munmap(bytes, n_bytes);
+        r = fd = writer->files->open(writer->files, writer->dir_fd, file->name, O_RDONLY, 0);
+        if (fd >= 0) {
+                r = lanemap_writer_file_map(writer, fd, false, number, checksum, &file->mapped);
+                writer->files->close(writer->files, fd);
         }
         if (r < 0) {
                 lanemap_free(file);
@@ -122,8 +107,9 @@ void lanemap_writer_file_free(struct writer_file *file)
         if (!file)
                 return;
 
-        munmap((void *)(uintptr_t)file->mapped->bytes, file->mapped->n_bytes);
-        lanemap_free(file->mapped);
+        lanemap_writer_file_unmap(file->mapped);
+        lanemap_writer_file_unmap(file->copy);
+        lanemap_free(file->locked);
         lanemap_free(file);
 }
 
@@ -155,7 +141,7 @@ int lanemap_writer_segment_new(struct writer_file *file, uint32_t section, uint3
 
         *segment = (struct writer_segment){
                 .file = file,
-                .segment = &file->mapped->sections[section],
+                .segment = &lanemap_writer_file_served(file)->sections[section],
                 .section = section,
                 .level = level,
                 .n_refs = 1,
@@ -172,6 +158,16 @@ void lanemap_writer_segment_ref(struct writer_segment *segment)
         segment->n_refs++;
 }
 
+/* One reference less: the last one. */
+static void file_unused_check(struct lanemap_writer *writer, struct writer_file *file)
+{
+        if (file->n_refs > 0 || file->n_holds > 0)
+                return;
+
+        file->next_dead = writer->dead_files;
+        writer->dead_files = file;
+}
+
 void lanemap_writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment)
 {
         struct writer_file *file = segment->file;
@@ -180,11 +176,19 @@ void lanemap_writer_segment_unref(struct lanemap_writer *writer, struct writer_s
                 return;
 
         lanemap_free(segment);
-        if (--file->n_refs > 0)
-                return;
+        file->n_refs--;
+        file_unused_check(writer, file);
+}
 
-        file->next_dead = writer->dead_files;
-        writer->dead_files = file;
+void lanemap_writer_file_hold(struct writer_file *file)
+{
+        file->n_holds++;
+}
+
+void lanemap_writer_file_release(struct lanemap_writer *writer, struct writer_file *file)
+{
+        file->n_holds--;
+        file_unused_check(writer, file);
 }
 
 /* Takes the files off the list that no manifest names (F1). */
@@ -241,6 +245,7 @@ void lanemap_writer_files_reap(struct lanemap_writer *writer)
                         lanemap_writer_log(writer, LOG_WARNING,
                                            "%s/%s cannot be unlinked (%s); the next start will",
                                            writer->directory, file->name, strerror(-r));
+                lanemap_writer_copy_unlink(writer, file);
                 lanemap_writer_file_free(file);
                 file = next;
         }

@@ -51,6 +51,7 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
                 .n_lanes = writer->n_lanes,
                 .slots = writer->slots,
                 .directory = writer->directory,
+                .copy_directory = writer->serve.copy_directory,
                 .clock = writer->clock,
                 .quarantine_ns = writer->options.immediate_reuse ? LANEMAP_SHM_QUARANTINE_NONE
                                                                  : writer->options.quarantine_ns,

@@ -44,7 +44,8 @@ static uint32_t lane_segment_entries(const struct writer_lane *lane,
                         .file_check = segment->file->mapped->check,
                         .file_slot = segment->file->slot,
                         .section = segment->section,
-                        .flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS,
+                        .flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS |
+                                 (segment->file->copy ? LANEMAP_LANE_SEGMENT_COPY : 0),
                 };
         }
 

@@ -76,7 +76,7 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
 
         *ret_writer = writer;
         writer->dir_fd = writer->shm_dir_fd = writer->lock_fd = writer->name_lock_fd =
-                writer->event_fd = -1;
+                writer->event_fd = writer->serve.copy_parent_fd = writer->serve.copy_dir_fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
                 writer->retired_object_fds[i] = -1;
         lanemap_writer_register(writer);
@@ -84,6 +84,8 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
                                                                 : &lanemap_files_posix;
         writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock
                                                                 : &lanemap_clock_monotonic;
+        if (options->hooks)
+                writer->hooks = *options->hooks;
         pthread_mutex_init(&writer->flush_lock, NULL);
         pthread_mutex_init(&writer->commit_lock, NULL);
         pthread_mutex_init(&writer->lock, NULL);
@@ -97,6 +99,7 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
         lanemap_writer_cond_init(&writer->flusher_wake);
         lanemap_writer_cond_init(&writer->worker_wake);
         lanemap_writer_cond_init(&writer->scrub_wake);
+        lanemap_writer_cond_init(&writer->serve.wake);
         cds_wfcq_init(&writer->request_head, &writer->request_tail);
 
         r = options_check(writer, options);

@@ -132,6 +132,10 @@ static int threads_start(struct lanemap_writer *writer)
                 r = -pthread_create(&writer->scrub_thread, NULL, lanemap_writer_scrub_main, writer);
                 writer->has_scrub_thread = r == 0;
         }
+        if (r == 0) {
+                r = -pthread_create(&writer->serve.thread, NULL, lanemap_writer_serve_main, writer);
+                writer->serve.has_thread = r == 0;
+        }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
 
         return r;
@@ -222,6 +226,8 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
                 r = locks_claim(writer);
                 if (r == 0)
                         r = lanemap_writer_identity_load(writer, &manifest);
+                if (r == 0)
+                        r = lanemap_writer_copies_init(writer);
                 if (r == 0)
                         r = index_open(writer, &manifest);
                 lanemap_manifest_deinit(&manifest);

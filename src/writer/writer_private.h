@@ -55,6 +55,21 @@ struct writer_file {
         uint64_t sound_ns;         /* when it was written or last found sound; 0: not known */
         uint64_t scrub_due_ns;
         bool damaged; /* D1 in writer_scrub.c */
+
+        /* Where it is served from, and how far that has come (writer_serve.c). */
+        uint32_t n_holds;               /* looked at without a segment of it */
+        struct lanemap_lane_file *copy; /* NULL: the original; stored release */
+        uint64_t warmed_bytes;
+        uint64_t copy_due_ns;    /* not tried earlier */
+        uint64_t drop_due_ns;    /* 0: the original need not leave the page cache */
+        uint32_t n_drops;        /* how often it was made to */
+        bool maybe_copied;       /* a copy of its name was found at open */
+        bool copy_failed;        /* the last try did */
+        bool copy_no_room;       /* for want of room */
+        uint64_t counted;        /* the pass of statistics that has counted it */
+        unsigned char *locked;   /* the serve thread's: by section; NULL: none */
+        const void *locked_base; /* in this mapping */
+
         unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
         char name[LANEMAP_SEGMENT_NAME_BYTES];
 };
@@ -62,7 +77,7 @@ struct writer_file {
 /* One lane's run: a section of a file. Shared by the lane and by jobs that read it. */
 struct writer_segment {
         struct writer_file *file;
-        const struct lanemap_segment *segment; /* in file->mapped */
+        const struct lanemap_segment *segment; /* in file->mapped or file->copy; stored release */
         uint32_t section;
         uint32_t level;
         uint32_t n_refs;
@@ -102,6 +117,26 @@ struct writer_reserve {
         uint32_t n_max;
 };
 
+/* Warming, copies and locked memory. */
+struct writer_serve {
+        pthread_t thread;
+        bool has_thread;
+        bool signalled; /* under work_lock */
+        pthread_cond_t wake;
+        char *copy_directory; /* absolute; NULL: none was asked for */
+        int copy_parent_fd;
+        int copy_dir_fd;       /* -1: there is no room for it yet */
+        uint64_t n_left_bytes; /* that may still be warmed */
+        bool lock_due;
+        bool lock_told; /* that locking was refused */
+        bool copy_told; /* that a copy cannot be made */
+
+        /* ---- under lock ---- */
+        bool lock_refused;
+        uint64_t locked_bytes;
+        uint64_t n_counts; /* passes of lanemap_writer_serve_count() */
+};
+
 struct writer_request {
         struct cds_wfcq_node node; /* first: the queue from any thread to the flusher */
         struct writer_request *next;
@@ -118,6 +153,7 @@ struct lanemap_writer {
         struct lanemap_writer_options options;
         const struct lanemap_files *files;
         const struct lanemap_clock *clock;
+        struct lanemap_writer_hooks hooks; /* the rest of them; zeros: the real world */
         int dir_fd;
         int shm_dir_fd;
         int lock_fd;
@@ -207,6 +243,7 @@ struct lanemap_writer {
         pthread_cond_t scrub_wake;
         pthread_t scrub_thread;
         bool has_scrub_thread;
+        struct writer_serve serve;
         bool flusher_signalled;
         uint64_t worker_signal;
 
@@ -255,6 +292,21 @@ int lanemap_writer_segment_new(struct writer_file *file, uint32_t section, uint3
                                struct writer_segment **ret_segment);
 void lanemap_writer_segment_ref(struct writer_segment *segment);
 void lanemap_writer_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment);
+/* Under lock: the file stays for as long as it is held, whatever happens to its segments. */
+void lanemap_writer_file_hold(struct writer_file *file);
+void lanemap_writer_file_release(struct lanemap_writer *writer, struct writer_file *file);
+/* A mapping of an open file that must be the one named. Return: as lanemap_writer_file_open(). */
+int lanemap_writer_file_map(struct lanemap_writer *writer, int fd, bool huge, uint64_t number,
+                            const unsigned char *checksum, struct lanemap_lane_file **ret_mapped);
+void lanemap_writer_file_unmap(struct lanemap_lane_file *mapped);
+/* The mapping that lookups use. Without the lock too: the one before stays as long as the file. */
+static inline const struct lanemap_lane_file *
+lanemap_writer_file_served(const struct writer_file *file)
+{
+        const struct lanemap_lane_file *copy = lanemap_load_acquire(&file->copy);
+
+        return copy ? copy : file->mapped;
+}
 /* Without any lock: unlinks what is dead and not named, waits for lookups of this process, unmaps.
  */
 void lanemap_writer_files_reap(struct lanemap_writer *writer);
@@ -347,6 +399,23 @@ int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
                                  const struct writer_build_lane *lane);
 /* Instead of unlinking. Return: 0, or a negative errno: the file has its old name. */
 int lanemap_writer_file_quarantine(struct lanemap_writer *writer, const char *name);
+
+/* writer_serve.c, writer_copy.c, writer_pin.c: warming, copies, locked memory */
+int lanemap_writer_copies_init(struct lanemap_writer *writer); /* checks --serve-from */
+void *lanemap_writer_serve_main(void *writer);
+void lanemap_writer_serve_signal(struct lanemap_writer *writer);
+void lanemap_writer_serve_stop(struct lanemap_writer *writer);
+void lanemap_writer_serve_deinit(struct lanemap_writer *writer);
+void lanemap_writer_serve_count(struct lanemap_writer *writer, struct lanemap_writer_stats *stats);
+void lanemap_writer_serve_step(struct lanemap_writer *writer, uint32_t step);
+/* Makes a new file's pages present, before any lookup needs them. */
+void lanemap_writer_file_populate(struct writer_file *file);
+/* Of the serve thread. The file is held. */
+void lanemap_writer_copies_begin(struct lanemap_writer *writer);
+int lanemap_writer_copy_make(struct lanemap_writer *writer, struct writer_file *file);
+void lanemap_writer_copy_unlink(struct lanemap_writer *writer, struct writer_file *file);
+void lanemap_writer_original_drop(struct lanemap_writer *writer, struct writer_file *file);
+void lanemap_writer_memory_lock(struct lanemap_writer *writer);
 
 /* writer_flip.c */
 int lanemap_writer_object_create(struct lanemap_writer *writer,

@@ -147,6 +147,7 @@ static bool file_is_fresh(struct lanemap_writer *writer, const struct writer_fil
 /* The file is mapped for as long as the job has its segments. Return: whether it is sound. */
 static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *file)
 {
+        const struct lanemap_lane_file *served = lanemap_writer_file_served(file);
         unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
         struct lanemap_finding finding = {
                 .offset = LANEMAP_FINDING_NO_OFFSET,
@@ -154,7 +155,7 @@ static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *fi
                 .what = "the checksum is wrong; found before a merge",
         };
 
-        if (lanemap_verify_checksum(file->mapped->bytes, file->mapped->n_bytes, checksum) == 0 &&
+        if (lanemap_verify_checksum(served->bytes, served->n_bytes, checksum) == 0 &&
             memcmp(checksum, file->checksum, sizeof(checksum)) == 0) {
                 pthread_mutex_lock(&writer->lock);
                 file->sound_ns = lanemap_now_ns(writer->clock);
@@ -208,7 +209,7 @@ int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
                 struct lanemap_finding finding = {
                         .offset = LANEMAP_FINDING_NO_OFFSET,
                         .lane = lane->lane,
-                        .n_keys = lane->segments[s]->segment->n_keys,
+                        .n_keys = lanemap_load_acquire(&lane->segments[s]->segment)->n_keys,
                         .what = "entries do not validate; found in a merge",
                 };
 

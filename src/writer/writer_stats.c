@@ -81,6 +81,7 @@ int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_write
         stats.mark_position = writer->mark.position;
         choices_fill(writer, &stats);
         lanes_count(writer, &stats);
+        lanemap_writer_serve_count(writer, &stats);
         lanemap_shm_arena_get_stats(writer->object->arena, &arena);
         pthread_mutex_unlock(&writer->lock);
 
