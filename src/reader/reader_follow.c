@@ -225,7 +225,10 @@ static int poll_run(struct lanemap_reader *reader, const bool *stop)
         if (n_prepared < 0)
                 return n_prepared;
 
-        return r < 0 ? r : n_prepared + n_done + n_followed;
+        if (r < 0)
+                return r;
+        /* The files of a new attachment are part of following. */
+        return n_followed ? n_followed : n_prepared + n_done;
 }
 
 int lanemap_reader_poll(struct lanemap_reader *reader)
