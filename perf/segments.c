@@ -21,13 +21,15 @@
 
 static const char usage[] =
         "usage: segments [--keys N[,N...]] [--csv FILE|-] [--quick] [--all] [--cmph-keys N]\n"
+        "                [--only NAME]\n"
         "\n"
         "  --keys N[,N...]   sizes of a section (default 100000,1000000; with --quick 20000)\n"
         "  --csv FILE        also one row per measure: name,value,unit (-: on stdout, and only "
         "that)\n"
         "  --quick           seconds instead of minutes; numbers of no value\n"
         "  --all             also recsplit at more than 20 million keys\n"
-        "  --cmph-keys N     CHD and BDZ of libcmph at no more keys than that (default 10000000)\n";
+        "  --cmph-keys N     CHD and BDZ of libcmph at no more keys than that (default 10000000)\n"
+        "  --only NAME       only what begins like that: packed, recsplit_leaf5, cmph\n";
 
 static const struct perf_goal goals[] = {
         {"packed.bytes_per_limit", false, 1.06},
@@ -44,6 +46,7 @@ struct options {
         uint64_t keys[PERF_SIZES_MAX];
         int n_keys;
         const char *csv;
+        const char *only;
         uint64_t cmph_keys_max;
         bool quick;
         bool all;
@@ -57,6 +60,7 @@ static void options_parse(struct options *options, int argc, char **argv)
                 {"quick", no_argument, NULL, 'q'},
                 {"all", no_argument, NULL, 'a'},
                 {"cmph-keys", required_argument, NULL, 'm'},
+                {"only", required_argument, NULL, 'o'},
                 {"help", no_argument, NULL, 'h'},
                 {NULL, 0, NULL, 0},
         };
@@ -80,6 +84,9 @@ static void options_parse(struct options *options, int argc, char **argv)
                         break;
                 case 'm':
                         options->cmph_keys_max = strtoull(optarg, NULL, 10);
+                        break;
+                case 'o':
+                        options->only = optarg;
                         break;
                 case 'h':
                         fputs(usage, stdout);
@@ -143,6 +150,7 @@ static void size_measure(const struct options *options, uint64_t n_keys, FILE *c
 
         segments_run_init(&run, n_keys, options->quick);
         run.all = options->all;
+        run.only = options->only ? options->only : "";
         run.cmph_keys_max = options->cmph_keys_max;
         perf_table_circumstances(&run.table);
         segments_lanemap_measure(&run);

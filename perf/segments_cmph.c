@@ -167,6 +167,8 @@ static void method_measure(struct segments_run *run, const struct method *method
 void segments_cmph_measure(struct segments_run *run)
 {
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(methods); i++) {
+                if (!segments_wanted(run, methods[i].name))
+                        continue;
                 if (run->n_keys > run->cmph_keys_max)
                         perf_table_note(&run->table, "%s: left out above %llu keys (--cmph-keys)",
                                         methods[i].name, (unsigned long long)run->cmph_keys_max);

@@ -222,6 +222,9 @@ static double batches_run(const void *structure, const uint64_t *hashes, size_t 
                 for (size_t k = 0; k < SEGMENTS_BATCH_KEYS; k++)
                         lanemap_segment_prefetch_entry(segment, fps[k],
                                                        lanemap_slot_of(fps[k].hash));
+                for (size_t k = 0; k < SEGMENTS_BATCH_KEYS; k++)
+                        lanemap_segment_prefetch_value(segment, fps[k],
+                                                       lanemap_slot_of(fps[k].hash));
                 for (size_t k = 0; k < SEGMENTS_BATCH_KEYS; k++) {
                         struct lanemap_segment_posting posting = {0};
                         int r = lanemap_segment_find(segment, fps[k], lanemap_slot_of(fps[k].hash),
@@ -263,6 +266,8 @@ static void variant_measure(struct segments_run *run, const struct variant *vari
 void segments_lanemap_measure(struct segments_run *run)
 {
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(variants); i++) {
+                if (!segments_wanted(run, variants[i].name))
+                        continue;
                 if (variants[i].slow && run->n_keys > SLOW_KEYS_MAX && !run->all)
                         perf_table_note(&run->table, "%s: left out above %d keys (--all)",
                                         variants[i].name, SLOW_KEYS_MAX);

@@ -27,7 +27,8 @@ struct segments_run {
         uint64_t slots[LANEMAP_SLOT_WORDS]; /* all of them */
         uint64_t *hits;                     /* n_lookups, of those that are there */
         uint64_t *misses;
-        bool all; /* also what takes minutes */
+        bool all;         /* also what takes minutes */
+        const char *only; /* what a row's name has to begin with */
         uint64_t cmph_keys_max;
         struct perf_table table;
 };
@@ -64,6 +65,8 @@ double segments_processor_seconds(void);
 
 void segments_row(struct segments_run *run, const char *subject, const char *what, double value,
                   const char *unit);
+
+bool segments_wanted(const struct segments_run *run, const char *subject);
 
 /* Bytes per key, and windows of each kind of lookup beside windows of the chase. */
 void segments_subject_measure(struct segments_run *run, const struct segments_subject *subject);

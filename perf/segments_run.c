@@ -92,6 +92,11 @@ double segments_processor_seconds(void)
         return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+bool segments_wanted(const struct segments_run *run, const char *subject)
+{
+        return strncmp(subject, run->only, strlen(run->only)) == 0;
+}
+
 void segments_row(struct segments_run *run, const char *subject, const char *what, double value,
                   const char *unit)
 {

@@ -79,4 +79,27 @@ LANEMAP_ALWAYS_INLINE void lanemap_bits_put(unsigned char *bytes, uint64_t at, u
                 lanemap_store_le64(p + 8, lanemap_load_le64(p + 8) | value >> (64 - shift));
 }
 
+/*
+ * Writes fields of at most 56 bits one behind the other, from a byte on. It only stores: a load that
+ * covers bytes of two stores just made, as lanemap_bits_put() would do for each field, waits for
+ * both to reach the cache. Up to 8 bytes behind the last field become zero.
+ */
+struct lanemap_bits_writer {
+        unsigned char *at;
+        uint64_t bits; /* not a whole byte yet, or stored already */
+        uint32_t n_bits;
+};
+
+LANEMAP_ALWAYS_INLINE void lanemap_bits_write(struct lanemap_bits_writer *writer, uint32_t n_bits,
+                                              uint64_t value)
+{
+        uint64_t bits = writer->bits | value << writer->n_bits;
+        uint32_t n = writer->n_bits + n_bits;
+
+        lanemap_store_le64(writer->at, bits);
+        writer->at += n >> 3;
+        writer->bits = bits >> (n & ~UINT32_C(7));
+        writer->n_bits = n & 7;
+}
+
 #endif

@@ -19,12 +19,33 @@ struct lanemap_entry {
  *
  * next: 0 and *ret_entry; LANEMAP_CURSOR_END after the last; or a negative errno (-EBADMSG).
  * rewind: back to the first; 0 or a negative errno.
+ * next_batch: the same for 1 to n_max entries at once, all of them valid until the cursor's next
+ * call; n_max: 1 .. LANEMAP_CURSOR_BATCH. What follows an error is never given out; what comes
+ * before it is. NULL: next() is asked instead.
  */
-#define LANEMAP_CURSOR_END 1
+#define LANEMAP_CURSOR_END   1
+#define LANEMAP_CURSOR_BATCH 64
 
 struct lanemap_cursor {
         int (*next)(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry);
         int (*rewind)(struct lanemap_cursor *cursor);
+        int (*next_batch)(struct lanemap_cursor *cursor, struct lanemap_entry *entries,
+                          uint32_t n_max, uint32_t *ret_n);
 };
+
+/* What whoever reads a whole cursor calls: one call into it for many entries. */
+LANEMAP_ALWAYS_INLINE int lanemap_cursor_next_batch(struct lanemap_cursor *cursor,
+                                                    struct lanemap_entry *entries, uint32_t *ret_n)
+{
+        int r;
+
+        if (LANEMAP_LIKELY(cursor->next_batch != NULL))
+                return cursor->next_batch(cursor, entries, LANEMAP_CURSOR_BATCH, ret_n);
+
+        r = cursor->next(cursor, entries);
+        if (r == 0)
+                *ret_n = 1;
+        return r;
+}
 
 #endif

@@ -38,20 +38,23 @@ struct builder {
 
 static int census_take(struct builder *builder, struct lanemap_cursor *cursor)
 {
-        struct lanemap_entry entry;
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
         uint64_t dense;
+        uint32_t n;
         int r;
 
         r = cursor->rewind(cursor);
         if (r < 0)
                 return r;
 
-        while ((r = cursor->next(cursor, &entry)) == 0) {
-                r = lanemap_build_intake_take(&builder->intake, &entry, &dense);
-                if (r < 0)
-                        return r;
+        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
+                for (uint32_t i = 0; i < n; i++) {
+                        r = lanemap_build_intake_take(&builder->intake, &entries[i], &dense);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
 
-                lanemap_build_values_count(&builder->values, &entry);
+                        lanemap_build_values_count(&builder->values, &entries[i]);
+                }
         }
         if (r != LANEMAP_CURSOR_END)
                 return r;
@@ -189,22 +192,25 @@ static int builder_put(struct builder *builder, uint64_t dense, const struct lan
 /* The second pass. */
 static int encode(struct builder *builder, struct lanemap_cursor *cursor)
 {
-        struct lanemap_entry entry;
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
         uint64_t dense;
+        uint32_t n;
         int r;
 
         r = cursor->rewind(cursor);
         if (r < 0)
                 return r;
 
-        while ((r = cursor->next(cursor, &entry)) == 0) {
-                r = lanemap_build_intake_take(&builder->intake, &entry, &dense);
-                if (r < 0)
-                        return r;
+        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
+                for (uint32_t i = 0; i < n; i++) {
+                        r = lanemap_build_intake_take(&builder->intake, &entries[i], &dense);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
 
-                r = builder_put(builder, dense, &entry);
-                if (r < 0)
-                        return r;
+                        r = builder_put(builder, dense, &entries[i]);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
+                }
         }
         if (r != LANEMAP_CURSOR_END)
                 return r;

@@ -169,4 +169,16 @@ uint32_t lanemap_mph_remainder_bits(uint32_t n_buckets, uint32_t n_slots);
 /* The least dense hash of a bucket. Cost: a division. */
 uint64_t lanemap_mph_bucket_start(const struct lanemap_mph *mph, uint32_t bucket);
 
+/* The whole dense hash of an entry of a bucket that begins at `start`. Return: 0. Errors: -EBADMSG
+ * it is in another bucket. */
+LANEMAP_ALWAYS_INLINE int lanemap_mph_dense(const struct lanemap_mph *mph, uint32_t bucket,
+                                            uint64_t start, uint64_t remainder, uint64_t *ret_dense)
+{
+        uint64_t above = (remainder - start) & lanemap_bits_mask(mph->remainder_bits);
+
+        *ret_dense = start + above;
+        return *ret_dense >= start && lanemap_mph_bucket_of(mph, *ret_dense) == bucket ? 0
+                                                                                       : -EBADMSG;
+}
+
 #endif

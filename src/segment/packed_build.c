@@ -13,6 +13,11 @@
 
 #define GROUP_ENTRIES_MIN 48
 
+static_assert(LANEMAP_PACKED_GROUP_SHIFT_MAX - LANEMAP_PACKED_SUB_BITS - LANEMAP_PACKED_TAG_BITS <=
+                              56 &&
+                      LANEMAP_SEGMENT_VALUE_BITS_MAX + 1 <= 56,
+              "fields that lanemap_bits_write() takes");
+
 /* What the first pass finds out. */
 struct census {
         struct lanemap_build_values values;
@@ -37,6 +42,7 @@ struct encoder {
         struct lanemap_build_values *values;
         const struct shape *shape;
         unsigned char *bytes;
+        struct lanemap_bits_writer payload;
         uint64_t group;
         uint64_t group_first;
         uint32_t counts[4]; /* entries of the group by sub-block */
@@ -60,7 +66,8 @@ static void census_count(struct census *census, uint64_t n_keys, uint64_t dense,
 static int census_take(struct lanemap_build_intake *intake, struct lanemap_cursor *cursor,
                        struct census *ret_census)
 {
-        struct lanemap_entry entry;
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
+        uint32_t n;
         int r;
 
         *ret_census = (struct census){.closest = UINT64_MAX};
@@ -68,14 +75,16 @@ static int census_take(struct lanemap_build_intake *intake, struct lanemap_curso
         if (r < 0)
                 return r;
 
-        while ((r = cursor->next(cursor, &entry)) == 0) {
-                uint64_t dense;
+        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
+                for (uint32_t i = 0; i < n; i++) {
+                        uint64_t dense;
 
-                r = lanemap_build_intake_take(intake, &entry, &dense);
-                if (r < 0)
-                        return r;
+                        r = lanemap_build_intake_take(intake, &entries[i], &dense);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
 
-                census_count(ret_census, intake->n_keys, dense, &entry);
+                        census_count(ret_census, intake->n_keys, dense, &entries[i]);
+                }
         }
 
         return r == LANEMAP_CURSOR_END ? 0 : r;
@@ -166,8 +175,7 @@ static int encoder_put(struct encoder *encoder, uint64_t position, uint64_t dens
                        const struct lanemap_entry *entry)
 {
         const struct shape *shape = encoder->shape;
-        uint64_t sub = dense >> shape->sub_shift, at = position * shape->entry_bits, value;
-        unsigned char *payload = encoder->bytes + shape->layout.payload_off;
+        uint64_t sub = dense >> shape->sub_shift, value;
         int r;
 
         if (position >= encoder->counted->n_keys)
@@ -184,14 +192,11 @@ static int encoder_put(struct encoder *encoder, uint64_t position, uint64_t dens
 
         encoder->bytes[shape->layout.tags_off + position] =
                 (unsigned char)(dense >> shape->tag_shift);
-        lanemap_bits_put(payload, at, shape->tag_shift,
-                         dense & lanemap_bits_mask(shape->tag_shift));
-        at += shape->tag_shift;
-        if (shape->ext_bits > 0)
-                lanemap_bits_put(payload, at, shape->ext_bits, entry->fingerprint.ext);
-        at += shape->ext_bits;
-        lanemap_bits_put(payload, at, encoder->values->value_bits + encoder->values->flagged,
-                         value);
+        lanemap_bits_write(&encoder->payload, shape->tag_shift,
+                           dense & lanemap_bits_mask(shape->tag_shift));
+        lanemap_bits_write(&encoder->payload, shape->ext_bits, entry->fingerprint.ext);
+        lanemap_bits_write(&encoder->payload,
+                           encoder->values->value_bits + encoder->values->flagged, value);
         encoder->counts[sub & 3]++;
         return 0;
 }
@@ -200,23 +205,26 @@ static int encoder_put(struct encoder *encoder, uint64_t position, uint64_t dens
 static int encode(struct encoder *encoder, struct lanemap_build_intake *intake,
                   struct lanemap_cursor *cursor)
 {
-        struct lanemap_entry entry;
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
+        uint32_t n;
         int r;
 
         r = cursor->rewind(cursor);
         if (r < 0)
                 return r;
 
-        while ((r = cursor->next(cursor, &entry)) == 0) {
-                uint64_t dense, position = intake->n_keys;
+        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
+                for (uint32_t i = 0; i < n; i++) {
+                        uint64_t dense, position = intake->n_keys;
 
-                r = lanemap_build_intake_take(intake, &entry, &dense);
-                if (r < 0)
-                        return r;
+                        r = lanemap_build_intake_take(intake, &entries[i], &dense);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
 
-                r = encoder_put(encoder, position, dense, &entry);
-                if (r < 0)
-                        return r;
+                        r = encoder_put(encoder, position, dense, &entries[i]);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
+                }
         }
         if (r != LANEMAP_CURSOR_END)
                 return r;
@@ -265,6 +273,7 @@ int lanemap_packed_build(struct lanemap_heap *heap,
         if (!encoder.bytes)
                 return -ENOMEM;
 
+        encoder.payload.at = encoder.bytes + shape.layout.payload_off;
         census.values.postings = encoder.bytes + shape.layout.postings_off;
         r = encode(&encoder, &intake, cursor);
         if (r < 0)

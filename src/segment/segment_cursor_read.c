@@ -5,12 +5,11 @@
  * what is stored of it. Since sub-blocks and buckets are visited in order and must begin where the
  * one before ended, each entry is visited once and the loop ends, whatever the index says.
  *
- * The entries of a perfect hash are in no order inside their bucket. The cursor sorts one bucket at
- * a time, in memory that its caller gave it.
+ * Entries are decoded a sub-block (or 64) at a time, and then given out.
  */
 #include "segment/segment_read.h"
 
-#include <string.h>
+#include <lanemap/lanemap.h>
 
 /* Steps to the first sub-block that holds cursor->position. */
 static int packed_enter(struct lanemap_segment_cursor *cursor)
@@ -33,20 +32,27 @@ static int packed_enter(struct lanemap_segment_cursor *cursor)
         return 0;
 }
 
-/* The dense hash, ext and value of the entry at cursor->position. */
-static uint64_t packed_take(struct lanemap_segment_cursor *cursor, uint32_t *ret_ext)
+/* Fills cursor->stored with n entries from cursor->position on, all of the sub-block at hand. */
+static void packed_decode(struct lanemap_segment_cursor *cursor, uint32_t n)
 {
-        const struct lanemap_packed *packed = &cursor->segment.packed;
-        uint64_t at = (uint64_t)cursor->position * packed->entry_bits, dense;
+        const struct lanemap_packed packed = cursor->segment.packed;
+        const unsigned char *tags = packed.tags + cursor->position;
+        uint64_t at = (uint64_t)cursor->position * packed.entry_bits;
+        uint64_t above = (cursor->sub - 1) << packed.sub_shift;
+        uint64_t remainder_mask = lanemap_bits_mask(packed.tag_shift);
+        struct lanemap_segment_cursor_stored *stored = &cursor->stored;
 
-        dense = (cursor->sub - 1) << packed->sub_shift |
-                (uint64_t)packed->tags[cursor->position] << packed->tag_shift |
-                lanemap_packed_field(packed->payload, at, packed->tag_shift);
-        at += packed->tag_shift;
-        *ret_ext = (uint32_t)lanemap_packed_field(packed->payload, at, packed->ext_bits);
-        at += packed->ext_bits;
-        cursor->value = lanemap_packed_field(packed->payload, at, packed->value_bits);
-        return dense;
+        for (uint32_t i = 0; i < n; i++, at += packed.entry_bits) {
+                uint64_t value_at = at + packed.tag_shift + packed.ext_bits;
+
+                stored->dense[i] = above | (uint64_t)tags[i] << packed.tag_shift |
+                                   (lanemap_load_le64(packed.payload + (at >> 3)) >> (at & 7) &
+                                    remainder_mask);
+                stored->exts[i] = (uint32_t)lanemap_packed_field(
+                        packed.payload, at + packed.tag_shift, packed.ext_bits);
+                stored->values[i] =
+                        lanemap_packed_field(packed.payload, value_at, packed.value_bits);
+        }
 }
 
 /* The first slot of the section after `slot`, or -1. */
@@ -74,8 +80,6 @@ static int cursor_slot(struct lanemap_segment_cursor *cursor, uint64_t dense)
 {
         int32_t rank = (int32_t)(dense >> LANEMAP_SLOT_LOW_BITS);
 
-        if (LANEMAP_LIKELY(rank == cursor->rank))
-                return 0;
         if (rank < cursor->rank)
                 return -EBADMSG;
 
@@ -92,163 +96,52 @@ static int cursor_slot(struct lanemap_segment_cursor *cursor, uint64_t dense)
         return 0;
 }
 
-/* ---- perfect hashes ---- */
+/* ---- all kinds ---- */
 
-int lanemap_segment_mph_bucket(const struct lanemap_segment *segment, uint32_t bucket,
-                               struct lanemap_mph_bucket *ret_bucket)
+/* At the end of what is stored: the next entries. */
+static int cursor_decode(struct lanemap_segment_cursor *cursor)
 {
-        uint64_t code_at;
-        uint32_t block;
-
-        if (segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT)
-                return lanemap_recsplit_bucket(&segment->recsplit, bucket, ret_bucket, &code_at);
-
-        return lanemap_bbhash_bucket(&segment->bbhash, bucket, ret_bucket, &block);
-}
-
-static bool slot_after_other(const struct lanemap_segment_cursor_slot *a,
-                             const struct lanemap_segment_cursor_slot *b)
-{
-        return a->dense > b->dense || (a->dense == b->dense && a->ext > b->ext);
-}
-
-/* Shell's sort: in place, and never much slower than usual, whatever the bytes are. */
-static void slots_sort(struct lanemap_segment_cursor_slot *slots, uint32_t n)
-{
-        static const uint32_t gaps[] = {8858, 3937, 1750, 701, 301, 132, 57, 23, 10, 4, 1};
-
-        for (uint32_t g = 0; g < LANEMAP_N_ELEMENTS(gaps); g++) {
-                uint32_t gap = gaps[g];
-
-                for (uint32_t i = gap; i < n; i++) {
-                        struct lanemap_segment_cursor_slot slot = slots[i];
-                        uint32_t k = i;
-
-                        for (; k >= gap && slot_after_other(&slots[k - gap], &slot); k -= gap)
-                                slots[k] = slots[k - gap];
-                        slots[k] = slot;
-                }
-        }
-}
-
-/* Which of n equal parts of the bucket a hash is in. */
-static uint32_t slot_part(const struct lanemap_mph *mph, uint64_t above, uint32_t n)
-{
-        return (uint32_t)((lanemap_uint128)above * n >> mph->remainder_bits);
-}
-
-/*
- * Sorts the bucket at hand: first into n equal parts, which for hashes is nearly all of it, then by
- * comparing. Scratch: the sorted slots, the slots as they are, where each part begins.
- */
-static void bucket_sort(struct lanemap_segment_cursor *cursor, uint64_t start, uint32_t n)
-{
-        const struct lanemap_mph *mph = &cursor->segment.mph;
-        struct lanemap_segment_cursor_slot *raw = cursor->bucket + mph->bucket_entries_max;
-        uint32_t *ends = (uint32_t *)(void *)(raw + mph->bucket_entries_max), before = 0;
-
-        memset(ends, 0, n * sizeof(*ends));
-        for (uint32_t i = 0; i < n; i++)
-                ends[slot_part(mph, raw[i].dense - start, n)]++;
-        for (uint32_t i = 0; i < n; i++) {
-                uint32_t n_here = ends[i];
-
-                ends[i] = before;
-                before += n_here;
-        }
-        for (uint32_t i = 0; i < n; i++)
-                cursor->bucket[ends[slot_part(mph, raw[i].dense - start, n)]++] = raw[i];
-
-        slots_sort(cursor->bucket, n);
-}
-
-/* The whole dense hash of an entry. Return: 0. Errors: -EBADMSG it is in another bucket. */
-static int mph_dense(const struct lanemap_mph *mph, uint32_t bucket, uint64_t start,
-                     uint64_t remainder, uint64_t *ret_dense)
-{
-        uint64_t above = (remainder - start) & lanemap_bits_mask(mph->remainder_bits);
-
-        *ret_dense = start + above;
-        return *ret_dense >= start && lanemap_mph_bucket_of(mph, *ret_dense) == bucket ? 0
-                                                                                       : -EBADMSG;
-}
-
-/* Steps to the first bucket that holds cursor->position, and sorts it. */
-static int mph_enter(struct lanemap_segment_cursor *cursor)
-{
-        const struct lanemap_mph *mph = &cursor->segment.mph;
-        struct lanemap_mph_bucket bucket;
-        uint64_t start;
+        bool packed = cursor->segment.kind == LANEMAP_SEGMENT_KIND_PACKED;
+        uint32_t n;
         int r;
 
-        while (cursor->position == cursor->sub_end) {
-                if (cursor->sub == mph->n_buckets)
-                        return -EBADMSG;
+        r = packed ? packed_enter(cursor) : lanemap_segment_cursor_enter_mph(cursor);
+        if (r < 0)
+                return r;
 
-                r = lanemap_segment_mph_bucket(&cursor->segment, (uint32_t)cursor->sub, &bucket);
-                if (r < 0)
-                        return r;
-                if (bucket.first != cursor->position)
-                        return -EBADMSG;
+        n = LANEMAP_MIN(cursor->sub_end - cursor->position, LANEMAP_CURSOR_BATCH);
+        if (packed)
+                packed_decode(cursor, n);
+        else
+                lanemap_segment_cursor_decode_mph(cursor, n);
 
-                start = lanemap_mph_bucket_start(mph, (uint32_t)cursor->sub);
-                for (uint32_t i = 0; i < bucket.n; i++) {
-                        struct lanemap_segment_cursor_slot *slot =
-                                &cursor->bucket[mph->bucket_entries_max + i];
-                        struct lanemap_mph_entry entry =
-                                lanemap_mph_entry_at(mph, bucket.first + i);
-
-                        r = mph_dense(mph, (uint32_t)cursor->sub, start, entry.remainder,
-                                      &slot->dense);
-                        if (r < 0)
-                                return r;
-                        slot->ext = entry.ext;
-                        slot->position = (uint32_t)bucket.first + i;
-                }
-                bucket_sort(cursor, start, bucket.n);
-                cursor->sub_first = (uint32_t)bucket.first;
-                cursor->sub_end = cursor->sub_first + bucket.n;
-                cursor->sub++;
-        }
-
+        cursor->stored_first = cursor->position;
+        cursor->stored_end = cursor->position + n;
         return 0;
 }
 
-static uint64_t mph_take(struct lanemap_segment_cursor *cursor, uint32_t *ret_ext)
+/* The fingerprint of stored entry i: cursor->last, from now on. */
+LANEMAP_ALWAYS_INLINE int cursor_take(struct lanemap_segment_cursor *cursor, uint32_t i,
+                                      struct lanemap_fingerprint *ret_fingerprint)
 {
-        const struct lanemap_segment_cursor_slot *slot =
-                &cursor->bucket[cursor->position - cursor->sub_first];
-
-        cursor->value = lanemap_mph_entry_at(&cursor->segment.mph, slot->position).value;
-        *ret_ext = slot->ext;
-        return slot->dense;
-}
-
-/* ---- all kinds ---- */
-
-/* Reads the entry at cursor->position without its ids: cursor->last and cursor->value. */
-static int cursor_step(struct lanemap_segment_cursor *cursor)
-{
-        bool packed = cursor->segment.kind == LANEMAP_SEGMENT_KIND_PACKED;
-        struct lanemap_fingerprint fp;
-        uint64_t dense;
+        uint64_t dense = cursor->stored.dense[i], hash;
+        uint32_t ext = cursor->stored.exts[i];
         int r;
 
-        r = packed ? packed_enter(cursor) : mph_enter(cursor);
-        if (r < 0)
-                return r;
+        if (LANEMAP_UNLIKELY((int32_t)(dense >> LANEMAP_SLOT_LOW_BITS) != cursor->rank)) {
+                r = cursor_slot(cursor, dense);
+                if (r < 0)
+                        return r;
+        }
 
-        dense = packed ? packed_take(cursor, &fp.ext) : mph_take(cursor, &fp.ext);
-        r = cursor_slot(cursor, dense);
-        if (r < 0)
-                return r;
-
-        fp.hash = (uint64_t)cursor->slot << LANEMAP_SLOT_LOW_BITS | (dense & LANEMAP_SLOT_LOW_MASK);
-        if (cursor->position > 0 && lanemap_fingerprint_compare(cursor->last, fp) >= 0)
+        hash = (uint64_t)cursor->slot << LANEMAP_SLOT_LOW_BITS | (dense & LANEMAP_SLOT_LOW_MASK);
+        if (LANEMAP_UNLIKELY(hash <= cursor->last.hash) && cursor->position > 0 &&
+            (hash < cursor->last.hash || ext <= cursor->last.ext))
                 return -EBADMSG;
 
-        cursor->last = fp;
-        cursor->position++;
+        /* Each member by itself: a copy of both would wait for these two stores. */
+        cursor->last.hash = ret_fingerprint->hash = hash;
+        cursor->last.ext = ret_fingerprint->ext = ext;
         return 0;
 }
 
@@ -259,49 +152,107 @@ static bool cursor_wants(const struct lanemap_segment_cursor *cursor)
         return !cursor->slot_mask || cursor->slot_mask[slot >> 6] >> (slot & 63) & 1;
 }
 
-/* Decodes the ids of the entry at hand into the caller's buffer. */
-static int cursor_ids(struct lanemap_segment_cursor *cursor, uint32_t *ret_n_ids)
+/* An entry with a list, which goes to `ids`, or a tombstone. */
+static int cursor_list(const struct lanemap_segment_cursor *cursor, uint64_t value, uint32_t *ids,
+                       struct lanemap_entry *ret_entry)
 {
         struct lanemap_segment_posting posting;
         int r;
 
-        r = lanemap_segment_value(&cursor->segment, cursor->value, &posting);
+        r = lanemap_segment_value(&cursor->segment, value, &posting);
         if (r < 0)
                 return r;
         if (posting.n_ids > cursor->segment.ids_max)
                 return -EBADMSG;
 
-        if (LANEMAP_LIKELY(posting.n_ids == 1))
-                cursor->ids[0] = posting.id;
-        else if (posting.n_ids > 1)
-                r = lanemap_segment_posting_copy(&posting, cursor->ids);
+        ret_entry->n_ids = posting.n_ids;
+        ret_entry->ids = ids;
+        return posting.n_ids > 0 ? lanemap_segment_posting_copy(&posting, ids) : 0;
+}
 
-        *ret_n_ids = posting.n_ids;
-        return r;
+/* What a batch has so far. */
+struct given {
+        struct lanemap_entry *entries;
+        uint32_t n;
+        size_t n_ids; /* of the caller's buffer */
+};
+
+/*
+ * Gives the next n stored entries out, those of them that are wanted. Stops in front of one whose
+ * ids have no room in this batch, or that is bad (and says so).
+ */
+static int cursor_give(struct lanemap_segment_cursor *cursor, uint32_t n, struct given *given)
+{
+        uint32_t ids_max = cursor->segment.ids_max, i = cursor->position - cursor->stored_first;
+        uint64_t mask = lanemap_bits_mask(cursor->segment.value_bits);
+        uint64_t inline_end = ids_max > 0 ? LANEMAP_MIN(mask, (uint64_t)LANEMAP_ID_MAX) + 1 : 0;
+        int r;
+
+        for (uint32_t end = i + n; i < end; i++, cursor->position++) {
+                struct lanemap_entry *entry = &given->entries[given->n];
+                uint64_t value = cursor->stored.values[i];
+                bool inlined = value < inline_end;
+
+                if (!inlined && given->n_ids > 0 && cursor->ids_capacity - given->n_ids < ids_max)
+                        return 0;
+
+                r = cursor_take(cursor, i, &entry->fingerprint);
+                if (LANEMAP_UNLIKELY(r < 0))
+                        return r;
+                if (!cursor_wants(cursor))
+                        continue;
+
+                if (LANEMAP_LIKELY(inlined)) {
+                        cursor->inlined[given->n] = (uint32_t)value;
+                        entry->n_ids = 1;
+                        entry->ids = &cursor->inlined[given->n];
+                } else {
+                        r = cursor_list(cursor, value, cursor->ids + given->n_ids, entry);
+                        if (r < 0)
+                                return r;
+                        given->n_ids += entry->n_ids;
+                }
+                cursor->value = value;
+                given->n++;
+        }
+
+        return 0;
+}
+
+static int cursor_next_batch(struct lanemap_cursor *base, struct lanemap_entry *entries,
+                             uint32_t n_max, uint32_t *ret_n)
+{
+        struct lanemap_segment_cursor *cursor =
+                LANEMAP_CONTAINER_OF(base, struct lanemap_segment_cursor, cursor);
+        struct given given = {.entries = entries};
+        int r = 0;
+
+        while (given.n < n_max && cursor->position < cursor->segment.n_keys) {
+                uint32_t n, from = cursor->position;
+
+                if (cursor->position == cursor->stored_end) {
+                        r = cursor_decode(cursor);
+                        if (r < 0)
+                                break;
+                }
+
+                n = LANEMAP_MIN(n_max - given.n, cursor->stored_end - cursor->position);
+                r = cursor_give(cursor, n, &given);
+                if (r < 0 || cursor->position - from < n)
+                        break;
+        }
+        if (given.n == 0)
+                return r < 0 ? r : LANEMAP_CURSOR_END;
+
+        *ret_n = given.n;
+        return 0;
 }
 
 static int cursor_next(struct lanemap_cursor *base, struct lanemap_entry *ret_entry)
 {
-        struct lanemap_segment_cursor *cursor =
-                LANEMAP_CONTAINER_OF(base, struct lanemap_segment_cursor, cursor);
-        int r;
+        uint32_t n;
 
-        do {
-                if (cursor->position == cursor->segment.n_keys)
-                        return LANEMAP_CURSOR_END;
-
-                r = cursor_step(cursor);
-                if (r < 0)
-                        return r;
-        } while (!cursor_wants(cursor));
-
-        r = cursor_ids(cursor, &ret_entry->n_ids);
-        if (r < 0)
-                return r;
-
-        ret_entry->fingerprint = cursor->last;
-        ret_entry->ids = cursor->ids;
-        return 0;
+        return cursor_next_batch(base, ret_entry, 1, &n);
 }
 
 static int cursor_rewind(struct lanemap_cursor *base)
@@ -312,6 +263,8 @@ static int cursor_rewind(struct lanemap_cursor *base)
         cursor->position = 0;
         cursor->sub_end = 0;
         cursor->sub = 0;
+        cursor->stored_first = 0;
+        cursor->stored_end = 0;
         cursor->rank = -1;
         cursor->slot = -1;
         return 0;
@@ -334,13 +287,13 @@ int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
             (!scratch && lanemap_segment_cursor_scratch_bytes(segment) > 0))
                 return -EINVAL;
 
-        *cursor = (struct lanemap_segment_cursor){
-                .cursor = {.next = cursor_next, .rewind = cursor_rewind},
-                .segment = *segment,
-                .slot_mask = slot_mask,
-                .ids = ids,
-                .bucket = scratch,
-        };
+        cursor->cursor = (struct lanemap_cursor){
+                .next = cursor_next, .rewind = cursor_rewind, .next_batch = cursor_next_batch};
+        cursor->segment = *segment;
+        cursor->slot_mask = slot_mask;
+        cursor->ids = ids;
+        cursor->ids_capacity = ids_capacity;
+        cursor->bucket = scratch;
         return cursor_rewind(&cursor->cursor);
 }
 
@@ -350,12 +303,19 @@ static int packed_walk(const struct lanemap_segment *segment,
                        int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
 {
         struct lanemap_segment_cursor cursor = {.segment = *segment, .rank = -1, .slot = -1};
+        struct lanemap_fingerprint fp;
         int r;
 
-        while (cursor.position < segment->n_keys) {
-                r = cursor_step(&cursor);
+        for (; cursor.position < segment->n_keys; cursor.position++) {
+                if (cursor.position == cursor.stored_end) {
+                        r = cursor_decode(&cursor);
+                        if (r < 0)
+                                return r;
+                }
+
+                r = cursor_take(&cursor, cursor.position - cursor.stored_first, &fp);
                 if (r == 0)
-                        r = fn(arg, cursor.last);
+                        r = fn(arg, fp);
                 if (r != 0)
                         return r;
         }
@@ -401,7 +361,7 @@ static int mph_walk_bucket(const struct lanemap_segment *segment, uint32_t bucke
                 struct lanemap_mph_entry entry = lanemap_mph_entry_at(&segment->mph, i);
                 struct lanemap_fingerprint fp = {.ext = entry.ext};
 
-                r = mph_dense(&segment->mph, bucket, start, entry.remainder, &dense);
+                r = lanemap_mph_dense(&segment->mph, bucket, start, entry.remainder, &dense);
                 if (r == 0)
                         r = rank_slot(segment, (uint32_t)(dense >> LANEMAP_SLOT_LOW_BITS), &slot);
                 if (r < 0)

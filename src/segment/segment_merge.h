@@ -17,15 +17,23 @@ struct lanemap_segment_merge_options {
                                       all. Kept. */
 };
 
+/* An input and what was read of it: entries [at, n) are still to be merged. */
+struct lanemap_segment_merge_input {
+        struct lanemap_cursor *cursor;
+        struct lanemap_fingerprint last; /* of the batch before */
+        uint32_t at;
+        uint32_t n;
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
+};
+
 struct lanemap_segment_merge {
         struct lanemap_cursor cursor; /* first: the merged stream */
         struct lanemap_segment_merge_options options;
-        struct lanemap_cursor *inputs[LANEMAP_SEGMENT_MERGE_INPUTS_MAX];
-        struct lanemap_entry heads[LANEMAP_SEGMENT_MERGE_INPUTS_MAX];
         uint8_t live[LANEMAP_SEGMENT_MERGE_INPUTS_MAX]; /* inputs not at their end, newest first */
         uint32_t n_inputs;
         uint32_t n_live;
-        uint32_t due; /* bit i: input i moves on before the next answer */
+        bool is_begun; /* an input has been read since the last rewind */
+        struct lanemap_segment_merge_input inputs[LANEMAP_SEGMENT_MERGE_INPUTS_MAX];
 };
 
 /*
@@ -33,7 +41,8 @@ struct lanemap_segment_merge {
  *
  * Return: 0. Errors: -EINVAL too many inputs; what rewinding answers. next() answers -EINVAL when
  * an input is not strictly ascending, and the errors of the inputs.
- * Thread: one. Owner: the caller; nothing to give back. Cost: about 5 ns an entry and input.
+ * Thread: one. Owner: the caller; nothing to give back. Cost: about 3 ns an entry
+ * and input; the merge itself is 17 KB.
  */
 int lanemap_segment_merge_init(struct lanemap_segment_merge *merge,
                                struct lanemap_cursor *const *inputs, uint32_t n_inputs,

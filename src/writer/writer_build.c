@@ -19,6 +19,7 @@
 #include "segment/segment_merge.h"
 
 #define LEVEL_BOTTOM 2
+#define IDS_ROOM     1024 /* for the short lists of a batch, beside the longest */
 
 static_assert((int)LANEMAP_SEGMENT_PACKED == LANEMAP_SEGMENT_KIND_PACKED &&
                       (int)LANEMAP_SEGMENT_RECSPLIT == LANEMAP_SEGMENT_KIND_RECSPLIT &&
@@ -40,11 +41,13 @@ int lanemap_writer_segment_cursor(const struct lanemap_segment *segment, struct 
                                   struct lanemap_segment_cursor *cursor)
 {
         size_t scratch_bytes = lanemap_segment_cursor_scratch_bytes(segment);
+        size_t ids_capacity = IDS_ROOM;
         uint32_t *ids = NULL;
         void *scratch = NULL;
 
         if (segment->ids_max > 0) {
-                ids = lanemap_heap_alloc(heap, segment->ids_max * sizeof(*ids));
+                ids_capacity += segment->ids_max;
+                ids = lanemap_heap_alloc(heap, ids_capacity * sizeof(*ids));
                 if (!ids)
                         return -ENOMEM;
         }
@@ -54,7 +57,7 @@ int lanemap_writer_segment_cursor(const struct lanemap_segment *segment, struct 
                         return -ENOMEM;
         }
 
-        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max, scratch);
+        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, ids_capacity, scratch);
 }
 
 static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slot_bitmap,

@@ -69,6 +69,7 @@ static inline void expect_iteration(const struct lanemap_segment *segment,
         }
         cr_assert_eq(n, model->n_entries);
         cr_assert_eq(cursor.cursor.next(&cursor.cursor, &entry), LANEMAP_CURSOR_END);
+        expect_batches(&cursor.cursor, model->entries, model->n_entries);
         cursor_deinit(&cursor);
 }
 

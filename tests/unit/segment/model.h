@@ -109,6 +109,35 @@ static inline void model_deinit(struct model *model)
         free(model->entries);
 }
 
+static inline bool entry_equal(const struct lanemap_entry *a, const struct lanemap_entry *b)
+{
+        return lanemap_fingerprint_equal(a->fingerprint, b->fingerprint) && a->n_ids == b->n_ids &&
+               (a->n_ids == 0 || memcmp(a->ids, b->ids, a->n_ids * sizeof(*a->ids)) == 0);
+}
+
+/* All entries of a cursor, read in batches of all sizes, are these. Looks at a batch when it has
+ * it whole. */
+static inline void expect_batches(struct lanemap_cursor *cursor,
+                                  const struct lanemap_entry *expected, size_t n_expected)
+{
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
+        uint32_t n, n_max = LANEMAP_CURSOR_BATCH;
+        size_t n_seen = 0;
+        int r;
+
+        cr_assert_eq(cursor->rewind(cursor), 0);
+        while ((r = cursor->next_batch(cursor, entries, n_max, &n)) == 0) {
+                cr_assert(n >= 1 && n <= n_max && n <= n_expected - n_seen);
+                for (uint32_t i = 0; i < n; i++)
+                        cr_assert(entry_equal(&entries[i], &expected[n_seen + i]), "entry %zu",
+                                  n_seen + i);
+                n_seen += n;
+                n_max = (n_max + 13) % LANEMAP_CURSOR_BATCH + 1;
+        }
+        cr_assert_eq(r, LANEMAP_CURSOR_END);
+        cr_assert_eq(n_seen, n_expected);
+}
+
 /* n_ids ids, ascending, spread over [0, span). */
 static inline uint32_t *ids_random(uint32_t n_ids, uint64_t span, uint64_t *seed)
 {
@@ -218,24 +247,20 @@ static inline const struct lanemap_entry *model_find(const struct model *model,
 static inline int cursor_init(struct lanemap_segment_cursor *cursor,
                               const struct lanemap_segment *segment)
 {
-        uint32_t *ids = malloc(((size_t)segment->ids_max + 1) * sizeof(*ids));
+        /* Room for one list in a batch, or for some. */
+        size_t ids_capacity = (size_t)segment->ids_max * (1 + segment->n_keys % 3);
+        uint32_t *ids = malloc((ids_capacity + 1) * sizeof(*ids));
         size_t scratch_bytes = lanemap_segment_cursor_scratch_bytes(segment);
         void *scratch = scratch_bytes ? malloc(scratch_bytes) : NULL;
 
         cr_assert(ids);
-        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, segment->ids_max, scratch);
+        return lanemap_segment_cursor_init(cursor, segment, NULL, ids, ids_capacity, scratch);
 }
 
 static inline void cursor_deinit(struct lanemap_segment_cursor *cursor)
 {
         free(cursor->ids);
         free(cursor->bucket);
-}
-
-static inline bool entry_equal(const struct lanemap_entry *a, const struct lanemap_entry *b)
-{
-        return lanemap_fingerprint_equal(a->fingerprint, b->fingerprint) && a->n_ids == b->n_ids &&
-               (a->n_ids == 0 || memcmp(a->ids, b->ids, a->n_ids * sizeof(*a->ids)) == 0);
 }
 
 #endif

@@ -68,6 +68,8 @@ static void expect_stream(struct lanemap_cursor *cursor, const struct model *exp
         cr_assert_eq(r, LANEMAP_CURSOR_END);
         cr_assert_eq(n, expected->n_entries);
         cr_assert_eq(cursor->next(cursor, &entry), LANEMAP_CURSOR_END);
+        expect_batches(cursor, expected->entries, expected->n_entries);
+        cr_assert_eq(cursor->next(cursor, &entry), LANEMAP_CURSOR_END);
 }
 
 /* Inputs that share many fingerprints; half of them sections of all kinds, half of them arrays. */
