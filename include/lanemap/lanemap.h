@@ -22,6 +22,8 @@
  *   -EPROTONOSUPPORT  the writer speaks a format that this library does not know
  *   -ESTALE           the state is older than the limit that the caller set
  *   -EINVAL           misuse: a bad name, an empty or too long key, a bad option
+ *   -EPERM            an object or file that this reader was to map is somebody else's, or others
+ *                     may write it (enum lanemap_trust)
  *
  * What a lookup promises is written down, numbered, in src/README.md (R1 to R10). The short form:
  * each answer was true at some moment during the call; once a removal has been acknowledged to the
@@ -63,7 +65,26 @@ struct lanemap_span {
 };
 #define LANEMAP_SPAN_UNWRITTEN SIZE_MAX
 
-/* All members may be 0: the defaults. Set `size` to sizeof(struct lanemap_reader_options). */
+/*
+ * Whom a reader trusts. What it maps can be any bytes (-EBADMSG), but whoever may truncate an object
+ * or file under a mapping can end the process with SIGBUS, and whoever publishes a name can answer
+ * what he likes. So all that is mapped (control object, data object, segment files) has to be
+ * writable by its owner only, and the owner has to be one and the same; or root.
+ *
+ * That leaves a stranger who creates a name before its writer does: he is the one owner then. A
+ * reader that knows which user the writer runs as says so (LANEMAP_TRUST_UID), and is told -EPERM
+ * instead of being fooled.
+ */
+enum lanemap_trust {
+        LANEMAP_TRUST_ONE_OWNER = 0, /* whoever owns the control object, and root */
+        LANEMAP_TRUST_UID = 1,       /* options.trusted_uid, and root */
+        LANEMAP_TRUST_ANYONE = 2, /* nothing is checked: owners that look different from here, or a
+                                     group that writes on purpose */
+};
+
+/* All members may be 0: the defaults. Set `size` to sizeof(struct lanemap_reader_options): a program
+ * and a library of different ages understand each other, unless a member is set that the library
+ * does not know (-EINVAL). */
 struct lanemap_reader_options {
         size_t size;
         uint64_t attach_timeout_ns; /* how long attach waits for a writer to appear; 0: do not wait
@@ -75,6 +96,8 @@ struct lanemap_reader_options {
         int helper_thread;          /* 1: a thread of the library's own calls poll every 10 ms */
         int statistics;             /* 1: count lookups (lanemap_reader_status) */
         struct lanemap_error *error; /* filled when attach fails; may be NULL */
+        uint32_t trust;              /* enum lanemap_trust */
+        uint32_t trusted_uid;        /* with LANEMAP_TRUST_UID: the user that the writer runs as */
 };
 
 enum lanemap_state {
@@ -84,7 +107,8 @@ enum lanemap_state {
         LANEMAP_STATE_CLOSED = 3, /* the writer stopped in good order */
 };
 
-/* Set `size` to sizeof(struct lanemap_status) before the call. */
+/* Set `size` to sizeof(struct lanemap_status) before the call. Members that an older library does
+ * not know are 0. */
 struct lanemap_status {
         size_t size;
         uint64_t generation;       /* of the data object that this reader is attached to */
@@ -120,7 +144,8 @@ LANEMAP_PUBLIC const char *lanemap_version(void);
  * options      NULL for the defaults; not kept
  *
  * Return: 0. Errors: -ENOENT no writer has ever published that name (waits for
- * options->attach_timeout_ns first), -EACCES no permission, -EBADMSG, -EPROTONOSUPPORT, -EINVAL,
+ * options->attach_timeout_ns first), -EACCES no permission, -EPERM it is somebody else's
+ * (options->trust), -EBADMSG, -EPROTONOSUPPORT, -EINVAL,
  * -ENOMEM, -ETIMEDOUT a writer was starting all the while. Nothing is registered anywhere: a writer
  * never knows of a reader.
  *

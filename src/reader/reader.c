@@ -185,13 +185,17 @@ int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lane
 
 /* ---- the rest ---- */
 
+/* The structs of the first release: what every program has. */
+#define OPTIONS_BYTES_MIN (offsetof(struct lanemap_reader_options, trust))
+#define STATUS_BYTES_MIN  (offsetof(struct lanemap_status, uuid) + 16)
+
 int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *ret_status)
 {
         const struct reader_attachment *attachment;
         const struct lanemap_lane_files *files;
         struct lanemap_status status = {.size = sizeof(status)};
 
-        if (!reader || !ret_status || ret_status->size != sizeof(status))
+        if (!reader || !ret_status || ret_status->size < STATUS_BYTES_MIN)
                 return -EINVAL;
 
         lanemap_rcu_read_lock();
@@ -223,7 +227,9 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
                 status.n_retries += lanemap_load_relaxed(&reader->counters[i].n_retries);
         }
         status.n_reattachments = lanemap_load_relaxed(&reader->n_reattachments);
-        *ret_status = status;
+        status.size = ret_status->size;
+        memset(ret_status, 0, status.size);
+        memcpy(ret_status, &status, LANEMAP_MIN(status.size, sizeof(status)));
         return 0;
 }
 
@@ -246,26 +252,48 @@ static int attach_wait(struct lanemap_reader *reader, uint64_t timeout_ns)
         }
 }
 
-int lanemap_reader_attach(const char *name, const struct lanemap_reader_options *options,
+/*
+ * Options of a program that is older than this library, or younger. What an old one does not have
+ * is 0; what a young one has beyond that must be 0. ret_options is always set.
+ */
+static int options_read(const struct lanemap_reader_options *given,
+                        struct lanemap_reader_options *ret_options)
+{
+        const unsigned char *bytes = (const unsigned char *)given;
+
+        memset(ret_options, 0, sizeof(*ret_options));
+        if (!given)
+                return 0;
+        if (given->size < OPTIONS_BYTES_MIN)
+                return -EINVAL;
+
+        memcpy(ret_options, given, LANEMAP_MIN(given->size, sizeof(*ret_options)));
+        for (size_t i = sizeof(*ret_options); i < given->size; i++)
+                if (bytes[i])
+                        return -EINVAL;
+
+        return 0;
+}
+
+int lanemap_reader_attach(const char *name, const struct lanemap_reader_options *given,
                           struct lanemap_reader **ret_reader)
 {
-        static const struct lanemap_reader_options defaults = {.size = sizeof(defaults)};
+        struct lanemap_reader_options options;
         struct lanemap_reader *reader;
         int r;
 
-        if (!options)
-                options = &defaults;
-        if (options->size != sizeof(*options) || !ret_reader || !lanemap_shm_name_is_valid(name)) {
-                lanemap_reader_explain(name, -EINVAL,
-                                       options->size == sizeof(*options) ? options->error : NULL);
+        r = options_read(given, &options);
+        if (r < 0 || !ret_reader || !lanemap_shm_name_is_valid(name) ||
+            options.trust > LANEMAP_TRUST_ANYONE) {
+                lanemap_reader_explain(name, -EINVAL, options.error);
                 return -EINVAL;
         }
 
-        r = lanemap_reader_open(name, options, &reader);
+        r = lanemap_reader_open(name, &options, &reader);
         if (r == 0) {
-                r = attach_wait(reader, options->attach_timeout_ns);
+                r = attach_wait(reader, options.attach_timeout_ns);
                 /* The helper's first work, or this call's. What fails here faults later. */
-                if (r == 0 && options->helper_thread)
+                if (r == 0 && options.helper_thread)
                         r = lanemap_reader_start_helper(reader);
                 else if (r == 0 && lanemap_reader_files_prepare(reader, NULL) > 0)
                         lanemap_reader_drain(reader);
@@ -273,7 +301,7 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
                         lanemap_reader_detach(reader);
         }
         if (r < 0) {
-                lanemap_reader_explain(name, r, options->error);
+                lanemap_reader_explain(name, r, options.error);
                 return r;
         }
 

@@ -28,34 +28,50 @@ uint64_t lanemap_reader_now_ns(void)
         return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+int lanemap_reader_trust_check(const struct reader_trust *trust, const struct stat *st)
+{
+        if (trust->kind == LANEMAP_TRUST_ANYONE)
+                return 0;
+
+        return (st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_uid != trust->uid && st->st_uid != 0)
+                       ? -EPERM
+                       : 0;
+}
+
 static int control_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         const struct lanemap_shm_control *control;
         struct stat st;
-        uint64_t bytes;
-        int fd;
+        int fd, r = 0;
 
         lanemap_shm_control_name(reader->name, object);
-        fd = lanemap_shm_open_object(reader->shm_dir_fd, object, &bytes);
+        fd = lanemap_shm_open_object(reader->shm_dir_fd, object, &st);
         if (fd < 0)
                 return fd;
 
-        if (bytes != LANEMAP_SHM_CONTROL_BYTES || fstat(fd, &st) < 0) {
+        attachment->control_inode = st.st_ino;
+        attachment->trust = reader->trust;
+        if (reader->trust.kind == LANEMAP_TRUST_ONE_OWNER)
+                attachment->trust.uid = st.st_uid;
+        if (st.st_size != LANEMAP_SHM_CONTROL_BYTES)
+                r = -EBADMSG;
+        if (r == 0)
+                r = lanemap_reader_trust_check(&attachment->trust, &st);
+        if (r < 0) {
                 close(fd);
-                return -EBADMSG;
+                return r;
         }
 
-        attachment->control_inode = st.st_ino;
         control = mmap(NULL, LANEMAP_SHM_CONTROL_BYTES, PROT_READ, MAP_SHARED, fd, 0);
         close(fd);
         if (control == MAP_FAILED)
                 return -errno;
 
         attachment->region.control = control;
-        if (control->magic != LANEMAP_SHM_CONTROL_MAGIC)
+        if (lanemap_load_relaxed(&control->magic) != LANEMAP_SHM_CONTROL_MAGIC)
                 return -EBADMSG;
-        if (control->version != LANEMAP_SHM_CONTROL_VERSION)
+        if (lanemap_load_relaxed(&control->version) != LANEMAP_SHM_CONTROL_VERSION)
                 return -EPROTONOSUPPORT;
 
         return 0;
@@ -67,15 +83,21 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct lanemap_shm_data head;
+        struct stat st;
         uint64_t bytes;
         void *base;
         int r;
 
         lanemap_shm_data_name(reader->name, attachment->region.generation, object);
-        attachment->data_fd = lanemap_shm_open_object(reader->shm_dir_fd, object, &bytes);
+        attachment->data_fd = lanemap_shm_open_object(reader->shm_dir_fd, object, &st);
         if (attachment->data_fd < 0)
                 return attachment->data_fd;
 
+        r = lanemap_reader_trust_check(&attachment->trust, &st);
+        if (r < 0)
+                return r;
+
+        bytes = (uint64_t)st.st_size;
         if (pread(attachment->data_fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
             head.bytes_max < bytes || head.bytes_max > DATA_BYTES_MAX)
                 return -EBADMSG;
@@ -118,12 +140,15 @@ static int copy_directory_keep(struct reader_attachment *attachment)
 
 static int directory_open(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
+        char published[LANEMAP_SHM_DIRECTORY_BYTES];
         const char *path = reader->directory;
 
         if (!path) {
-                path = attachment->data->directory;
-                if (!memchr(path, '\0', LANEMAP_SHM_DIRECTORY_BYTES))
+                /* A copy: what is checked is what is opened. */
+                memcpy(published, attachment->data->directory, sizeof(published));
+                if (published[0] != '/' || !memchr(published, '\0', sizeof(published)))
                         return -EBADMSG;
+                path = published;
         }
 
         attachment->directory_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

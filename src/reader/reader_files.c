@@ -145,6 +145,7 @@ static int file_map(const struct reader_attachment *attachment,
 {
         unsigned char check[LANEMAP_SEGMENT_CHECKSUM_BYTES] = {0};
         char name[LANEMAP_SEGMENT_NAME_BYTES];
+        struct stat st;
         int fd, r;
 
         lanemap_store_le64(check, entry->file_check);
@@ -157,7 +158,9 @@ static int file_map(const struct reader_attachment *attachment,
         if (fd < 0)
                 return -errno;
 
-        r = file_map_fd(attachment, entry, fd, false, ret_file);
+        r = fstat(fd, &st) < 0 ? -errno : lanemap_reader_trust_check(&attachment->trust, &st);
+        if (r == 0)
+                r = file_map_fd(attachment, entry, fd, false, ret_file);
         close(fd);
         return r;
 }

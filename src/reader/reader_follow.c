@@ -316,6 +316,8 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
         memcpy(reader->name, name, strlen(name) + 1);
         reader->stale_after_ns = options->stale_after_ns;
         reader->statistics = options->statistics != 0;
+        reader->trust.kind = (enum lanemap_trust)options->trust;
+        reader->trust.uid = options->trusted_uid;
         if (options->directory) {
                 reader->directory = strdup(options->directory);
                 if (!reader->directory) {
@@ -362,6 +364,13 @@ void lanemap_reader_explain(const char *name, int r, struct lanemap_error *error
                 what = "permission denied: the reader must be in the group that owns the shared "
                        "objects and the data "
                        "directory";
+                break;
+        case -EPERM:
+                what = "an object or segment file of it belongs to another user than the one that "
+                       "is trusted, or others than its owner may write to it, and who can truncate "
+                       "it can kill this process: look with ls -l at /dev/shm/lanemap.NAME* and at "
+                       "the data directory, remove what is not the writer's, take the write "
+                       "permission from others (options.trust says whom to trust)";
                 break;
         case -EBADMSG:
                 what = "what is published under this name fails validation";

@@ -29,6 +29,12 @@ struct reader_retired {
         void (*release)(struct reader_retired *retired);
 };
 
+/* Whose objects and files are mapped. */
+struct reader_trust {
+        enum lanemap_trust kind;
+        uid_t uid; /* unless kind is LANEMAP_TRUST_ANYONE */
+};
+
 struct reader_attachment {
         struct reader_retired retired; /* first */
         struct lanemap_shm_region region;
@@ -38,6 +44,7 @@ struct reader_attachment {
         int directory_fd;     /* of the segment files */
         char *copy_directory; /* of their copies; NULL: there is none */
         uint64_t control_inode;
+        struct reader_trust trust;
 };
 
 /* Counters on lines of their own, so that threads do not share one. */
@@ -54,6 +61,7 @@ struct lanemap_reader {
         int shm_dir_fd;
         uint64_t stale_after_ns;
         bool statistics;
+        struct reader_trust trust;
 
         /* When the heartbeat was last seen to move, by this process's own clock. */
         uint64_t heartbeat;
@@ -101,6 +109,8 @@ void lanemap_reader_unlock(void);
  * disk here). Return: 0, or as lanemap_reader_attach(). */
 int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
                                   struct reader_attachment **ret_attachment);
+/* Before anything is mapped. Return: 0, or -EPERM. */
+int lanemap_reader_trust_check(const struct reader_trust *trust, const struct stat *st);
 /* Only what no lookup can reach any more. */
 void lanemap_reader_attachment_release(struct reader_retired *retired);
 

@@ -43,7 +43,7 @@ int lanemap_shm_open_directory(void)
         return fd < 0 ? -errno : fd;
 }
 
-int lanemap_shm_open_object(int dir_fd, const char *object, uint64_t *ret_bytes)
+int lanemap_shm_open_object(int dir_fd, const char *object, struct stat *ret_st)
 {
         struct stat st;
         int fd, r;
@@ -63,6 +63,6 @@ int lanemap_shm_open_object(int dir_fd, const char *object, uint64_t *ret_bytes)
                 return r;
         }
 
-        *ret_bytes = (uint64_t)st.st_size;
+        *ret_st = st;
         return fd;
 }

@@ -7,6 +7,8 @@
 #ifndef LANEMAP_SHM_SHM_OBJECT_H
 #define LANEMAP_SHM_SHM_OBJECT_H
 
+#include <sys/stat.h>
+
 #include "shm/shm_format.h"
 
 #define LANEMAP_SHM_DIRECTORY "/dev/shm"
@@ -25,8 +27,9 @@ int lanemap_shm_open_directory(void);
 
 /*
  * Opens an object for reading: a regular file, no link followed. Return: a descriptor, or -ENOENT,
- * -EACCES, -EBADMSG (not a regular file), ...
+ * -EACCES, -EBADMSG (not a regular file), ... Owner: the caller. ret_st tells its size and whose it
+ * is.
  */
-int lanemap_shm_open_object(int dir_fd, const char *object, uint64_t *ret_bytes);
+int lanemap_shm_open_object(int dir_fd, const char *object, struct stat *ret_st);
 
 #endif

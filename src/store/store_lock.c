@@ -170,6 +170,29 @@ int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
         return 0;
 }
 
+/*
+ * Whoever made the lock file decides what becomes of it, and whoever may open it can hold it: so it
+ * is ours (or belongs to the directory's owner, as for root in a service's directory), and 0600.
+ */
+static int lock_file_check(int dir_fd, int fd, const char *name, struct lanemap_error *error)
+{
+        struct stat st, dir;
+
+        if (fstat(fd, &st) < 0 || fstat(dir_fd, &dir) < 0)
+                return lanemap_store_error(error, -errno, "%s: %s", name, strerror(errno));
+        if (!S_ISREG(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != dir.st_uid))
+                return lanemap_store_error(error, -EPERM,
+                                           "%s was made by another user (uid %u), who could hold "
+                                           "or replace it: remove it, if no writer of that user is "
+                                           "running",
+                                           name, (unsigned)st.st_uid);
+        if ((st.st_mode & 077) && fchmod(fd, 0600) < 0)
+                return lanemap_store_error(error, -errno, "%s: others may open it: %s", name,
+                                           strerror(errno));
+
+        return 0;
+}
+
 int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
                        int *ret_lock_fd, struct lanemap_error *error)
 {
@@ -180,6 +203,12 @@ int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char
         if (fd < 0)
                 return lanemap_store_error(error, fd, "%s: the lock file cannot be opened: %s",
                                            name, strerror(-fd));
+
+        r = lock_file_check(dir_fd, fd, name, error);
+        if (r < 0) {
+                files->close(files, fd);
+                return r;
+        }
 
         r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : locks_add(fd);
         if (r == 0) {

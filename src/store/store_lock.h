@@ -30,7 +30,8 @@ int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
  * Also used for the lock of a published name, in /dev/shm.
  *
  * Return: 0 and the descriptor that holds it; give it up with lanemap_store_unlock().
- * Errors: -EBUSY somebody else holds it; errno of the file layer.
+ * Errors: -EBUSY somebody else holds it; -EPERM the file there is another user's; errno of the file
+ * layer.
  */
 int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
                        int *ret_lock_fd, struct lanemap_error *error);

@@ -280,10 +280,10 @@ enum plant { GARBAGE, EMPTY, SHORT, FIFO, LINK, FOLDER, FOREIGN, N_PLANTS };
 
 /* What a reader and a writer of the name are to be told. */
 static const int answers[N_PLANTS][2] = {
-        [GARBAGE] = {-EBADMSG, -EBADMSG}, [EMPTY] = {-EBADMSG, -EBADMSG},
-        [SHORT] = {-EBADMSG, -EBADMSG},   [FIFO] = {-EBADMSG, -EBADMSG},
-        [LINK] = {-ELOOP, -ELOOP},        [FOLDER] = {-EBADMSG, -EISDIR},
-        [FOREIGN] = {-ENOENT, -EEXIST},
+        [GARBAGE] = {-EPERM, -EBADMSG}, [EMPTY] = {-EBADMSG, -EBADMSG},
+        [SHORT] = {-EBADMSG, -EBADMSG}, [FIFO] = {-EBADMSG, -EBADMSG},
+        [LINK] = {-ELOOP, -ELOOP},      [FOLDER] = {-EBADMSG, -EISDIR},
+        [FOREIGN] = {-EPERM, -EEXIST},
 };
 
 static void plant(enum plant kind, const char *path, const char *object, const char *target)

@@ -61,6 +61,8 @@ const char *lanemap_tool_strerror(int error)
                 return "no writer has ever published that name";
         case -EACCES:
                 return "no permission to read its shared memory (are you in the readers' group?)";
+        case -EPERM:
+                return "an object or segment file of it is somebody else's, or others may write it";
         case -EBADMSG:
                 return "its shared memory or a segment file holds bytes that fail validation";
         case -EPROTONOSUPPORT:

@@ -1,0 +1,383 @@
+/*
+ * Another user of the machine who was there first: with a whole index under the name, with the
+ * lock of the name, with the data object that a writer is about to create; and files that are not
+ * all one user's.
+ *
+ * A reader follows whoever published the name unless it was told whom to trust; then it is -EPERM. A
+ * writer refuses a lock that is not its own, with words, and passes over names that are taken, as
+ * often as it is given a chance to; what it cannot do it leaves undone (W1, W8, R3).
+ *
+ * For root only, since it takes two users: otherwise skipped.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "beside.h"
+#include "shm/shm_object.h"
+#include "support/engine.h"
+
+#define UID_STRANGER 65534
+#define UID_SERVICE  65533
+#define GID_READERS  65533
+#define N_FLIPS      60
+
+/* Across processes. */
+struct scene {
+        uint32_t is_up;
+        uint32_t stop;
+        uint64_t n_seen;    /* numbers that the stranger saw announced */
+        uint64_t n_created; /* and where he was first */
+};
+
+static struct scene *scene;
+
+static void shm_path(const struct beside *beside, const char *suffix, char *path, size_t bytes)
+{
+        snprintf(path, bytes, "%s/lanemap.%s%s", LANEMAP_SHM_DIRECTORY, beside->scratch.name,
+                 suffix);
+}
+
+static void expect(struct beside *beside, bool so, const char *what, int r, const char *text)
+{
+        if (!so)
+                beside_wrong(beside, "%s: %d (%s) %s", what, r, strerror(-r), text);
+}
+
+static int writer_try(const struct scratch *scratch, struct lanemap_writer **ret_writer,
+                      struct lanemap_error *error)
+{
+        struct lanemap_writer_options options;
+
+        error->text[0] = '\0';
+        engine_options_init(&options, scratch, error);
+        options.shared_mode = 0644;
+        return lanemap_writer_open(&options, ret_writer);
+}
+
+static int attach_try(const struct beside *beside, uint32_t trust, uid_t uid,
+                      struct lanemap_error *error)
+{
+        struct lanemap_reader_options options = {
+                .size = sizeof(options), .error = error, .trust = trust, .trusted_uid = uid};
+        struct lanemap_reader *reader = NULL;
+        int r = lanemap_reader_attach(beside->scratch.name, &options, &reader);
+
+        lanemap_reader_detach(reader);
+        return r;
+}
+
+/* ---- a whole index ---- */
+
+static int whole_index(struct beside *beside)
+{
+        struct lanemap_writer *writer = NULL;
+        struct lanemap_error error;
+        int r;
+
+        must(beside_drop(UID_STRANGER, GID_READERS) == 0);
+        r = writer_try(&beside->scratch, &writer, &error);
+        if (r < 0) {
+                beside_wrong(beside, "the stranger's own writer: %s", error.text);
+                return 1;
+        }
+
+        must(engine_add(writer, "a", 1) == 0);
+        must(engine_request(writer, LANEMAP_REQUEST_FLUSH) == 0);
+        lanemap_store_release(&scene->is_up, 1);
+        while (!lanemap_load_acquire(&scene->stop))
+                (void)usleep(1000);
+        lanemap_writer_close(writer);
+        return 0;
+}
+
+/* Not the stranger's and not root's any more: not one owner's. */
+static void chown_and_try(struct beside *beside, const char *path, bool is_control,
+                          const char *what)
+{
+        struct lanemap_error error = {{0}};
+        int r;
+
+        must(chown(path, UID_SERVICE, GID_READERS) == 0);
+        r = attach_try(beside, LANEMAP_TRUST_ONE_OWNER, 0, &error);
+        expect(beside, r == -EPERM && strstr(error.text, "another user"), what, r, error.text);
+        r = attach_try(beside, LANEMAP_TRUST_ANYONE, 0, &error);
+        expect(beside, r == 0, "no owner is asked for", r, error.text);
+        must(chown(path, 0, GID_READERS) == 0);
+        r = attach_try(beside, LANEMAP_TRUST_ONE_OWNER, 0, &error);
+        expect(beside, r == (is_control ? -EPERM : 0),
+               "root is trusted, the stranger by him is not", r, error.text);
+        must(chown(path, UID_STRANGER, GID_READERS) == 0);
+}
+
+static void index_of_a_stranger(struct beside *beside)
+{
+        struct lanemap_error error = {{0}};
+        char path[400];
+        pid_t pid;
+        int r;
+
+        must(chown(beside->scratch.directory, UID_STRANGER, GID_READERS) == 0);
+        pid = beside_fork(whole_index, beside);
+        beside_wait_u32(beside, &scene->is_up, 1, "a stranger's index");
+
+        r = attach_try(beside, LANEMAP_TRUST_ONE_OWNER, 0, &error);
+        expect(beside, r == 0, "one owner", r, error.text);
+        r = attach_try(beside, LANEMAP_TRUST_UID, UID_STRANGER, &error);
+        expect(beside, r == 0, "the stranger is named", r, error.text);
+        r = attach_try(beside, LANEMAP_TRUST_UID, UID_SERVICE, &error);
+        expect(beside, r == -EPERM && strstr(error.text, "another user"), "the service is named", r,
+               error.text);
+
+        must(scratch_find(beside->scratch.directory, "seg-", path, sizeof(path)));
+        chown_and_try(beside, path, false, "a segment file of a third user");
+        shm_path(beside, "", path, sizeof(path));
+        chown_and_try(beside, path, true, "a control object of a third user");
+
+        lanemap_store_release(&scene->stop, 1);
+        beside_join(beside, pid, "the stranger");
+        must(chown(beside->scratch.directory, 0, 0) == 0);
+}
+
+/* ---- the lock ---- */
+
+struct planted_lock {
+        mode_t mode;
+        bool is_link;
+        bool is_held;
+};
+
+static void lock_plant(const struct beside *beside, const struct planted_lock *planted)
+{
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        char path[128];
+        int fd;
+
+        shm_path(beside, ".lock", path, sizeof(path));
+        if (planted->is_link) {
+                must(symlink("/etc/hostname", path) == 0);
+                return;
+        }
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        must(fd >= 0 && fchmod(fd, planted->mode) == 0);
+        if (planted->is_held)
+                must(fcntl(fd, F_OFD_SETLK, &lock) == 0);
+}
+
+static const struct planted_lock *the_lock;
+
+static int lock_holder(struct beside *beside)
+{
+        must(beside_drop(UID_STRANGER, GID_READERS) == 0);
+        lock_plant(beside, the_lock);
+        lanemap_store_release(&scene->is_up, 1);
+        while (!lanemap_load_acquire(&scene->stop))
+                (void)usleep(1000);
+        return 0;
+}
+
+static int service_is_refused(struct beside *beside)
+{
+        struct lanemap_writer *writer = NULL;
+        struct lanemap_error error;
+        int r;
+
+        must(beside_drop(UID_SERVICE, GID_READERS) == 0);
+        r = writer_try(&beside->scratch, &writer, &error);
+        expect(beside, (r == -EPERM || r == -EACCES || r == -ELOOP) && strstr(error.text, ".lock"),
+               "a service whose lock is a stranger's", r, error.text);
+        return 0;
+}
+
+static int service_opens(struct beside *beside)
+{
+        struct lanemap_writer *writer = NULL;
+        struct lanemap_error error;
+        int r;
+
+        must(beside_drop(UID_SERVICE, GID_READERS) == 0);
+        r = writer_try(&beside->scratch, &writer, &error);
+        expect(beside, r == 0, "the lock is gone", r, error.text);
+        if (r == 0)
+                lanemap_writer_close(writer);
+        return 0;
+}
+
+/* -EACCES is what the kernel says where fs.protected_regular is on, and of what cannot be opened. */
+static void lock_of_a_stranger(struct beside *beside, const struct planted_lock *planted)
+{
+        struct lanemap_writer *writer = NULL;
+        struct lanemap_error error;
+        char path[128];
+        pid_t pid;
+        int r;
+
+        the_lock = planted;
+        lanemap_store_release(&scene->stop, 0);
+        lanemap_store_release(&scene->is_up, 0);
+        pid = beside_fork(lock_holder, beside);
+        beside_wait_u32(beside, &scene->is_up, 1, "a stranger's lock");
+
+        r = writer_try(&beside->scratch, &writer, &error);
+        expect(beside, (r == -EPERM || r == -EACCES || r == -ELOOP) && strstr(error.text, ".lock"),
+               "root, whose lock is a stranger's", r, error.text);
+        (void)unlinkat(beside->scratch.dir_fd, "lock", 0);
+        must(chown(beside->scratch.directory, UID_SERVICE, GID_READERS) == 0);
+        beside_join(beside, beside_fork(service_is_refused, beside), "the refused service");
+
+        /* What the message says to do. */
+        shm_path(beside, ".lock", path, sizeof(path));
+        must(unlink(path) == 0);
+        beside_join(beside, beside_fork(service_opens, beside), "the service");
+        lanemap_store_release(&scene->stop, 1);
+        beside_join(beside, pid, "the stranger");
+}
+
+static void locks_of_a_stranger(void)
+{
+        static const struct planted_lock locks[] = {
+                {.mode = 0666},
+                {.mode = 0666, .is_held = true},
+                {.mode = 0600, .is_held = true},
+                {.is_link = true},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(locks); i++) {
+                struct beside *beside = beside_new("lock");
+
+                lock_of_a_stranger(beside, &locks[i]);
+                must(beside_free(beside) == 0);
+        }
+}
+
+/* ---- the next data object ---- */
+
+/* Reads the number that a writer announces, and creates the object before it can, if it can. */
+static int guesser(struct beside *beside)
+{
+        const struct lanemap_shm_control *control;
+        char path[128], object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        int fd, dir_fd = lanemap_shm_open_directory();
+        uint64_t last = 0;
+
+        must(beside_drop(UID_STRANGER, GID_READERS) == 0);
+        shm_path(beside, "", path, sizeof(path));
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        must(dir_fd >= 0 && fd >= 0);
+        control = mmap(NULL, LANEMAP_SHM_CONTROL_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+        must(control != MAP_FAILED);
+        last = lanemap_load_acquire(&control->next_generation);
+        lanemap_store_release(&scene->is_up, 1);
+        while (!lanemap_load_acquire(&scene->stop)) {
+                uint64_t next = lanemap_load_acquire(&control->next_generation);
+
+                if (next == last)
+                        continue;
+                last = next;
+                scene->n_seen++;
+                lanemap_shm_data_name(beside->scratch.name, next, object);
+                fd = openat(dir_fd, object, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+                if (fd >= 0) {
+                        (void)fchmod(fd, 0666);
+                        scene->n_created++;
+                        close(fd);
+                }
+        }
+        return 0;
+}
+
+/* Whatever becomes of a flip, the index goes on, and is never the stranger's object. */
+static void flips_under_guesses(struct beside *beside)
+{
+        struct lanemap_writer *writer = NULL;
+        struct lanemap_reader *reader = NULL;
+        struct lanemap_error error;
+        uint64_t n_flipped = 0;
+        uint32_t id = 0;
+        pid_t pid;
+        int r;
+
+        lanemap_store_release(&scene->stop, 0);
+        lanemap_store_release(&scene->is_up, 0);
+        must(writer_try(&beside->scratch, &writer, &error) == 0);
+        pid = beside_fork(guesser, beside);
+        beside_wait_u32(beside, &scene->is_up, 1, "a stranger who guesses");
+        must(lanemap_reader_attach(beside->scratch.name, NULL, &reader) == 0);
+
+        for (uint32_t i = 0; i < N_FLIPS; i++) {
+                size_t n_ids = 0;
+
+                if (i % 8 == 7) {
+                        lanemap_writer_close(writer);
+                        r = writer_try(&beside->scratch, &writer, &error);
+                        expect(beside, r == 0, "a takeover under guesses", r, error.text);
+                        must(r == 0);
+                }
+                must(engine_add(writer, "k", id++) == 0);
+                r = engine_request(writer, LANEMAP_REQUEST_FLIP);
+                n_flipped += r == 0;
+                if (r != 0 && r != -EEXIST && r != -EBUSY)
+                        beside_wrong(beside, "a flip under guesses: %s", strerror(-r));
+                r = lanemap_reader_lookup(reader, "k", 1, NULL, 0, &n_ids);
+                if (r != 0 || n_ids != id)
+                        beside_wrong(beside, "lookup under guesses: %d, %zu ids", r, n_ids);
+        }
+
+        lanemap_store_release(&scene->stop, 1);
+        beside_join(beside, pid, "the guesser");
+        printf("%" PRIu64 " numbers seen, %" PRIu64 " times first, %" PRIu64 " of %d flips done\n",
+               scene->n_seen, scene->n_created, n_flipped, N_FLIPS);
+        if (n_flipped == 0 || scene->n_seen == 0)
+                beside_wrong(beside, "nothing was tested");
+        lanemap_reader_detach(reader);
+        lanemap_writer_close(writer);
+}
+
+static int can_drop(struct beside *beside)
+{
+        return beside_drop(UID_STRANGER, GID_READERS) == 0 ? 0 : BESIDE_SKIPPED;
+}
+
+/* Whether there are two users, and a directory that both may write to. */
+static bool permitted(struct beside *beside)
+{
+        struct stat st;
+        int status;
+        pid_t pid;
+
+        if (geteuid() != 0 || stat(LANEMAP_SHM_DIRECTORY, &st) < 0 || (st.st_mode & 01002) != 01002)
+                return false;
+
+        pid = beside_fork(can_drop, beside);
+        must(waitpid(pid, &status, 0) == pid);
+        return status == 0;
+}
+
+int main(void)
+{
+        struct beside *beside = beside_new("stranger");
+        int r;
+
+        alarm(120);
+        if (!permitted(beside)) {
+                printf("skipped: this takes root, a second user and a sticky %s\n",
+                       LANEMAP_SHM_DIRECTORY);
+                beside_free(beside);
+                return BESIDE_SKIPPED;
+        }
+
+        scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                     0);
+        must(scene != MAP_FAILED);
+        index_of_a_stranger(beside);
+        r = beside_free(beside);
+        locks_of_a_stranger();
+        beside = beside_new("guess");
+        flips_under_guesses(beside);
+        return beside_free(beside) || r;
+}
