@@ -23,11 +23,14 @@
 struct variant {
         const char *name;
         struct lanemap_segment_build_options options;
-        bool slow; /* to build */
+        bool slow;          /* to build */
+        uint32_t tag_match; /* LANEMAP_TAG_MATCH_*; 0: what is chosen */
 };
 
 static const struct variant variants[] = {
         {"packed", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false},
+        {"packed_plain", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false, LANEMAP_TAG_MATCH_PLAIN},
+        {"packed_avx2", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false, LANEMAP_TAG_MATCH_AVX2},
         {"recsplit", {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT}, true},
         {"recsplit_leaf5",
          {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .leaf_entries = 5, .bucket_entries = 32},
@@ -268,10 +271,13 @@ void segments_lanemap_measure(struct segments_run *run)
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(variants); i++) {
                 if (!segments_wanted(run, variants[i].name))
                         continue;
+                if (lanemap_tag_match_force(variants[i].tag_match) < 0)
+                        continue; /* not this processor's */
                 if (variants[i].slow && run->n_keys > SLOW_KEYS_MAX && !run->all)
                         perf_table_note(&run->table, "%s: left out above %d keys (--all)",
                                         variants[i].name, SLOW_KEYS_MAX);
                 else
                         variant_measure(run, &variants[i]);
+                lanemap_tag_match_force(0);
         }
 }
