@@ -40,9 +40,9 @@ static const struct perf_goal goals[] = {
         {"add_socket_everysec_stopped_p99_ratio", false, 1.2},
         {"add_socket_always_stopped_p99_ratio", false, 1.2},
         {"memory_pinned_per_limit", false, 1},
-        {"kill_follow_cpu_per_attach", false, 1},
-        {"restart_follow_cpu_per_attach", false, 1},
-        {"flip_follow_cpu_per_attach", false, 1},
+        {"kill_follow_cpu_per_reattach", false, 1},
+        {"restart_follow_cpu_per_reattach", false, 1},
+        {"flip_follow_cpu_per_reattach", false, 1},
         {"reader_failed_lookups", false, 0},
 };
 

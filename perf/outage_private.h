@@ -34,8 +34,8 @@ struct outage_slot {
         uint64_t generation_ns;  /* when it first did */
         uint64_t follow_cpu_ns;  /* processor time of the lookup that got it */
         uint64_t longest_gap_ns; /* between two answers */
-        uint64_t attach_ns;
-        uint64_t attach_cpu_ns;
+        uint64_t reattach_ns;
+        uint64_t reattach_cpu_ns;
         uint64_t reset; /* atomic; set by the bench: the longest gap starts again */
         uint64_t padding[5];
 };

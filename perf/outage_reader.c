@@ -33,7 +33,7 @@ static void die(const char *what, int r)
         exit(1);
 }
 
-/* The medians of some; the reader of the last one stays. */
+/* Detaches and attaches again: the medians of some. The reader of the last one stays. */
 static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
 {
         struct lanemap_error error = {0};
@@ -50,17 +50,17 @@ static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
                 uint64_t from, cpu_from;
                 int r;
 
-                lanemap_reader_detach(reader);
                 from = perf_now_ns();
                 cpu_from = perf_thread_ns();
+                lanemap_reader_detach(reader);
                 r = lanemap_reader_attach(name, &options, &reader);
                 if (r < 0)
                         die(error.text, r);
                 cpu_times[i] = (double)(perf_thread_ns() - cpu_from);
                 times[i] = (double)(perf_now_ns() - from);
         }
-        slot_set(&slot->attach_ns, (uint64_t)perf_median(times, ATTACHES));
-        slot_set(&slot->attach_cpu_ns, (uint64_t)perf_median(cpu_times, ATTACHES));
+        slot_set(&slot->reattach_ns, (uint64_t)perf_median(times, ATTACHES));
+        slot_set(&slot->reattach_cpu_ns, (uint64_t)perf_median(cpu_times, ATTACHES));
         return reader;
 }
 

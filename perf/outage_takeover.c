@@ -176,7 +176,7 @@ static void series_add(struct takeover *takeover, enum event event, const char *
 }
 
 /* Processor time: what others take of the processor meanwhile is not in it. */
-static void follow_add(struct takeover *takeover, enum event event, double attach_cpu_ms,
+static void follow_add(struct takeover *takeover, enum event event, double reattach_cpu_ms,
                        struct perf_table *table)
 {
         double median = perf_median(takeover->follow_cpu_ms[event], takeover->options->n_events);
@@ -184,17 +184,17 @@ static void follow_add(struct takeover *takeover, enum event event, double attac
 
         snprintf(name, sizeof(name), "%s_follow_cpu", event_names[event]);
         perf_table_add(table, name, median, "ms");
-        snprintf(name, sizeof(name), "%s_follow_cpu_per_attach", event_names[event]);
-        perf_table_add(table, name, median / attach_cpu_ms, "ratio");
+        snprintf(name, sizeof(name), "%s_follow_cpu_per_reattach", event_names[event]);
+        perf_table_add(table, name, median / reattach_cpu_ms, "ratio");
 }
 
 static void report(struct takeover *takeover, struct perf_table *table)
 {
         const struct outage_slot *slot = slot_of(takeover);
-        double attach_cpu_ms = (double)slot->attach_cpu_ns * 1e-6;
+        double reattach_cpu_ms = (double)slot->reattach_cpu_ns * 1e-6;
 
-        perf_table_add(table, "attach", (double)slot->attach_ns * 1e-6, "ms");
-        perf_table_add(table, "attach_cpu", attach_cpu_ms, "ms");
+        perf_table_add(table, "reattach", (double)slot->reattach_ns * 1e-6, "ms");
+        perf_table_add(table, "reattach_cpu", reattach_cpu_ms, "ms");
         for (int event = 0; event < N_EVENTS; event++) {
                 if (event != EVENT_QUIET)
                         series_add(takeover, (enum event)event, "to_answer",
@@ -205,7 +205,7 @@ static void report(struct takeover *takeover, struct perf_table *table)
                 series_add(takeover, (enum event)event, "reader_gap", takeover->gap_ms[event],
                            table);
                 if (event != EVENT_QUIET)
-                        follow_add(takeover, (enum event)event, attach_cpu_ms, table);
+                        follow_add(takeover, (enum event)event, reattach_cpu_ms, table);
         }
         perf_table_add(table, "reader_failed_lookups", (double)slot->n_failed, "");
 }

@@ -37,13 +37,13 @@ PATHS = ["engine_no", "engine_always", "socket_no", "socket_everysec", "socket_a
 EVENTS = ["kill", "restart", "flip"]
 OUTAGE = """
 memory_limit memory_pinned_peak memory_pinned_per_limit memory_shared_peak memory_pinned_files_peak memory_flips
-memory_merges attach attach_cpu quiet_reader_gap_max quiet_reader_gap_p50 reader_failed_lookups
+memory_merges reattach reattach_cpu quiet_reader_gap_max quiet_reader_gap_p50 reader_failed_lookups
 kill_to_socket_max kill_to_socket_p50 restart_to_socket_max restart_to_socket_p50
 """.split()
 OUTAGE += [f"add_{path}_{with_}_{q}" for path in PATHS for with_ in ("none", "stopped", "running") for q in ("p50", "p99")]
 OUTAGE += [f"add_{path}_{with_}_p99_ratio" for path in PATHS for with_ in ("stopped", "running")]
 OUTAGE += [f"{event}_{what}" for event in EVENTS for what in (
-    "to_answer_max", "to_answer_p50", "reader_gap_max", "reader_gap_p50", "follow_cpu", "follow_cpu_per_attach")]
+    "to_answer_max", "to_answer_p50", "reader_gap_max", "reader_gap_p50", "follow_cpu", "follow_cpu_per_reattach")]
 
 
 def main():
