@@ -35,6 +35,9 @@ struct lanemap_lane_file {
         bool wanted_copy; /* the view named the copy when this was mapped */
         bool is_copy;     /* and it is the copy */
         bool populated;
+        uint32_t n_tables; /* atomic: attachments of this process that have it in their table */
+        uint64_t device;   /* which file it is */
+        uint64_t inode;
 
         struct lanemap_segment sections[];
 };

@@ -204,7 +204,9 @@ int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
                 attachment->retired.release = lanemap_reader_attachment_release;
                 attachment->data_fd = -1;
                 attachment->directory_fd = -1;
+                attachment->predecessor = reader->attachment;
                 r = attachment_try(reader, attachment);
+                attachment->predecessor = NULL;
                 if (r == 0) {
                         *ret_attachment = attachment;
                         return 0;

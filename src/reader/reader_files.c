@@ -35,9 +35,13 @@ static struct reader_retired *retired_of(void *file_or_table)
         return (struct reader_retired *)file_or_table - 1;
 }
 
+/* An attachment that a successor followed has files in common with it: the last one unmaps. */
 static void file_release(struct reader_retired *retired)
 {
         struct lanemap_lane_file *file = (void *)(retired + 1);
+
+        if (__atomic_sub_fetch(&file->n_tables, 1, __ATOMIC_ACQ_REL) > 0)
+                return;
 
         munmap((void *)(uintptr_t)file->bytes, file->n_bytes);
         free(retired);
@@ -83,13 +87,48 @@ static int file_parse(const struct reader_attachment *attachment,
         return 0;
 }
 
+/*
+ * A file that the attachment before has mapped: with its pages, so that following a writer costs
+ * what is new and not the whole index. Only the very same file (a damaged one may have been replaced
+ * while no writer ran), and never a copy (the next writer makes its own, and the old one is memory).
+ */
+static struct lanemap_lane_file *file_adopt(const struct reader_attachment *attachment,
+                                            const struct lanemap_lane_segment_shm *entry,
+                                            const struct stat *st)
+{
+        const struct reader_attachment *before = attachment->predecessor;
+        const struct lanemap_lane_files *files = before ? before->region.files : NULL;
+
+        if (!files ||
+            memcmp(before->data->uuid, attachment->data->uuid, sizeof(before->data->uuid)) != 0)
+                return NULL;
+
+        for (uint32_t slot = 0; slot < files->n_slots; slot++) {
+                struct lanemap_lane_file *file = files->slots[slot];
+
+                if (!file || file->is_copy || file->number != entry->file_number ||
+                    file->check != entry->file_check || file->device != st->st_dev ||
+                    file->inode != st->st_ino || file->n_bytes != (uint64_t)st->st_size)
+                        continue;
+
+                lanemap_add_relaxed(&file->n_tables, 1);
+                return file;
+        }
+
+        return NULL;
+}
+
 static int file_map_fd(const struct reader_attachment *attachment,
                        const struct lanemap_lane_segment_shm *entry, int fd, bool is_copy,
                        struct lanemap_lane_file **ret_file)
 {
+        struct stat st;
         uint64_t n_bytes;
         void *bytes;
         int r;
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
 
         r = lanemap_lane_file_map(fd, is_copy, &bytes, &n_bytes);
         if (r < 0)
@@ -101,8 +140,10 @@ static int file_map_fd(const struct reader_attachment *attachment,
                 return r;
         }
 
-        (*ret_file)->wanted_copy = entry->flags & LANEMAP_LANE_SEGMENT_COPY;
         (*ret_file)->is_copy = is_copy;
+        (*ret_file)->n_tables = 1;
+        (*ret_file)->device = st.st_dev;
+        (*ret_file)->inode = st.st_ino;
         return 0;
 }
 
@@ -137,32 +178,50 @@ static int copy_map(const struct reader_attachment *attachment,
         return r;
 }
 
-/* The copy where the view names one, else, and whatever is wrong with the copy, the original. No
- * page of it is read but the header's. */
-static int file_map(const struct reader_attachment *attachment,
-                    const struct lanemap_lane_segment_shm *entry,
-                    struct lanemap_lane_file **ret_file)
+static int original_map(const struct reader_attachment *attachment,
+                        const struct lanemap_lane_segment_shm *entry, const char *name,
+                        struct lanemap_lane_file **ret_file)
 {
-        unsigned char check[LANEMAP_SEGMENT_CHECKSUM_BYTES] = {0};
-        char name[LANEMAP_SEGMENT_NAME_BYTES];
+        struct lanemap_lane_file *file;
         struct stat st;
         int fd, r;
-
-        lanemap_store_le64(check, entry->file_check);
-        lanemap_segment_file_name(entry->file_number, check, name);
-        if (entry->flags & LANEMAP_LANE_SEGMENT_COPY && attachment->copy_directory &&
-            copy_map(attachment, entry, name, ret_file) == 0)
-                return 0;
 
         fd = openat(attachment->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0)
                 return -errno;
 
         r = fstat(fd, &st) < 0 ? -errno : lanemap_reader_trust_check(&attachment->trust, &st);
-        if (r == 0)
+        file = r == 0 ? file_adopt(attachment, entry, &st) : NULL;
+        if (file)
+                *ret_file = file;
+        else if (r == 0)
                 r = file_map_fd(attachment, entry, fd, false, ret_file);
         close(fd);
         return r;
+}
+
+/* The copy where the view names one, else, and whatever is wrong with the copy, the original. No
+ * page of it is read but the header's. */
+static int file_map(const struct reader_attachment *attachment,
+                    const struct lanemap_lane_segment_shm *entry,
+                    struct lanemap_lane_file **ret_file)
+{
+        bool wants_copy = entry->flags & LANEMAP_LANE_SEGMENT_COPY;
+        unsigned char check[LANEMAP_SEGMENT_CHECKSUM_BYTES] = {0};
+        char name[LANEMAP_SEGMENT_NAME_BYTES];
+        int r = -ENOENT;
+
+        lanemap_store_le64(check, entry->file_check);
+        lanemap_segment_file_name(entry->file_number, check, name);
+        if (wants_copy && attachment->copy_directory)
+                r = copy_map(attachment, entry, name, ret_file);
+        if (r < 0)
+                r = original_map(attachment, entry, name, ret_file);
+        if (r < 0)
+                return r;
+
+        (*ret_file)->wanted_copy = wants_copy;
+        return 0;
 }
 
 /* A table with room for `slot`. The old one is the caller's to retire; *ret_old is NULL when

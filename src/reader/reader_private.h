@@ -45,6 +45,8 @@ struct reader_attachment {
         char *copy_directory; /* of their copies; NULL: there is none */
         uint64_t control_inode;
         struct reader_trust trust;
+        /* While this one is being made, under the lock: the one before, whose mappings go on. */
+        const struct reader_attachment *predecessor;
 };
 
 /* Counters on lines of their own, so that threads do not share one. */

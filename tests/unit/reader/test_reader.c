@@ -332,6 +332,75 @@ static int mapped_segments(bool deleted)
         return n;
 }
 
+/* Where the segment files of this process are mapped, and which files they are. */
+static uint64_t mapped_at(void)
+{
+        FILE *maps = fopen("/proc/self/maps", "re");
+        char line[600];
+        uint64_t sum = 0;
+
+        while (fgets(line, sizeof(line), maps))
+                if (strstr(line, "/seg-"))
+                        for (const char *c = line; *c != ' '; c++)
+                                sum = sum * 31 + (uint64_t)*c;
+        fclose(maps);
+        return sum;
+}
+
+/* Another file in the place of the only segment file, with the same bytes. */
+static void segment_rewrite(const struct fixture *fixture)
+{
+        static unsigned char bytes[1 << 20];
+        char path[512], aside[600];
+        ssize_t n;
+        int fd;
+
+        cr_assert(scratch_find(fixture->scratch.directory, "seg-", path, sizeof(path)));
+        snprintf(aside, sizeof(aside), "%s.aside", path);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        n = read(fd, bytes, sizeof(bytes));
+        close(fd);
+        fd = open(aside, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+        cr_assert(n > 0 && write(fd, bytes, (size_t)n) == n);
+        close(fd);
+        cr_assert_eq(rename(aside, path), 0);
+}
+
+/* Following a writer maps what is new: what the one before had mapped stays where it is. */
+Test(reader, a_new_attachment_goes_on_with_the_mappings_of_the_one_before)
+{
+        struct fixture fixture;
+        uint64_t before;
+
+        fixture_init(&fixture);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        attach(&fixture, NULL);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1);
+        before = mapped_at();
+        cr_expect_eq(mapped_segments(false), 2, "the writer's and the reader's");
+
+        for (int i = 1; i <= 3; i++) {
+                cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLIP), 0);
+                cr_expect_eq(id_of(fixture.reader, "a"), 1);
+                cr_expect_eq(status_of(fixture.reader).n_reattachments, i);
+                cr_expect_eq(mapped_at(), before);
+        }
+
+        /* With the same bytes in another file of that name, the new one is what is mapped. */
+        writer_close(&fixture);
+        segment_rewrite(&fixture);
+        cr_expect_eq(mapped_segments(true), 1);
+        writer_open(&fixture);
+        cr_expect_eq(id_of(fixture.reader, "a"), 1);
+        cr_expect_eq(mapped_segments(true), 0);
+        cr_expect_eq(mapped_segments(false), 2);
+
+        lanemap_reader_detach(fixture.reader);
+        fixture.reader = NULL;
+        cr_expect_eq(mapped_segments(false), 1, "the writer's");
+        fixture_deinit(&fixture);
+}
+
 Test(reader, poll_maps_what_is_new_and_unmaps_what_is_old)
 {
         struct fixture fixture;
