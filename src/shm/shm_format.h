@@ -8,6 +8,8 @@
  *                                  index's changing part.
  *   /dev/shm/lanemap.NAME.lock     0600, never unlinked: whoever holds an OFD write lock on it is
  *                                  the writer.
+ *   /dev/shm/lanemap.NAME.spare    0600, zeros: room for the data object of a writer that takes
+ *                                  over, which renames it.
  *
  * These are the names that shm_open(3) gives objects on Linux.
  *

@@ -36,6 +36,11 @@ void lanemap_shm_lock_name(const char *name, char *ret_object)
         snprintf(ret_object, LANEMAP_SHM_OBJECT_NAME_BYTES, "lanemap.%s.lock", name);
 }
 
+void lanemap_shm_spare_name(const char *name, char *ret_object)
+{
+        snprintf(ret_object, LANEMAP_SHM_OBJECT_NAME_BYTES, "lanemap.%s.spare", name);
+}
+
 int lanemap_shm_open_directory(void)
 {
         int fd = open(LANEMAP_SHM_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

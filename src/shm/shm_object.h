@@ -21,6 +21,7 @@ bool lanemap_shm_name_is_valid(const char *name);
 void lanemap_shm_control_name(const char *name, char *ret_object);
 void lanemap_shm_data_name(const char *name, uint64_t generation, char *ret_object);
 void lanemap_shm_lock_name(const char *name, char *ret_object);
+void lanemap_shm_spare_name(const char *name, char *ret_object);
 
 /* A descriptor of /dev/shm, or a negative errno. Owner: the caller. */
 int lanemap_shm_open_directory(void);

@@ -26,7 +26,32 @@ static int error_set(struct lanemap_error *error, int r, const char *format, con
         return r;
 }
 
-/* Writes a control object aside and links it into place. -EEXIST: somebody else's is there now. */
+/* Writes an object aside and links it into place: it is whole when it has its name. `head` and then
+ * zeros, all of it allocated. */
+static int object_link(int shm_dir_fd, const char *object, uint64_t bytes, const void *head,
+                       size_t head_bytes, mode_t mode)
+{
+        char path[64];
+        int fd, r;
+
+        fd = openat(shm_dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return -errno;
+
+        r = -posix_fallocate(fd, 0, (off_t)bytes);
+        if (r == 0 && head_bytes && pwrite(fd, head, head_bytes, 0) != (ssize_t)head_bytes)
+                r = -EIO;
+        if (r == 0 && fchmod(fd, mode) < 0)
+                r = -errno;
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        if (r == 0 && linkat(AT_FDCWD, path, shm_dir_fd, object, AT_SYMLINK_FOLLOW) < 0)
+                r = -errno;
+
+        close(fd);
+        return r;
+}
+
+/* -EEXIST: somebody else's is there now. */
 static int control_create(int shm_dir_fd, const char *name, const unsigned char *uuid, mode_t mode)
 {
         struct lanemap_shm_control control = {
@@ -35,29 +60,11 @@ static int control_create(int shm_dir_fd, const char *name, const unsigned char 
                 .epoch = 1,
                 .state = LANEMAP_STATE_STARTING,
         };
-        char object[LANEMAP_SHM_OBJECT_NAME_BYTES], path[64 + LANEMAP_SHM_OBJECT_NAME_BYTES];
-        int fd, r;
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
         memcpy(control.uuid, uuid, sizeof(control.uuid));
         lanemap_shm_control_name(name, object);
-
-        fd = openat(shm_dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-        if (fd < 0)
-                return -errno;
-
-        r = -posix_fallocate(fd, 0, sizeof(control));
-        if (r == 0 && pwrite(fd, &control, sizeof(control), 0) != (ssize_t)sizeof(control))
-                r = -EIO;
-        if (r == 0 && fchmod(fd, mode) < 0)
-                r = -errno;
-        if (r == 0) {
-                snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-                if (linkat(AT_FDCWD, path, shm_dir_fd, object, AT_SYMLINK_FOLLOW) < 0)
-                        r = -errno;
-        }
-
-        close(fd);
-        return r;
+        return object_link(shm_dir_fd, object, sizeof(control), &control, sizeof(control), mode);
 }
 
 static int control_map(int fd, const char *name, const unsigned char *uuid,
@@ -117,15 +124,17 @@ int lanemap_shm_control_open(int shm_dir_fd, const char *name, const unsigned ch
         int fd, r;
 
         lanemap_shm_control_name(name, object);
-        r = control_create(shm_dir_fd, name, uuid, mode);
-        if (r < 0 && r != -EEXIST) {
-                return error_set(error, r,
-                                 r == -ENOSPC ? "no room in shared memory for the control object"
-                                              : "the control object cannot be created",
-                                 name);
-        }
-
         fd = openat(shm_dir_fd, object, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 && errno == ENOENT) {
+                r = control_create(shm_dir_fd, name, uuid, mode);
+                if (r < 0 && r != -EEXIST)
+                        return error_set(error, r,
+                                         r == -ENOSPC
+                                                 ? "no room in shared memory for the control object"
+                                                 : "the control object cannot be created",
+                                         name);
+                fd = openat(shm_dir_fd, object, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        }
         if (fd < 0)
                 return error_set(error, -errno, "the control object cannot be opened for writing",
                                  name);
@@ -196,15 +205,77 @@ static int data_grow(void *arg, uint64_t bytes)
         return 0;
 }
 
+/* ---- the spare ---- */
+
+int lanemap_shm_spare_make(int shm_dir_fd, const char *name, uint64_t bytes)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        struct stat st;
+        int r;
+
+        lanemap_shm_spare_name(name, object);
+        r = object_link(shm_dir_fd, object, bytes, NULL, 0, 0600);
+        if (r != -EEXIST)
+                return r;
+        if (fstatat(shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return -errno;
+        return S_ISREG(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
+}
+
+/* Whether it is what lanemap_shm_spare_make() makes: who else could write it could truncate it. */
+static bool spare_is_good(int fd)
+{
+        struct stat st;
+
+        return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+               (st.st_mode & 07777) == 0600 && st.st_nlink == 1 && st.st_size > 0 &&
+               st.st_size % LANEMAP_SHM_PAGE_BYTES == 0 && st.st_blocks * 512 >= st.st_size;
+}
+
+/* Renames the spare. Return: its descriptor; -ENOENT there is none that will do; -EEXIST the name is
+ * taken. */
+static int spare_take(int shm_dir_fd, const char *name, const char *object)
+{
+        char spare[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        int fd, r = 0;
+
+        lanemap_shm_spare_name(name, spare);
+        fd = openat(shm_dir_fd, spare, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0)
+                return -ENOENT;
+
+        if (!spare_is_good(fd))
+                r = -ENOENT;
+        else if (renameat2(shm_dir_fd, spare, shm_dir_fd, object, RENAME_NOREPLACE) < 0)
+                r = errno == EEXIST ? -EEXIST : -ENOENT;
+        if (r < 0)
+                close(fd);
+        return r < 0 ? r : fd;
+}
+
+/* ---- a new one ---- */
+
+static int data_open_name(int shm_dir_fd, const struct lanemap_shm_data_options *options,
+                          const char *object)
+{
+        int fd = options->from_spare ? spare_take(shm_dir_fd, options->name, object) : -ENOENT;
+
+        if (fd != -ENOENT)
+                return fd;
+
+        fd = openat(shm_dir_fd, object, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        return fd < 0 ? -errno : fd;
+}
+
 static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
                          const struct lanemap_shm_data_options *options,
                          struct lanemap_shm_data_object *object)
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
-        int fd = -1;
+        int fd = -EEXIST;
 
         /* The number is readable before the object exists, so somebody may be there first. */
-        for (int i = 0; i < NAME_TRIES_MAX && fd < 0; i++) {
+        for (int i = 0; i < NAME_TRIES_MAX && fd == -EEXIST; i++) {
                 uint64_t generation = 0;
 
                 while (generation == 0)
@@ -213,15 +284,12 @@ static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
 
                 lanemap_store_release(&control->next_generation, generation);
                 lanemap_shm_data_name(options->name, generation, name);
-                fd = openat(shm_dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
-                            0600);
-                if (fd < 0 && errno != EEXIST)
-                        return -errno;
+                fd = data_open_name(shm_dir_fd, options, name);
                 if (fd >= 0)
                         object->generation = generation;
         }
         if (fd < 0)
-                return -EEXIST;
+                return fd;
 
         object->fd = fd;
         return fchmod(fd, options->mode) < 0 ? -errno : 0;
@@ -260,6 +328,7 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
                 LANEMAP_ALIGN_UP(lanes_off + options->n_lanes * sizeof(struct lanemap_lane_shm),
                                  (uint64_t)LANEMAP_SHM_PAGE_BYTES);
         struct lanemap_shm_arena_config config;
+        struct stat st;
         int r;
 
         *object = (struct lanemap_shm_data_object){.fd = -1};
@@ -286,7 +355,11 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
         /* A forked child has no business in it. */
         (void)madvise(object->base, object->mapped_bytes, MADV_DONTFORK);
 
-        r = data_grow(object, head_bytes);
+        r = data_grow(object, LANEMAP_MAX(head_bytes, options->bytes_min));
+        if (r == -ENOSPC)
+                r = data_grow(object, head_bytes);
+        if (r == 0 && fstat(object->fd, &st) < 0)
+                r = -errno;
         if (r < 0)
                 goto fail;
 
@@ -296,7 +369,7 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
 
         config = (struct lanemap_shm_arena_config){
                 .base = object->base,
-                .bytes = head_bytes,
+                .bytes = LANEMAP_MIN((uint64_t)st.st_size, options->bytes_max),
                 .bytes_max = options->bytes_max,
                 .first_off = head_bytes,
                 .control = control,

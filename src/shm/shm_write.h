@@ -7,6 +7,9 @@
  *     whatever a crash leaves is found and unlinked by the next writer.
  * S3. A generation is published by one release store of the generation word, after its bytes are
  *     complete. The object of the generation before is never written again.
+ * S4. Beside a running writer there is a spare object, zeros that nobody has mapped, as large as a
+ *     successor's object has to be to come up. The successor renames it: what others have filled
+ *     /dev/shm with, or the predecessor has, does not keep it from starting.
  *
  * Everything here is called by the holder of the name's lock only.
  */
@@ -41,6 +44,8 @@ void lanemap_shm_control_close(struct lanemap_shm_control *control);
 struct lanemap_shm_data_options {
         const char *name;
         mode_t mode;
+        uint64_t bytes_min; /* to begin with, when there is room: as large as a spare, so that the
+                               place of one becomes the next one's */
         uint64_t bytes_max;
         const unsigned char *uuid;
         const unsigned char *hash_key;
@@ -51,6 +56,7 @@ struct lanemap_shm_data_options {
         const char *copy_directory; /* and their copies; absolute; NULL: there are none */
         const struct lanemap_clock *clock;
         uint64_t quarantine_ns;
+        bool from_spare; /* the spare object becomes this one, if there is one (S4) */
 };
 
 /* A data object that this process writes. */
@@ -79,6 +85,14 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
 
 /* Unmaps it; the object itself stays. Fine on a zeroed struct with fd -1. */
 void lanemap_shm_data_close(struct lanemap_shm_data_object *object);
+
+/*
+ * Sets room aside for a writer that takes over: the spare object, of so many bytes, all of them
+ * allocated. One that is there already will do.
+ *
+ * Return: 0. Errors: -ENOSPC; -EPERM somebody else's is in the way; errno.
+ */
+int lanemap_shm_spare_make(int shm_dir_fd, const char *name, uint64_t bytes);
 
 /* Makes a generation the one in force (S3). */
 void lanemap_shm_publish(struct lanemap_shm_control *control, uint64_t generation);

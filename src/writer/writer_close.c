@@ -74,6 +74,10 @@ static void object_release(struct lanemap_writer *writer)
                 }
                 lanemap_shm_data_close(writer->object);
                 lanemap_free(writer->object);
+                /* What never became the one in force may have been the spare: it is there again for
+                 * whoever tries next. */
+                if (writer->recovering)
+                        lanemap_writer_spare_ensure(writer);
         }
         lanemap_free(writer->region);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
@@ -159,6 +163,8 @@ int lanemap_writer_unlink(const char *name, struct lanemap_error *ret_error)
         r = lanemap_store_lock(&lanemap_files_posix, shm_dir_fd, object, &lock_fd, ret_error);
         if (r == 0) {
                 (void)lanemap_shm_unlink_others(shm_dir_fd, name, 0);
+                lanemap_shm_spare_name(name, object);
+                (void)unlinkat(shm_dir_fd, object, 0);
                 lanemap_shm_control_name(name, object);
                 if (unlinkat(shm_dir_fd, object, 0) < 0)
                         r = -errno;

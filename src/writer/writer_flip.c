@@ -44,6 +44,7 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
         struct lanemap_shm_data_options options = {
                 .name = writer->name,
                 .mode = writer->options.shared_mode ? writer->options.shared_mode : 0640,
+                .bytes_min = lanemap_writer_spare_bytes(writer),
                 .bytes_max = writer->options.shared_bytes_max,
                 .uuid = writer->uuid,
                 .hash_key = writer->hash_key_bytes,
@@ -55,7 +56,9 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
                 .clock = writer->clock,
                 .quarantine_ns = writer->options.immediate_reuse ? LANEMAP_SHM_QUARANTINE_NONE
                                                                  : writer->options.quarantine_ns,
+                .from_spare = writer->recovering,
         };
+        struct lanemap_shm_arena_stats arena;
         struct lanemap_shm_data_object *object = lanemap_alloc_zero(sizeof(*object));
         struct lanemap_shm_region *region = lanemap_alloc_zero(sizeof(*region));
         int r = -ENOMEM;
@@ -72,12 +75,8 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
         region->generation = object->generation;
         region->files = writer->lane_files;
         object->known_bytes = &region->bytes;
-        /* The arena has not grown yet: the object is its head. */
-        r = lanemap_shm_region_init(
-                region, object->base,
-                LANEMAP_ALIGN_UP(object->data->lanes_off +
-                                         writer->n_lanes * sizeof(struct lanemap_lane_shm),
-                                 (uint64_t)LANEMAP_SHM_PAGE_BYTES));
+        lanemap_shm_arena_get_stats(object->arena, &arena);
+        r = lanemap_shm_region_init(region, object->base, arena.bytes);
         lanemap_check(r == 0);
         *ret_object = object;
         *ret_region = region;

@@ -377,6 +377,7 @@ void *lanemap_writer_flusher_main(void *arg)
         while (!lanemap_load_acquire(&writer->stopping)) {
                 lanemap_writer_requests_serve(writer);
                 lanemap_writer_retired_objects_drop(writer);
+                lanemap_writer_spare_ensure(writer);
                 if (!take_flush_wanted(writer)) {
                         settle_when_quiet(writer);
                         flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);

@@ -160,6 +160,7 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
         if (r < 0)
                 return r;
 
+        writer->recovering = true;
         r = lanemap_writer_object_create(writer, &writer->object, &writer->region);
         if (r == 0) {
                 lanemap_writer_memory_room_update(writer);
@@ -169,17 +170,17 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
                 return lanemap_writer_fail(writer, r, "shared memory for %s cannot be had: %s",
                                            writer->name, strerror(-r));
 
-        writer->recovering = true;
         r = lanemap_writer_log_load(writer, manifest);
-        writer->recovering = false;
         if (r < 0)
                 return r;
 
+        writer->recovering = false;
         lanemap_writer_counts_publish(writer);
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_RUNNING);
         lanemap_shm_publish(writer->control, writer->object->generation);
         (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name,
                                         writer->object->generation);
+        lanemap_writer_spare_ensure(writer);
         (void)lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
                                writer->log_number_in_manifest);
         lanemap_writer_files_reap(writer);

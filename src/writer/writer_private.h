@@ -233,6 +233,7 @@ struct lanemap_writer {
         int event_fd;
 
         /* ---- flusher and workers ---- */
+        bool has_spare; /* open's and the flusher's: an object for a successor is set aside */
         pthread_t flusher_thread;
         pthread_t *worker_threads;
         uint32_t n_worker_threads;
@@ -330,6 +331,9 @@ void lanemap_writer_reserves_deinit(struct lanemap_writer *writer);
 void lanemap_writer_reserves_fill(struct lanemap_writer *writer);
 /* Gives the pages to whoever allocates next. Return: whether there were any. */
 bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
+uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer);
+/* Without any lock, by open and the flusher: the spare object, if there is none yet and room for it. */
+void lanemap_writer_spare_ensure(struct lanemap_writer *writer);
 /* The object that they were of is gone. */
 void lanemap_writer_reserves_forget(struct lanemap_writer *writer);
 

@@ -5,6 +5,9 @@
  *
  * Single pages, so that they can be had in a fragmented object too. Refilled whenever a flush has
  * given memory back, before an apply can take it. All under lock.
+ *
+ * And the spare object, kept back for a successor, which has to come up beside the object that is
+ * there, whatever fills /dev/shm (S4 in shm_write.h).
  */
 #include "writer/writer_private.h"
 
@@ -84,4 +87,27 @@ bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer
 void lanemap_writer_reserves_forget(struct lanemap_writer *writer)
 {
         writer->freeze_reserve.n = writer->commit_reserve.n = 0;
+}
+
+/* What an empty index needs, with its reserves, and room to replay a log by flushes. */
+#define SPARE_REPLAY_BYTES (UINT64_C(128) << 10)
+
+uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer)
+{
+        uint64_t n_pages =
+                2 * (uint64_t)writer->freeze_reserve.n_max + writer->commit_reserve.n_max;
+        uint64_t bytes = LANEMAP_ALIGN_UP(sizeof(struct lanemap_shm_data) +
+                                                  LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +
+                                                  writer->n_lanes * sizeof(struct lanemap_lane_shm),
+                                          (uint64_t)PAGE_BYTES) +
+                         n_pages * PAGE_BYTES + SPARE_REPLAY_BYTES;
+
+        return LANEMAP_MIN(bytes, writer->options.shared_bytes_max) & ~(uint64_t)(PAGE_BYTES - 1);
+}
+
+void lanemap_writer_spare_ensure(struct lanemap_writer *writer)
+{
+        if (!writer->has_spare)
+                writer->has_spare = lanemap_shm_spare_make(writer->shm_dir_fd, writer->name,
+                                                           lanemap_writer_spare_bytes(writer)) == 0;
 }

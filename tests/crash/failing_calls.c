@@ -241,6 +241,9 @@ WRAP(int, fsync, EIO, (int fd), (fd))
 WRAP(int, fchmod, EIO, (int fd, mode_t mode), (fd, mode))
 WRAP(int, renameat, EIO, (int from_fd, const char *from, int to_fd, const char *to),
      (from_fd, from, to_fd, to))
+WRAP(int, renameat2, EIO,
+     (int from_fd, const char *from, int to_fd, const char *to, unsigned flags),
+     (from_fd, from, to_fd, to, flags))
 WRAP(int, unlinkat, EIO, (int dir_fd, const char *name, int flags), (dir_fd, name, flags))
 WRAP(int, linkat, EIO, (int from_fd, const char *from, int to_fd, const char *to, int flags),
      (from_fd, from, to_fd, to, flags))

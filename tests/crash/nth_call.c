@@ -274,7 +274,7 @@ static void leftovers_check(struct world *world)
         lanemap_manifest_deinit(&manifest);
 
         snprintf(prefix, sizeof(prefix), "lanemap.%s", world->scratch.name);
-        if (directory_count("/dev/shm", prefix) != 3) /* control, lock, data */
+        if (directory_count("/dev/shm", prefix) != 4) /* control, lock, data, spare */
                 wrong("shared objects are left over", NULL);
 }
 

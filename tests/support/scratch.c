@@ -220,7 +220,8 @@ static char *listing(const char *directory, char **names, size_t n, const char *
                 char *path = path_join(directory, names[i]);
 
                 if (!only_of || (object_is_of(names[i], only_of) &&
-                                 !strstr(names[i] + strlen(only_of), ".lock")))
+                                 !strstr(names[i] + strlen(only_of), ".lock") &&
+                                 !strstr(names[i] + strlen(only_of), ".spare")))
                         line_print(out, path, names[i], only_of != NULL);
                 free(path);
         }

@@ -207,6 +207,72 @@ Test(shm_object, data_object)
         bench_deinit();
 }
 
+static void spare_path(char *path, size_t bytes)
+{
+        snprintf(path, bytes, "/dev/shm/lanemap.%s.spare", bench.scratch.name);
+}
+
+/* S4: a successor's object is the spare, renamed. */
+Test(shm_object, the_spare_becomes_the_data_object)
+{
+        struct lanemap_shm_data_object object;
+        struct stat spare, st;
+        char path[200];
+
+        bench_init();
+        bench.options.from_spare = true;
+        spare_path(path, sizeof(path));
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        cr_assert_eq(lanemap_shm_spare_make(bench.shm_fd, bench.scratch.name, 200 << 10), 0);
+        cr_assert_eq(stat(path, &spare), 0);
+        cr_expect_eq(spare.st_size, 200 << 10);
+        cr_expect_eq(lanemap_shm_spare_make(bench.shm_fd, bench.scratch.name, 100 << 10), 0,
+                     "one is enough");
+
+        cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &object),
+                     0);
+        cr_expect_lt(stat(path, &st), 0);
+        cr_expect(object_stat(object.generation, &st));
+        cr_expect_eq(st.st_ino, spare.st_ino);
+        cr_expect_eq(st.st_mode & 0777, 0640);
+        lanemap_shm_data_close(&object);
+        bench_deinit();
+}
+
+/* One that others may write, or that is not all there, would be a way to kill the writer. */
+Test(shm_object, a_spare_of_somebody_else_is_left_alone)
+{
+        struct lanemap_shm_data_object object;
+        struct stat spare, st;
+        char path[200];
+        int fd;
+
+        bench_init();
+        bench.options.from_spare = true;
+        spare_path(path, sizeof(path));
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        for (int i = 0; i < 2; i++) {
+                fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+                cr_assert(fd >= 0);
+                if (i == 0)
+                        cr_assert_eq(posix_fallocate(fd, 0, 200 << 10), 0);
+                else
+                        cr_assert_eq(ftruncate(fd, 200 << 10), 0);
+                cr_assert_eq(fchmod(fd, i == 0 ? 0666 : 0600), 0);
+                cr_assert_eq(fstat(fd, &spare), 0);
+                close(fd);
+
+                cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options,
+                                                     &object),
+                             0);
+                cr_expect(object_stat(object.generation, &st));
+                cr_expect_neq(st.st_ino, spare.st_ino);
+                cr_expect_eq(unlink(path), 0, "it is where it was");
+                lanemap_shm_data_close(&object);
+        }
+        bench_deinit();
+}
+
 /* What does not fit leaves nothing behind. */
 Test(shm_object, data_object_that_does_not_fit)
 {
