@@ -6,12 +6,15 @@
  * the filter hides it; with and without the filter a lookup has the same answer or none; and a
  * section that the verification accepts can be read to its end.
  *
- * An input: one byte for the mode, one for the fingerprint bits, then the bytes.
+ * An input: one byte for the mode, one for the fingerprint bits, then the bytes. In mode 5 these
+ * damage one array of a section that is right otherwise: a byte for kind and filter, one for the
+ * array, two for where to begin, then what is xored there.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "segment/segment_build.h"
 #include "segment/segment_verify.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
@@ -206,6 +209,94 @@ static void exercise_posting(const uint8_t *bytes, size_t n_bytes)
         free(ids);
 }
 
+#define TEMPLATE_ENTRIES 150
+
+struct template_cursor {
+        struct lanemap_cursor cursor; /* first */
+        uint32_t fingerprint_bits;
+        uint32_t position;
+        uint32_t ids[140];
+};
+
+static int template_next(struct lanemap_cursor *base, struct lanemap_entry *ret_entry)
+{
+        static const uint32_t lengths[] = {1, 1, 0, 2, 1, 1, 3, 1, 1, 1, 1, 1, 140, 1, 1};
+        struct template_cursor *cursor = (struct template_cursor *)base;
+        uint32_t i = cursor->position++;
+
+        if (i == TEMPLATE_ENTRIES)
+                return LANEMAP_CURSOR_END;
+
+        ret_entry->fingerprint.hash = (uint64_t)i * (UINT64_MAX / TEMPLATE_ENTRIES >> 8) + 99;
+        ret_entry->fingerprint.ext = cursor->fingerprint_bits > 64 ? i * 77 % 65536 : 0;
+        ret_entry->n_ids = lengths[i % LANEMAP_N_ELEMENTS(lengths)];
+        ret_entry->ids = cursor->ids;
+        for (uint32_t k = 0; k < ret_entry->n_ids; k++)
+                cursor->ids[k] = i * 100 + k * k * 3;
+        return 0;
+}
+
+static int template_rewind(struct lanemap_cursor *base)
+{
+        ((struct template_cursor *)base)->position = 0;
+        return 0;
+}
+
+/* A section with all five arrays, made once. */
+static const struct lanemap_segment_built *template_of(uint32_t kind, uint32_t filter,
+                                                       uint32_t fingerprint_bits)
+{
+        static struct lanemap_segment_built built[3][2][3];
+        static struct lanemap_heap *heap;
+        const uint64_t slots[LANEMAP_SLOT_WORDS] = {0xffff};
+        struct lanemap_segment_built *made =
+                &built[kind - 1][filter - 1][(fingerprint_bits - 64) / 16];
+        struct template_cursor cursor = {.cursor = {template_next, template_rewind},
+                                         .fingerprint_bits = fingerprint_bits};
+        struct lanemap_segment_build_options options = {.kind = kind,
+                                                        .fingerprint_bits = fingerprint_bits,
+                                                        .slot_bitmap = slots,
+                                                        .bucket_entries = kind == 1 ? 0 : 40,
+                                                        .filter = filter};
+
+        if (!heap)
+                heap = lanemap_heap_new();
+        if (!made->bytes)
+                MUST(heap && lanemap_segment_build(heap, &options, &cursor.cursor, made) == 0);
+        return made;
+}
+
+/* One array of a section, damaged; what is not hit keeps its meaning. */
+static void exercise_array(const uint8_t *data, size_t n_data, uint32_t fingerprint_bits)
+{
+        const struct lanemap_segment_built *built;
+        struct lanemap_segment_section_file header;
+        uint64_t starts[6], at, end;
+        uint8_t *bytes;
+
+        if (n_data < 4)
+                return;
+
+        built = template_of(1 + data[0] % 3, 1 + data[0] / 3 % 2, fingerprint_bits);
+        memcpy(&header, built->bytes, sizeof(header));
+        starts[0] = le64toh(header.index_off);
+        starts[2] = le64toh(header.payload_off);
+        starts[1] = header.tags_off ? le64toh(header.tags_off) : starts[2];
+        starts[3] = le64toh(header.postings_off);
+        starts[4] = le64toh(header.filter_off);
+        starts[5] = built->n_bytes;
+        at = starts[data[1] % 5] + ((uint64_t)data[2] | (uint64_t)data[3] << 8);
+        end = starts[data[1] % 5 + 1];
+
+        bytes = malloc(built->n_bytes);
+        MUST(bytes);
+        memcpy(bytes, built->bytes, built->n_bytes);
+        for (size_t i = 4; i < n_data && at < end; i++, at++)
+                bytes[at] ^= data[i];
+        exercise_section(bytes, built->n_bytes, fingerprint_bits);
+        free(bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
 {
         static const uint32_t widths[] = {64, 80, 96};
@@ -220,7 +311,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         MUST(bytes);
         n_bytes -= 2;
         memcpy(bytes, data + 2, n_bytes);
-        switch (data[0] % 5) {
+        switch (data[0] % 6) {
         case 1:
                 section_mend(bytes, n_bytes);
                 /* fall through */
@@ -232,6 +323,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
                 /* fall through */
         case 2:
                 exercise_file(bytes, n_bytes);
+                break;
+        case 5:
+                exercise_array(bytes, n_bytes, fingerprint_bits);
                 break;
         default:
                 exercise_posting(bytes, n_bytes);

@@ -136,6 +136,35 @@ static int put_posting(const char *directory, const char *name, uint32_t n_ids)
                    (size_t)(lanemap_segment_posting_encode(bytes, ids, n_ids) - bytes));
 }
 
+/* For each kind and each array: a few bytes somewhere in it. */
+static int put_arrays(const char *directory)
+{
+        static const char *const kinds[] = {"packed", "recsplit", "bbhash"};
+        static const char *const arrays[] = {"index", "tags", "entries", "postings", "filter"};
+        int r = 0;
+
+        for (unsigned char kind = 0; kind < 3; kind++) {
+                for (unsigned char array = 0; array < 5; array++) {
+                        const unsigned char head[2] = {5, kind};
+                        const unsigned char bytes[] = {(unsigned char)(kind + array % 2 * 3),
+                                                       array,
+                                                       (unsigned char)(array * 7),
+                                                       0,
+                                                       1,
+                                                       0x80,
+                                                       0,
+                                                       8};
+                        char name[64];
+
+                        snprintf(name, sizeof(name), "array-%s-%s", kinds[kind], arrays[array]);
+                        if (array != 1 || kind == 0)
+                                r |= put(directory, name, head, bytes, sizeof(bytes));
+                }
+        }
+
+        return r;
+}
+
 int main(int argc, char **argv)
 {
         static const struct seed seeds[] = {
@@ -167,6 +196,7 @@ int main(int argc, char **argv)
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(seeds); i++)
                 r |= put_section(heap, argv[1], &seeds[i]);
         r |= put_file(heap, argv[1], &seeds[2], &seeds[3]);
+        r |= put_arrays(argv[1]);
         r |= put_posting(argv[1], "posting-2", 2);
         r |= put_posting(argv[1], "posting-128", 128);
         r |= put_posting(argv[1], "posting-400", 400);

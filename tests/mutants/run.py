@@ -22,6 +22,7 @@ STATES = ('tests/crash/crash_states', [])
 REUSE = ('tests/concurrency/storm', ['--seconds', '6', '--immediate-reuse'])
 VIEWS = ('tests/concurrency/storm', ['--seconds', '6', '--immediate-reuse', '--views'])
 STORM = ('tests/concurrency/storm', ['--seconds', '6'])
+FILTER = ('tests/unit/test_segment_filter', [])
 INDEX = ('tests/property/test_property_index', [])
 
 # name, the guarantee, file, what stands there, what the mutant says, (program, arguments)
@@ -69,6 +70,16 @@ MUTANTS = [
     ('offset-not-checked', 'R5', 'src/common/window.h',
      'if (LANEMAP_UNLIKELY(bytes > window->bytes || off > window->bytes - bytes ||', 'if (0 && LANEMAP_UNLIKELY(bytes > window->bytes || off > window->bytes - bytes ||',
      ('tests/crash/flip_bits', ['--every', '53'])),
+    ('filter-hides-a-key', 'R1', 'src/segment/filter_build.c',
+     'i-- > 0;) {', 'i-- > 1;) {',
+     FILTER),
+    ('filter-not-verified', 'W7', 'src/segment/segment_verify.c',
+     'if (!lanemap_segment_passes(segment, dense, entry->fingerprint.ext))', 'if (0)',
+     FILTER),
+    ('filter-past-the-section', 'R5', 'src/segment/segment_read.c',
+     'return array_place(segment, SECTION64(p, filter_off), n_bytes, &filter->bytes);',
+     'filter->bytes = p + SECTION64(p, filter_off); return 0;',
+     FILTER),
     ('lock-not-taken', 'W1', 'src/store/store_lock.c',
      'r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : locks_add(fd);', 'r = locks_add(fd + 0 * lock.l_type);',
      ('tests/unit/test_store_store', [])),

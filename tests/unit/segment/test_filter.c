@@ -293,7 +293,7 @@ Test(filter, parameters_that_do_not_fit_are_refused)
 
 /* Every byte of header and filter, flipped and signed: verification notices, or every key is still
  * found. */
-static void flips_run(uint32_t kind, uint32_t filter, uint64_t seed)
+static void filter_flips_run(uint32_t kind, uint32_t filter, uint64_t seed)
 {
         const size_t head = sizeof(struct lanemap_segment_section_file);
         struct lanemap_segment_report report;
@@ -336,7 +336,7 @@ static void flips_run(uint32_t kind, uint32_t filter, uint64_t seed)
 Test(filter, flipped_bytes)
 {
         for (size_t k = 0; k < 6; k++)
-                flips_run(segment_kinds[k % 3], filter_kinds[k / 3], 9 + k);
+                filter_flips_run(segment_kinds[k % 3], filter_kinds[k / 3], 9 + k);
 }
 
 Test(filter, verification_asks_for_every_key)

@@ -100,6 +100,7 @@ static void merge_run(uint32_t n_models, size_t n_entries, uint32_t fingerprint_
                 }
                 model_sort(&models[i]);
                 models[i].kind = LANEMAP_SEGMENT_KIND_PACKED + (first_kind + i / 2) % 3;
+                models[i].options.filter = (first_kind + i) % 3;
                 inputs[i] = &models[i].cursor;
                 if (i % 2) {
                         cr_assert_eq(model_build(&models[i], &builts[i]), 0);
@@ -119,12 +120,14 @@ static void merge_run(uint32_t n_models, size_t n_entries, uint32_t fingerprint_
 
         /* A section made of the merge is the section made of the model. */
         expected.kind = LANEMAP_SEGMENT_KIND_PACKED + (first_kind + 1) % 3;
+        expected.options.filter = n_models % 3;
         cr_assert_eq(model_build(&expected, &builts[0]), 0);
         expected.cursor = merge.cursor;
         {
                 struct lanemap_segment_build_options build = {.kind = expected.kind,
                                                               .fingerprint_bits = fingerprint_bits,
-                                                              .slot_bitmap = slots};
+                                                              .slot_bitmap = slots,
+                                                              .filter = n_models % 3};
                 struct lanemap_heap *heap = lanemap_heap_new();
 
                 cr_assert_eq(lanemap_segment_build(heap, &build, &merge.cursor, &merged.counts), 0);

@@ -374,6 +374,18 @@ Test(packed, bytes_per_key_at_100000)
         model_deinit(&model);
 }
 
+Test(packed, flipped_bytes)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS], seed = 14;
+        struct model model;
+
+        slots_random(slots, 64, &seed);
+        model_init(&model, 64, slots, 250);
+        model_fill(&model, 250, IDS_ALL, 100000, &seed);
+        flips_run(&model, &seed);
+        model_deinit(&model);
+}
+
 static void expect_match(const unsigned char *tags, uint8_t tag)
 {
         uint32_t expected = 0;
