@@ -79,28 +79,28 @@ static uint64_t entry_n_changed(const struct lanemap_batch *batch,
         return n_changed;
 }
 
-/* How many keys there are after the operations before this entry, from their results. */
-static uint64_t entry_n_keys(const struct lanemap_batch *batch,
-                             const struct lanemap_batch_entry *entry)
+/* How many keys there are after the operations before this entry, from their results. Entries come
+ * in their order, so each operation is looked at once. */
+static uint64_t entry_n_keys(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry)
 {
-        uint64_t n_keys = entry->n_keys;
-
-        for (size_t i = 0; i < entry->op_first; i++) {
-                const struct lanemap_op *op = &batch->ops[i];
-                const struct lanemap_op_result *result = &batch->results[i];
+        if (batch->n_counted == 0)
+                batch->n_keys = entry->n_keys;
+        for (; batch->n_counted < entry->op_first; batch->n_counted++) {
+                const struct lanemap_op *op = &batch->ops[batch->n_counted];
+                const struct lanemap_op_result *result = &batch->results[batch->n_counted];
 
                 if (op->code == LANEMAP_OP_CLEAR)
-                        n_keys = 0;
+                        batch->n_keys = 0;
                 else if (op->code == LANEMAP_OP_ADD)
-                        n_keys += result->n_changed > 0 && result->n_ids == 1;
+                        batch->n_keys += result->n_changed > 0 && result->n_ids == 1;
                 else if (op->code != LANEMAP_OP_MARK)
-                        n_keys -= result->n_changed > 0 && result->n_ids == 0;
+                        batch->n_keys -= result->n_changed > 0 && result->n_ids == 0;
         }
-        return n_keys;
+        return batch->n_keys;
 }
 
-void lanemap_batch_answer(const struct lanemap_batch *batch,
-                          const struct lanemap_batch_entry *entry, struct lanemap_reply *reply)
+void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry,
+                          struct lanemap_reply *reply)
 {
         switch (entry->reply) {
         case LANEMAP_BATCH_CHANGED:

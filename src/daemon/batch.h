@@ -50,6 +50,8 @@ struct lanemap_batch {
         size_t n_entries;
         size_t entries_capacity;
         size_t log_bytes; /* about what the operations take in the log */
+        size_t n_counted; /* operations that n_keys has in it; of a transaction that is answered */
+        uint64_t n_keys;
 };
 
 /* What one record of the log holds, so what one apply may bring. */
@@ -68,9 +70,9 @@ struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_o
 void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *client, size_t n_ops,
                           enum lanemap_batch_reply reply);
 
-/* What the entry answers, when its operations were applied. */
-void lanemap_batch_answer(const struct lanemap_batch *batch,
-                          const struct lanemap_batch_entry *entry, struct lanemap_reply *reply);
+/* What the entry answers, when its operations were applied; entries in their order. */
+void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry,
+                          struct lanemap_reply *reply);
 
 /* What it answers when apply failed with r after n_applied of n_ops operations. */
 void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, size_t n_ops);

@@ -194,9 +194,18 @@ static bool client_may_run(const struct lanemap_client *client)
                !client->close_now && !client->server->stopping;
 }
 
+/* Whoever asks for much in little leaves the others their turn (S3): a round ends after so many
+ * bytes of replies, and the next one goes on. */
+static bool client_had_its_turn(const struct lanemap_client *client, uint64_t stream_begin)
+{
+        return lanemap_reply_stream_end(&client->out) - stream_begin > LANEMAP_OUTPUT_BYTES_TURN;
+}
+
 void lanemap_client_run(struct lanemap_client *client)
 {
-        while (client_may_run(client)) {
+        uint64_t stream_begin = lanemap_reply_stream_end(&client->out);
+
+        while (client_may_run(client) && !client_had_its_turn(client, stream_begin)) {
                 struct lanemap_resp_parser *parser = &client->parser;
                 char *message = client->query + client->query_begin;
                 size_t n_bytes;
@@ -298,6 +307,7 @@ void lanemap_client_cron(struct lanemap_client *client)
         if (idle < 2)
                 return;
         lanemap_reply_trim(&client->out);
+        lanemap_resp_parser_trim(&client->parser);
         if (client->query_begin == client->query_end && client->query_capacity > 0) {
                 lanemap_free(client->query);
                 client->query = NULL;

@@ -246,8 +246,13 @@ static bool posting_read(const struct lanemap_call *call, uint32_t i, bool count
                 size_t capacity =
                         count_only || server->ids_capacity < room ? 0 : server->ids_capacity - room;
 
-                r = lanemap_writer_lookup(server->writer, key, call->args[i].bytes, server->ids,
-                                          capacity, &n_ids, &position);
+                /* A transaction that has read too much reads no more. */
+                r = lanemap_transaction_runs(client)
+                            ? lanemap_transaction_count(client->transaction, 0)
+                            : 0;
+                if (r == 0)
+                        r = lanemap_writer_lookup(server->writer, key, call->args[i].bytes,
+                                                  server->ids, capacity, &n_ids, &position);
                 if (r < 0)
                         break;
                 server->position = LANEMAP_MAX(server->position, position);
@@ -258,6 +263,8 @@ static bool posting_read(const struct lanemap_call *call, uint32_t i, bool count
                         break;
                 }
         }
+        if (r == 0 && !count_only && lanemap_transaction_runs(client))
+                r = lanemap_transaction_count(client->transaction, n_ids);
         if (r == 0 && replay && !ids_room(server, n_ids + room))
                 r = -ENOMEM;
         if (r == 0 && replay)

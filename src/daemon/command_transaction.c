@@ -91,8 +91,7 @@ static void rest_copy(struct lanemap_reply *reply, const struct lanemap_reply *r
 }
 
 /* The array of replies: what is in transaction->reply, and the answers of writes in the holes. */
-static void transaction_answer(const struct lanemap_transaction *transaction,
-                               struct lanemap_reply *reply)
+static void transaction_answer(struct lanemap_transaction *transaction, struct lanemap_reply *reply)
 {
         const struct lanemap_reply *rest = &transaction->reply;
         size_t at = 0;

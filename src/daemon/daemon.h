@@ -35,6 +35,7 @@ struct lanemap_job;
 #define LANEMAP_OUTPUT_BYTES_MAX   ((size_t)64 << 20) /* replies not taken: the client is closed */
 #define LANEMAP_OUTPUT_BYTES_SEND  ((size_t)1 << 20)  /* send in the midst of a round */
 #define LANEMAP_OUTPUT_BYTES_PAUSE ((size_t)4 << 20)  /* replies behind the gate: read no more */
+#define LANEMAP_OUTPUT_BYTES_TURN  ((size_t)4 << 20)  /* of one round: then it is another's turn */
 #define LANEMAP_READ_BYTES         ((size_t)16 << 10)
 #define LANEMAP_READ_BYTES_MAX     ((size_t)256 << 10)
 

@@ -13,6 +13,7 @@
 #include "daemon/resp_read.h"
 
 #define LENGTH_LINE_MAX 64
+#define ARGS_KEEP       4096 /* room for so many is kept from message to message */
 
 void lanemap_resp_parser_init(struct lanemap_resp_parser *parser)
 {
@@ -70,12 +71,18 @@ static int parser_add(struct lanemap_resp_parser *parser, size_t off, size_t byt
 /* A message of many arguments must not leave its array behind for the rest of a connection. */
 static void parser_start(struct lanemap_resp_parser *parser)
 {
-        if (LANEMAP_UNLIKELY(parser->args_capacity > 4096)) {
+        if (LANEMAP_UNLIKELY(parser->args_capacity > ARGS_KEEP)) {
                 lanemap_free(parser->args);
                 parser->args = parser->first_args;
                 parser->args_capacity = LANEMAP_N_ELEMENTS(parser->first_args);
         }
         parser->n_args = 0;
+}
+
+void lanemap_resp_parser_trim(struct lanemap_resp_parser *parser)
+{
+        if (parser->n_missing == 0)
+                parser_start(parser);
 }
 
 /*

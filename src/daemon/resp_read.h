@@ -51,6 +51,9 @@ struct lanemap_resp_parser {
 
 void lanemap_resp_parser_init(struct lanemap_resp_parser *parser);
 void lanemap_resp_parser_deinit(struct lanemap_resp_parser *parser);
+/* Of a connection that has been idle: gives back what a message of many arguments needed. Between
+ * two messages; the arguments of the last one are gone. */
+void lanemap_resp_parser_trim(struct lanemap_resp_parser *parser);
 
 /*
  * Look for one message at the start of bytes.

@@ -88,6 +88,13 @@ static size_t ids_find(const uint32_t *ids, size_t n_ids, uint32_t id)
         return low;
 }
 
+int lanemap_transaction_count(struct lanemap_transaction *transaction, uint64_t n_ids)
+{
+        if (transaction->n_scans <= LANEMAP_TRANSACTION_SCANS_MAX)
+                transaction->n_scans += n_ids / 8;
+        return transaction->n_scans > LANEMAP_TRANSACTION_SCANS_MAX ? -E2BIG : 0;
+}
+
 int lanemap_transaction_replay(struct lanemap_transaction *transaction, const void *key,
                                size_t key_bytes, uint32_t *ids, size_t *n_ids)
 {

@@ -14,7 +14,8 @@
 
 #define LANEMAP_TRANSACTION_BYTES_MAX ((size_t)64 << 20)  /* queued */
 #define LANEMAP_TRANSACTION_REPLY_MAX ((size_t)256 << 20) /* the reply of one EXEC */
-#define LANEMAP_TRANSACTION_SCANS_MAX (UINT64_C(1) << 28) /* operations looked at by its reads */
+#define LANEMAP_TRANSACTION_SCANS_MAX \
+        (UINT64_C(1) << 28) /* operations looked at by its reads, and eights of ids */
 
 struct lanemap_transaction {
         char *bytes; /* the queued messages, one behind the other */
@@ -43,6 +44,9 @@ int lanemap_transaction_queue(struct lanemap_transaction *transaction,
 
 /* Whether the client is within EXEC. */
 bool lanemap_transaction_runs(const struct lanemap_client *client);
+
+/* A read of the transaction at hand copies n_ids ids. Return: 0, -E2BIG its reads are too many. */
+int lanemap_transaction_count(struct lanemap_transaction *transaction, uint64_t n_ids);
 
 /*
  * How the operations of the transaction at hand change a posting. ids[0..*n_ids) is ascending;

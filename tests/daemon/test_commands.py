@@ -263,6 +263,50 @@ def test_transaction_bounds():
         equal(client("SCARD", "k"), (":", 20000))
 
 
+def test_reads_of_a_long_posting_in_a_transaction_are_bounded():
+    with Daemon("--appendfsync", "no") as daemon:
+        client = daemon.client(60)
+        client("SADD", "big", *range(100000))
+        client.send_commands(["MULTI"], *[["SISMEMBER", "big", 7]] * 30000, ["EXEC"])
+        for _ in range(30001):
+            client.reply()
+        replies = client.reply()[1]
+        equal(replies[0], (":", 1))
+        equal(replies[-1], ("-", "ERR cannot read (Argument list too long)"))
+        equal(client("SISMEMBER", "big", 7), (":", 1))
+
+
+def test_dbsize_behind_writes_of_a_transaction():
+    """Each DBSIZE knows what is before it; with many of them each write is still looked at once."""
+    rng = random.Random(5)
+    with Daemon("--appendfsync", "no") as daemon:
+        client = daemon.client(60)
+        client("SADD", "k1", 1)
+        client("SADD", "k2", 1)
+        model, commands, wanted = {b"k1": {1}, b"k2": {1}}, [], []
+        for _ in range(60000):
+            key, id_, what = f"k{rng.randrange(500)}".encode(), rng.randrange(3), rng.randrange(1000)
+            if what == 0:
+                commands.append(["FLUSHALL"])
+                model.clear()
+            elif what < 100:
+                commands.append(["DEL", key])
+                model.pop(key, None)
+            elif what < 500:
+                commands.append(["SREM", key, id_])
+                model.get(key, set()).discard(id_)
+            else:
+                commands.append(["SADD", key, id_])
+                model.setdefault(key, set()).add(id_)
+            commands.append(["DBSIZE"])
+            wanted.append((":", sum(1 for ids in model.values() if ids)))
+        client.send_commands(["MULTI"], *commands, ["EXEC"])
+        for _ in range(len(commands) + 1):
+            client.reply()
+        equal(client.reply()[1][1::2], wanted)
+        equal(client("DBSIZE"), wanted[-1])
+
+
 def test_no_space():
     """Shared memory is full: additions are refused one by one, the rest goes on; and comes back with room."""
     with Daemon("--appendfsync", "no", "--shared-bytes-max", "4194304", "--flush-bytes", "1099511627776") as daemon:

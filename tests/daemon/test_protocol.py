@@ -1,5 +1,7 @@
 """What arrives on the socket: in pieces, in heaps, malformed, too large, unread, from many at once."""
+import os
 import random
+import signal
 import socket
 import time
 
@@ -198,6 +200,22 @@ def test_who_does_not_read_is_closed_and_others_go_on():
         eventually(lambda: other("CLIENT", "LIST")[1].count(b"\n") == 1)
         rss = int(next(line for line in open(f"/proc/{daemon.process.pid}/status") if line.startswith("VmHWM")).split()[1])
         assert rss < 600 * 1024, f"{rss} KiB"
+
+
+def test_who_asks_for_much_in_little_leaves_others_their_turn():
+    """Both are there when the daemon looks: the second one is answered in the midst of the first one's pipeline."""
+    with Daemon("--appendfsync", "no") as daemon:
+        greedy, other = daemon.client(60), daemon.client()
+        greedy("SADD", "k", *range(100000, 120000))
+        equal(other("PING"), ("+", "PONG"))
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        greedy.send_commands(*[["SMEMBERS", "k"]] * 200)
+        other.send_commands(["INFO", "stats"])
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        info = dict(line.split(b":", 1) for line in other.reply()[1].splitlines() if b":" in line)
+        equal([len(greedy.reply()[1]) for _ in range(200)], [20000] * 200)
+        n_commands = int(info[b"total_commands_processed"])
+        assert n_commands < 100, n_commands
 
 
 def test_a_long_reply_reaches_a_slow_reader():

@@ -1,6 +1,7 @@
 /* The parser without sockets: every split of a message, every byte of damage; and the writer. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,27 @@ Test(resp, two_messages_one_at_a_time)
         cr_assert_eq(lanemap_resp_parse(&parser, bytes + used, 11, &used), LANEMAP_RESP_COMMAND);
         cr_expect_eq(bytes[11 + parser.args[0].off], 'b');
         cr_assert_eq(lanemap_resp_parse(&parser, bytes + 22, 0, &used), LANEMAP_RESP_MORE);
+        lanemap_resp_parser_deinit(&parser);
+}
+
+/* Of an idle connection; never in the midst of a message. */
+Test(resp, a_message_of_many_arguments_leaves_nothing_behind)
+{
+        enum { ARGS = 20000 };
+        static char bytes[ARGS * 7 + 16];
+        struct lanemap_resp_parser parser;
+        size_t n = (size_t)sprintf(bytes, "*%d\r\n", ARGS), used;
+
+        for (int i = 0; i < ARGS; i++)
+                n += (size_t)sprintf(bytes + n, "$1\r\nx\r\n");
+        lanemap_resp_parser_init(&parser);
+        cr_assert_eq(lanemap_resp_parse(&parser, bytes, n - 1, &used), LANEMAP_RESP_MORE);
+        cr_assert_geq(parser.args_capacity, ARGS - 1);
+        lanemap_resp_parser_trim(&parser);
+        cr_assert_eq(lanemap_resp_parse(&parser, bytes, n, &used), LANEMAP_RESP_COMMAND);
+        cr_assert_eq(parser.n_args, ARGS, "what had arrived is still known");
+        lanemap_resp_parser_trim(&parser);
+        cr_expect_eq(parser.args_capacity, LANEMAP_N_ELEMENTS(parser.first_args));
         lanemap_resp_parser_deinit(&parser);
 }
 
