@@ -285,7 +285,7 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
         r = options_read(given, &options);
         if (r < 0 || !ret_reader || !lanemap_shm_name_is_valid(name) ||
             options.trust > LANEMAP_TRUST_ANYONE) {
-                lanemap_reader_explain(name, -EINVAL, options.error);
+                lanemap_reader_explain(name, -EINVAL, "", options.error);
                 return -EINVAL;
         }
 
@@ -297,13 +297,15 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
                         r = lanemap_reader_start_helper(reader);
                 else if (r == 0 && lanemap_reader_files_prepare(reader, NULL) > 0)
                         lanemap_reader_drain(reader);
-                if (r < 0)
+                if (r < 0) {
+                        lanemap_reader_explain(name, r, reader->detail, options.error);
                         lanemap_reader_detach(reader);
+                }
+        } else {
+                lanemap_reader_explain(name, r, "", options.error);
         }
-        if (r < 0) {
-                lanemap_reader_explain(name, r, options.error);
+        if (r < 0)
                 return r;
-        }
 
         *ret_reader = reader;
         return 0;

@@ -7,6 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,20 +31,38 @@ uint64_t lanemap_reader_now_ns(void)
         return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-int lanemap_reader_trust_check(const struct reader_trust *trust, const struct stat *st)
+int lanemap_reader_detail(const struct reader_attachment *attachment, int r, const char *format,
+                          ...)
 {
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(attachment->detail, READER_DETAIL_BYTES, format, args);
+        va_end(args);
+        return r;
+}
+
+int lanemap_reader_trust_check(const struct reader_attachment *attachment, const char *what,
+                               const struct stat *st)
+{
+        const struct reader_trust *trust = &attachment->trust;
+
         if (trust->kind == LANEMAP_TRUST_ANYONE)
                 return 0;
 
-        return (st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_uid != trust->uid && st->st_uid != 0)
-                       ? -EPERM
-                       : 0;
+        if ((st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_uid != trust->uid && st->st_uid != 0))
+                return lanemap_reader_detail(attachment, -EPERM,
+                                             "%s belongs to user %u, mode %03o; user %u is trusted",
+                                             what, (unsigned)st->st_uid,
+                                             (unsigned)st->st_mode & 0777, (unsigned)trust->uid);
+        return 0;
 }
 
 static int control_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         const struct lanemap_shm_control *control;
+        uint32_t version;
         struct stat st;
         int fd, r = 0;
 
@@ -55,9 +76,10 @@ static int control_map(const struct lanemap_reader *reader, struct reader_attach
         if (reader->trust.kind == LANEMAP_TRUST_ONE_OWNER)
                 attachment->trust.uid = st.st_uid;
         if (st.st_size != LANEMAP_SHM_CONTROL_BYTES)
-                r = -EBADMSG;
+                r = lanemap_reader_detail(attachment, -EBADMSG, "%s has %lld bytes", object,
+                                          (long long)st.st_size);
         if (r == 0)
-                r = lanemap_reader_trust_check(&attachment->trust, &st);
+                r = lanemap_reader_trust_check(attachment, object, &st);
         if (r < 0) {
                 close(fd);
                 return r;
@@ -70,9 +92,12 @@ static int control_map(const struct lanemap_reader *reader, struct reader_attach
 
         attachment->region.control = control;
         if (lanemap_load_relaxed(&control->magic) != LANEMAP_SHM_CONTROL_MAGIC)
-                return -EBADMSG;
-        if (lanemap_load_relaxed(&control->version) != LANEMAP_SHM_CONTROL_VERSION)
-                return -EPROTONOSUPPORT;
+                return lanemap_reader_detail(attachment, -EBADMSG, "%s has no magic", object);
+        version = lanemap_load_relaxed(&control->version);
+        if (version != LANEMAP_SHM_CONTROL_VERSION)
+                return lanemap_reader_detail(attachment, -EPROTONOSUPPORT,
+                                             "%s has format version %u, known is %u", object,
+                                             version, LANEMAP_SHM_CONTROL_VERSION);
 
         return 0;
 }
@@ -93,7 +118,7 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
         if (attachment->data_fd < 0)
                 return attachment->data_fd;
 
-        r = lanemap_reader_trust_check(&attachment->trust, &st);
+        r = lanemap_reader_trust_check(attachment, object, &st);
         if (r < 0)
                 return r;
 
@@ -113,6 +138,13 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
         (void)madvise(base, bytes, MADV_POPULATE_READ);
 #endif
         r = lanemap_shm_region_init(&attachment->region, base, bytes);
+        if (r == -EPROTONOSUPPORT)
+                return lanemap_reader_detail(
+                        attachment, r,
+                        "%s has format version %u, features 0x%x, layout %016" PRIx64
+                        "; known are %u, 0 and %016" PRIx64,
+                        object, head.version, head.incompatible, head.layout_hash,
+                        LANEMAP_SHM_DATA_VERSION, (uint64_t)LANEMAP_SHM_LAYOUT_HASH);
         if (r < 0)
                 return r;
         if (memcmp(attachment->data->uuid, attachment->region.control->uuid, sizeof(head.uuid)) !=
@@ -188,7 +220,7 @@ static bool attachment_moved_on(const struct reader_attachment *attachment)
                lanemap_load_acquire(&control->generation) != attachment->region.generation;
 }
 
-int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
+int lanemap_reader_attachment_new(struct lanemap_reader *reader,
                                   struct reader_attachment **ret_attachment)
 {
         struct reader_attachment *attachment;
@@ -202,6 +234,7 @@ int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
                         return -ENOMEM;
 
                 attachment->retired.release = lanemap_reader_attachment_release;
+                attachment->detail = reader->detail;
                 attachment->data_fd = -1;
                 attachment->directory_fd = -1;
                 attachment->predecessor = reader->attachment;

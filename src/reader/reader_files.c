@@ -190,13 +190,15 @@ static int original_map(const struct reader_attachment *attachment,
         if (fd < 0)
                 return -errno;
 
-        r = fstat(fd, &st) < 0 ? -errno : lanemap_reader_trust_check(&attachment->trust, &st);
+        r = fstat(fd, &st) < 0 ? -errno : lanemap_reader_trust_check(attachment, name, &st);
         file = r == 0 ? file_adopt(attachment, entry, &st) : NULL;
         if (file)
                 *ret_file = file;
         else if (r == 0)
                 r = file_map_fd(attachment, entry, fd, false, ret_file);
         close(fd);
+        if (r == -EPROTONOSUPPORT || r == -EBADMSG)
+                return lanemap_reader_detail(attachment, r, "segment file %s", name);
         return r;
 }
 

@@ -339,7 +339,8 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
         return 0;
 }
 
-void lanemap_reader_explain(const char *name, int r, struct lanemap_error *error)
+void lanemap_reader_explain(const char *name, int r, const char *detail,
+                            struct lanemap_error *error)
 {
         const char *what;
 
@@ -383,5 +384,6 @@ void lanemap_reader_explain(const char *name, int r, struct lanemap_error *error
                 what = strerror(-r);
                 break;
         }
-        snprintf(error->text, sizeof(error->text), "%s: %s", name ? name : "(no name)", what);
+        snprintf(error->text, sizeof(error->text), "%.64s: %s%s%s%s", name ? name : "(no name)",
+                 what, detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
 }

@@ -29,6 +29,8 @@ struct reader_retired {
         void (*release)(struct reader_retired *retired);
 };
 
+#define READER_DETAIL_BYTES 200
+
 /* Whose objects and files are mapped. */
 struct reader_trust {
         enum lanemap_trust kind;
@@ -47,6 +49,7 @@ struct reader_attachment {
         struct reader_trust trust;
         /* While this one is being made, under the lock: the one before, whose mappings go on. */
         const struct reader_attachment *predecessor;
+        char *detail; /* the reader's */
 };
 
 /* Counters on lines of their own, so that threads do not share one. */
@@ -64,6 +67,7 @@ struct lanemap_reader {
         uint64_t stale_after_ns;
         bool statistics;
         struct reader_trust trust;
+        char detail[READER_DETAIL_BYTES]; /* which object or file it was that attaching failed at */
 
         /* When the heartbeat was last seen to move, by this process's own clock. */
         uint64_t heartbeat;
@@ -109,10 +113,14 @@ void lanemap_reader_unlock(void);
 
 /* Attach to the generation in force, with every segment mapped (not populated: nobody waits for a
  * disk here). Return: 0, or as lanemap_reader_attach(). */
-int lanemap_reader_attachment_new(const struct lanemap_reader *reader,
+int lanemap_reader_attachment_new(struct lanemap_reader *reader,
                                   struct reader_attachment **ret_attachment);
 /* Before anything is mapped. Return: 0, or -EPERM. */
-int lanemap_reader_trust_check(const struct reader_trust *trust, const struct stat *st);
+int lanemap_reader_trust_check(const struct reader_attachment *attachment, const char *what,
+                               const struct stat *st);
+/* Keeps a few words for lanemap_reader_explain(). Return: r. */
+int lanemap_reader_detail(const struct reader_attachment *attachment, int r, const char *format,
+                          ...) __attribute__((format(printf, 3, 4)));
 /* Only what no lookup can reach any more. */
 void lanemap_reader_attachment_release(struct reader_retired *retired);
 
@@ -150,8 +158,9 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
                         struct lanemap_reader **ret_reader);
 int lanemap_reader_start_helper(struct lanemap_reader *reader);
 void lanemap_reader_stop_helper(struct lanemap_reader *reader);
-/* The sentence for options->error. */
-void lanemap_reader_explain(const char *name, int r, struct lanemap_error *error);
+/* The sentence for options->error. detail may be "". */
+void lanemap_reader_explain(const char *name, int r, const char *detail,
+                            struct lanemap_error *error);
 
 uint64_t lanemap_reader_now_ns(void);
 /* Looks at the heartbeat; answers its age. */
