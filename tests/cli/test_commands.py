@@ -221,7 +221,20 @@ class Stat(WriterTest):
         self.assertIn(f"lanemap.{self.writer.name}.{answer['generation']}", os.listdir("/dev/shm"))
         self.assertAlmostEqual(answer["false_route_per_lookup"] / (1000 / 2**64), 1, 3)
         self.assertAlmostEqual(answer["collision_per_index"] / (1000**2 / 2**65), 1, 3)
+        self.assertNotIn("lookups_per_second", answer)
+        answer = json.loads(self.lanemap("stat", "--json", "--lookups-per-second", "250000", self.writer.name).stdout)
+        self.assertEqual(answer["lookups_per_second"], 250000)
+        for bits in (64, 80, 96):
+            seconds = answer["seconds_between_false_routes"][str(bits)]
+            self.assertAlmostEqual(seconds / (2**bits / 1000 / 250000), 1, 5)
+        table = self.lanemap("stat", "--lookups-per-second", "250000", self.writer.name).stdout
+        self.assertRegex(table, r"false routes +64 bits: one expected every 2338 years \(this index\)\n")
+        self.assertRegex(table, r" +80 bits: one expected every 153 million years\n")
+        self.assertIn("at 250,000 lookups of absent keys a second\n", table)
+        for bad in ("0", "-1", "many"):
+            self.lanemap("stat", "--lookups-per-second", bad, self.writer.name, code=2)
         table = self.lanemap("stat", self.writer.name).stdout
+        self.assertNotIn("false routes", table)
         self.assertRegex(table, r"keys +1,000\n")
         self.assertRegex(table, r"pairs +1,002\n")
         self.assertRegex(table, r"n / 2\^64")

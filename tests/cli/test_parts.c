@@ -1,12 +1,14 @@
-/* The small parts of the command line: histogram, escapes, lines. */
+/* The small parts of the command line: histogram, escapes, lines, odds. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "escape.h"
 #include "histogram.h"
 #include "lines.h"
+#include "odds.h"
 #include "tool.h"
 
 TestSuite(parts, .timeout = 60);
@@ -135,4 +137,45 @@ Test(parts, the_caller_hears_before_a_sleep)
         cr_expect_eq(n_waits, 0);
         lanemap_lines_deinit(&lines);
         close(pipe_fds[0]);
+}
+
+Test(parts, odds_are_what_they_are)
+{
+        /* 2^64 / 10^6 / 10^5 and so on; powers of two divide exactly. */
+        cr_expect_eq(lanemap_odds_seconds_between(1 << 20, 64, 1 << 10), 17179869184.0);
+        cr_expect_eq(lanemap_odds_seconds_between(1 << 20, 80, 1 << 10), 1125899906842624.0);
+        cr_expect_eq(lanemap_odds_seconds_between(1 << 20, 96, 1 << 10), 73786976294838206464.0);
+        cr_expect_float_eq(lanemap_odds_seconds_between(1000000, 64, 100000), 184467440.73709551616,
+                           1e-6);
+        cr_expect(isinf(lanemap_odds_seconds_between(0, 64, 5)));
+        cr_expect(isinf(lanemap_odds_seconds_between(5, 64, 0)));
+        cr_expect_eq(lanemap_odds_false_route(1 << 10, 64), 0x1p-54);
+        cr_expect_eq(lanemap_odds_collision(1 << 10, 64), 0x1p-45);
+}
+
+Test(parts, times_are_said_in_words)
+{
+        static const struct {
+                double seconds;
+                const char *words;
+        } times[] = {
+                {0.25, "0.25 seconds"},
+                {59, "59 seconds"},
+                {90, "1.5 minutes"},
+                {7200, "2.0 hours"},
+                {86400 * 45.0, "45 days"},
+                {184467440.737, "5.8 years"},
+                {12089258196146.2, "383093 years"},
+                {2e6 * 31556952.0, "2.0 million years"},
+                {2.5e10 * 31556952.0, "25 billion years"},
+                {1e20 * 31556952.0, "1e+11 billion years"},
+                {HUGE_VAL, "never"},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(times); i++) {
+                char room[40];
+
+                lanemap_odds_time_format(times[i].seconds, room, sizeof(room));
+                cr_expect_str_eq(room, times[i].words, "%s instead of %s", room, times[i].words);
+        }
 }

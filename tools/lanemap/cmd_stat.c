@@ -1,47 +1,37 @@
 /*
  * lanemap stat: what an index holds, what it costs, and how likely a lookup is to be wrong.
  *
- * Identity of a key is its fingerprint of b bits, so with n live keys an absent key is taken for a
- * live one with n / 2^b per lookup, and some two live keys share one posting with
- * n^2 / 2^(b+1) per index (the birthday bound).
+ * Identity of a key is its fingerprint; odds.h has what follows from that.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
+#include "odds.h"
 #include "tool.h"
 
+#define LOOKUPS_MAX     UINT64_C(1000000000000000)
 #define ALIVE_WITHIN_NS UINT64_C(1000000000)
 
 static const char help[] =
-        "Usage: lanemap stat [--json] NAME\n"
+        "Usage: lanemap stat [--json] [--lookups-per-second N] NAME\n"
         "\n"
         "Print what the index published as NAME holds: keys, (key, id) pairs, memory, the state\n"
         "of its writer, and the odds of a false route.\n"
         "\n"
-        "  --json  one JSON object; sizes in bytes\n"
+        "  --json                  one JSON object; sizes in bytes\n"
+        "  --lookups-per-second N  how long until a false route is to be expected, when so many\n"
+        "                          absent keys are looked up in a second; for 64, 80 and 96 bits\n"
         "\n"
         "Exit codes: 0 done; 1 failure; 2 usage.\n";
 
-struct odds {
-        double false_route; /* per lookup of an absent key */
-        double collision;   /* of any two live keys, per index */
-};
-
-static struct odds odds_of(const struct lanemap_status *status)
-{
-        double n = (double)status->n_keys;
-        int bits = (int)status->fingerprint_bits;
-
-        return (struct odds){
-                .false_route = ldexp(n, -bits),
-                .collision = ldexp(n * n, -bits - 1),
-        };
-}
+/* What an index can be created with. */
+static const uint32_t widths[] = {64, 80, 96};
 
 static const char *state_name(uint32_t state)
 {
@@ -132,11 +122,12 @@ static void count_format(uint64_t count, char room[32])
         room[at] = '\0';
 }
 
-static void print_table(const char *name, const struct lanemap_status *status, bool alive)
+static void print_table(const char *name, const struct lanemap_status *status, bool alive,
+                        uint64_t lookups_per_second)
 {
-        struct odds odds = odds_of(status);
+        uint32_t bits = status->fingerprint_bits;
         uint64_t bytes = status->shared_bytes + status->segment_bytes;
-        char room[40];
+        char room[40], rate[32];
 
         uuid_format(status->uuid, room);
         printf("name             %s\n", name);
@@ -157,15 +148,43 @@ static void print_table(const char *name, const struct lanemap_status *status, b
         if (status->n_keys > 0)
                 printf("per key          %.2f bytes, shared memory and segments\n",
                        (double)bytes / (double)status->n_keys);
-        printf("false route      %.2g per lookup of an absent key (n / 2^%u)\n", odds.false_route,
-               status->fingerprint_bits);
+        printf("false route      %.2g per lookup of an absent key (n / 2^%u)\n",
+               lanemap_odds_false_route(status->n_keys, bits), bits);
         printf("collision        %.2g that any two live keys share a posting (n^2 / 2^%u)\n",
-               odds.collision, status->fingerprint_bits + 1);
+               lanemap_odds_collision(status->n_keys, bits), bits + 1);
+        for (size_t i = 0; lookups_per_second && i < LANEMAP_N_ELEMENTS(widths); i++) {
+                count_format(lookups_per_second, rate);
+                lanemap_odds_time_format(
+                        lanemap_odds_seconds_between(status->n_keys, widths[i], lookups_per_second),
+                        room, sizeof(room));
+                printf("%s  %u bits: one expected every %s%s\n",
+                       i == 0 ? "false routes   " : "               ", widths[i], room,
+                       widths[i] == bits ? " (this index)" : "");
+                if (i + 1 == LANEMAP_N_ELEMENTS(widths))
+                        printf("                 at %s lookups of absent keys a second\n", rate);
+        }
 }
 
-static void print_json(const char *name, const struct lanemap_status *status, bool alive)
+/* {"64": seconds, ...}; null where it never happens. */
+static json_t *json_seconds_between(uint64_t n_keys, uint64_t lookups_per_second)
 {
-        struct odds odds = odds_of(status);
+        json_t *json = json_object();
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(widths); i++) {
+                double seconds =
+                        lanemap_odds_seconds_between(n_keys, widths[i], lookups_per_second);
+                char bits[12];
+
+                snprintf(bits, sizeof(bits), "%u", widths[i]);
+                json_object_set_new(json, bits, isinf(seconds) ? json_null() : json_real(seconds));
+        }
+        return json;
+}
+
+static void print_json(const char *name, const struct lanemap_status *status, bool alive,
+                       uint64_t lookups_per_second)
+{
+        uint32_t bits = status->fingerprint_bits;
         char uuid[37], generation[17];
         json_t *json;
 
@@ -179,8 +198,15 @@ static void print_json(const char *name, const struct lanemap_status *status, bo
                 "keys", (json_int_t)status->n_keys, "pairs", (json_int_t)status->n_pairs,
                 "shared_bytes", (json_int_t)status->shared_bytes, "segment_bytes",
                 (json_int_t)status->segment_bytes, "segment_files",
-                (json_int_t)status->n_segment_files, "false_route_per_lookup", odds.false_route,
-                "collision_per_index", odds.collision);
+                (json_int_t)status->n_segment_files, "false_route_per_lookup",
+                lanemap_odds_false_route(status->n_keys, bits), "collision_per_index",
+                lanemap_odds_collision(status->n_keys, bits));
+        if (lookups_per_second) {
+                json_object_set_new(json, "lookups_per_second",
+                                    json_integer((json_int_t)lookups_per_second));
+                json_object_set_new(json, "seconds_between_false_routes",
+                                    json_seconds_between(status->n_keys, lookups_per_second));
+        }
         json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
         json_decref(json);
@@ -189,7 +215,11 @@ static void print_json(const char *name, const struct lanemap_status *status, bo
 int lanemap_tool_stat(int argc, char **argv)
 {
         static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
+                {"help", no_argument, NULL, 'h'},
+                {"json", no_argument, NULL, 'j'},
+                {"lookups-per-second", required_argument, NULL, 'l'},
+                {0}};
+        uint64_t lookups_per_second = 0;
         struct lanemap_status status = {.size = sizeof(status)};
         struct lanemap_reader *reader;
         bool json = false, alive = false;
@@ -198,9 +228,17 @@ int lanemap_tool_stat(int argc, char **argv)
         while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
                 if (c == 'h')
                         return lanemap_tool_help(help);
-                if (c != 'j')
+                if (c == 'l' &&
+                    (!lanemap_tool_number((struct lanemap_slice){optarg, strlen(optarg)},
+                                          LOOKUPS_MAX, &lookups_per_second) ||
+                     lookups_per_second == 0)) {
+                        lanemap_tool_say("--lookups-per-second wants a number from 1 on, not '%s'",
+                                         optarg);
                         return lanemap_tool_usage("stat");
-                json = true;
+                }
+                if (c != 'j' && c != 'l')
+                        return lanemap_tool_usage("stat");
+                json |= c == 'j';
         }
         if (argc - optind != 1) {
                 lanemap_tool_say("stat wants one NAME");
@@ -218,6 +256,6 @@ int lanemap_tool_stat(int argc, char **argv)
                                  lanemap_tool_strerror(r));
                 return LANEMAP_TOOL_FAILURE;
         }
-        (json ? print_json : print_table)(argv[optind], &status, alive);
+        (json ? print_json : print_table)(argv[optind], &status, alive, lookups_per_second);
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
 }
