@@ -8,16 +8,21 @@
 
 #include <errno.h>
 #include <lanemap/lanemap.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "segment/segment_build.h"
 #include "segment/segment_merge.h"
 #include "segment/segment_read.h"
+#include "support/pin.h"
+#include "support/recorder.h"
 #include "support/timer.h"
 
-#define MERGE_PART    11       /* one key in so many is in the newer of the two that are merged */
-#define SLOW_KEYS_MAX 20000000 /* kinds that are slow to build end here, but for --all */
+#define THREADS_ROUNDS 3
+#define MERGE_PART     11       /* one key in so many is in the newer of the two that are merged */
+#define SLOW_KEYS_MAX  20000000 /* kinds that are slow to build end here, but for --all */
 
 /* A kind with its parameters. */
 struct variant {
@@ -102,6 +107,11 @@ static int source_rewind(struct lanemap_cursor *cursor)
 
 /* ---- building ---- */
 
+static struct source source_of(const struct segments_run *run, enum part part)
+{
+        return (struct source){.cursor = {source_next, source_rewind}, .run = run, .part = part};
+}
+
 /* Return: nanoseconds per key. */
 static double section_make(const struct segments_run *run, const struct variant *variant,
                            struct lanemap_cursor *cursor, struct section *ret_section)
@@ -134,14 +144,90 @@ static double section_make(const struct segments_run *run, const struct variant 
         return seconds * 1e9 / (double)built.n_keys;
 }
 
+/* ---- by two threads ---- */
+
+/* The second thread comes for each round and goes. */
+struct helper {
+        struct lanemap_executor executor; /* first */
+        void (*task)(void *arg, uint32_t i, uint32_t thread);
+        void *arg;
+        uint32_t n;
+        uint32_t next; /* atomic */
+};
+
+static void *helper_work(void *arg)
+{
+        struct helper *helper = arg;
+        uint32_t i;
+
+        while ((i = __atomic_fetch_add(&helper->next, 1, __ATOMIC_RELAXED)) < helper->n)
+                helper->task(helper->arg, i, 1);
+        return NULL;
+}
+
+static void helper_run(struct lanemap_executor *executor,
+                       void (*task)(void *arg, uint32_t i, uint32_t thread), void *arg, uint32_t n)
+{
+        struct helper *helper = (struct helper *)executor;
+        pthread_t thread;
+        uint32_t i;
+
+        helper->task = task;
+        helper->arg = arg;
+        helper->n = n;
+        helper->next = 0;
+        if (pthread_create(&thread, NULL, helper_work, helper) != 0)
+                segments_die("a thread", -EAGAIN);
+        while ((i = __atomic_fetch_add(&helper->next, 1, __ATOMIC_RELAXED)) < n)
+                task(arg, i, 0);
+        pthread_join(thread, NULL);
+}
+
+static double build_wall(const struct segments_run *run, const struct variant *variant,
+                         struct lanemap_executor *executor)
+{
+        struct lanemap_segment_build_options options = variant->options;
+        struct source source = source_of(run, PART_ALL);
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct lanemap_segment_built built;
+        double from = perf_now();
+        int r;
+
+        if (!heap)
+                segments_die("memory", -ENOMEM);
+        options.fingerprint_bits = 64;
+        options.slot_bitmap = run->slots;
+        options.executor = executor;
+        r = lanemap_segment_build(heap, &options, &source.cursor, &built);
+        if (r < 0)
+                segments_die(variant->name, r);
+        lanemap_heap_free(heap);
+        return (perf_now() - from) * 1e9 / (double)run->n_keys;
+}
+
+/* Wall time, alone and by two, side by side: who else uses the machine is in both. */
+static void threads_measure(struct segments_run *run, const struct variant *variant)
+{
+        int n_rounds = run->n_keys > SLOW_KEYS_MAX ? 1 : THREADS_ROUNDS;
+        double alone[THREADS_ROUNDS], ratios[THREADS_ROUNDS];
+
+        (void)perf_pin_working(getpid(), 1);
+        for (int i = 0; i < n_rounds; i++) {
+                struct helper helper = {.executor = {.run = helper_run, .n_threads = 2}};
+
+                alone[i] = build_wall(run, variant, NULL);
+                ratios[i] = alone[i] / build_wall(run, variant, &helper.executor);
+        }
+        (void)perf_pin_measuring();
+        segments_row(run, variant->name, "build_wall", perf_median(alone, (size_t)n_rounds),
+                     "ns/key");
+        segments_row(run, variant->name, "build_2_threads_speedup",
+                     perf_median(ratios, (size_t)n_rounds), "ratio");
+}
+
 static void section_free(struct section *section)
 {
         segments_unmap(section->bytes, section->n_bytes);
-}
-
-static struct source source_of(const struct segments_run *run, enum part part)
-{
-        return (struct source){.cursor = {source_next, source_rewind}, .run = run, .part = part};
 }
 
 /* Two sections of this kind, one with a tenth of the other's keys, into a third. The result must be
@@ -256,6 +342,9 @@ static void variant_measure(struct segments_run *run, const struct variant *vari
         segments_row(run, variant->name, "build",
                      section_make(run, variant, &source.cursor, &section), "ns/key");
         segments_row(run, variant->name, "merge", merge_measure(run, variant, &section), "ns/key");
+        if (variant->options.kind != LANEMAP_SEGMENT_KIND_PACKED && !variant->options.filter &&
+            perf_n_cpus() > 1)
+                threads_measure(run, variant);
         memcpy(&header, section.bytes, sizeof(header));
         subject.structure = &section.segment;
         subject.n_bytes = section.n_bytes;

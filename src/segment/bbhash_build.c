@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "common/check.h"
 #include "segment/bbhash_read.h"
 #include "segment/mph_build.h"
 
@@ -23,25 +24,36 @@ struct bbhash {
         uint64_t n_keys;
         struct lanemap_build_buffer blocks;
         struct lanemap_build_buffer records;
-        uint32_t bits[LANEMAP_BBHASH_BUCKET_ENTRIES_MAX]; /* where each key is settled */
-        uint32_t alive[LANEMAP_BBHASH_BUCKET_ENTRIES_MAX];
-        struct lanemap_build_buffer once;  /* the string of the bucket at hand, as bits */
-        struct lanemap_build_buffer again; /* bits that more than one key wants */
 };
 
-static bool bit_get(const struct lanemap_build_buffer *buffer, uint32_t at)
+/* The most bits that the levels of a bucket have together: gamma times the keys, and what the levels
+ * behind the first add, which is a geometric series. */
+#define STRING_BYTES_MAX                                                                        \
+        ((uint64_t)LANEMAP_BBHASH_BUCKET_ENTRIES_MAX * (LANEMAP_BBHASH_GAMMA_MAX + 512) / 256 / \
+                 8 +                                                                            \
+         2 * LANEMAP_BBHASH_BLOCK_BYTES)
+
+/* One bucket in the making. */
+struct bucket {
+        uint32_t bits[LANEMAP_BBHASH_BUCKET_ENTRIES_MAX]; /* where each key is settled */
+        uint32_t alive[LANEMAP_BBHASH_BUCKET_ENTRIES_MAX];
+        unsigned char once[STRING_BYTES_MAX];  /* its string, as bits */
+        unsigned char again[STRING_BYTES_MAX]; /* bits that more than one key wants */
+};
+
+static bool bit_get(const unsigned char *bytes, uint32_t at)
 {
-        return buffer->bytes[at >> 3] >> (at & 7) & 1;
+        return bytes[at >> 3] >> (at & 7) & 1;
 }
 
-static void bit_set(struct lanemap_build_buffer *buffer, uint32_t at)
+static void bit_set(unsigned char *bytes, uint32_t at)
 {
-        buffer->bytes[at >> 3] |= (unsigned char)(1u << (at & 7));
+        bytes[at >> 3] |= (unsigned char)(1u << (at & 7));
 }
 
-static void bit_clear(struct lanemap_build_buffer *buffer, uint32_t at)
+static void bit_clear(unsigned char *bytes, uint32_t at)
 {
-        buffer->bytes[at >> 3] &= (unsigned char)~(1u << (at & 7));
+        bytes[at >> 3] &= (unsigned char)~(1u << (at & 7));
 }
 
 /* 1 - exp(-1 / gamma), by its series: the same everywhere, and stored in any case. */
@@ -58,79 +70,45 @@ static uint32_t shrink_of(uint32_t gamma)
 }
 
 /* One level: who is alone on a bit is settled. Return: how many are still alive. */
-static uint32_t level_settle(struct bbhash *bbhash, const struct lanemap_bbhash_level *level,
+static uint32_t level_settle(struct bucket *bucket, const struct lanemap_bbhash_level *level,
                              const uint64_t *keys, uint32_t n_alive)
 {
         uint32_t n = 0;
 
         for (uint32_t i = 0; i < n_alive; i++) {
-                uint32_t key = bbhash->alive[i], at = lanemap_bbhash_bit(level, keys[key]);
+                uint32_t key = bucket->alive[i], at = lanemap_bbhash_bit(level, keys[key]);
 
-                bbhash->bits[key] = at;
-                if (bit_get(&bbhash->once, at))
-                        bit_set(&bbhash->again, at);
-                bit_set(&bbhash->once, at);
+                bucket->bits[key] = at;
+                if (bit_get(bucket->once, at))
+                        bit_set(bucket->again, at);
+                bit_set(bucket->once, at);
         }
         for (uint32_t i = 0; i < n_alive; i++) {
-                uint32_t key = bbhash->alive[i], at = bbhash->bits[key];
+                uint32_t key = bucket->alive[i], at = bucket->bits[key];
 
-                if (!bit_get(&bbhash->again, at))
+                if (!bit_get(bucket->again, at))
                         continue;
-                bit_clear(&bbhash->once, at);
-                bbhash->alive[n++] = key;
+                bit_clear(bucket->once, at);
+                bucket->alive[n++] = key;
         }
 
         return n;
 }
 
-/* The bucket's string, cut into blocks with their ranks. *ret_blocks stays what it is when there
- * are none. */
-static int blocks_put(struct bbhash *bbhash, uint32_t n_blocks, unsigned char **ret_blocks)
+/* The bucket's string, cut into blocks with their ranks. */
+static void blocks_put(const struct bucket *bucket, uint32_t n_blocks, unsigned char *blocks)
 {
-        uint64_t at = bbhash->blocks.n_bytes;
+        const uint32_t n_bytes = LANEMAP_BBHASH_BLOCK_BITS / 8;
         uint32_t rank = 0;
-        int r;
 
-        if (n_blocks == 0)
-                return 0;
-
-        r = lanemap_build_buffer_extend(&bbhash->blocks,
-                                        (uint64_t)n_blocks * LANEMAP_BBHASH_BLOCK_BYTES);
-        if (r < 0)
-                return r;
-
-        *ret_blocks = bbhash->blocks.bytes + at;
         for (uint32_t i = 0; i < n_blocks; i++) {
-                unsigned char *block = *ret_blocks + (uint64_t)i * LANEMAP_BBHASH_BLOCK_BYTES;
-                const uint32_t n_bytes = LANEMAP_BBHASH_BLOCK_BITS / 8;
+                unsigned char *block = blocks + (uint64_t)i * LANEMAP_BBHASH_BLOCK_BYTES;
 
                 block[0] = (unsigned char)rank;
                 block[1] = (unsigned char)(rank >> 8);
-                memcpy(block + 2, bbhash->once.bytes + (uint64_t)i * n_bytes, n_bytes);
+                memcpy(block + 2, bucket->once + (uint64_t)i * n_bytes, n_bytes);
                 rank = lanemap_bbhash_block_end(block);
         }
-
-        return 0;
-}
-
-/* Makes both strings long enough for a bucket of n_blocks, and zero. */
-static int strings_clear(struct bbhash *bbhash, uint32_t n_blocks)
-{
-        uint64_t need = (uint64_t)n_blocks * (LANEMAP_BBHASH_BLOCK_BITS / 8);
-        struct lanemap_build_buffer *both[2] = {&bbhash->once, &bbhash->again};
-
-        for (int i = 0; i < 2; i++) {
-                if (need > both[i]->n_bytes) {
-                        int r = lanemap_build_buffer_extend(both[i], need - both[i]->n_bytes);
-
-                        if (r < 0)
-                                return r;
-                }
-                if (need > 0)
-                        memset(both[i]->bytes, 0, need);
-        }
-
-        return 0;
 }
 
 static int record_put(struct bbhash *bbhash)
@@ -149,17 +127,17 @@ static int record_put(struct bbhash *bbhash)
         return 0;
 }
 
-static void positions_put(struct bbhash *bbhash, const unsigned char *blocks, uint32_t n,
+static void positions_put(const struct bucket *bucket, const unsigned char *blocks, uint32_t n,
                           uint32_t n_alive, uint32_t *ret_positions)
 {
         uint32_t settled = n - n_alive, rest = 0;
 
         for (uint32_t i = 0; i < n; i++) {
-                uint32_t block = bbhash->bits[i] / LANEMAP_BBHASH_BLOCK_BITS;
-                uint32_t bit = bbhash->bits[i] % LANEMAP_BBHASH_BLOCK_BITS;
+                uint32_t block = bucket->bits[i] / LANEMAP_BBHASH_BLOCK_BITS;
+                uint32_t bit = bucket->bits[i] % LANEMAP_BBHASH_BLOCK_BITS;
 
                 /* Both are in the order of the fingerprints. */
-                if (rest < n_alive && bbhash->alive[rest] == i)
+                if (rest < n_alive && bucket->alive[rest] == i)
                         ret_positions[i] = settled + rest++;
                 else
                         ret_positions[i] = lanemap_bbhash_block_rank(
@@ -167,32 +145,53 @@ static void positions_put(struct bbhash *bbhash, const unsigned char *blocks, ui
         }
 }
 
-static int bbhash_place(struct lanemap_mph_method *method, const uint64_t *keys, uint32_t n,
-                        uint32_t *ret_positions)
+static uint64_t bbhash_piece_bytes(const struct lanemap_mph_method *method, uint32_t n)
+{
+        const struct bbhash *bbhash = (const struct bbhash *)method;
+
+        return (uint64_t)lanemap_bbhash_n_blocks(n, bbhash->gamma, bbhash->shrink) *
+               LANEMAP_BBHASH_BLOCK_BYTES;
+}
+
+static int64_t bbhash_place(const struct lanemap_mph_method *method, const uint64_t *keys,
+                            uint32_t n, void *workspace, uint32_t *ret_positions,
+                            unsigned char *piece)
+{
+        const struct bbhash *bbhash = (const struct bbhash *)method;
+        uint32_t n_blocks = lanemap_bbhash_n_blocks(n, bbhash->gamma, bbhash->shrink);
+        uint64_t string_bytes = (uint64_t)n_blocks * (LANEMAP_BBHASH_BLOCK_BITS / 8);
+        struct lanemap_bbhash_level level = lanemap_bbhash_first(n, bbhash->gamma);
+        struct bucket *bucket = workspace;
+        uint32_t n_alive = n;
+
+        lanemap_check(string_bytes <= STRING_BYTES_MAX);
+        memset(bucket->once, 0, string_bytes);
+        memset(bucket->again, 0, string_bytes);
+        for (uint32_t i = 0; i < n; i++)
+                bucket->alive[i] = i;
+        for (; lanemap_bbhash_is(&level); lanemap_bbhash_next(&level, bbhash->shrink))
+                n_alive = level_settle(bucket, &level, keys, n_alive);
+
+        blocks_put(bucket, n_blocks, piece);
+        positions_put(bucket, piece, n, n_alive, ret_positions);
+        return (int64_t)((uint64_t)n_blocks * LANEMAP_BBHASH_BLOCK_BYTES);
+}
+
+static int bbhash_append(struct lanemap_mph_method *method, uint32_t n, const unsigned char *piece,
+                         uint64_t n_bytes)
 {
         struct bbhash *bbhash = LANEMAP_CONTAINER_OF(method, struct bbhash, method);
-        uint32_t n_blocks = lanemap_bbhash_n_blocks(n, bbhash->gamma, bbhash->shrink);
-        struct lanemap_bbhash_level level = lanemap_bbhash_first(n, bbhash->gamma);
-        unsigned char *blocks = NULL;
-        uint32_t n_alive = n;
+        uint64_t at = bbhash->blocks.n_bytes;
         int r;
 
         r = record_put(bbhash);
-        if (r == 0)
-                r = strings_clear(bbhash, n_blocks);
+        if (r == 0 && n_bytes > 0)
+                r = lanemap_build_buffer_extend(&bbhash->blocks, n_bytes);
         if (r < 0)
                 return r;
 
-        for (uint32_t i = 0; i < n; i++)
-                bbhash->alive[i] = i;
-        for (; lanemap_bbhash_is(&level); lanemap_bbhash_next(&level, bbhash->shrink))
-                n_alive = level_settle(bbhash, &level, keys, n_alive);
-
-        r = blocks_put(bbhash, n_blocks, &blocks);
-        if (r < 0)
-                return r;
-
-        positions_put(bbhash, blocks, n, n_alive, ret_positions);
+        if (n_bytes > 0)
+                memcpy(bbhash->blocks.bytes + at, piece, n_bytes);
         bbhash->n_keys += n;
         return 0;
 }
@@ -226,8 +225,6 @@ static void bbhash_free(struct lanemap_mph_method *method)
 
         lanemap_free(bbhash->blocks.bytes);
         lanemap_free(bbhash->records.bytes);
-        lanemap_free(bbhash->once.bytes);
-        lanemap_free(bbhash->again.bytes);
         lanemap_free(bbhash);
 }
 
@@ -248,8 +245,11 @@ int lanemap_bbhash_method_new(const struct lanemap_segment_build_options *option
 
         bbhash->method = (struct lanemap_mph_method){
                 .place = bbhash_place,
+                .piece_bytes = bbhash_piece_bytes,
+                .append = bbhash_append,
                 .seal = bbhash_seal,
                 .free = bbhash_free,
+                .workspace_bytes = sizeof(struct bucket),
                 .bucket_entries = bucket,
                 .bucket_entries_max = LANEMAP_BBHASH_BUCKET_ENTRIES_MAX,
         };

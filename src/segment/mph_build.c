@@ -5,6 +5,10 @@
  * Entries come in the order of their fingerprints, and buckets are ranges of them: so the entries
  * of one bucket are gathered, placed, and written. Lists are written as they come, in the order of
  * the fingerprints, whatever the order of the entries that point to them.
+ *
+ * Some buckets are gathered, then placed and packed by all threads of the executor, then appended in
+ * their order. All memory that this takes is there before the threads begin, so nothing fails in
+ * them but the search for a seed.
  */
 #include "segment/mph_build.h"
 
@@ -12,14 +16,31 @@
 
 #include "segment/segment_read.h"
 
-/* The entries of the bucket at hand, in the order of their fingerprints. */
+#define ROUND_BUCKETS_MAX  64
+#define BUCKETS_PER_THREAD 8 /* of a round: so that threads end nearly together */
+
+/* Whose entries are gathered: [at, at + n) of them. */
+struct bucket {
+        uint64_t first; /* its first entry in the section */
+        uint32_t at;
+        uint32_t n;
+        int64_t piece_bytes; /* or what went wrong */
+        struct lanemap_build_buffer piece;
+        struct lanemap_build_buffer packed; /* its entries, from the bit that its first one has */
+};
+
+/* The entries of the buckets at hand, in the order of their fingerprints. */
 struct gathered {
         uint64_t *dense;
         uint64_t *keys;
         uint64_t *values;
         uint32_t *exts;
         uint32_t *positions;
+        uint32_t *order; /* the other way: which entry goes to a position */
         uint32_t n;
+        uint32_t capacity;
+        uint32_t n_buckets; /* the last one is being gathered */
+        struct bucket buckets[ROUND_BUCKETS_MAX];
 };
 
 struct builder {
@@ -27,12 +48,15 @@ struct builder {
         struct lanemap_build_intake counted; /* by the first pass */
         struct lanemap_build_values values;
         struct lanemap_mph_method *method;
+        struct lanemap_executor *executor;
         struct lanemap_mph mph; /* its pointers are not used */
         struct gathered gathered;
         struct lanemap_build_buffer entries;
         struct lanemap_build_buffer postings;
-        uint64_t first;  /* entry of the bucket at hand */
-        uint32_t bucket; /* at hand */
+        unsigned char *workspaces; /* one per thread */
+        uint64_t first;            /* entry of the bucket that is being gathered */
+        uint32_t bucket;           /* which it is */
+        uint32_t round_buckets;
         uint32_t fullest;
 };
 
@@ -82,12 +106,33 @@ static void shape_init(struct builder *builder)
         mph->entry_bits = (uint8_t)(mph->remainder_bits + mph->ext_bits + mph->value_bits);
 }
 
+/* For a round and the bucket that may overshoot it, but not for more than there is. */
+static int gathered_reserve(struct builder *builder)
+{
+        uint64_t most = builder->method->bucket_entries_max;
+        struct gathered *gathered = &builder->gathered;
+
+        most += (uint64_t)(builder->round_buckets - 1) * builder->method->bucket_entries;
+        most = LANEMAP_MIN(most, builder->counted.n_keys);
+        gathered->dense = lanemap_alloc((most + 1) * sizeof(*gathered->dense));
+        gathered->keys = lanemap_alloc((most + 1) * sizeof(*gathered->keys));
+        gathered->values = lanemap_alloc((most + 1) * sizeof(*gathered->values));
+        gathered->exts = lanemap_alloc((most + 1) * sizeof(*gathered->exts));
+        gathered->positions = lanemap_alloc((most + 1) * sizeof(*gathered->positions));
+        gathered->order = lanemap_alloc((most + 1) * sizeof(*gathered->order));
+        gathered->capacity = (uint32_t)most;
+        gathered->n_buckets = 1;
+        return gathered->dense && gathered->keys && gathered->values && gathered->exts &&
+                               gathered->positions && gathered->order
+                       ? 0
+                       : -ENOMEM;
+}
+
 /* Room for what the census says, no more. */
 static int builder_reserve(struct builder *builder)
 {
         uint64_t entries_bytes = (builder->counted.n_keys * builder->mph.entry_bits + 7) / 8;
-        uint32_t most = builder->method->bucket_entries_max;
-        struct gathered *gathered = &builder->gathered;
+        uint32_t n_threads = lanemap_executor_n_threads(builder->executor);
         int r;
 
         r = lanemap_build_buffer_extend(&builder->entries, entries_bytes + LANEMAP_BITS_PADDING);
@@ -98,16 +143,13 @@ static int builder_reserve(struct builder *builder)
 
         builder->entries.n_bytes = entries_bytes;
         builder->values.postings = builder->postings.bytes;
-        most = (uint32_t)LANEMAP_MIN(most, builder->counted.n_keys);
-        gathered->dense = lanemap_alloc(((size_t)most + 1) * sizeof(uint64_t));
-        gathered->keys = lanemap_alloc(((size_t)most + 1) * sizeof(uint64_t));
-        gathered->values = lanemap_alloc(((size_t)most + 1) * sizeof(uint64_t));
-        gathered->exts = lanemap_alloc(((size_t)most + 1) * sizeof(uint32_t));
-        gathered->positions = lanemap_alloc(((size_t)most + 1) * sizeof(uint32_t));
-        return gathered->dense && gathered->keys && gathered->values && gathered->exts &&
-                               gathered->positions
-                       ? 0
-                       : -ENOMEM;
+        builder->workspaces = lanemap_alloc(n_threads * builder->method->workspace_bytes);
+        if (!builder->workspaces)
+                return -ENOMEM;
+
+        builder->round_buckets =
+                n_threads > 1 ? LANEMAP_MIN(n_threads * BUCKETS_PER_THREAD, ROUND_BUCKETS_MAX) : 1;
+        return gathered_reserve(builder);
 }
 
 static void builder_deinit(struct builder *builder)
@@ -119,46 +161,148 @@ static void builder_deinit(struct builder *builder)
         lanemap_free(gathered->values);
         lanemap_free(gathered->exts);
         lanemap_free(gathered->positions);
+        lanemap_free(gathered->order);
+        for (uint32_t i = 0; i < ROUND_BUCKETS_MAX; i++) {
+                lanemap_free(gathered->buckets[i].piece.bytes);
+                lanemap_free(gathered->buckets[i].packed.bytes);
+        }
+        lanemap_free(builder->workspaces);
         lanemap_free(builder->entries.bytes);
         lanemap_free(builder->postings.bytes);
         builder->method->free(builder->method);
 }
 
-static void entry_put(struct builder *builder, uint64_t position, uint32_t i)
+/* The entries of a bucket, in the order of their positions. */
+static void bucket_pack(const struct builder *builder, const struct bucket *bucket)
 {
         const struct gathered *gathered = &builder->gathered;
         const struct lanemap_mph *mph = &builder->mph;
-        uint64_t at = position * mph->entry_bits;
+        uint32_t low_bits = LANEMAP_MIN(mph->remainder_bits, 32);
+        uint32_t high_bits = mph->remainder_bits - low_bits;
+        struct lanemap_bits_writer writer = {
+                .at = bucket->packed.bytes,
+                .n_bits = (uint32_t)(bucket->first * mph->entry_bits & 7),
+        };
 
-        lanemap_bits_put(builder->entries.bytes, at, mph->remainder_bits,
-                         lanemap_mph_remainder(mph, gathered->dense[i]));
-        at += mph->remainder_bits;
-        lanemap_bits_put(builder->entries.bytes, at, mph->ext_bits, gathered->exts[i]);
-        at += mph->ext_bits;
-        lanemap_bits_put(builder->entries.bytes, at, mph->value_bits, gathered->values[i]);
+        for (uint32_t i = 0; i < bucket->n; i++)
+                gathered->order[bucket->at + gathered->positions[bucket->at + i]] = bucket->at + i;
+        for (uint32_t i = bucket->at; i < bucket->at + bucket->n; i++) {
+                uint32_t entry = gathered->order[i];
+                uint64_t remainder = lanemap_mph_remainder(mph, gathered->dense[entry]);
+
+                lanemap_bits_write(&writer, low_bits, remainder & lanemap_bits_mask(low_bits));
+                lanemap_bits_write(&writer, high_bits, remainder >> low_bits);
+                lanemap_bits_write(&writer, mph->ext_bits, gathered->exts[entry]);
+                lanemap_bits_write(&writer, mph->value_bits, gathered->values[entry]);
+        }
 }
 
-/* Places and writes the bucket at hand, and begins the next. */
-static int bucket_end(struct builder *builder)
+/* What a thread does: places and packs a bucket. Touches nothing that another bucket has. */
+static void bucket_run(void *arg, uint32_t i, uint32_t thread)
 {
+        struct builder *builder = arg;
         struct gathered *gathered = &builder->gathered;
+        struct bucket *bucket = &gathered->buckets[i];
+        const struct lanemap_mph_method *method = builder->method;
+
+        for (uint32_t k = bucket->at; k < bucket->at + bucket->n; k++)
+                gathered->keys[k] = lanemap_mph_key(gathered->dense[k], gathered->exts[k]);
+
+        bucket->piece_bytes = method->place(method, gathered->keys + bucket->at, bucket->n,
+                                            builder->workspaces + thread * method->workspace_bytes,
+                                            gathered->positions + bucket->at, bucket->piece.bytes);
+        if (bucket->piece_bytes >= 0)
+                bucket_pack(builder, bucket);
+}
+
+static int buffer_reserve(struct lanemap_build_buffer *buffer, uint64_t n_bytes)
+{
+        return n_bytes > buffer->n_bytes
+                       ? lanemap_build_buffer_extend(buffer, n_bytes - buffer->n_bytes)
+                       : 0;
+}
+
+static int bucket_reserve(const struct builder *builder, struct bucket *bucket)
+{
+        uint64_t packed_bits = (uint64_t)bucket->n * builder->mph.entry_bits + 7;
         int r;
 
-        for (uint32_t i = 0; i < gathered->n; i++)
-                gathered->keys[i] = lanemap_mph_key(gathered->dense[i], gathered->exts[i]);
-
-        r = builder->method->place(builder->method, gathered->keys, gathered->n,
-                                   gathered->positions);
+        r = buffer_reserve(&bucket->piece,
+                           builder->method->piece_bytes(builder->method, bucket->n));
         if (r < 0)
                 return r;
 
-        for (uint32_t i = 0; i < gathered->n; i++)
-                entry_put(builder, builder->first + gathered->positions[i], i);
+        return buffer_reserve(&bucket->packed, packed_bits / 8 + LANEMAP_BITS_PADDING);
+}
 
-        builder->fullest = LANEMAP_MAX(builder->fullest, gathered->n);
-        builder->first += gathered->n;
-        builder->bucket++;
+/* Its bytes, behind those of the bucket before it: they may share one. */
+static int bucket_append(struct builder *builder, const struct bucket *bucket)
+{
+        uint64_t at = bucket->first * builder->mph.entry_bits;
+        uint64_t n_bits = (at & 7) + (uint64_t)bucket->n * builder->mph.entry_bits;
+        unsigned char *to = builder->entries.bytes + (at >> 3);
+        unsigned char before = *to;
+
+        if (bucket->piece_bytes < 0)
+                return (int)bucket->piece_bytes;
+
+        if (bucket->n > 0) {
+                memcpy(to, bucket->packed.bytes, (n_bits + 7) / 8);
+                *to |= before;
+        }
+        builder->fullest = LANEMAP_MAX(builder->fullest, bucket->n);
+        return builder->method->append(builder->method, bucket->n, bucket->piece.bytes,
+                                       (uint64_t)bucket->piece_bytes);
+}
+
+/* Places and writes the buckets that are gathered. */
+static int round_run(struct builder *builder, uint32_t n_buckets)
+{
+        struct gathered *gathered = &builder->gathered;
+        int r = 0;
+
+        for (uint32_t i = 0; i < n_buckets && r == 0; i++)
+                r = bucket_reserve(builder, &gathered->buckets[i]);
+        if (r < 0)
+                return r;
+
+        lanemap_executor_run(builder->executor, bucket_run, builder, n_buckets);
+        for (uint32_t i = 0; i < n_buckets && r == 0; i++)
+                r = bucket_append(builder, &gathered->buckets[i]);
+
         gathered->n = 0;
+        gathered->n_buckets = 0;
+        return r;
+}
+
+static struct bucket *bucket_at_hand(struct builder *builder)
+{
+        return &builder->gathered.buckets[builder->gathered.n_buckets - 1];
+}
+
+/* Ends the bucket at hand, and begins the next. */
+static int bucket_end(struct builder *builder)
+{
+        struct gathered *gathered = &builder->gathered;
+        uint32_t room = gathered->capacity - gathered->n;
+        uint64_t left = builder->counted.n_keys - builder->first - bucket_at_hand(builder)->n;
+        struct bucket *next;
+        int r;
+
+        builder->first += bucket_at_hand(builder)->n;
+        builder->bucket++;
+        if (gathered->n_buckets == builder->round_buckets ||
+            builder->bucket == builder->mph.n_buckets ||
+            room < LANEMAP_MIN(left, builder->method->bucket_entries_max)) {
+                r = round_run(builder, gathered->n_buckets);
+                if (r < 0)
+                        return r;
+        }
+
+        next = &gathered->buckets[gathered->n_buckets++];
+        next->first = builder->first;
+        next->at = gathered->n;
+        next->n = 0;
         return 0;
 }
 
@@ -177,7 +321,7 @@ static int builder_put(struct builder *builder, uint64_t dense, const struct lan
                 if (r < 0)
                         return r;
         }
-        if (gathered->n == builder->method->bucket_entries_max)
+        if (bucket_at_hand(builder)->n == builder->method->bucket_entries_max)
                 return -ERANGE;
 
         r = lanemap_build_values_put(&builder->values, entry, &gathered->values[gathered->n]);
@@ -186,6 +330,7 @@ static int builder_put(struct builder *builder, uint64_t dense, const struct lan
 
         gathered->dense[gathered->n] = dense;
         gathered->exts[gathered->n++] = entry->fingerprint.ext;
+        bucket_at_hand(builder)->n++;
         return 0;
 }
 
@@ -291,7 +436,7 @@ int lanemap_mph_build(struct lanemap_heap *heap,
                       const struct lanemap_segment_build_options *options,
                       struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
 {
-        struct builder builder = {0};
+        struct builder builder = {.executor = options->executor};
         int r;
 
         r = lanemap_build_intake_init(&builder.intake, options);

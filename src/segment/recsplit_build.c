@@ -39,16 +39,21 @@ struct recsplit {
         struct lanemap_mph_method method; /* first */
         const struct lanemap_recsplit_subtree *subtrees;
         uint32_t leaf;
-        uint32_t n_seeds;
         uint64_t n_keys;
         uint64_t code_bits;
         uint64_t n_places;
         struct lanemap_build_buffer codes;
         struct lanemap_build_buffer places; /* struct place per bucket begun, and the end */
         struct lanemap_build_buffer index;
+};
+
+/* One bucket in the making. */
+struct search {
+        const struct recsplit *recsplit;
+        struct seed *seeds; /* the piece: found so far, in preorder */
+        uint32_t n_seeds;
         struct item items[LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX];
         struct item moved[LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX];
-        struct seed seeds[LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX];
 };
 
 /* ---- trees ---- */
@@ -122,7 +127,7 @@ static int split_search(const struct item *items, uint32_t n, uint32_t size, uin
 }
 
 /* Stable, so that the same keys give the same bytes. */
-static void split_move(struct recsplit *recsplit, struct item *items, uint32_t n, uint32_t size,
+static void split_move(struct search *search, struct item *items, uint32_t n, uint32_t size,
                        uint32_t level, uint32_t x)
 {
         uint32_t ends[8] = {0}, inverse = inverse_of(size);
@@ -132,50 +137,51 @@ static void split_move(struct recsplit *recsplit, struct item *items, uint32_t n
         for (uint32_t i = 0; i < n; i++) {
                 uint32_t part = part_of(place_of(&items[i], level, x, n), inverse);
 
-                recsplit->moved[ends[part]++] = items[i];
+                search->moved[ends[part]++] = items[i];
         }
-        memcpy(items, recsplit->moved, n * sizeof(*items));
+        memcpy(items, search->moved, n * sizeof(*items));
 }
 
 /* Seeds of a subtree, in preorder. Recurses as deep as the tree is: ten levels at most. */
-static int tree_build(struct recsplit *recsplit, struct item *items, uint32_t n, uint32_t first,
+static int tree_build(struct search *search, struct item *items, uint32_t n, uint32_t first,
                       uint32_t level, uint32_t *ret_positions)
 {
-        uint32_t size = lanemap_recsplit_part(recsplit->leaf, n), x = 0;
+        uint32_t leaf = search->recsplit->leaf, size = lanemap_recsplit_part(leaf, n), x = 0;
         int r = 0;
 
         if (n > 1) {
-                r = n <= recsplit->leaf ? leaf_search(items, n, level, &x)
-                                        : split_search(items, n, size, level, &x);
+                r = n <= leaf ? leaf_search(items, n, level, &x)
+                              : split_search(items, n, size, level, &x);
                 if (r < 0)
                         return r;
-                recsplit->seeds[recsplit->n_seeds++] = (struct seed){.n_keys = n, .x = x};
+                search->seeds[search->n_seeds++] = (struct seed){.n_keys = n, .x = x};
         }
-        if (n <= recsplit->leaf) {
+        if (n <= leaf) {
                 for (uint32_t i = 0; i < n; i++)
                         ret_positions[items[i].index] =
                                 first + (n > 1 ? place_of(&items[i], level, x, n) : 0);
                 return 0;
         }
 
-        split_move(recsplit, items, n, size, level, x);
+        split_move(search, items, n, size, level, x);
         for (uint32_t at = 0; at < n && r == 0; at += size)
-                r = tree_build(recsplit, items + at, LANEMAP_MIN(size, n - at), first + at,
-                               level + 1, ret_positions);
+                r = tree_build(search, items + at, LANEMAP_MIN(size, n - at), first + at, level + 1,
+                               ret_positions);
 
         return r;
 }
 
 /* ---- codes ---- */
 
-static int code_put(struct recsplit *recsplit, uint32_t n)
+static int code_put(struct recsplit *recsplit, uint32_t n, const struct seed *seeds,
+                    uint64_t n_seeds)
 {
         uint64_t fixed_at = recsplit->code_bits;
         uint64_t unary_at = fixed_at + recsplit->subtrees[n].fixed_bits, end = unary_at, need;
         int r;
 
-        for (uint32_t i = 0; i < recsplit->n_seeds; i++) {
-                const struct seed *seed = &recsplit->seeds[i];
+        for (uint64_t i = 0; i < n_seeds; i++) {
+                const struct seed *seed = &seeds[i];
 
                 end += (seed->x >> recsplit->subtrees[seed->n_keys].rice_bits) + 1;
         }
@@ -189,8 +195,8 @@ static int code_put(struct recsplit *recsplit, uint32_t n)
                         return r;
         }
 
-        for (uint32_t i = 0; i < recsplit->n_seeds; i++) {
-                const struct seed *seed = &recsplit->seeds[i];
+        for (uint64_t i = 0; i < n_seeds; i++) {
+                const struct seed *seed = &seeds[i];
                 uint32_t rice_bits = recsplit->subtrees[seed->n_keys].rice_bits;
 
                 lanemap_bits_put(recsplit->codes.bytes, fixed_at, rice_bits,
@@ -218,22 +224,38 @@ static int place_put(struct recsplit *recsplit)
         return 0;
 }
 
-static int recsplit_place(struct lanemap_mph_method *method, const uint64_t *keys, uint32_t n,
-                          uint32_t *ret_positions)
+static uint64_t recsplit_piece_bytes(const struct lanemap_mph_method *method, uint32_t n)
+{
+        return n * sizeof(struct seed);
+}
+
+static int64_t recsplit_place(const struct lanemap_mph_method *method, const uint64_t *keys,
+                              uint32_t n, void *workspace, uint32_t *ret_positions,
+                              unsigned char *piece)
+{
+        struct search *search = workspace;
+        int r;
+
+        search->recsplit = (const struct recsplit *)method;
+        search->seeds = (struct seed *)(void *)piece;
+        search->n_seeds = 0;
+        for (uint32_t i = 0; i < n; i++)
+                search->items[i] = (struct item){.key = keys[i], .index = i};
+
+        r = tree_build(search, search->items, n, 0, 0, ret_positions);
+        return r < 0 ? r : (int64_t)(search->n_seeds * sizeof(struct seed));
+}
+
+static int recsplit_append(struct lanemap_mph_method *method, uint32_t n,
+                           const unsigned char *piece, uint64_t n_bytes)
 {
         struct recsplit *recsplit = LANEMAP_CONTAINER_OF(method, struct recsplit, method);
         int r;
 
         r = place_put(recsplit);
-        if (r < 0)
-                return r;
-
-        for (uint32_t i = 0; i < n; i++)
-                recsplit->items[i] = (struct item){.key = keys[i], .index = i};
-        recsplit->n_seeds = 0;
-        r = tree_build(recsplit, recsplit->items, n, 0, 0, ret_positions);
         if (r == 0)
-                r = code_put(recsplit, n);
+                r = code_put(recsplit, n, (const struct seed *)(const void *)piece,
+                             n_bytes / sizeof(struct seed));
 
         recsplit->n_keys += n;
         return r;
@@ -398,8 +420,11 @@ int lanemap_recsplit_method_new(const struct lanemap_segment_build_options *opti
 
         recsplit->method = (struct lanemap_mph_method){
                 .place = recsplit_place,
+                .piece_bytes = recsplit_piece_bytes,
+                .append = recsplit_append,
                 .seal = recsplit_seal,
                 .free = recsplit_free,
+                .workspace_bytes = sizeof(struct search),
                 .bucket_entries = bucket,
                 .bucket_entries_max = LANEMAP_RECSPLIT_BUCKET_ENTRIES_MAX,
         };

@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/entry.h"
+#include "common/executor.h"
 #include "segment/segment_format.h"
 
 /* Groups are narrowed by up to this many bits for hashes that are not spread evenly: 16 times the
@@ -29,6 +30,10 @@ struct lanemap_segment_build_options {
                            fewer levels */
 
         uint32_t filter; /* LANEMAP_FILTER_* */
+
+        /* recsplit, bbhash: who builds buckets at the same time; NULL: the calling thread. The
+         * bytes are the same. */
+        struct lanemap_executor *executor;
 };
 
 struct lanemap_segment_built {

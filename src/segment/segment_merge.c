@@ -107,7 +107,7 @@ static uint32_t merge_two(struct lanemap_segment_merge *merge, struct lanemap_en
 
                 less |= equal & (left->fingerprint.ext < right->fingerprint.ext);
                 equal &= left->fingerprint.ext == right->fingerprint.ext;
-                next = less | equal ? left : right;
+                next = (less | equal) ? left : right;
                 entries[n] = *next;
                 n += merge_wants(merge, next);
                 a += less | equal;

@@ -139,6 +139,7 @@ static int lane_build(struct lanemap_writer *writer, const struct writer_build_l
                 .kind = kind_of(writer, lane->level),
                 .fingerprint_bits = writer->hash_key.fingerprint_bits,
                 .slot_bitmap = slot_bitmap,
+                .executor = &writer->executor,
         };
         struct lanemap_heap *heap = lanemap_heap_new();
         struct lane_inputs *inputs;

@@ -279,12 +279,7 @@ void *lanemap_writer_worker_main(void *arg)
                 if (r > 0)
                         continue;
 
-                pthread_mutex_lock(&writer->work_lock);
-                if (writer->worker_signal == seen && !lanemap_load_acquire(&writer->stopping))
-                        lanemap_writer_cond_wait_ns(&writer->worker_wake, &writer->work_lock,
-                                                    UINT64_C(1000) * 1000 * 1000);
-                seen = writer->worker_signal;
-                pthread_mutex_unlock(&writer->work_lock);
+                seen = lanemap_writer_worker_wait(writer, seen);
         }
 
         return NULL;

@@ -106,6 +106,7 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
         if (r < 0)
                 return r;
 
+        lanemap_writer_executor_init(writer, writer->options.n_workers);
         writer->appendfsync = writer->options.appendfsync;
         writer->name = lanemap_strdup(options->name);
         writer->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -7,7 +7,7 @@
  *   sync        writes and syncs the log, beats the heart (writer_sync.c)
  *   flusher     freezes overlays and flushes them, serves requests (writer_flush.c,
  *               writer_request.c)
- *   workers     merge segments (writer_merge.c)
+ *   workers     merge segments (writer_merge.c), help to build them (writer_executor.c)
  *   scrub       looks for damage (writer_scrub.c)
  *
  * Locks, in the order in which they may be taken
@@ -32,6 +32,7 @@
 #include <urcu/wfcqueue.h>
 
 #include "common/clock.h"
+#include "common/executor.h"
 #include "common/file.h"
 #include "lane/lane_policy.h"
 #include "lane/lane_read.h"
@@ -247,6 +248,9 @@ struct lanemap_writer {
         struct writer_serve serve;
         bool flusher_signalled;
         uint64_t worker_signal;
+        struct lanemap_executor executor; /* the worker pool, for parts of a build */
+        struct writer_job *jobs;          /* under work_lock: what it is asked to do */
+        pthread_cond_t job_done;
 
         /* ---- requests ---- */
         struct cds_wfcq_head request_head;
@@ -383,6 +387,12 @@ void lanemap_writer_flusher_signal(struct lanemap_writer *writer);
 /* writer_merge.c */
 void *lanemap_writer_worker_main(void *writer);
 void lanemap_writer_workers_signal(struct lanemap_writer *writer);
+
+/* writer_executor.c */
+void lanemap_writer_executor_init(struct lanemap_writer *writer, uint32_t n_workers);
+/* Until worker_signal is not `seen` any more, or a second has passed without anything to do: helps
+ * others to build. Return: worker_signal. */
+uint64_t lanemap_writer_worker_wait(struct lanemap_writer *writer, uint64_t seen);
 /* One job, if there is one. Return: 1 something was merged, 0 nothing to do, or a negative errno.
  */
 int lanemap_writer_merge_run(struct lanemap_writer *writer);

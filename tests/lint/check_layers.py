@@ -25,7 +25,7 @@ MAY_USE = {
 }
 
 # The files of common that only the write side uses.
-COMMON_WRITE = {'alloc', 'file', 'clock', 'arena'}
+COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor'}
 
 
 def is_read_side(path):
