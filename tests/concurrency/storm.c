@@ -1,7 +1,8 @@
 /*
  * Readers of every kind of misfortune against a writer at full speed; every answer judged.
  *
- *         storm [--seconds N] [--readers N] [--seed S] [--immediate-reuse] [--takeover-ms N]
+ *         storm [--seconds N] [--readers N] [--seed S] [--immediate-reuse] [--quarantine-ms N]
+ *               [--takeover-ms N]
  *               [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96] [--views]
  *
  * Readers are stopped, continued, killed, forked and attached anew all the time (R1, R4, R6, R8);
@@ -213,6 +214,8 @@ int main(int argc, char **argv)
         must(control.storm != MAP_FAILED);
         control.storm->scratch = scratch;
         control.storm->immediate_reuse = argument_flag(argc, argv, "--immediate-reuse");
+        control.storm->quarantine_ns =
+                argument_u64(argc, argv, "--quarantine-ms", 0) * UINT64_C(1000000);
         control.storm->views = argument_flag(argc, argv, "--views");
         control.storm->era = 1;
 

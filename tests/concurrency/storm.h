@@ -37,8 +37,9 @@ struct storm_reader_counts {
 struct storm {
         struct scratch scratch;
         bool immediate_reuse;
-        bool views; /* most lookups are views, and take their time */
-        uint32_t stop; /* readers end */
+        uint64_t quarantine_ns; /* 0: the default */
+        bool views;             /* most lookups are views, and take their time */
+        uint32_t stop;          /* readers end */
         uint32_t stop_writer;
         uint32_t era;
         uint32_t n_wrong;

@@ -160,6 +160,7 @@ void storm_writer_main(struct storm *storm, uint64_t seed)
                 .log_file_bytes = 4 << 20,
                 .appendfsync = LANEMAP_APPENDFSYNC_EVERYSEC,
                 .immediate_reuse = storm->immediate_reuse,
+                .quarantine_ns = storm->quarantine_ns,
         };
         uint64_t ticket = 0;
 
