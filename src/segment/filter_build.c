@@ -283,6 +283,13 @@ static int populate(struct populator *populator, uint32_t kind)
         return LANEMAP_FILTER_E_UNPOPULATED;
 }
 
+static void header_sign(struct lanemap_segment_section_file *header, uint64_t section_bytes)
+{
+        header->section_bytes = htole64(section_bytes);
+        header->check = 0;
+        header->check = htole64(lanemap_segment_check_of(header, sizeof(*header)));
+}
+
 int lanemap_filter_append(uint32_t kind, unsigned char *bytes, size_t n_bytes, size_t *ret_n_bytes)
 {
         struct lanemap_segment_section_file *header = (void *)bytes;
@@ -305,10 +312,30 @@ int lanemap_filter_append(uint32_t kind, unsigned char *bytes, size_t n_bytes, s
         header->filter_kind = populator.filter.kind;
         header->filter_shift = populator.filter.shift;
         header->filter_seed = htole16(populator.filter.seed);
-        n_bytes += array_room(populator.n_bytes);
-        header->section_bytes = htole64(n_bytes);
-        header->check = 0;
-        header->check = htole64(lanemap_segment_check_of(header, sizeof(*header)));
-        *ret_n_bytes = n_bytes;
+        *ret_n_bytes = n_bytes + array_room(populator.n_bytes);
+        header_sign(header, *ret_n_bytes);
+        return 0;
+}
+
+int lanemap_filter_drop(unsigned char *bytes, size_t n_bytes, size_t *ret_n_bytes)
+{
+        struct lanemap_segment_section_file *header = (void *)bytes;
+        uint64_t filter_off;
+
+        if (n_bytes < sizeof(*header))
+                return -EINVAL;
+
+        filter_off = le64toh(header->filter_off);
+        if (filter_off < sizeof(*header) || filter_off > n_bytes ||
+            filter_off % LANEMAP_SEGMENT_ALIGN != 0)
+                return -EINVAL;
+
+        header->filter_off = 0;
+        header->filter_blocks = 0;
+        header->filter_kind = LANEMAP_FILTER_NONE;
+        header->filter_shift = 0;
+        header->filter_seed = 0;
+        header_sign(header, filter_off);
+        *ret_n_bytes = filter_off;
         return 0;
 }

@@ -24,4 +24,15 @@ uint64_t lanemap_filter_room(uint32_t kind, uint64_t n_keys);
  */
 int lanemap_filter_append(uint32_t kind, unsigned char *bytes, size_t n_bytes, size_t *ret_n_bytes);
 
+/*
+ * The other way, for a section whose filter is damaged: the header says that there is none, and is
+ * signed again.
+ *
+ * bytes        the section as far as its filter, at least
+ * ret_n_bytes  what is left of it
+ *
+ * Return: 0. Errors: -EINVAL there is no filter at its end.
+ */
+int lanemap_filter_drop(unsigned char *bytes, size_t n_bytes, size_t *ret_n_bytes);
+
 #endif

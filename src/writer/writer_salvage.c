@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "segment/filter_build.h"
 #include "segment/segment_verify.h"
 #include "writer/writer_salvage_entries.h"
 
@@ -209,22 +210,21 @@ static bool image_is_exact(const struct image *image)
 
 /* ---- sections ---- */
 
-/* X1 */
+/* X1. bytes: n_bytes of the section at `place`, there or in a copy. */
 static bool section_keep(const struct image *image, const struct lanemap_verify_use *use,
                          const struct lanemap_segment_file_section *place,
+                         const unsigned char *bytes, size_t n_bytes,
                          struct lanemap_salvage_section *ret_section)
 {
-        const unsigned char *bytes = image->bytes + place->offset;
         struct lanemap_segment_report report;
 
-        if (lanemap_segment_verify(bytes, place->n_bytes, image->file->fingerprint_bits, &report) <
-                    0 ||
-            !lanemap_salvage_readable(&image->holes, place->offset, place->n_bytes))
+        if (lanemap_segment_verify(bytes, n_bytes, image->file->fingerprint_bits, &report) < 0 ||
+            !lanemap_salvage_readable(&image->holes, place->offset, n_bytes))
                 return false;
 
         ret_section->built = (struct lanemap_segment_built){
                 .bytes = bytes,
-                .n_bytes = place->n_bytes,
+                .n_bytes = n_bytes,
                 .n_keys = report.n_keys,
                 .n_pairs = report.n_pairs,
                 .n_tombstones = report.n_tombstones,
@@ -232,6 +232,29 @@ static bool section_keep(const struct image *image, const struct lanemap_verify_
         ret_section->n_lost = use->n_keys > report.n_keys ? use->n_keys - report.n_keys : 0;
         ret_section->intact = true;
         return true;
+}
+
+/* X1, in a copy without its filter. Return: whether it was kept. */
+static bool section_keep_unfiltered(const struct image *image, const struct lanemap_verify_use *use,
+                                    const struct lanemap_segment_file_section *place,
+                                    struct lanemap_heap *heap,
+                                    struct lanemap_salvage_section *ret_section)
+{
+        const unsigned char *from = image->bytes + place->offset;
+        unsigned char *bytes;
+        size_t n_bytes;
+
+        if (lanemap_load_le64(from + offsetof(struct lanemap_segment_section_file, filter_off)) ==
+            0)
+                return false;
+
+        bytes = lanemap_heap_alloc(heap, place->n_bytes);
+        if (!bytes)
+                return false;
+
+        memcpy(bytes, from, place->n_bytes);
+        return lanemap_filter_drop(bytes, place->n_bytes, &n_bytes) == 0 &&
+               section_keep(image, use, place, bytes, n_bytes, ret_section);
 }
 
 /* X2 */
@@ -286,7 +309,9 @@ static int section_salvage(const struct image *image, const struct lanemap_verif
             place.n_bytes < SECTION_BYTES ||
             !lanemap_salvage_readable(&image->holes, place.offset, SECTION_BYTES))
                 return 0;
-        if (section_keep(image, use, &place, ret_section))
+        if (section_keep(image, use, &place, image->bytes + place.offset, place.n_bytes,
+                         ret_section) ||
+            section_keep_unfiltered(image, use, &place, heap, ret_section))
                 return 0;
 
         ret_section->kind = LANEMAP_SEGMENT_KIND_PACKED;
@@ -303,6 +328,8 @@ static void padding_correct(unsigned char *bytes, uint64_t n_bytes, uint32_t fin
                 return;
 
         const struct lanemap_packed *packed = &segment.packed;
+        uint64_t filter_bytes = lanemap_filter_bytes(segment.filter.kind, segment.filter.shift,
+                                                     segment.filter.n_blocks);
         const struct {
                 const unsigned char *at;
                 uint64_t n_bytes;
@@ -311,6 +338,7 @@ static void padding_correct(unsigned char *bytes, uint64_t n_bytes, uint32_t fin
                 {packed->tags, packed->n_entries},
                 {packed->payload, ((uint64_t)packed->n_entries * packed->entry_bits + 7) / 8},
                 {segment.postings, segment.postings_bytes},
+                {segment.filter.bytes, filter_bytes},
         };
         uint64_t end = SECTION_BYTES;
 

@@ -10,7 +10,8 @@
  * Otherwise each section gives the entries that validate:
  *
  *   X1  A section that verifies as a whole is kept as it is, as suspect: some byte of the file is
- *       wrong, and it may be one of its ids.
+ *       wrong, and it may be one of its ids. So is one that does without its filter: a filter says
+ *       nothing that the rest does not, and the next merge makes another.
  *   X2  Of a packed section with damage, entries are taken group by group: a group whose directory
  *       record does not fit its neighbours is left out, and so are entries out of order or out of
  *       range, and entries that lie in bytes that could not be read.

@@ -120,6 +120,8 @@ void damage_section_of(const char *path, uint32_t index, struct damage_section *
                 .payload_off = section.offset + le64toh(header.payload_off),
                 .postings_off = section.offset + le64toh(header.postings_off),
                 .postings_bytes = le64toh(header.postings_bytes),
+                .filter_off = header.filter_off ? section.offset + le64toh(header.filter_off) : 0,
+                .end_off = section.offset + section.n_bytes,
                 .n_keys = section.n_keys,
         };
         munmap(bytes, n_bytes);

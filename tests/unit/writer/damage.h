@@ -26,6 +26,8 @@ struct damage_section {
         uint64_t offset; /* of the section in the file */
         uint64_t directory_off, tags_off, payload_off, postings_off; /* in the file */
         uint64_t postings_bytes, n_keys;
+        uint64_t filter_off; /* in the file; 0: no filter */
+        uint64_t end_off;
 };
 /* The i-th segment file in sorted order. Return: false: there is none. */
 bool damage_segment_path(const char *directory, uint32_t i, char *ret_path, size_t path_bytes);

@@ -211,6 +211,76 @@ Test(writer_repair, damage_of_headers_tables_and_padding_is_put_right_without_lo
         place_deinit(&place);
 }
 
+/* The same index with a filter in front of everything, as it would have been made. */
+static void place_init_filtered(struct place *place, uint32_t kind)
+{
+        struct lanemap_writer_options options;
+        struct lanemap_error error = {.text = ""};
+        struct lanemap_writer *writer;
+
+        place_init(place);
+        engine_options_init(&options, &place->scratch, &error);
+        options.segment_kind_young = options.segment_kind_bottom = kind;
+        options.filter = LANEMAP_FILTER_ALWAYS;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0, "%s", error.text);
+        cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_COMPACT), 0);
+        lanemap_writer_close(writer);
+        scratch_remove_tree(place->kept);
+        scratch_copy_directory(place->scratch.directory, place->kept);
+}
+
+/* A filter says nothing that the rest of its section does not say. */
+Test(writer_repair, a_damaged_filter_costs_no_key)
+{
+        for (uint32_t kind = LANEMAP_SEGMENT_PACKED; kind <= LANEMAP_SEGMENT_BBHASH; kind++) {
+                struct lanemap_repair_report report;
+                struct damage_section section;
+                struct place place;
+                uint64_t n_keys;
+                char path[512];
+
+                place_init_filtered(&place, kind);
+                cr_assert(damage_segment_path(place.scratch.directory, 0, path, sizeof(path)));
+                damage_section_of(path, 1, &section);
+                cr_assert_gt(section.filter_off, 0);
+
+                /* Many bytes of it: some are no key's. */
+                for (uint64_t at = section.filter_off; at < section.end_off - 64; at += 8)
+                        damage_flip(path, at, 0x5a);
+                cr_assert_eq(repair(&place, false, false, &report), 0, "%s", place.said);
+                cr_expect_eq(report.n_keys_lost, 0, "kind %u: %s", kind, place.said);
+                cr_expect(quarantined(&place, base(path)));
+                expect_sound(&place, "a filter");
+                cr_expect_eq(wrong_keys(&place, &n_keys), 0);
+                cr_expect_eq(n_keys, place.model.n_keys);
+                place_deinit(&place);
+        }
+}
+
+/* What is put right around a filter leaves the filter as it is. */
+Test(writer_repair, what_is_beside_a_filter_is_put_right_without_loss)
+{
+        struct lanemap_repair_report report;
+        struct damage_section section;
+        struct place place;
+        char path[512];
+
+        place_init_filtered(&place, LANEMAP_SEGMENT_PACKED);
+        cr_assert(damage_segment_path(place.scratch.directory, 0, path, sizeof(path)));
+        damage_section_of(path, 1, &section);
+        const uint64_t offsets[] = {section.filter_off - 1, section.end_off - 1,
+                                    section.offset + 176, section.offset + 188};
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(offsets); i++) {
+                place_renew(&place);
+                damage_flip(path, offsets[i], 0x11);
+                cr_assert_eq(repair(&place, false, false, &report), 0, "%s", place.said);
+                cr_expect_not(report.lossy, "place %zu: %s", i, place.said);
+                expect_sound(&place, "beside a filter");
+        }
+        place_deinit(&place);
+}
+
 /* Directory, tags, payload, postings: at most a group is lost, all else is right. */
 Test(writer_repair, other_damage_costs_little_and_is_told)
 {
