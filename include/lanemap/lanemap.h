@@ -126,6 +126,10 @@ struct lanemap_status {
         uint64_t n_retries;        /* lookups that ran again because memory was reused under them */
         uint64_t n_reattachments;  /* generations followed since attach */
         unsigned char uuid[16];    /* of the index */
+        uint32_t n_segments_packed; /* segments in these files, by what they are */
+        uint32_t n_segments_recsplit;
+        uint32_t n_segments_bbhash;
+        uint32_t n_segments_filtered; /* of all of them: those with a filter in front */
 };
 
 struct lanemap_reader;

@@ -189,6 +189,18 @@ int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lane
 #define OPTIONS_BYTES_MIN (offsetof(struct lanemap_reader_options, trust))
 #define STATUS_BYTES_MIN  (offsetof(struct lanemap_status, uuid) + 16)
 
+static void segments_count(const struct lanemap_lane_file *file, struct lanemap_status *status)
+{
+        for (uint32_t i = 0; i < file->n_sections; i++) {
+                const struct lanemap_segment *segment = &file->sections[i];
+
+                status->n_segments_packed += segment->kind == LANEMAP_SEGMENT_KIND_PACKED;
+                status->n_segments_recsplit += segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT;
+                status->n_segments_bbhash += segment->kind == LANEMAP_SEGMENT_KIND_BBHASH;
+                status->n_segments_filtered += segment->has_filter;
+        }
+}
+
 int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *ret_status)
 {
         const struct reader_attachment *attachment;
@@ -218,6 +230,7 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
                 if (file) {
                         status.n_segment_files++;
                         status.segment_bytes += file->n_bytes;
+                        segments_count(file, &status);
                 }
         }
         lanemap_rcu_read_unlock();

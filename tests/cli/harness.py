@@ -30,16 +30,18 @@ def run(*arguments, input="", **options):
 class Writer:
     """A lanemapd in a directory and under a name that nobody else uses."""
 
-    def __init__(self, directory=None, name=None):
+    def __init__(self, directory=None, name=None, options=()):
         self.name = name or f"cli-{uuid.uuid4().hex[:12]}"
         self.directory = directory or tempfile.mkdtemp(prefix="lanemap-cli-")
         self.socket = os.path.join(self.directory, "lanemapd.sock")
+        self.options = list(options)
         self.process = None
 
     def start(self):
         log = os.path.join(self.directory, "log")
         with open(log, "a", encoding="utf-8") as file:
-            self.process = subprocess.Popen([LANEMAPD, "--name", self.name, "--dir", self.directory],
+            self.process = subprocess.Popen([LANEMAPD, "--name", self.name, "--dir", self.directory]
+                                            + self.options,
                                             stdout=file, stderr=file)
         deadline = time.monotonic() + 30
         while not self.answers():

@@ -240,6 +240,18 @@ class Stat(WriterTest):
         self.assertRegex(table, r"n / 2\^64")
 
 
+class StatOfKinds(unittest.TestCase):
+    def test_kinds_of_segments(self):
+        writer = Writer(options=["--segment-kind-bottom", "recsplit", "--filter", "always"])
+        self.addCleanup(writer.remove)
+        writer.start().load("".join(f"stat:{i}\t{i}\n" for i in range(1000)))
+        self.assertEqual(writer.command("LANEMAP.COMPACT"), "OK")
+        answer = json.loads(run("stat", "--json", writer.name).stdout)
+        kinds = [answer["segments_" + name] for name in ("packed", "recsplit", "bbhash", "filtered")]
+        self.assertEqual(kinds, [0, 64, 0, 64])
+        self.assertRegex(run("stat", writer.name).stdout, r"kinds +64 recsplit, 64 with a filter\n")
+
+
 class StatOfADeadWriter(unittest.TestCase):
     def test_killed_and_closed(self):
         writer = Writer().start()

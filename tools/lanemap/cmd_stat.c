@@ -122,6 +122,29 @@ static void count_format(uint64_t count, char room[32])
         room[at] = '\0';
 }
 
+static void print_kinds(const struct lanemap_status *status)
+{
+        const struct {
+                const char *name;
+                uint32_t n;
+        } kinds[] = {
+                {"packed", status->n_segments_packed},
+                {"recsplit", status->n_segments_recsplit},
+                {"bbhash", status->n_segments_bbhash},
+                {"with a filter", status->n_segments_filtered},
+        };
+        const char *between = "kinds            ";
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(kinds); i++) {
+                if (kinds[i].n == 0)
+                        continue;
+                printf("%s%u %s", between, kinds[i].n, kinds[i].name);
+                between = ", ";
+        }
+        if (status->n_segment_files > 0)
+                putchar('\n');
+}
+
 static void print_table(const char *name, const struct lanemap_status *status, bool alive,
                         uint64_t lookups_per_second)
 {
@@ -145,6 +168,7 @@ static void print_table(const char *name, const struct lanemap_status *status, b
         bytes_format(status->segment_bytes, room, sizeof(room));
         printf("segments         %s in %llu files\n", room,
                (unsigned long long)status->n_segment_files);
+        print_kinds(status);
         if (status->n_keys > 0)
                 printf("per key          %.2f bytes, shared memory and segments\n",
                        (double)bytes / (double)status->n_keys);
@@ -181,6 +205,14 @@ static json_t *json_seconds_between(uint64_t n_keys, uint64_t lookups_per_second
         return json;
 }
 
+static void json_kinds(json_t *json, const struct lanemap_status *status)
+{
+        json_object_set_new(json, "segments_packed", json_integer(status->n_segments_packed));
+        json_object_set_new(json, "segments_recsplit", json_integer(status->n_segments_recsplit));
+        json_object_set_new(json, "segments_bbhash", json_integer(status->n_segments_bbhash));
+        json_object_set_new(json, "segments_filtered", json_integer(status->n_segments_filtered));
+}
+
 static void print_json(const char *name, const struct lanemap_status *status, bool alive,
                        uint64_t lookups_per_second)
 {
@@ -201,6 +233,7 @@ static void print_json(const char *name, const struct lanemap_status *status, bo
                 (json_int_t)status->n_segment_files, "false_route_per_lookup",
                 lanemap_odds_false_route(status->n_keys, bits), "collision_per_index",
                 lanemap_odds_collision(status->n_keys, bits));
+        json_kinds(json, status);
         if (lookups_per_second) {
                 json_object_set_new(json, "lookups_per_second",
                                     json_integer((json_int_t)lookups_per_second));
