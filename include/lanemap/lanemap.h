@@ -15,7 +15,7 @@
  *         lanemap_reader_detach(reader);
  *
  * Return values: 0 is done; a positive value is a documented outcome; a negative errno is a
- * failure, and then no output has been touched. Nothing here prints, exits, or installs a signal
+ * failure, and then no output has been touched (a buffer for ids may hold anything). Nothing here prints, exits, or installs a signal
  * handler.
  *
  *   -EBADMSG          bytes in the region or in a segment file fail validation
@@ -289,8 +289,7 @@ LANEMAP_PUBLIC size_t lanemap_reader_view_next(struct lanemap_view *view, const 
  * Ends a view and judges it.
  *
  * Return: 0 what was read was true; LANEMAP_VIEW_AGAIN forget it, and begin again. Errors:
- * -EBADMSG bytes that fail validation (certain: they were not being reused); -ESTALE the writer has
- * given no sign of life for longer than options->stale_after_ns; what was read is not to be used.
+ * -EBADMSG bytes that fail validation (certain: they were not being reused).
  *
  * Thread: the one that began it. Cost: a load and a compare.
  */
@@ -298,6 +297,17 @@ LANEMAP_PUBLIC int lanemap_reader_view_end(struct lanemap_view *view);
 
 /*
  * What this reader is attached to, and how old that is.
+ *
+ * R8. A reader follows a reborn writer, and can tell how old its state is. A lookup that begins
+ * after the successor has published answers from what that published; nothing has to be waited for.
+ * Where the shared objects themselves were removed and made anew, lanemap_reader_poll() (the helper
+ * thread calls it) and lookups with options->stale_after_ns follow as soon as the heartbeat of the
+ * old ones has stood still for two seconds.
+ *
+ * heartbeat_age_ns is how long this process has known the heartbeat, which moves ten times a second
+ * while a writer lives, to stand still. It is looked at by attach, this call, poll, and lookups with
+ * stale_after_ns: so the writer's last sign of life is at least that old, and at most that and the
+ * time between two looks older (10 ms with the helper thread).
  *
  * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the
  * clock.

@@ -32,7 +32,7 @@ static void statistics_add(struct lanemap_reader *reader, uint64_t n_lookups, ui
                 lanemap_add_relaxed(&counters->n_retries, n_retries);
 }
 
-static int staleness_check(struct lanemap_reader *reader)
+int lanemap_reader_age_check(struct lanemap_reader *reader)
 {
         uint64_t age_ns;
 
@@ -41,24 +41,23 @@ static int staleness_check(struct lanemap_reader *reader)
                                                  reader_attachment_get(reader)->region.control);
         lanemap_rcu_read_unlock();
 
-        return age_ns > reader->stale_after_ns ? -ESTALE : 0;
+        return age_ns > reader->stale_after_ns && !lanemap_reader_revive(reader, age_ns) ? -ESTALE
+                                                                                         : 0;
 }
 
-int lanemap_reader_account(struct lanemap_reader *reader, int r, uint64_t n_lookups,
-                           uint64_t n_retries)
+void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries)
 {
         statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
-        return reader->stale_after_ns && r == 0 ? staleness_check(reader) : r;
 }
 
 /* What is left to do for an answer: rarely anything. */
 LANEMAP_ALWAYS_INLINE int answer_finish(struct lanemap_reader *reader, int r, uint64_t n_lookups,
                                         uint64_t n_retries)
 {
-        if (LANEMAP_LIKELY(!reader->statistics && !n_retries && !reader->stale_after_ns))
-                return r;
+        if (LANEMAP_UNLIKELY(reader->statistics || n_retries))
+                lanemap_reader_account(reader, n_lookups, n_retries);
 
-        return lanemap_reader_account(reader, r, n_lookups, n_retries);
+        return r;
 }
 
 int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
@@ -70,6 +69,8 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
                              (!ids && ids_capacity) || !ret_n_ids))
                 return -EINVAL;
+        if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
+                return -ESTALE;
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
@@ -101,6 +102,8 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
                              id > LANEMAP_ID_MAX))
                 return -EINVAL;
+        if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
+                return -ESTALE;
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
@@ -168,6 +171,8 @@ int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lane
         for (size_t i = 0; i < n_keys; i++)
                 if (!reader_key_is_valid(keys[i].data, keys[i].bytes))
                         return -EINVAL;
+        if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
+                return -ESTALE;
 
         for (size_t at = 0; at < n_keys && r == 0; at += LANEMAP_SHM_CHUNK_KEYS)
                 r = chunk_lookup(reader, keys + at,
@@ -306,6 +311,9 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
         if (r == 0) {
                 r = attach_wait(reader, options.attach_timeout_ns);
                 /* The helper's first work, or this call's. What fails here faults later. */
+                if (r == 0)
+                        (void)lanemap_reader_heartbeat_age_ns(reader,
+                                                              reader->attachment->region.control);
                 if (r == 0 && options.helper_thread)
                         r = lanemap_reader_start_helper(reader);
                 else if (r == 0 && lanemap_reader_files_prepare(reader, NULL) > 0)

@@ -121,6 +121,9 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
 
         /* Pairs with the acquire load in attachment_get(). */
         lanemap_store_release(&reader->attachment, attachment);
+        /* Another heart: what was seen of the one before says nothing. */
+        if (attachment->control_inode != old->control_inode)
+                lanemap_store_relaxed(&reader->heartbeat_seen_ns, 0);
         lanemap_reader_retire(reader, &old->retired);
         lanemap_add_relaxed(&reader->n_reattachments, 1);
         return 0;
@@ -183,16 +186,34 @@ int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
 }
 
 /* Whether the name leads to another control object than ours: the old one was removed and a new one
- * made. */
-static bool control_was_replaced(const struct lanemap_reader *reader,
-                                 const struct reader_attachment *attachment)
+ * made. Not asked while a writer beats: its state is not old, whatever the name says. */
+static bool control_is_gone(const struct lanemap_reader *reader,
+                            const struct reader_attachment *attachment, uint64_t age_ns)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct stat st;
 
+        if (age_ns <= CONTROL_GONE_AFTER_NS)
+                return false;
+
         lanemap_shm_control_name(reader->name, object);
         return fstatat(reader->shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                st.st_ino != attachment->control_inode;
+}
+
+bool lanemap_reader_revive(struct lanemap_reader *reader, uint64_t age_ns)
+{
+        struct reader_attachment *attachment;
+        bool followed = false;
+
+        lanemap_reader_lock();
+        attachment = reader->attachment;
+        if (control_is_gone(reader, attachment, age_ns))
+                followed = attachment_replace(reader, attachment) == 0;
+        lanemap_reader_unlock();
+        if (followed)
+                lanemap_reader_drain(reader);
+        return followed;
 }
 
 static int poll_run(struct lanemap_reader *reader, const bool *stop)
@@ -204,9 +225,8 @@ static int poll_run(struct lanemap_reader *reader, const bool *stop)
         attachment = reader->attachment;
         if (lanemap_load_acquire(&attachment->region.control->generation) !=
                     attachment->region.generation ||
-            (lanemap_reader_heartbeat_age_ns(reader, attachment->region.control) >
-                     CONTROL_GONE_AFTER_NS &&
-             control_was_replaced(reader, attachment))) {
+            control_is_gone(reader, attachment,
+                            lanemap_reader_heartbeat_age_ns(reader, attachment->region.control))) {
                 r = attachment_replace(reader, attachment);
                 n_followed = r == 0;
         }

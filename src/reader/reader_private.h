@@ -103,10 +103,18 @@ LANEMAP_ALWAYS_INLINE bool reader_key_is_valid(const void *key, size_t key_bytes
         return key && key_bytes >= 1 && key_bytes <= LANEMAP_KEY_BYTES_MAX;
 }
 
-/* Counts, where they are counted, and looks whether an answer (r is 0) is too old. Return: r, or
- * -ESTALE. */
-int lanemap_reader_account(struct lanemap_reader *reader, int r, uint64_t n_lookups,
-                           uint64_t n_retries);
+/* Counts, where they are counted. */
+void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries);
+
+/* With a limit: whether the writer's last sign of life is older, and no successor has come up behind
+ * a control object of its own. Return: 0, or -ESTALE. */
+int lanemap_reader_age_check(struct lanemap_reader *reader);
+
+/* Before a lookup does anything: then no output has been touched. */
+LANEMAP_ALWAYS_INLINE bool reader_is_too_old(struct lanemap_reader *reader)
+{
+        return LANEMAP_UNLIKELY(reader->stale_after_ns) && lanemap_reader_age_check(reader) < 0;
+}
 
 void lanemap_reader_lock(void);
 void lanemap_reader_unlock(void);
@@ -152,6 +160,13 @@ void lanemap_reader_drain(struct lanemap_reader *reader);
  * often this lookup has done so before. */
 int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
                         const struct reader_attachment *seen, int n_mended);
+
+/*
+ * R8. Follows a name that was removed and taken again: the control object that is mapped here is
+ * another one than the name leads to, and its heart has not beaten for two seconds. Return: whether
+ * the attachment is another one now.
+ */
+bool lanemap_reader_revive(struct lanemap_reader *reader, uint64_t age_ns);
 
 /* A reader object without an attachment; the library's own thread. */
 int lanemap_reader_open(const char *name, const struct lanemap_reader_options *options,

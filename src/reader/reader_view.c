@@ -40,6 +40,8 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
 
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) || !ret_view))
                 return -EINVAL;
+        if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
+                return -ESTALE;
 
         view = view_of(ret_view);
         view->reader = reader;
@@ -66,7 +68,7 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
                         break;
         }
 
-        (void)lanemap_reader_account(reader, r < 0 ? r : -EAGAIN, 1, view->n_retries);
+        lanemap_reader_account(reader, 1, view->n_retries);
         return r < 0 ? r : -EAGAIN;
 }
 
@@ -121,8 +123,7 @@ int lanemap_reader_view_end(struct lanemap_view *ret_view)
                 r = 0;
         }
 
-        if (LANEMAP_LIKELY(!view->reader->statistics && !view->reader->stale_after_ns &&
-                           !view->n_retries))
-                return r;
-        return lanemap_reader_account(view->reader, r, r == 0, view->n_retries);
+        if (LANEMAP_UNLIKELY(view->reader->statistics || view->n_retries))
+                lanemap_reader_account(view->reader, r == 0, view->n_retries);
+        return r;
 }

@@ -300,23 +300,52 @@ Test(reader, follows_a_reborn_writer_and_a_flip)
         fixture_deinit(&fixture);
 }
 
-/* The control object was removed and made anew: noticed by the heart that beats no more. */
+#define GONE_AFTER_NS (UINT64_C(2) * 1000 * 1000 * 1000)
+
+/*
+ * The control object was removed and made anew (R8): noticed by the heart that beats no more, by the
+ * first poll, and the first lookup with a limit, that knows it to have stood still for two seconds;
+ * not before.
+ */
 Test(reader, follows_a_name_that_was_removed_and_taken_again)
 {
+        struct lanemap_reader_options limited = {.size = sizeof(limited),
+                                                 .stale_after_ns = 100 * 1000 * 1000};
+        struct lanemap_reader *other = NULL;
         struct fixture fixture;
+        uint64_t age_before, age_after;
+        int64_t r;
 
         fixture_init(&fixture);
         attach(&fixture, NULL);
+        cr_assert_eq(lanemap_reader_attach(fixture.scratch.name, &limited, &other), 0);
         writer_close(&fixture);
         cr_assert_eq(lanemap_writer_unlink(fixture.scratch.name, NULL), 0);
         writer_open(&fixture);
         cr_assert_eq(engine_add(fixture.writer, "new", 9), 0);
         cr_expect_eq(id_of(fixture.reader, "a"), 1, "what it has stays");
-        for (int i = 0; i < 100 && id_of(fixture.reader, "new") != 9; i++) {
-                cr_expect_geq(lanemap_reader_poll(fixture.reader), 0);
-                pause_ms(50);
-        }
-        cr_expect_eq(id_of(fixture.reader, "new"), 9);
+        do {
+                age_before = status_of(fixture.reader).heartbeat_age_ns;
+                r = lanemap_reader_poll(fixture.reader);
+                cr_assert_geq(r, 0);
+                age_after = status_of(fixture.reader).heartbeat_age_ns;
+                cr_assert(r > 0 || age_before <= GONE_AFTER_NS, "not at the first poll");
+                pause_ms(20);
+        } while (id_of(fixture.reader, "new") != 9);
+        cr_expect_lt(age_after, age_before, "and the new heart is young");
+
+        do {
+                uint32_t id = 77;
+                size_t n_ids = 77;
+
+                age_before = status_of(other).heartbeat_age_ns;
+                r = lanemap_reader_lookup(other, "new", 3, &id, 1, &n_ids);
+                cr_assert(r == 0 || (r == -ESTALE && id == 77 && n_ids == 77));
+                cr_assert(r == 0 || age_before <= GONE_AFTER_NS, "not at the first lookup");
+        } while (r != 0);
+        cr_expect_eq(id_of(other, "new"), 9);
+        cr_expect_eq(status_of(other).n_reattachments, 1);
+        lanemap_reader_detach(other);
         fixture_deinit(&fixture);
 }
 
@@ -514,6 +543,24 @@ Test(reader, a_child_looks_up_at_once)
 }
 
 /* ---- status and age ---- */
+
+/* A writer that was dead before anybody attached: its age counts from then on. */
+Test(reader, the_age_counts_from_attaching)
+{
+        struct lanemap_reader_options options = {.size = sizeof(options),
+                                                 .stale_after_ns = 30 * 1000 * 1000};
+        struct fixture fixture;
+        uint64_t age_ns;
+
+        fixture_init(&fixture);
+        writer_close(&fixture);
+        attach(&fixture, &options);
+        pause_ms(40);
+        age_ns = status_of(fixture.reader).heartbeat_age_ns;
+        cr_expect_geq(age_ns, 40 * 1000 * 1000);
+        cr_expect_eq(id_of(fixture.reader, "a"), -ESTALE);
+        fixture_deinit(&fixture);
+}
 
 Test(reader, staleness)
 {
