@@ -1,4 +1,4 @@
-"""Runs `perf/index --quick` or `perf/outage --quick` and checks that its CSV has every row, once, with a finite number.
+"""Runs `perf/index`, `perf/outage` or `perf/serving` with `--quick` and checks that its CSV has every row, once, with a finite number.
 
 No verdict on any time: machines that run tests are busy.
 """
@@ -46,11 +46,21 @@ OUTAGE += [f"{event}_{what}" for event in EVENTS for what in (
     "to_answer_max", "to_answer_p50", "reader_gap_max", "reader_gap_p50", "follow_cpu", "follow_cpu_per_reattach")]
 
 
+SERVING = ["pages_collapse_time", "pages_small_access", "pages_collapsed_access", "pages_collapsed_later_mapping_access",
+           "pages_collapsed_per_small", "pages_collapse_refused"]
+SERVING += [f"levels_{what}{row}" for what in ("miss", "miss_batch32", "hit", "hit_batch32")
+            for row in ("", "_unprefetched", "_gain")]
+SERVING += [f"maps_t2_{way}_{q}" for way in ("still", "map", "bare", "range", "arena") for q in ("p50", "p99", "p999", "max")]
+SERVING += [f"index_t2_{mode}_{q}" for mode in ("quiet", "adds", "alone", "helper") for q in ("p50", "p99", "p999", "max")]
+
+
 def main():
     expected = set(LOOKUPS) | {"churn_" + name for name in LOOKUPS} | set(OTHERS)
     command = sys.argv[1:] + ["--quick", "--csv", "-"]
     if os.path.basename(sys.argv[1]) == "outage":
         expected = set(OUTAGE)
+    elif os.path.basename(sys.argv[1]) == "serving":
+        expected = set(SERVING)
     else:
         command.append("--churn")
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,0 +1,68 @@
+/* What the parts of perf/serving share. */
+#ifndef LANEMAP_PERF_SERVING_PRIVATE_H
+#define LANEMAP_PERF_SERVING_PRIVATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "support/table.h"
+
+struct serving_options {
+        bool quick;
+        const char *name; /* NULL: perf-PID */
+        const char *dir;
+        const char *tmpfs;
+        uint64_t n_keys;
+        uint32_t threads[8];
+        size_t n_threads;
+        double seconds; /* of a window */
+        double rate;    /* new segments a second */
+        uint32_t n_rounds;
+        uint64_t segment_bytes;
+        uint64_t page_bytes;
+};
+
+/* Latencies in ticks: counters of which each spans 1/32 of its value at most. */
+#define SERVING_BUCKETS (60 * 32)
+struct serving_histogram {
+        uint64_t n;
+        uint64_t max;
+        uint32_t counts[SERVING_BUCKETS];
+};
+
+static inline void serving_histogram_add(struct serving_histogram *histogram, uint64_t ticks)
+{
+        unsigned shift = ticks < 32 ? 0 : 58 - (unsigned)__builtin_clzll(ticks);
+
+        histogram->counts[shift * 32 + (ticks >> shift)]++;
+        histogram->n++;
+        if (ticks > histogram->max)
+                histogram->max = ticks;
+}
+
+void serving_histogram_merge(struct serving_histogram *to, const struct serving_histogram *from);
+/* In ticks: the top of the counter that has it. */
+uint64_t serving_histogram_quantile(const struct serving_histogram *histogram, double quantile);
+
+/* What is measured in one kind of window: p50, p99, p99.9 and max of each round. */
+#define SERVING_ROUNDS_MAX 16
+struct serving_series {
+        double p50[SERVING_ROUNDS_MAX], p99[SERVING_ROUNDS_MAX], p999[SERVING_ROUNDS_MAX],
+                max[SERVING_ROUNDS_MAX];
+        uint32_t n;
+};
+void serving_series_add(struct serving_series *series, const struct serving_histogram *histogram);
+/* Rows PREFIX_p50, _p99, _p999, _max: medians of the rounds; the largest. */
+void serving_series_report(struct serving_series *series, const char *prefix,
+                           struct perf_table *table);
+
+void serving_die(const char *what, int r) __attribute__((noreturn));
+void serving_sleep_ns(uint64_t ns);
+
+void serving_measure_index(const struct serving_options *options, struct perf_table *table);
+void serving_measure_maps(const struct serving_options *options, struct perf_table *table);
+void serving_measure_pages(const struct serving_options *options, struct perf_table *table);
+void serving_measure_levels(const struct serving_options *options, struct perf_table *table);
+
+#endif
