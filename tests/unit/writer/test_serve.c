@@ -341,6 +341,53 @@ Test(writer_serve, what_a_predecessor_left_is_checked_or_removed)
         place_deinit(&place);
 }
 
+static bool files_are_equal(const char *left, const char *right)
+{
+        FILE *a = fopen(left, "re"), *b = fopen(right, "re");
+        int x = 0, y = 0;
+
+        while (a && b && x == y && x != EOF) {
+                x = fgetc(a);
+                y = fgetc(b);
+        }
+        if (a)
+                fclose(a);
+        if (b)
+                fclose(b);
+        return a && b && x == y;
+}
+
+/* K1. A merge may take the damaged one's place before it is looked at: then the next round tells. */
+Test(writer_serve, a_damaged_copy_is_made_anew)
+{
+        char copy[512], original[512];
+        bool told = false;
+        struct place place;
+
+        place_init(&place);
+        for (uint32_t i = 0; i < 20 && !told; i++) {
+                writer_open(&place);
+                cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+                cr_assert(becomes(&place, is_tidy));
+                writer_close(&place);
+                cr_assert(damage_segment_path(place.copies, 0, copy, sizeof(copy)));
+                cr_assert(damage_segment_path(place.scratch.directory, 0, original,
+                                              sizeof(original)));
+                cr_assert(files_are_equal(copy, original));
+                damage_flip(copy, damage_file_bytes(copy) - 8, 1); /* padding */
+                cr_assert_not(files_are_equal(copy, original));
+
+                writer_open(&place);
+                cr_assert(becomes(&place, is_tidy));
+                told = access(original, F_OK) == 0;
+                cr_expect(!told || files_are_equal(copy, original));
+                expect_right(&place);
+                writer_close(&place);
+        }
+        cr_expect(told);
+        place_deinit(&place);
+}
+
 static void expect_refused(struct place *place, int expected, const char *text)
 {
         int r = lanemap_writer_open(&place->options, &place->writer);
