@@ -89,8 +89,9 @@ static int file_parse(const struct reader_attachment *attachment,
 
 /*
  * A file that the attachment before has mapped: with its pages, so that following a writer costs
- * what is new and not the whole index. Only the very same file (a damaged one may have been replaced
- * while no writer ran), and never a copy (the next writer makes its own, and the old one is memory).
+ * what is new and not the whole index. Only the very same file: a damaged one may have been replaced
+ * while no writer ran. Or a copy, whose original may be on the disk only, where the next writer makes
+ * copies too; once that one's view names its copy, a poll goes over to it.
  */
 static struct lanemap_lane_file *file_adopt(const struct reader_attachment *attachment,
                                             const struct lanemap_lane_segment_shm *entry,
@@ -106,9 +107,11 @@ static struct lanemap_lane_file *file_adopt(const struct reader_attachment *atta
         for (uint32_t slot = 0; slot < files->n_slots; slot++) {
                 struct lanemap_lane_file *file = files->slots[slot];
 
-                if (!file || file->is_copy || file->number != entry->file_number ||
-                    file->check != entry->file_check || file->device != st->st_dev ||
-                    file->inode != st->st_ino || file->n_bytes != (uint64_t)st->st_size)
+                if (!file || file->number != entry->file_number ||
+                    file->check != entry->file_check || file->n_bytes != (uint64_t)st->st_size)
+                        continue;
+                if (file->is_copy ? !attachment->copy_directory
+                                  : file->device != st->st_dev || file->inode != st->st_ino)
                         continue;
 
                 lanemap_add_relaxed(&file->n_tables, 1);

@@ -776,6 +776,41 @@ Test(writer_serve, nobody_waits_for_a_copy)
         expect_nobody_waits(LANEMAP_SERVE_COPY_WRITTEN);
 }
 
+/* A reader that follows keeps the copies that it has: the originals are on the disk only. */
+Test(writer_serve, copies_outlive_a_restart_in_a_reader)
+{
+        struct place place;
+        size_t n_ids;
+        uint32_t n;
+
+        place_init(&place);
+        place.hooks.serve_step = hold_at;
+        writer_open(&place);
+        settle(&place);
+        reader_attach(&place);
+        writer_close(&place);
+        n = n_mapped(place.copies);
+        cr_expect_gt(n, 0);
+
+        place.held_step = LANEMAP_SERVE_COPY;
+        writer_open(&place);
+        pthread_mutex_lock(&place.lock);
+        while (!place.holding)
+                pthread_cond_wait(&place.wake, &place.lock);
+        pthread_mutex_unlock(&place.lock);
+        cr_expect_eq(lanemap_reader_lookup(place.reader, "key-5", 5, NULL, 0, &n_ids), 0);
+        cr_expect_geq(n_mapped(place.copies), 1, "the writer has none yet");
+        cr_expect_leq(n_mapped(place.copies), n);
+        pthread_mutex_lock(&place.lock);
+        place.go_on = true;
+        pthread_cond_broadcast(&place.wake);
+        pthread_mutex_unlock(&place.lock);
+        expect_tidy(&place);
+        cr_expect_geq(lanemap_reader_poll(place.reader), 0);
+        expect_right(&place);
+        place_deinit(&place);
+}
+
 /* ---- locked memory ---- */
 
 static int lock_some(void *arg, const void *bytes, uint64_t n_bytes)
