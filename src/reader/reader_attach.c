@@ -156,9 +156,8 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
 
 /* The second path in the field, if there is one. A reader without it uses the originals, so nothing
  * that is wrong here is an error. */
-static int copy_directory_keep(struct reader_attachment *attachment)
+static int copy_directory_keep(struct reader_attachment *attachment, const char *field)
 {
-        const char *field = attachment->data->directory;
         size_t first = strnlen(field, LANEMAP_SHM_DIRECTORY_BYTES);
         const char *path = field + first + 1;
 
@@ -166,25 +165,25 @@ static int copy_directory_keep(struct reader_attachment *attachment)
             !memchr(path, '\0', LANEMAP_SHM_DIRECTORY_BYTES - first - 1))
                 return 0;
 
-        attachment->copy_directory = strndup(path, LANEMAP_SHM_DIRECTORY_BYTES - first - 1);
+        attachment->copy_directory = strdup(path);
         return attachment->copy_directory ? 0 : -ENOMEM;
 }
 
 static int directory_open(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
-        char published[LANEMAP_SHM_DIRECTORY_BYTES];
+        char field[LANEMAP_SHM_DIRECTORY_BYTES];
         const char *path = reader->directory;
 
+        /* A copy: what is checked is what is opened. */
+        memcpy(field, attachment->data->directory, sizeof(field));
         if (!path) {
-                /* A copy: what is checked is what is opened. */
-                memcpy(published, attachment->data->directory, sizeof(published));
-                if (published[0] != '/' || !memchr(published, '\0', sizeof(published)))
+                if (field[0] != '/' || !memchr(field, '\0', sizeof(field)))
                         return -EBADMSG;
-                path = published;
+                path = field;
         }
 
         attachment->directory_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return attachment->directory_fd < 0 ? -errno : copy_directory_keep(attachment);
+        return attachment->directory_fd < 0 ? -errno : copy_directory_keep(attachment, field);
 }
 
 static int attachment_try(const struct lanemap_reader *reader, struct reader_attachment *attachment)
