@@ -45,9 +45,8 @@ enum lanemap_segment_kind {
 
 /* Which segments get a filter (binary fuse, 9 bits a key) in front, so that absent keys cost less. */
 enum lanemap_filter_policy {
-        LANEMAP_FILTER_NEVER = 1, /* none */
-        LANEMAP_FILTER_AUTO =
-                2, /* where it was measured to make misses cheaper: large perfect hashes */
+        LANEMAP_FILTER_NEVER = 1,  /* none */
+        LANEMAP_FILTER_AUTO = 2,   /* where it was measured to pay: perfect hashes */
         LANEMAP_FILTER_ALWAYS = 3, /* all */
 };
 

@@ -19,8 +19,8 @@
 #define LANEMAP_LANE_POLICY_SEGMENTS_MAX 4
 #define LANEMAP_LANE_POLICY_SIZE_RATIO   10
 
-/* A segment with fewer keys is in the processor's caches as a whole. */
-#define LANEMAP_LANE_POLICY_FILTER_KEYS_MIN 4096
+/* With fewer keys a filter's padding would be as much as the filter. */
+#define LANEMAP_LANE_POLICY_FILTER_KEYS_MIN 128
 
 /* Filter policies. */
 #define LANEMAP_LANE_FILTER_NEVER  1
@@ -48,8 +48,8 @@ struct lanemap_lane_policy_range lanemap_lane_policy_merge(const uint64_t *n_key
 
 /*
  * Whether a segment gets a filter. `auto` is the measured answer (perf/segments): in front of a
- * perfect hash a miss costs a tenth of what it does without; `packed` has its tags, which refuse
- * nearly all misses after a line as well. The level does not matter: most lookups miss at the
+ * perfect hash a miss costs a tenth of what it does without, in memory and in cache; `packed` has its
+ * tags, which refuse nearly all misses after a line as well. The level does not matter: most lookups miss at the
  * bottom, and all others miss above it.
  *
  * kind         LANEMAP_SEGMENT_KIND_*

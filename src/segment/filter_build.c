@@ -19,10 +19,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "common/order.h"
 #include "segment/segment_read.h"
 
 #define ATTEMPTS_PER_SIZE 4
 #define COUNT_MAX         255
+
+static uint32_t attempts_max = LANEMAP_FILTER_ATTEMPTS; /* atomic */
 
 struct populator {
         struct lanemap_heap *heap;
@@ -269,7 +272,7 @@ static int populate(struct populator *populator, uint32_t kind)
 {
         const struct lanemap_segment *segment = &populator->segment;
 
-        for (uint32_t attempt = 0; attempt < LANEMAP_FILTER_ATTEMPTS; attempt++) {
+        for (uint32_t attempt = 0; attempt < lanemap_load_relaxed(&attempts_max); attempt++) {
                 struct lanemap_filter *filter = &populator->filter;
 
                 populator->n_bytes = filter_shape(kind, segment->n_keys, attempt, filter);
@@ -281,6 +284,12 @@ static int populate(struct populator *populator, uint32_t kind)
         }
 
         return LANEMAP_FILTER_E_UNPOPULATED;
+}
+
+void lanemap_filter_limit_attempts(uint32_t n_attempts)
+{
+        lanemap_store_relaxed(&attempts_max,
+                              LANEMAP_MIN(n_attempts, (uint32_t)LANEMAP_FILTER_ATTEMPTS));
 }
 
 static void header_sign(struct lanemap_segment_section_file *header, uint64_t section_bytes)

@@ -35,4 +35,8 @@ int lanemap_filter_append(uint32_t kind, unsigned char *bytes, size_t n_bytes, s
  */
 int lanemap_filter_drop(unsigned char *bytes, size_t n_bytes, size_t *ret_n_bytes);
 
+/* How many seeds are tried from now on, at most LANEMAP_FILTER_ATTEMPTS. For tests: with 0, no filter
+ * is ever populated. */
+void lanemap_filter_limit_attempts(uint32_t n_attempts);
+
 #endif

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <syslog.h>
 #include <unistd.h>
 
+#include "segment/filter_build.h"
 #include "segment/segment_verify.h"
 #include "support/engine.h"
 
@@ -248,6 +250,41 @@ Test(writer_segment_kinds, the_policy_decides_on_filters)
                 lanemap_writer_close(fixture.writer);
         }
         fixture.writer = NULL;
+        fixture_deinit(&fixture);
+}
+
+static void failures_count(void *arg, int priority, const char *line)
+{
+        if (priority == LOG_WARNING && strstr(line, "makes a filter"))
+                __atomic_fetch_add((uint32_t *)arg, 1, __ATOMIC_RELAXED);
+}
+
+/* The index works without, and says so once, however many segments it concerns. */
+Test(writer_segment_kinds, filters_that_cannot_be_populated_are_left_out_and_logged_once)
+{
+        struct fixture fixture;
+        uint32_t n_lines = 0;
+
+        fixture_init(&fixture);
+        fixture.options.filter = LANEMAP_FILTER_ALWAYS;
+        fixture.options.log = failures_count;
+        fixture.options.log_arg = &n_lines;
+        lanemap_filter_limit_attempts(0);
+        fixture_open(&fixture, LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_BBHASH);
+        for (int i = 0; i < 3; i++) {
+                work(&fixture, 500);
+                cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+                compare(&fixture);
+        }
+        cr_expect_eq(stats_of(&fixture).n_filters, 0);
+        cr_expect_eq(__atomic_load_n(&n_lines, __ATOMIC_RELAXED), 1);
+
+        /* The next merge has them. */
+        lanemap_filter_limit_attempts(UINT32_MAX);
+        work(&fixture, 500);
+        cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        compare(&fixture);
+        cr_expect_gt(stats_of(&fixture).n_filters, 0);
         fixture_deinit(&fixture);
 }
 
