@@ -3,6 +3,7 @@
  *
  *         flip_bits [--every N] [--seed S]
  *                    [--kind packed|recsplit|bbhash|mixed] [--fingerprint-bits 64|80|96]
+ *                    [--only-segments]
  *
  * Files, to a writer: it refuses with an error that says why, or recovers exactly what was there.
  * A flipped bit of a segment's data may pass the open, which reads headers only; then the segment's
@@ -10,7 +11,10 @@
  * never a crash, a hang, or a byte outside of what is mapped (R5). Shared memory has no checksums,
  * so an answer may be wrong there; how many were is told.
  *
- * --every N tries every N-th bit, from a random first one. Flips are tried in child processes, in
+ * --every N tries every N-th bit, from a random first one. Attaching reads the head of the data
+ * object, the slot table and the lanes' words, so the rest of it is tried more thinly there; while a
+ * reader is attached, every bit of it has its turn. --only-segments leaves the rest of the index to
+ * a run of another kind. Flips are tried in child processes, in
  * batches: the one that dies tells which bit it was at.
  */
 #include <errno.h>
@@ -28,9 +32,10 @@
 #include "writer/writer_private.h"
 
 #define N_KEYS        48
-#define N_IDS_MAX     700
+#define N_IDS_MAX     300
 #define BATCH_FLIPS   500
 #define BATCH_SECONDS 120
+#define HEAD_BYTES    (24 << 10) /* head, slots, lanes' words */
 
 /* What the children tell. */
 struct tell {
@@ -47,6 +52,7 @@ struct flips {
         struct rng rng;
         struct tell *tell;
         uint64_t every;
+        bool only_segments;
         struct lanemap_files quiet;
         const char *what; /* the file or object in hand */
 };
@@ -79,6 +85,7 @@ static struct lanemap_writer_options options_of(void)
                 .directory = flips.copy.directory,
                 .n_lanes = 2,
                 .shared_bytes_max = 4 << 20,
+                .scrub_bytes_per_second = UINT64_MAX,
                 .hooks = &hooks,
         };
 
@@ -87,20 +94,25 @@ static struct lanemap_writer_options options_of(void)
         return options;
 }
 
+/* A record of the log for every few keys. */
 static void keys_add(struct lanemap_writer *writer, uint32_t from, uint32_t to, uint32_t first_id)
 {
+        static struct lanemap_op ops[8 * N_IDS_MAX];
+        char texts[N_KEYS][16];
         uint32_t ids[N_IDS_MAX];
-        uint64_t position;
+        size_t n_ops = 0;
 
         for (uint32_t k = from; k < to; k++) {
                 uint32_t n = key_ids(k, ids);
 
                 for (uint32_t i = first_id; i < n; i++) {
-                        char text[16];
-                        struct lanemap_op op = {.code = LANEMAP_OP_ADD, .id = ids[i], .key = text};
-
-                        op.key_bytes = key_text(k, text);
-                        must(lanemap_writer_apply(writer, &op, 1, NULL, NULL, &position) == 0);
+                        ops[n_ops] = (struct lanemap_op){
+                                .code = LANEMAP_OP_ADD, .id = ids[i], .key = texts[k]};
+                        ops[n_ops++].key_bytes = key_text(k, texts[k]);
+                }
+                if (n_ops > 0 && (k % 8 == 7 || k + 1 == to)) {
+                        must(lanemap_writer_apply(writer, ops, n_ops, NULL, NULL, NULL) == 0);
+                        n_ops = 0;
                 }
         }
         must(lanemap_writer_sync(writer, lanemap_writer_position(writer)) == 0);
@@ -425,16 +437,21 @@ static void shared_try(uint64_t generation, uint64_t every)
         data = object_copy(from, to, &data_bytes);
         files_write();
 
-        object_in_hand = control;
-        bits_try("control object, attach", 8 * control_bytes, 8 * every, object_attach_try);
-        object_in_hand = data;
-        bits_try("data object, attach", 8 * data_bytes, 40 * every, object_attach_try);
+        if (!flips.only_segments) {
+                object_in_hand = control;
+                bits_try("control object, attach", 8 * control_bytes, 8 * every, object_attach_try);
+                object_in_hand = data;
+                bits_try("data object's head, attach", 8 * HEAD_BYTES, every, object_attach_try);
+                bits_try("data object, attach", 8 * data_bytes, 40 * every, object_attach_try);
+        }
         for (uint32_t i = 0; i < flips.files.n_files; i++) {
                 file_in_hand = &flips.files.files[i];
                 if (is_segment(file_in_hand->name))
-                        bits_try("segment file, attach", 8 * file_in_hand->content.n_bytes,
-                                 2 * every, segment_try);
+                        bits_try("segment file, attach", 8 * file_in_hand->content.n_bytes, every,
+                                 segment_try);
         }
+        if (flips.only_segments)
+                goto done;
 
         must(lanemap_reader_attach(flips.copy.name, &options, &reader_in_hand) == 0);
         object_in_hand = control;
@@ -442,6 +459,7 @@ static void shared_try(uint64_t generation, uint64_t every)
         object_in_hand = data;
         bits_try("data object, attached", 8 * data_bytes, every, object_live_try);
         lanemap_reader_detach(reader_in_hand);
+done:
         munmap(control, control_bytes);
         munmap(data, data_bytes);
         (void)lanemap_writer_unlink(flips.copy.name, NULL);
@@ -459,7 +477,7 @@ static void files_try(uint64_t every)
                        file->content.bytes[n_bytes - 1] == 0)
                         n_bytes--;
                 n_bytes = LANEMAP_MIN(n_bytes + 64, file->content.n_bytes);
-                if (n_bytes > 0)
+                if (n_bytes > 0 && (!flips.only_segments || is_segment(file->name)))
                         bits_try(file->name, 8 * n_bytes, every, writer_try);
         }
 }
@@ -474,6 +492,7 @@ static void flips_init(int argc, char **argv)
         rng_init(&flips.rng, argument_seed(argc, argv));
         argument_shape(argc, argv);
         flips.every = argument_u64(argc, argv, "--every", 1);
+        flips.only_segments = argument_flag(argc, argv, "--only-segments");
         (void)setenv("TMPDIR", "/dev/shm", 0);
         scratch_init(&flips.scratch, "flip");
         scratch_init(&flips.copy, "flip");
