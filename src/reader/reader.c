@@ -87,6 +87,7 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
                 r = lanemap_reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         break;
+                r = -EAGAIN; /* when this was the last try, there is no answer */
         }
 
         return answer_finish(reader, r, 1, n_retries);
@@ -121,6 +122,7 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
                 r = lanemap_reader_mend(reader, r, attachment, i);
                 if (r < 0)
                         break;
+                r = -EAGAIN; /* when this was the last try, there is no answer */
         }
 
         r = answer_finish(reader, r, 1, n_retries);

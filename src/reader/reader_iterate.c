@@ -118,7 +118,7 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
 {
         uint64_t n_retries = 0;
 
-        for (int n_mended = 0;; n_mended++) {
+        for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
                 const struct reader_attachment *attachment;
                 int r;
 
@@ -144,6 +144,8 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
                         return -ENOMEM;
                 }
         }
+
+        return -EAGAIN;
 }
 
 static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gather *gather,
@@ -152,9 +154,10 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
                                   size_t n_ids),
                         void *arg)
 {
-        int r;
+        int r = -EAGAIN;
 
-        for (int n_mended = 0;; n_mended++) {
+        /* Bounded: bytes may be such that what is mapped for one segment is retired for another. */
+        for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
                 const struct reader_attachment *attachment;
 
                 lanemap_rcu_read_lock();
@@ -169,7 +172,10 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
                 r = lanemap_reader_mend(reader, r, attachment, n_mended);
                 if (r < 0)
                         return r;
+                r = -EAGAIN;
         }
+        if (r < 0)
+                return r;
 
         if (gather->n > 0)
                 qsort(gather->fps, gather->n, sizeof(gather->fps[0]), fingerprint_order);
