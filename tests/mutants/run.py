@@ -70,7 +70,7 @@ MUTANTS = [
      '.drop_tombstones = n_taken == lane->n_segments,', '.drop_tombstones = true,',
      INDEX),
     ('older-level-wins', 'R1', 'src/segment/segment_merge.c',
-     'next = less | equal ? left : right;', 'next = less ? left : right;',
+     'next = (less | equal) ? left : right;', 'next = less ? left : right;',
      INDEX),
     ('freshness-invented', 'R10', 'src/writer/writer_lane.c',
      'writer->scratch, n_ids, false,', 'writer->scratch, n_ids, true,',
