@@ -257,7 +257,7 @@ static bool section_keep_unfiltered(const struct image *image, const struct lane
                section_keep(image, use, place, bytes, n_bytes, ret_section);
 }
 
-/* X2 */
+/* X2, X3: what is left becomes a packed section. */
 static int section_sift(const struct image *image, const struct lanemap_verify_use *use,
                         const struct lanemap_segment_file_section *place,
                         const struct lanemap_slot *slots, struct lanemap_heap *heap,
@@ -274,8 +274,7 @@ static int section_sift(const struct image *image, const struct lanemap_verify_u
         int r;
 
         if (lanemap_segment_open(&segment, image->bytes + place->offset, place->n_bytes,
-                                 options.fingerprint_bits) < 0 ||
-            segment.kind != LANEMAP_SEGMENT_KIND_PACKED)
+                                 options.fingerprint_bits) < 0)
                 return 0;
 
         lanemap_slot_bitmap(slots, use->lane, slot_bitmap);

@@ -15,7 +15,13 @@
  *   X2  Of a packed section with damage, entries are taken group by group: a group whose directory
  *       record does not fit its neighbours is left out, and so are entries out of order or out of
  *       range, and entries that lie in bytes that could not be read.
- *   X3  Other kinds, and sections without a header, are lost as a whole.
+ *   X3  Of a section with a perfect hash, entries are taken one by one: an entry whose own
+ *       fingerprint, looked up, leads to it. So each is checked by the index and checks the index:
+ *       what a damaged seed or bit moved is left out, and so is a damaged hash, but for a chance of
+ *       one in the keys of its bucket (100 or 2048), with which it stays as a key that nobody has.
+ *       A damaged list of the buckets' beginnings costs the buckets that it is wrong about. Ids
+ *       are as suspect as in X1.
+ *   X4  Sections without a header are lost as a whole.
  */
 #ifndef LANEMAP_WRITER_WRITER_SALVAGE_H
 #define LANEMAP_WRITER_WRITER_SALVAGE_H

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <lanemap/lanemap.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PAGE_BYTES 4096
@@ -144,11 +145,84 @@ static void block_drop_disorder(struct lanemap_salvage_entries *entries)
         }
 }
 
+/* ---- buckets ---- */
+
+/* X3: the entry that the lookup of its own fingerprint finds. */
+static struct lanemap_salvage_entry placed_decode(const struct lanemap_salvage_entries *entries,
+                                                  uint32_t bucket, uint64_t start,
+                                                  uint64_t position)
+{
+        const struct lanemap_segment *segment = &entries->segment;
+        const struct lanemap_mph *mph = &segment->mph;
+        struct lanemap_mph_entry stored = lanemap_mph_entry_at(mph, position);
+        struct lanemap_salvage_entry entry = {0};
+        uint64_t dense, value = 0;
+        int r;
+
+        if (!bytes_are_readable(entries, mph->entries + position * mph->entry_bits / 8,
+                                mph->entry_bits / 8 + 2) ||
+            lanemap_mph_dense(mph, bucket, start, stored.remainder, &dense) < 0 ||
+            dense >> LANEMAP_SLOT_LOW_BITS >= segment->n_slots)
+                return entry;
+
+        r = segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT
+                    ? lanemap_recsplit_find(&segment->recsplit, dense, stored.ext, &value)
+                    : lanemap_bbhash_find(&segment->bbhash, dense, stored.ext, &value);
+        entry.fingerprint.hash = (uint64_t)entries->slot_of_rank[dense >> LANEMAP_SLOT_LOW_BITS]
+                                         << LANEMAP_SLOT_LOW_BITS |
+                                 (dense & LANEMAP_SLOT_LOW_MASK);
+        entry.fingerprint.ext = stored.ext;
+        entry.value = stored.value;
+        entry.good = r == 0 && value == stored.value;
+        return entry;
+}
+
+static int entry_order(const void *a, const void *b)
+{
+        const struct lanemap_salvage_entry *left = a, *right = b;
+
+        return lanemap_fingerprint_compare(left->fingerprint, right->fingerprint);
+}
+
+/* Fills the block with the next bucket, in order. Return: 0, LANEMAP_CURSOR_END. */
+static int bucket_load(struct lanemap_salvage_entries *entries)
+{
+        const struct lanemap_mph *mph = &entries->segment.mph;
+        uint32_t index = (uint32_t)entries->sub;
+        struct lanemap_mph_bucket bucket;
+        uint64_t start;
+
+        entries->at = entries->n = 0;
+        if (index == mph->n_buckets)
+                return LANEMAP_CURSOR_END;
+
+        entries->sub++;
+        if (lanemap_segment_mph_bucket(&entries->segment, index, &bucket) < 0 ||
+            bucket.n > mph->bucket_entries_max)
+                return 0;
+
+        start = lanemap_mph_bucket_start(mph, index);
+        for (uint32_t i = 0; i < bucket.n; i++) {
+                entries->block[entries->n] = placed_decode(entries, index, start, bucket.first + i);
+                entries->n += entries->block[entries->n].good;
+        }
+        qsort(entries->block, entries->n, sizeof(*entries->block), entry_order);
+        for (uint32_t i = 1; i < entries->n; i++)
+                if (entry_order(&entries->block[i - 1], &entries->block[i]) == 0)
+                        entries->block[i - 1].good = entries->block[i].good = false;
+        return 0;
+}
+
+/* ---- both ---- */
+
 /* Fills the block with the next sub-block. Return: 0, LANEMAP_CURSOR_END. */
 static int block_load(struct lanemap_salvage_entries *entries)
 {
         const struct lanemap_packed *packed = &entries->segment.packed;
         struct lanemap_packed_range range;
+
+        if (entries->segment.kind != LANEMAP_SEGMENT_KIND_PACKED)
+                return bucket_load(entries);
 
         entries->at = entries->n = 0;
         if (entries->sub >> LANEMAP_PACKED_SUB_BITS >= packed->n_groups)
@@ -251,6 +325,9 @@ int lanemap_salvage_entries_new(struct lanemap_heap *heap, const struct lanemap_
                                 struct lanemap_salvage_entries **ret_entries)
 {
         struct lanemap_salvage_entries *entries = lanemap_heap_alloc(heap, sizeof(*entries));
+        size_t block_max = segment->kind == LANEMAP_SEGMENT_KIND_PACKED
+                                   ? LANEMAP_PACKED_GROUP_ENTRIES_MAX
+                                   : (size_t)segment->mph.bucket_entries_max + 1;
 
         if (!entries)
                 return -ENOMEM;
@@ -262,9 +339,10 @@ int lanemap_salvage_entries_new(struct lanemap_heap *heap, const struct lanemap_
                 .holes = holes,
                 .slot_bitmap = slot_bitmap,
                 .slot_of_rank = lanemap_heap_alloc(heap, LANEMAP_N_SLOTS * sizeof(uint16_t)),
+                .block = lanemap_heap_alloc(heap, block_max * sizeof(*entries->block)),
                 .ids = lanemap_heap_alloc(heap, ((size_t)segment->ids_max + 1) * sizeof(uint32_t)),
         };
-        if (!entries->slot_of_rank || !entries->ids)
+        if (!entries->slot_of_rank || !entries->block || !entries->ids)
                 return -ENOMEM;
 
         memset(entries->slot_of_rank, 0, LANEMAP_N_SLOTS * sizeof(uint16_t));

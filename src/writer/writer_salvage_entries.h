@@ -1,5 +1,5 @@
 /*
- * The entries of a damaged packed section that validate, as a stream in their order (X2 in
+ * The entries of a damaged section that validate, as a stream in their order (X2 and X3 in
  * writer_salvage.h). Inside the room only.
  */
 #ifndef LANEMAP_WRITER_WRITER_SALVAGE_ENTRIES_H
@@ -32,11 +32,11 @@ struct lanemap_salvage_entries {
         const uint64_t *slot_bitmap;
         uint16_t *slot_of_rank;
         uint32_t *ids;
-        uint64_t sub;       /* the next sub-block, counted over all groups */
+        uint64_t sub;       /* the next sub-block, counted over all groups, or bucket */
         uint64_t group_end; /* of the last group that was believed; UINT64_MAX: of none */
         bool group_good;    /* the group of the sub-block at hand */
         uint32_t at, n;     /* in block */
-        struct lanemap_salvage_entry block[LANEMAP_PACKED_GROUP_ENTRIES_MAX];
+        struct lanemap_salvage_entry *block; /* of a sub-block, or a bucket */
         uint64_t n_good; /* since the last rewind, entries of other slots among them */
 };
 

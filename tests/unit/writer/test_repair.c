@@ -211,8 +211,8 @@ Test(writer_repair, damage_of_headers_tables_and_padding_is_put_right_without_lo
         place_deinit(&place);
 }
 
-/* The same index with a filter in front of everything, as it would have been made. */
-static void place_init_filtered(struct place *place, uint32_t kind)
+/* The same index with every segment of that kind, as it would have been made. */
+static void place_init_kind(struct place *place, uint32_t kind, uint32_t filter)
 {
         struct lanemap_writer_options options;
         struct lanemap_error error = {.text = ""};
@@ -221,7 +221,7 @@ static void place_init_filtered(struct place *place, uint32_t kind)
         place_init(place);
         engine_options_init(&options, &place->scratch, &error);
         options.segment_kind_young = options.segment_kind_bottom = kind;
-        options.filter = LANEMAP_FILTER_ALWAYS;
+        options.filter = filter;
         cr_assert_eq(lanemap_writer_open(&options, &writer), 0, "%s", error.text);
         cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_COMPACT), 0);
         lanemap_writer_close(writer);
@@ -239,9 +239,9 @@ Test(writer_repair, a_damaged_filter_costs_no_key)
                 uint64_t n_keys;
                 char path[512];
 
-                place_init_filtered(&place, kind);
+                place_init_kind(&place, kind, LANEMAP_FILTER_ALWAYS);
                 cr_assert(damage_segment_path(place.scratch.directory, 0, path, sizeof(path)));
-                damage_section_of(path, 1, &section);
+                damage_section_of(path, 0, &section);
                 cr_assert_gt(section.filter_off, 0);
 
                 /* Many bytes of it: some are no key's. */
@@ -265,9 +265,9 @@ Test(writer_repair, what_is_beside_a_filter_is_put_right_without_loss)
         struct place place;
         char path[512];
 
-        place_init_filtered(&place, LANEMAP_SEGMENT_PACKED);
+        place_init_kind(&place, LANEMAP_SEGMENT_PACKED, LANEMAP_FILTER_ALWAYS);
         cr_assert(damage_segment_path(place.scratch.directory, 0, path, sizeof(path)));
-        damage_section_of(path, 1, &section);
+        damage_section_of(path, 0, &section);
         const uint64_t offsets[] = {section.filter_off - 1, section.end_off - 1,
                                     section.offset + 176, section.offset + 188};
 
@@ -331,6 +331,51 @@ Test(writer_repair, other_damage_costs_little_and_is_told)
                         }
                 }
         place_deinit(&place);
+}
+
+/* X3: an entry of a perfect hash is believed when the lookup of its fingerprint leads to it. */
+Test(writer_repair, damage_in_a_perfect_hash_costs_what_it_moved)
+{
+        for (uint32_t kind = LANEMAP_SEGMENT_RECSPLIT; kind <= LANEMAP_SEGMENT_BBHASH; kind++) {
+                struct lanemap_repair_report report;
+                struct damage_section section;
+                uint64_t n_keys, n_wrong, n_lost = 0;
+                struct place place;
+                char path[512];
+
+                place_init_kind(&place, kind, LANEMAP_FILTER_NEVER);
+                cr_assert(damage_segment_path(place.scratch.directory, 0, path, sizeof(path)));
+                damage_section_of(path, 0, &section);
+                const uint64_t offsets[] = {
+                        section.payload_off + 2,    section.payload_off + 31,
+                        section.payload_off + 200,  section.payload_off + 411,
+                        section.directory_off,      section.directory_off + 9,
+                        section.directory_off + 21,
+                };
+
+                for (size_t i = 0; i < LANEMAP_N_ELEMENTS(offsets); i++) {
+                        char what[64];
+
+                        snprintf(what, sizeof(what), "kind %u, place %zu", kind, i);
+                        place_renew(&place);
+                        damage_flip(path, offsets[i], 0x24);
+                        cr_assert_eq(repair(&place, false, false, &report), 0, "%s: %s", what,
+                                     place.said);
+                        cr_expect(report.lossy, "%s", what);
+                        /* The last ones are of the index: they cost more. */
+                        if (i < 4)
+                                cr_expect_leq(report.n_keys_lost, 2, "%s: %llu", what,
+                                              (unsigned long long)report.n_keys_lost);
+                        expect_sound(&place, what);
+                        n_wrong = wrong_keys(&place, &n_keys);
+                        cr_expect_leq(n_wrong, report.n_keys_lost + 2, "%s: %llu wrong", what,
+                                      (unsigned long long)n_wrong);
+                        n_lost += i < 4 ? report.n_keys_lost : 0;
+                }
+                /* Some of these bits are of hashes, not of ids. */
+                cr_expect_gt(n_lost, 0, "kind %u", kind);
+                place_deinit(&place);
+        }
 }
 
 /* Neither a cut nor a torn sector may make up entries that never were: every id that comes out was
