@@ -344,8 +344,8 @@ Test(reader, follows_a_name_that_was_removed_and_taken_again)
                 r = lanemap_reader_lookup(other, "new", 3, &id, 1, &n_ids);
                 cr_assert(r == 0 || (r == -ESTALE && id == 77 && n_ids == 77));
                 cr_assert(r == 0 || age_before <= GONE_AFTER_NS, "not at the first lookup");
-        } while (r != 0);
-        cr_expect_eq(id_of(other, "new"), 9);
+                /* A last beat before the close may be news to it: then it is not yet old. */
+        } while (r != 0 || id_of(other, "new") != 9);
         cr_expect_eq(status_of(other).n_reattachments, 1);
         lanemap_reader_detach(other);
         fixture_deinit(&fixture);

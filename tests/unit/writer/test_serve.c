@@ -833,6 +833,13 @@ static bool lock_refused(const struct place *place)
         return stats_of(place).lock_refused;
 }
 
+/* Sanitizers make mlock() do nothing, and say that it was done. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MLOCK_WORKS 0
+#else
+#define MLOCK_WORKS 1
+#endif
+
 static uint64_t locked_by_the_kernel(void)
 {
         FILE *status = fopen("/proc/self/status", "re");
@@ -851,7 +858,7 @@ static bool all_is_locked(const struct place *place)
 {
         uint64_t locked = stats_of(place).locked_bytes;
 
-        return all_copied(place) && locked > 0 && locked_by_the_kernel() > 0 &&
+        return all_copied(place) && locked > 0 && (!MLOCK_WORKS || locked_by_the_kernel() > 0) &&
                locked_by_the_kernel() <= locked;
 }
 
@@ -868,7 +875,7 @@ Test(writer_serve, memory_is_locked_within_the_limit)
         stats = stats_of(&place);
         cr_expect_leq(stats.locked_bytes, 24 << 10);
         cr_expect_not(stats.lock_refused);
-        cr_expect_gt(locked_by_the_kernel(), 0);
+        cr_expect(!MLOCK_WORKS || locked_by_the_kernel() > 0);
         cr_expect_leq(locked_by_the_kernel(), 24 << 10);
         writer_close(&place);
         cr_expect_eq(locked_by_the_kernel(), 0);
