@@ -117,12 +117,15 @@ static int copies_path_set(struct lanemap_writer *writer)
         return writer->serve.copy_directory ? 0 : -ENOMEM;
 }
 
-static int copies_parent_open(struct lanemap_writer *writer)
+int lanemap_writer_copies_find(struct lanemap_writer *writer)
 {
         const char *path = writer->options.serve_from;
         struct statfs fs;
         struct stat st;
         int fd;
+
+        if (!path)
+                return 0;
 
         fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
@@ -154,10 +157,6 @@ int lanemap_writer_copies_init(struct lanemap_writer *writer)
 
         if (!path)
                 return 0;
-
-        r = copies_parent_open(writer);
-        if (r < 0)
-                return r;
 
         r = copies_path_set(writer);
         if (r == 0)

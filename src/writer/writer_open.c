@@ -226,6 +226,8 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
                 start_ns = lanemap_now_ns(writer->clock);
                 r = locks_claim(writer);
                 if (r == 0)
+                        r = lanemap_writer_copies_find(writer);
+                if (r == 0)
                         r = lanemap_writer_identity_load(writer, &manifest);
                 if (r == 0)
                         r = lanemap_writer_copies_init(writer);

@@ -415,7 +415,10 @@ int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
 int lanemap_writer_file_quarantine(struct lanemap_writer *writer, const char *name);
 
 /* writer_serve.c, writer_copy.c, writer_pin.c: warming, copies, locked memory */
-int lanemap_writer_copies_init(struct lanemap_writer *writer); /* checks --serve-from */
+/* The directory that copies are served from, and the index's own in it: the one before anything is
+ * written, the other once the uuid is known. */
+int lanemap_writer_copies_find(struct lanemap_writer *writer);
+int lanemap_writer_copies_init(struct lanemap_writer *writer);
 void *lanemap_writer_serve_main(void *writer);
 void lanemap_writer_serve_signal(struct lanemap_writer *writer);
 void lanemap_writer_serve_stop(struct lanemap_writer *writer);

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -49,6 +50,8 @@ def test_usage():
         (ok + ["--filter", "never"], "--filter: 'never' is not none, auto or always"),
         (ok + ["--workers", "-1"], "--workers: '-1' is not"),
         (ok + ["--flush-bytes", "99999999999999999999999"], "--flush-bytes"),
+        (ok + ["--lock-memory", "much"], "--lock-memory: 'much' is not a number from 0 to"),
+        (ok + ["--serve-from"], "--serve-from needs a value"),
         (ok + ["--loglevel", "loud"], "'loud' is not debug"),
     ]:
         done = run(*args)
@@ -85,6 +88,30 @@ def test_kinds_and_filter_policy_are_remembered():
         daemon.args = []
         daemon.start()
         equal(choices(daemon.client()), ["bbhash", "recsplit", "none"])
+
+
+def info(client):
+    return dict(line.split(":", 1) for line in client("INFO", "lanemap")[1].decode().splitlines() if ":" in line)
+
+
+def test_copies_and_locked_memory_are_shown():
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="lanemap-test-copies-") as tmpfs:
+        with Daemon("--serve-from", tmpfs, "--lock-memory", "65536") as daemon:
+            client = daemon.client()
+            client("SADD", "a", "1")
+            equal(client("LANEMAP.FLUSH"), ("+", "OK"))
+            eventually(lambda: info(client)["served_copies"] == "1" and int(info(client)["locked_bytes"]) > 0)
+            shown = info(client)
+            equal((shown["serve_no_room"], shown["lock_refused"]), ("0", "0"))
+            equal((shown["warmed_bytes"], shown["served_bytes"]), (shown["segment_bytes"],) * 2)
+            equal(len(os.listdir(tmpfs)), 1)
+            equal(client("SISMEMBER", "a", "1"), (":", 1))
+
+    with tempfile.TemporaryDirectory() as data:
+        done = run("--name", f"test-{os.getpid()}-nowhere", "--dir", data, "--serve-from", "/nonexistent/tmpfs")
+        equal(done.returncode, 1)
+        assert "the directory to serve from, /nonexistent/tmpfs" in done.stderr, done.stderr
+        assert "manifest.json" not in os.listdir(data), "nothing was made"
 
 
 def test_second_daemon_on_the_same_directory():
