@@ -207,6 +207,26 @@ Test(shm_object, data_object)
         bench_deinit();
 }
 
+/* One that is right in every byte, but others may write it: whoever can truncate it can kill the
+ * writer (W8). */
+Test(shm_object, a_control_object_that_others_may_write_is_refused)
+{
+        struct lanemap_error error = {{0}};
+        char path[200];
+
+        bench_init();
+        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s", bench.scratch.name);
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        lanemap_shm_control_close(bench.control);
+        bench.control = NULL;
+        cr_assert_eq(chmod(path, 0660), 0);
+        cr_expect_eq(control_open(bench.uuid, 0640, &error), -EPERM);
+        cr_expect(strstr(error.text, "others may write it"), "%s", error.text);
+        cr_assert_eq(chmod(path, 0640), 0);
+        cr_expect_eq(control_open(bench.uuid, 0640, NULL), 0);
+        bench_deinit();
+}
+
 static void spare_path(char *path, size_t bytes)
 {
         snprintf(path, bytes, "/dev/shm/lanemap.%s.spare", bench.scratch.name);
