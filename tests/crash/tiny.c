@@ -91,8 +91,12 @@ static int batch_add(struct lanemap_writer *writer)
         tiny.n_sent = tiny.n_acknowledged + (uint32_t)n_applied;
         /* On a full disk the log may keep it undecided for a while. */
         if (n_applied > 0)
-                while ((r2 = lanemap_writer_sync(writer, position)) == -ENOSPC)
+                for (uint32_t i = 0; i < 2000; i++) {
+                        r2 = lanemap_writer_sync(writer, position);
+                        if (r2 != -ENOSPC)
+                                break;
                         (void)usleep(10000);
+                }
         must(r2 == 0);
         tiny.n_acknowledged = tiny.n_sent;
         return r;
