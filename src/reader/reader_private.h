@@ -132,6 +132,24 @@ int lanemap_reader_detail(const struct reader_attachment *attachment, int r, con
 /* Only what no lookup can reach any more. */
 void lanemap_reader_attachment_release(struct reader_retired *retired);
 
+/* In front of each mapped file, and of each table of files, lies what remembers it once it is
+ * retired and lookups may still look at it: retiring needs no memory, so it cannot fail. */
+static inline struct reader_retired *reader_retired_of(void *file_or_table)
+{
+        return (struct reader_retired *)file_or_table - 1;
+}
+
+/*
+ * The copy where the view's entry names one, else, and whatever is wrong with the copy, the original. No
+ * page of it is read but the header's. Return: 0 and a file that the caller gives up by
+ * lanemap_reader_file_release() or by retiring it; -ENOENT, -EPERM, -EBADMSG, -EPROTONOSUPPORT, ...
+ */
+int lanemap_reader_file_map(const struct reader_attachment *attachment,
+                            const struct lanemap_lane_segment_shm *entry,
+                            struct lanemap_lane_file **ret_file);
+/* Attachments that followed each other have files in common: the last one unmaps. */
+void lanemap_reader_file_release(struct lanemap_lane_file *file);
+
 /*
  * Under the lock: map what the views name and the table lacks, without reading any of it; with
  * `trim`, retire what no view names any more. *ret_n_done: how many files were mapped or retired.
