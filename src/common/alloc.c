@@ -3,6 +3,8 @@
 #include "common/alloc.h"
 
 #include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,9 +24,19 @@ struct lanemap_heap {
 #ifdef LANEMAP_HAVE_MIMALLOC
         mi_heap_t *heap;
         uint64_t n_bytes;
+        struct large_block *large;
 #else
         struct heap_block *blocks;
 #endif
+};
+
+/* Straight from the system, so that nothing of it stays when the heap is gone. */
+#define LARGE_BYTES_MIN (64u << 10)
+
+struct large_block {
+        struct large_block *next;
+        size_t n_bytes;
+        max_align_t data[];
 };
 
 struct heap_block {
@@ -134,6 +146,17 @@ void lanemap_free_pages(void *block, size_t bytes)
         (void)munmap(block, bytes);
 }
 
+#ifdef LANEMAP_HAVE_MIMALLOC
+/* Memory goes back when it is freed: by default mimalloc waits 25 ms, and then for a thread to come
+ * by, which a sleeping one never does. MIMALLOC_DECOMMIT_DELAY in the environment has the last
+ * word. */
+static void free_at_once(void)
+{
+        mi_option_set_default(mi_option_decommit_delay, 0);
+        mi_option_set_default(mi_option_segment_decommit_delay, 0);
+}
+#endif
+
 struct lanemap_heap *lanemap_heap_new(void)
 {
         struct lanemap_heap *heap = lanemap_alloc_zero(sizeof(*heap));
@@ -142,10 +165,7 @@ struct lanemap_heap *lanemap_heap_new(void)
                 return NULL;
 
 #ifdef LANEMAP_HAVE_MIMALLOC
-        /* Memory of a job goes back when it is freed: by default mimalloc waits 25 ms, and then for
-         * a thread to come by, which a sleeping one never does. MIMALLOC_DECOMMIT_DELAY in the
-         * environment has the last word. */
-        mi_option_set_default(mi_option_decommit_delay, 0);
+        free_at_once();
         heap->heap = mi_heap_new();
         if (!heap->heap) {
                 lanemap_free(heap);
@@ -155,11 +175,29 @@ struct lanemap_heap *lanemap_heap_new(void)
         return heap;
 }
 
+#ifdef LANEMAP_HAVE_MIMALLOC
+static void *heap_alloc_large(struct lanemap_heap *heap, size_t bytes)
+{
+        size_t n_bytes = sizeof(struct large_block) + bytes;
+        struct large_block *block = lanemap_alloc_pages(n_bytes);
+
+        if (!block)
+                return NULL;
+
+        block->next = heap->large;
+        block->n_bytes = n_bytes;
+        heap->large = block;
+        return block->data;
+}
+#endif
+
 void *lanemap_heap_alloc(struct lanemap_heap *heap, size_t bytes)
 {
 #ifdef LANEMAP_HAVE_MIMALLOC
         void *block;
 
+        if (bytes >= LARGE_BYTES_MIN)
+                return heap_alloc_large(heap, bytes);
         if (alloc_should_fail())
                 return NULL;
 
@@ -188,6 +226,12 @@ void lanemap_heap_free(struct lanemap_heap *heap)
                 return;
 
 #ifdef LANEMAP_HAVE_MIMALLOC
+        while (heap->large) {
+                struct large_block *next = heap->large->next;
+
+                lanemap_free_pages(heap->large, heap->large->n_bytes);
+                heap->large = next;
+        }
         lanemap_add_relaxed(&alloc_n_bytes, -heap->n_bytes);
         mi_heap_destroy(heap->heap);
 #else
@@ -204,8 +248,48 @@ void lanemap_heap_free(struct lanemap_heap *heap)
 void lanemap_alloc_give_back(void)
 {
 #ifdef LANEMAP_HAVE_MIMALLOC
+        free_at_once();
         mi_collect(true);
 #endif
+}
+
+struct apart {
+        int (*fn)(void *arg);
+        void *arg;
+        int result;
+};
+
+static _Thread_local bool is_apart;
+
+static void *apart_main(void *arg)
+{
+        struct apart *apart = arg;
+
+        is_apart = true;
+        apart->result = apart->fn(apart->arg);
+        return NULL;
+}
+
+int lanemap_alloc_apart(int (*fn)(void *arg), void *arg)
+{
+        struct apart apart = {.fn = fn, .arg = arg};
+        sigset_t all, before;
+        pthread_t thread;
+        int r;
+
+        if (is_apart)
+                return fn(arg);
+
+        /* Signals are the caller's business. */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = pthread_create(&thread, NULL, apart_main, &apart);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (r != 0)
+                return fn(arg);
+
+        (void)pthread_join(thread, NULL);
+        return apart.result;
 }
 
 uint64_t lanemap_alloc_bytes(void)

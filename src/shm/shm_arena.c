@@ -47,7 +47,8 @@ struct lanemap_shm_arena {
         uint64_t *page_used; /* a bit per page */
         uint64_t n_pages;
         uint64_t n_pages_free;
-        uint64_t n_pages_capacity;
+        uint64_t n_pages_kept;     /* of `pages` */
+        uint64_t n_pages_capacity; /* of both */
         uint64_t run_hint;
         uint32_t partial[N_CLASSES]; /* heads of the lists */
 
@@ -98,10 +99,15 @@ static int pages_extend(struct lanemap_shm_arena *arena, uint64_t n_pages)
 
                 capacity = LANEMAP_MAX(
                         capacity, LANEMAP_ALIGN_UP(arena->n_pages_capacity * 5 / 4, UINT64_C(64)));
-                pages = lanemap_realloc(arena->pages, capacity * sizeof(*pages));
+                /* Only those of small blocks are ever touched. */
+                pages = lanemap_alloc_pages(capacity * sizeof(*pages));
                 if (!pages)
                         return -ENOMEM;
+                if (arena->pages)
+                        memcpy(pages, arena->pages, arena->n_pages_kept * sizeof(*pages));
+                lanemap_free_pages(arena->pages, arena->n_pages_kept * sizeof(*pages));
                 arena->pages = pages;
+                arena->n_pages_kept = capacity;
 
                 used = lanemap_realloc(arena->page_used, capacity / 8);
                 if (!used)
@@ -316,14 +322,14 @@ static struct quarantined *queue_at(struct lanemap_shm_arena *arena, size_t i)
 static bool queue_push(struct lanemap_shm_arena *arena, struct quarantined entry)
 {
         if (arena->queue_n == arena->queue_capacity) {
-                size_t capacity = arena->queue_capacity ? arena->queue_capacity * 2 : 64;
-                struct quarantined *queue = lanemap_alloc(capacity * sizeof(*queue));
+                size_t capacity = arena->queue_capacity ? arena->queue_capacity * 2 : 128;
+                struct quarantined *queue = lanemap_alloc_pages(capacity * sizeof(*queue));
 
                 if (!queue)
                         return false;
                 for (size_t i = 0; i < arena->queue_n; i++)
                         queue[i] = *queue_at(arena, i);
-                lanemap_free(arena->queue);
+                lanemap_free_pages(arena->queue, arena->queue_capacity * sizeof(*queue));
                 arena->queue = queue;
                 arena->queue_capacity = capacity;
                 arena->queue_first = 0;
@@ -339,7 +345,7 @@ static void queue_trim(struct lanemap_shm_arena *arena)
         if (arena->queue_n > 0 || arena->queue_capacity <= 1024)
                 return;
 
-        lanemap_free(arena->queue);
+        lanemap_free_pages(arena->queue, arena->queue_capacity * sizeof(*arena->queue));
         arena->queue = NULL;
         arena->queue_capacity = 0;
         arena->queue_first = 0;
@@ -526,8 +532,8 @@ void lanemap_shm_arena_free(struct lanemap_shm_arena *arena)
         if (!arena)
                 return;
 
-        lanemap_free(arena->pages);
+        lanemap_free_pages(arena->pages, arena->n_pages_kept * sizeof(*arena->pages));
         lanemap_free(arena->page_used);
-        lanemap_free(arena->queue);
+        lanemap_free_pages(arena->queue, arena->queue_capacity * sizeof(*arena->queue));
         lanemap_free(arena);
 }

@@ -400,6 +400,7 @@ void *lanemap_writer_scrub_main(void *arg)
                 }
                 scrub_file(&scrub, &file);
                 lanemap_verify_file_deinit(&file);
+                lanemap_alloc_give_back();
         }
 
         return NULL;

@@ -299,7 +299,7 @@ Test(file, every_call_that_fails_leaves_nothing)
                 cr_expect_eq(world.written.name[0], 0);
                 cr_expect_eq(world.offsets[0], 0);
         }
-        cr_expect_eq(n, 1 + 1 + 1 + 1 + N_SECTIONS + 1 + 1 + 1, "%d calls", n);
+        cr_expect_eq(n, 1 + 2 * N_SECTIONS + 1 + 1 + 1 + 1 + 1, "%d calls", n);
         lanemap_alloc_fail_after(1);
         cr_expect_eq(world_write(&world, &lanemap_files_posix), -ENOMEM);
         lanemap_alloc_fail_after(0);
