@@ -89,6 +89,9 @@ struct lanemap_writer_options {
         const char *serve_from;
         uint64_t lock_bytes; /* of what is served, so much is kept in memory, newest levels first */
 
+        uint64_t compaction_bytes_per_second; /* how fast merges may write, those that are asked for
+                                                 too; flushes are never slowed; 0: no limit */
+
         /* Called from any engine thread, one line without newline; priority as in syslog(3). */
         void (*log)(void *arg, int priority, const char *line);
         void *log_arg;
@@ -295,7 +298,11 @@ struct lanemap_writer_stats {
         uint64_t durable;
         uint64_t n_segments;
         uint64_t n_segment_files;
-        uint64_t segment_bytes;     /* of all files together */
+        uint64_t segment_bytes;       /* of all files together */
+        uint64_t segment_live_bytes;  /* of them, sections that a lane uses */
+        uint64_t segment_young_bytes; /* of these, above the lowest of a lane */
+        uint64_t probes_per_1000;     /* segments that 1000 lookups of absent keys look into, each key
+                                         alike: read amplification */
         uint64_t overlay_bytes;     /* in use by overlays, active and frozen */
         uint64_t shared_bytes;      /* size of the data object */
         uint64_t shared_used_bytes; /* of it, allocated */
@@ -306,14 +313,22 @@ struct lanemap_writer_stats {
         uint64_t n_adds, n_removes, n_deletes, n_changed;
         uint64_t n_flushes, n_merges, n_overlay_growths, n_generation_flips;
         uint64_t n_log_syncs;
+        /* Write amplification is (user_bytes_in + segment_bytes_written) / user_bytes_in; per entry,
+         * flush_entries_written + merge_entries_written over n_changed. */
         uint64_t user_bytes_in;         /* log bytes of operations */
-        uint64_t segment_bytes_written; /* by flushes and merges: write amplification is their ratio
-                                         */
+        uint64_t segment_bytes_written; /* by flushes and merges */
+        uint64_t flush_bytes_written;
+        uint64_t merge_bytes_written;
+        uint64_t flush_entries_written;
+        uint64_t merge_entries_written;
+        uint64_t compaction_paced_ns; /* merges waited for, because of compaction_bytes_per_second */
         uint64_t recovered_records;     /* replayed at open */
         uint64_t recovery_ns;
         uint64_t mark_position;
         uint64_t last_flush_ns;   /* how long the last one took */
-        uint64_t n_write_stalls;  /* applies that waited for compaction */
+        uint64_t n_write_stalls;  /* applies that waited for a flush, because overlays were over
+                                     their budget */
+        uint64_t write_stall_ns;  /* how long, together */
         uint64_t n_damaged_files; /* in use now */
         uint64_t scrubbed_files;  /* verified in the background */
         uint64_t scrubbed_bytes;

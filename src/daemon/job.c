@@ -106,6 +106,7 @@ int lanemap_job_open_start(struct lanemap_server *server)
                 .filter = options->filter,
                 .appendfsync = options->appendfsync,
                 .n_workers = options->n_workers,
+                .compaction_bytes_per_second = options->compaction_bytes_per_second,
                 .flush_bytes = options->flush_bytes,
                 .log_file_bytes = options->log_file_bytes,
                 .shared_bytes_max = options->shared_bytes_max,

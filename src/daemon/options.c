@@ -35,6 +35,7 @@ static const char usage_text[] =
         "                            recsplit and bbhash) or always; the index remembers this\n"
         "                            and the two kinds\n"
         "  --workers N               compaction threads, 1 to 64 (default 1)\n"
+        "  --compaction-rate N       bytes per second that merges may write (default 0: no limit)\n"
         "  --flush-bytes N           flush when the overlays have this size (default: adapts)\n"
         "  --log-file-bytes N        size of a log file (default 64 MiB)\n"
         "  --shared-bytes-max N      the shared memory never grows past this (default 64 GiB)\n"
@@ -66,6 +67,7 @@ enum {
         OPTION_SEGMENT_KIND_BOTTOM,
         OPTION_FILTER,
         OPTION_WORKERS,
+        OPTION_COMPACTION_RATE,
         OPTION_FLUSH_BYTES,
         OPTION_LOG_FILE_BYTES,
         OPTION_SHARED_BYTES_MAX,
@@ -91,6 +93,7 @@ static const struct option long_options[] = {
         {"segment-kind-bottom", required_argument, NULL, OPTION_SEGMENT_KIND_BOTTOM},
         {"filter", required_argument, NULL, OPTION_FILTER},
         {"workers", required_argument, NULL, OPTION_WORKERS},
+        {"compaction-rate", required_argument, NULL, OPTION_COMPACTION_RATE},
         {"flush-bytes", required_argument, NULL, OPTION_FLUSH_BYTES},
         {"log-file-bytes", required_argument, NULL, OPTION_LOG_FILE_BYTES},
         {"shared-bytes-max", required_argument, NULL, OPTION_SHARED_BYTES_MAX},
@@ -299,6 +302,9 @@ static int number_option_take(struct lanemap_options *options, int option, const
                 return 0;
         case OPTION_WORKERS:
                 return number_option_32("workers", value, 1, 64, &options->n_workers, ret_error);
+        case OPTION_COMPACTION_RATE:
+                return number_option("compaction-rate", value, 0, UINT64_C(1) << 40,
+                                     &options->compaction_bytes_per_second, ret_error);
         case OPTION_FLUSH_BYTES:
                 return number_option("flush-bytes", value, 4096, UINT64_C(1) << 40,
                                      &options->flush_bytes, ret_error);

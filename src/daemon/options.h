@@ -21,6 +21,7 @@ struct lanemap_options {
         uint32_t segment_kind_bottom;
         uint32_t filter; /* enum lanemap_filter_policy */
         uint32_t n_workers;
+        uint64_t compaction_bytes_per_second;
         uint64_t flush_bytes;
         uint64_t log_file_bytes;
         uint64_t shared_bytes_max;

@@ -2,14 +2,20 @@
  * When to flush, and what to merge: pure functions from numbers to decisions, with no I/O and no
  * clock.
  *
- * A lane's segments, newest first, are young ones (what flushes left), at most one middle one and a
- * bottom. A flush takes young segments into its output where they are not much larger than it, so
- * that the number of segments stays at LANEMAP_LANE_POLICY_SEGMENTS_MAX or below without a merge
- * for each flush. A merge joins the two oldest when the upper of them has grown to a tenth of the
- * bottom.
+ * A lane's segments, newest first, are young ones (what flushes left) and a bottom. A flush takes
+ * young segments into its output where they are not much larger than it, so that the number of
+ * segments stays at LANEMAP_LANE_POLICY_SEGMENTS_MAX or below without a merge for each flush.
  *
- * Write amplification for uniform churn: about 4 for the young levels and 10 for the bottom;
- * perf/index counts it.
+ * What a large index costs beyond its bottoms is *excess*: young segments, and sections of files
+ * that nobody uses any more but whose file still lives. Excess has a budget, a twenty-fifth of the
+ * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most
+ * excess per byte written. So the sum stays level instead of rising and falling, a group is merged when its
+ * own excess is about twice the budget's share, and a bottom is written about twelve times less
+ * often than it is flushed to. A group is always the same neighbouring lanes, so that the merge of
+ * a group ends the life of the file that the merge before it made.
+ *
+ * Write amplification for uniform churn: about 3 for the young levels and 12 for the bottom, per
+ * entry; perf/index counts it.
  */
 #ifndef LANEMAP_LANE_LANE_POLICY_H
 #define LANEMAP_LANE_LANE_POLICY_H
@@ -17,7 +23,6 @@
 #include "common/base.h"
 
 #define LANEMAP_LANE_POLICY_SEGMENTS_MAX 4
-#define LANEMAP_LANE_POLICY_SIZE_RATIO   10
 
 /* With fewer keys a filter's padding would be as much as the filter. */
 #define LANEMAP_LANE_POLICY_FILTER_KEYS_MIN 128
@@ -26,11 +31,6 @@
 #define LANEMAP_LANE_FILTER_NEVER  1
 #define LANEMAP_LANE_FILTER_AUTO   2
 #define LANEMAP_LANE_FILTER_ALWAYS 3
-
-struct lanemap_lane_policy_range {
-        uint32_t first; /* segment index, 0 is the newest */
-        uint32_t n;     /* 0: nothing to do */
-};
 
 /*
  * How many of the newest segments a flush of `new_keys` entries takes into its output.
@@ -41,10 +41,28 @@ struct lanemap_lane_policy_range {
 uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
                                          uint32_t n_segments, uint32_t n_takeable);
 
-/* Which adjacent segments to merge now, if any. `settle`: the lane is quiet, so make it one
- * segment. */
-struct lanemap_lane_policy_range lanemap_lane_policy_merge(const uint64_t *n_keys,
-                                                           uint32_t n_segments, bool settle);
+/* How many neighbouring lanes are merged together: a power of two, so that groups nest. */
+uint32_t lanemap_lane_policy_group_lanes(uint64_t index_bytes, uint32_t n_lanes);
+
+/* How much excess an index of so many bytes of segments may have that is flushed at so many bytes of
+ * tables: a small one at least about what one flush leaves. */
+uint64_t lanemap_lane_policy_excess_max(uint64_t index_bytes, uint64_t flush_bytes);
+
+/* What a merge of a group of lanes would be for. */
+struct lanemap_lane_policy_group {
+        uint64_t excess_bytes; /* of young segments, and its share of dead sections */
+        uint64_t bytes; /* of all its segments: what the merge reads, and about what it writes */
+        uint32_t n_segments; /* of its deepest lane */
+        bool is_asked;       /* somebody wants each of its lanes to be one segment */
+};
+
+/*
+ * How urgent it is, 0: not at all; the most urgent group goes first. Deep lanes before all, since
+ * they cost every lookup; then what was asked for; then, while the index is over its budget,
+ * whatever rids it of the most excess per byte written.
+ */
+uint64_t lanemap_lane_policy_merge_priority(const struct lanemap_lane_policy_group *group,
+                                            bool is_over_budget);
 
 /*
  * Whether a segment gets a filter. `auto` is the measured answer (perf/segments): in front of a
@@ -57,10 +75,15 @@ struct lanemap_lane_policy_range lanemap_lane_policy_merge(const uint64_t *n_key
 bool lanemap_lane_policy_filter(uint32_t policy, uint32_t kind, uint64_t n_keys);
 
 /*
- * At how many bytes the active overlays of all lanes together are flushed: enough for about 1.5 %
- * of the live keys of a large index, never so little that a flush (two files, four syncs) is mostly
- * overhead.
+ * At how many bytes of tables the active overlays of all lanes together are flushed: enough for
+ * about 1.5 % of the live keys of a large index, never so little that a flush (two files, four
+ * syncs) is mostly overhead. Tables are powers of two, and all fill alike, so the flush comes when
+ * they are full (LANEMAP_LANE_POLICY_FLUSH_FILL), before most of them double.
  */
-uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t cell_bytes);
+uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t n_lanes,
+                                         uint32_t cell_bytes);
+
+/* The used part of tables of that many bytes at which the flush begins. */
+#define LANEMAP_LANE_POLICY_FLUSH_FILL(table_bytes) ((table_bytes) / 20 * 11)
 
 #endif

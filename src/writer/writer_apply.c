@@ -190,23 +190,33 @@ static uint64_t stall_bytes(const struct lanemap_writer *writer)
  * are refused. */
 static int flush_wait(struct lanemap_writer *writer)
 {
-        uint64_t since_ns = 0;
+        uint64_t began_ns = 0, since_ns = 0, now_ns, seen = 0;
+        int r = 0;
 
         while (LANEMAP_UNLIKELY(writer->active_bytes > stall_bytes(writer))) {
-                uint64_t now_ns = lanemap_now_ns(writer->clock);
+                uint64_t progress = lanemap_load_relaxed(&writer->n_sections_built);
 
-                if (since_ns == 0) {
-                        since_ns = now_ns;
+                now_ns = lanemap_now_ns(writer->clock);
+                if (began_ns == 0) {
+                        began_ns = now_ns;
                         writer->stats.n_write_stalls++;
                 }
-                if (writer->flush_failing || now_ns - since_ns > 10 * STALL_NS_MAX)
-                        return -ENOSPC;
+                /* A flush that gets on is waited for, however slow the disk is. */
+                if (since_ns == 0 || progress != seen)
+                        since_ns = now_ns;
+                seen = progress;
+                if (writer->flush_failing || now_ns - since_ns > 10 * STALL_NS_MAX) {
+                        r = -ENOSPC;
+                        break;
+                }
 
                 flush_start(writer);
                 lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 10);
         }
 
-        return 0;
+        if (LANEMAP_UNLIKELY(began_ns > 0))
+                writer->stats.write_stall_ns += lanemap_now_ns(writer->clock) - began_ns;
+        return r;
 }
 
 /* Shared memory is full, or will be within this batch: what the overlays hold of it comes back by a
@@ -262,7 +272,7 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
 
 static void flush_trigger(struct lanemap_writer *writer)
 {
-        if (!writer->flush_wanted && writer->active_bytes >= lanemap_writer_flush_threshold(writer))
+        if (!writer->flush_wanted && lanemap_writer_flush_is_due(writer))
                 flush_start(writer);
 }
 
@@ -317,7 +327,6 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
                 flush_trigger(writer);
         }
         lanemap_shm_arena_end_batch(writer->object->arena);
-        writer->last_apply_ns = lanemap_now_ns(writer->clock);
         return r;
 }
 
@@ -417,7 +426,7 @@ int lanemap_writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *
         lanemap_store_release(&writer->position, seq);
         writer->stats.recovered_records++;
         lanemap_shm_arena_end_batch(writer->object->arena);
-        if (writer->active_bytes > lanemap_writer_flush_threshold(writer))
+        if (lanemap_writer_flush_is_due(writer))
                 return lanemap_writer_flush_run(writer, false);
 
         return 0;

@@ -3,7 +3,9 @@
  * section for every lane, synced, renamed and mapped. Everything that it reads is immutable while
  * it runs; no lock is held.
  *
- * Each job has a heap of its own, which is destroyed whole.
+ * One section at a time is in memory, in a heap of its own, which is destroyed whole. The job runs
+ * in a thread of its own, so that the allocator keeps nothing of it either; what outlives it is
+ * allocated outside.
  */
 #include "writer/writer_private.h"
 
@@ -130,92 +132,187 @@ static void filter_failed(struct lanemap_writer *writer, uint32_t lane, uint64_t
                            lane, LANEMAP_FILTER_ATTEMPTS, n_keys);
 }
 
-/* One lane's section, in memory of the output heap. n_keys 0: nothing was left. */
-static int lane_build(struct lanemap_writer *writer, const struct writer_build_lane *lane,
-                      struct lanemap_heap *output, struct lanemap_segment_built *ret_built)
+struct build {
+        struct lanemap_writer *writer;
+        const struct writer_build_lane *lanes;
+        uint32_t n_lanes;
+        struct lanemap_rate *rate;                      /* NULL: as fast as it goes */
+        struct lanemap_segment_write_section *sections; /* a lane each; their bytes are gone */
+        bool *has_section;
+        uint64_t file_number;
+        struct lanemap_segment_written written;
+};
+
+static int lane_open(struct lanemap_writer *writer, const struct writer_build_lane *lane,
+                     uint64_t *slot_bitmap, struct lanemap_heap *heap,
+                     struct lane_inputs **ret_inputs)
+{
+        struct lane_inputs *inputs = lanemap_heap_alloc(heap, sizeof(*inputs));
+        int r;
+
+        if (!inputs)
+                return -ENOMEM;
+
+        lanemap_slot_bitmap(writer->slots, lane->lane, slot_bitmap);
+        r = inputs_open(lane, slot_bitmap, heap, inputs);
+        if (r == 0)
+                *ret_inputs = inputs;
+        return r;
+}
+
+/* Whether anything is left of a lane. The file's table comes before its first section, so it has to
+ * be known how many there will be. */
+static int lane_look(struct lanemap_writer *writer, const struct writer_build_lane *lane,
+                     bool *ret_has_section)
 {
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS];
-        struct lanemap_segment_build_options options = {
-                .kind = kind_of(writer, lane->level),
-                .fingerprint_bits = writer->hash_key.fingerprint_bits,
-                .slot_bitmap = slot_bitmap,
-                .executor = &writer->executor,
-        };
         struct lanemap_heap *heap = lanemap_heap_new();
         struct lane_inputs *inputs;
-        int r = -ENOMEM;
+        struct lanemap_entry entry;
+        int r;
 
         if (!heap)
                 return -ENOMEM;
 
-        lanemap_slot_bitmap(writer->slots, lane->lane, slot_bitmap);
-        inputs = lanemap_heap_alloc(heap, sizeof(*inputs));
-        if (inputs)
-                r = inputs_open(lane, slot_bitmap, heap, inputs);
-        if (r == 0) {
-                options.filter = filter_of(writer, options.kind, inputs_count(lane, inputs));
-                r = lanemap_segment_build(output, &options, &inputs->merge.cursor, ret_built);
-        }
-        if (r == 0 && ret_built->filter_unpopulated)
-                filter_failed(writer, lane->lane, ret_built->n_keys);
-
+        r = lane_open(writer, lane, slot_bitmap, heap, &inputs);
+        if (r == 0)
+                r = inputs->merge.cursor.next(&inputs->merge.cursor, &entry);
         lanemap_heap_free(heap);
+        if (r != 0 && r != LANEMAP_CURSOR_END)
+                return r;
+
+        *ret_has_section = r == 0;
+        return 0;
+}
+
+static int lane_write(struct build *build, uint32_t i, struct lanemap_segment_file_writer *file)
+{
+        const struct writer_build_lane *lane = &build->lanes[i];
+        struct lanemap_segment_write_section *section = &build->sections[i];
+        uint64_t slot_bitmap[LANEMAP_SLOT_WORDS], offset;
+        struct lanemap_segment_build_options options = {
+                .kind = section->kind,
+                .fingerprint_bits = build->writer->hash_key.fingerprint_bits,
+                .slot_bitmap = slot_bitmap,
+                .executor = &build->writer->executor,
+        };
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct lane_inputs *inputs;
+        int r;
+
+        if (!heap)
+                return -ENOMEM;
+
+        r = lane_open(build->writer, lane, slot_bitmap, heap, &inputs);
+        if (r == 0) {
+                options.filter = filter_of(build->writer, options.kind, inputs_count(lane, inputs));
+                r = lanemap_segment_build(heap, &options, &inputs->merge.cursor, &section->built);
+        }
+        if (r == 0 && section->built.filter_unpopulated)
+                filter_failed(build->writer, lane->lane, section->built.n_keys);
+        if (r == 0)
+                r = lanemap_segment_file_writer_add(file, section, &offset);
+        section->built.bytes = NULL;
+        lanemap_heap_free(heap);
+
+        if (lane->frozen)
+                lanemap_add_relaxed(&build->writer->n_sections_built, 1);
+        if (r == 0 && build->rate)
+                r = lanemap_writer_pace(build->writer, build->rate, section->built.n_bytes);
         return r;
 }
 
-static int file_write(struct lanemap_writer *writer,
-                      const struct lanemap_segment_write_section *sections, uint32_t n_sections,
-                      uint64_t *offsets, struct writer_file **ret_file)
+static int build_write(struct build *build, uint32_t n_sections)
 {
         struct lanemap_segment_write_options options = {
-                .fingerprint_bits = writer->hash_key.fingerprint_bits,
+                .file_number = build->file_number,
+                .fingerprint_bits = build->writer->hash_key.fingerprint_bits,
                 .mode = 0640,
         };
-        struct lanemap_segment_written written;
+        struct lanemap_segment_file_writer file;
         int r;
 
-        options.file_number = __atomic_fetch_add(&writer->next_file_number, 1, __ATOMIC_RELAXED);
-        memcpy(options.uuid, writer->uuid, sizeof(options.uuid));
-        r = lanemap_segment_file_write(writer->files, writer->dir_fd, &options, sections,
-                                       n_sections, offsets, &written);
+        memcpy(options.uuid, build->writer->uuid, sizeof(options.uuid));
+        r = lanemap_segment_file_writer_open(&file, build->writer->files, build->writer->dir_fd,
+                                             &options, n_sections);
         if (r < 0)
                 return r;
 
+        for (uint32_t i = 0; i < build->n_lanes && r == 0; i++) {
+                if (build->has_section[i])
+                        r = lane_write(build, i, &file);
+                if (r == -EBADMSG)
+                        r = lanemap_writer_inputs_failed(build->writer, &build->lanes[i]);
+        }
+        if (r != 0) {
+                lanemap_segment_file_writer_abandon(&file);
+                return r;
+        }
+
+        return lanemap_segment_file_writer_finish(&file, &build->written);
+}
+
+/* Return: 0, WRITER_E_DAMAGED; written.n_bytes is 0 when nothing was left of all lanes. */
+static int build_run(void *arg)
+{
+        struct build *build = arg;
+        uint32_t n_sections = 0;
+        int r;
+
+        r = lanemap_writer_inputs_check(build->writer, build->lanes, build->n_lanes, false);
+        for (uint32_t i = 0; i < build->n_lanes && r == 0; i++) {
+                const struct writer_build_lane *lane = &build->lanes[i];
+
+                build->sections[i] = (struct lanemap_segment_write_section){
+                        .lane = lane->lane,
+                        .level = lane->level,
+                        .kind = kind_of(build->writer, lane->level),
+                };
+                r = lane_look(build->writer, lane, &build->has_section[i]);
+                if (r == -EBADMSG)
+                        r = lanemap_writer_inputs_failed(build->writer, lane);
+                n_sections += r == 0 && build->has_section[i];
+        }
+
+        return r == 0 && n_sections > 0 ? build_write(build, n_sections) : r;
+}
+
+static int file_adopt(struct lanemap_writer *writer, const struct build *build,
+                      struct writer_file **ret_file)
+{
+        int r;
+
         r = writer->files->sync_directory(writer->files, writer->dir_fd);
         if (r == 0)
-                r = lanemap_writer_file_open(writer, options.file_number, written.checksum,
+                r = lanemap_writer_file_open(writer, build->file_number, build->written.checksum,
                                              ret_file);
         if (r == 0) {
                 (*ret_file)->sound_ns = lanemap_now_ns(writer->clock);
                 lanemap_writer_file_populate(*ret_file);
         }
         if (r < 0)
-                (void)writer->files->unlink(writer->files, writer->dir_fd, written.name);
+                (void)writer->files->unlink(writer->files, writer->dir_fd, build->written.name);
 
         return r;
 }
 
 /* Gives the file a slot, and a segment for every lane that has a section in it. */
 static int segments_make(struct lanemap_writer *writer, struct writer_file *file,
-                         const struct lanemap_segment_write_section *sections,
-                         const uint32_t *section_of, uint32_t n_lanes,
-                         struct writer_segment **segments)
+                         const struct build *build, struct writer_segment **segments)
 {
+        uint32_t section = 0;
         int r;
 
         pthread_mutex_lock(&writer->lock);
         r = lanemap_writer_file_install(writer, file);
-        for (uint32_t i = 0; i < n_lanes && r == 0; i++) {
-                uint32_t section = section_of[i];
+        for (uint32_t i = 0; i < build->n_lanes && r == 0; i++)
+                if (build->has_section[i]) {
+                        const struct lanemap_segment_write_section *made = &build->sections[i];
 
-                if (section != UINT32_MAX)
-                        r = lanemap_writer_segment_new(file, section, sections[section].level,
-                                                       sections[section].built.n_pairs,
-                                                       sections[section].built.n_bytes,
+                        r = lanemap_writer_segment_new(file, section++, made->level,
+                                                       made->built.n_pairs, made->built.n_bytes,
                                                        &segments[i]);
-        }
-        if (r == 0)
-                writer->stats.segment_bytes_written += file->mapped->n_bytes;
+                }
         pthread_mutex_unlock(&writer->lock);
 
         return r;
@@ -240,62 +337,42 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
         lanemap_writer_files_reap(writer);
 }
 
-/*
- * Builds and writes. Return: 0, or WRITER_E_DAMAGED; *ret_segments has one entry per lane, NULL
- * where nothing was left, and is freed by the caller; *ret_file is NULL when nothing was left of
- * all of them.
- */
 int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                              uint32_t n_lanes, struct writer_file **ret_file,
-                              struct writer_segment **ret_segments)
+                              uint32_t n_lanes, struct lanemap_rate *rate,
+                              struct writer_built *ret_built, struct writer_segment **ret_segments)
 {
-        struct lanemap_heap *heap = lanemap_heap_new();
-        struct lanemap_segment_write_section *sections;
-        struct writer_file *file = NULL;
-        uint32_t *section_of, n_sections = 0;
-        uint64_t *offsets;
-        int r = 0;
+        struct build build = {.writer = writer, .lanes = lanes, .n_lanes = n_lanes, .rate = rate};
+        struct writer_built built = {0};
+        struct writer_file *file;
+        int r = -ENOMEM;
 
-        if (!heap)
-                return -ENOMEM;
-
-        sections = lanemap_heap_alloc(heap, n_lanes * sizeof(*sections));
-        section_of = lanemap_heap_alloc(heap, n_lanes * sizeof(*section_of));
-        offsets = lanemap_heap_alloc(heap, n_lanes * sizeof(*offsets));
-        if (!sections || !section_of || !offsets)
-                r = -ENOMEM;
-        else
-                r = lanemap_writer_inputs_check(writer, lanes, n_lanes, false);
-
-        for (uint32_t i = 0; i < n_lanes && r == 0; i++) {
-                struct lanemap_segment_write_section *section = &sections[n_sections];
-
+        for (uint32_t i = 0; i < n_lanes; i++)
                 ret_segments[i] = NULL;
-                section_of[i] = UINT32_MAX;
-                *section = (struct lanemap_segment_write_section){
-                        .lane = lanes[i].lane,
-                        .level = lanes[i].level,
-                        .kind = kind_of(writer, lanes[i].level),
-                };
-                r = lane_build(writer, &lanes[i], heap, &section->built);
-                if (r == -EBADMSG)
-                        r = lanemap_writer_inputs_failed(writer, &lanes[i]);
-                if (r == 0 && section->built.n_keys > 0)
-                        section_of[i] = n_sections++;
+        build.sections = lanemap_alloc(n_lanes * sizeof(*build.sections));
+        build.has_section = lanemap_alloc_zero(n_lanes * sizeof(*build.has_section));
+        if (build.sections && build.has_section) {
+                build.file_number =
+                        __atomic_fetch_add(&writer->next_file_number, 1, __ATOMIC_RELAXED);
+                r = lanemap_alloc_apart(build_run, &build);
         }
 
-        if (r == 0 && n_sections > 0) {
-                r = file_write(writer, sections, n_sections, offsets, &file);
+        if (r == 0 && build.written.n_bytes > 0) {
+                r = file_adopt(writer, &build, &file);
                 if (r == 0) {
-                        r = segments_make(writer, file, sections, section_of, n_lanes,
-                                          ret_segments);
+                        r = segments_make(writer, file, &build, ret_segments);
                         if (r < 0)
                                 segments_undo(writer, file, n_lanes, ret_segments);
                 }
         }
+        if (r == 0) {
+                built.n_bytes = build.written.n_bytes;
+                for (uint32_t i = 0; i < n_lanes; i++)
+                        if (build.has_section[i])
+                                built.n_entries += build.sections[i].built.n_keys;
+                *ret_built = built;
+        }
 
-        lanemap_heap_free(heap);
-        if (r == 0)
-                *ret_file = file;
+        lanemap_free(build.sections);
+        lanemap_free(build.has_section);
         return r;
 }

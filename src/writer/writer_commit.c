@@ -164,14 +164,28 @@ static int manifest_fill(struct lanemap_writer *writer, const struct writer_comm
         return 0;
 }
 
+struct manifest_job {
+        struct lanemap_writer *writer;
+        const struct lanemap_manifest *manifest;
+};
+
+static int manifest_job_run(void *arg)
+{
+        const struct manifest_job *job = arg;
+
+        return lanemap_manifest_write(job->writer->files, job->writer->dir_fd, job->manifest);
+}
+
 /* Waits for the log, then puts the manifest in force. No engine lock is held. */
 static int manifest_enforce(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
+        struct manifest_job job = {.writer = writer, .manifest = manifest};
         int r;
 
         r = lanemap_writer_sync(writer, lanemap_manifest_highest_position(manifest));
+        /* As JSON it is some ten thousand small blocks. */
         if (r == 0)
-                r = lanemap_manifest_write(writer->files, writer->dir_fd, manifest);
+                r = lanemap_alloc_apart(manifest_job_run, &job);
         if (r < 0)
                 return r;
 

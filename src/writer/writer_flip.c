@@ -179,7 +179,6 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
         writer->object = object;
         lanemap_writer_reserves_forget(writer);
         writer->n_orphans = 0;
-        writer->active_bytes = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes[i];
 
@@ -187,8 +186,8 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
                 if (lane->has_frozen)
                         lane->frozen = frozens[i];
                 lanemap_writer_lane_publish(writer, i, view_offs[i]);
-                writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
+        lanemap_writer_active_count(writer);
         lanemap_writer_reserves_fill(writer);
         lanemap_writer_counts_publish(writer);
         lanemap_shm_publish(writer->control, object->generation);

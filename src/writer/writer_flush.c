@@ -18,7 +18,10 @@
 /* After a failure the flusher tries again this much later. */
 #define RETRY_NS (UINT64_C(200) * 1000 * 1000)
 
-/* How long nothing may have been applied until lanes are settled into one segment each. */
+/* How long a flush waits for a merge. */
+#define MERGE_WAIT_NS (UINT64_C(50) * 1000 * 1000)
+
+/* How long a lane must have been left alone until it is settled into one segment. */
 #define SETTLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 
 struct flush {
@@ -27,6 +30,7 @@ struct flush {
         struct writer_segment **segments;
         uint32_t n;
         uint64_t clear_epoch;
+        struct writer_built built;
         bool is_leftover; /* what an earlier flush froze, not what is active now */
 };
 
@@ -85,7 +89,6 @@ static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_o
 {
         writer->frozen_position = lanemap_load_relaxed(&writer->position);
         writer->frozen_mark = writer->mark;
-        writer->active_bytes = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes[i];
 
@@ -98,8 +101,8 @@ static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_o
                         lane->active = fresh[i];
                         lanemap_writer_lane_publish(writer, i, view_offs[i]);
                 }
-                writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
+        lanemap_writer_active_count(writer);
         writer->has_frozen_set = true;
         writer->flush_wanted = false;
         lanemap_shm_arena_end_batch(writer->object->arena);
@@ -194,6 +197,21 @@ static int flush_alloc(const struct lanemap_writer *writer, struct flush *flush)
         return -ENOMEM;
 }
 
+/*
+ * A merge that is under way keeps young segments from the flush, and with them the file that the
+ * flush before left. So a moment is given to it, unless it is paced, or writes are ahead already.
+ */
+static void merges_wait(struct lanemap_writer *writer)
+{
+        uint64_t since_ns = lanemap_now_ns(writer->clock);
+
+        while (writer->n_merging > 0 && !writer->compaction_rate.per_second &&
+               !lanemap_load_acquire(&writer->stopping) &&
+               writer->active_bytes <= 2 * lanemap_writer_flush_threshold(writer) &&
+               lanemap_now_ns(writer->clock) - since_ns < MERGE_WAIT_NS)
+                lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, MERGE_WAIT_NS / 8);
+}
+
 /* Freezes, unless an earlier flush left its frozen overlays, and plans. Return: 1 there is nothing
  * to flush. */
 static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct flush *flush)
@@ -202,6 +220,8 @@ static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct
         int r = 0;
 
         pthread_mutex_lock(&writer->lock);
+        if (!writer->recovering)
+                merges_wait(writer);
         orphans_retire(writer);
         flush->is_leftover = writer->has_frozen_set;
         for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
@@ -233,6 +253,8 @@ static void flush_end(struct lanemap_writer *writer, struct flush *flush)
                 if (flush->edits[i].new_segment)
                         lanemap_writer_segment_unref(writer, flush->edits[i].new_segment);
         }
+        writer->stats.flush_bytes_written += flush->built.n_bytes;
+        writer->stats.flush_entries_written += flush->built.n_entries;
         orphans_retire(writer);
         lanemap_shm_arena_end_batch(writer->object->arena);
         pthread_cond_broadcast(&writer->stall_wake);
@@ -247,11 +269,10 @@ static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *f
                 .is_flush = true,
                 .clear_epoch = flush->clear_epoch,
         };
-        struct writer_file *file;
         int r;
 
         if (flush->n > 0) {
-                r = lanemap_writer_build_file(writer, flush->lanes, flush->n, &file,
+                r = lanemap_writer_build_file(writer, flush->lanes, flush->n, NULL, &flush->built,
                                               flush->segments);
                 if (r != 0)
                         return r;
@@ -262,13 +283,15 @@ static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *f
         return lanemap_writer_commit_run(writer, &commit);
 }
 
-/*
- * One flush, in the flusher, or in open while nobody else is there. always_commit: also when
- * nothing is new, so that the manifest says so. Return: 0 or a negative errno; then it can be tried
- * again.
- */
-int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit)
+struct flush_job {
+        struct lanemap_writer *writer;
+        bool always_commit;
+};
+
+static int flush_run(void *arg)
 {
+        const struct flush_job *job = arg;
+        struct lanemap_writer *writer = job->writer;
         uint64_t start_ns = lanemap_now_ns(writer->clock);
         struct flush flush = {0};
         uint32_t n_flushes = 0;
@@ -281,7 +304,8 @@ int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit)
         pthread_mutex_lock(&writer->flush_lock);
         do {
                 flush.n = 0;
-                r = flush_begin(writer, always_commit, &flush);
+                flush.built = (struct writer_built){0};
+                r = flush_begin(writer, job->always_commit, &flush);
                 if (r != 0)
                         break;
 
@@ -305,8 +329,19 @@ int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit)
         pthread_mutex_unlock(&writer->lock);
 
         flush_free(&flush);
-        lanemap_alloc_give_back();
         return r < 0 ? r : 0;
+}
+
+/*
+ * One flush, in the flusher, or in open while nobody else is there. always_commit: also when
+ * nothing is new, so that the manifest says so. Return: 0 or a negative errno; then it can be tried
+ * again.
+ */
+int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit)
+{
+        struct flush_job job = {.writer = writer, .always_commit = always_commit};
+
+        return lanemap_alloc_apart(flush_run, &job);
 }
 
 /* ---- the flusher ---- */
@@ -351,18 +386,24 @@ static bool take_flush_wanted(struct lanemap_writer *writer)
         return wanted;
 }
 
+/* A lane that nobody has changed for a while becomes one segment, whatever the others do. */
 static void settle_when_quiet(struct lanemap_writer *writer)
 {
+        uint64_t now_ns = lanemap_now_ns(writer->clock);
         bool any = false;
 
         pthread_mutex_lock(&writer->lock);
-        if (lanemap_now_ns(writer->clock) - writer->last_apply_ns > SETTLE_NS)
-                for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                        struct writer_lane *lane = &writer->lanes[i];
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
 
-                        if (lane->n_segments > 1 && !lane->compact_wanted)
-                                lane->compact_wanted = any = true;
+                if (lane->quiet_position != lane->changed_position) {
+                        lane->quiet_position = lane->changed_position;
+                        lane->quiet_ns = now_ns;
                 }
+                if (now_ns - lane->quiet_ns > SETTLE_NS && lane->n_segments > 1 &&
+                    !lane->compact_wanted)
+                        lane->compact_wanted = any = true;
+        }
         pthread_mutex_unlock(&writer->lock);
         if (any)
                 lanemap_writer_workers_signal(writer);
@@ -378,8 +419,8 @@ void *lanemap_writer_flusher_main(void *arg)
                 lanemap_writer_requests_serve(writer);
                 lanemap_writer_retired_objects_drop(writer);
                 lanemap_writer_spare_ensure(writer);
+                settle_when_quiet(writer);
                 if (!take_flush_wanted(writer)) {
-                        settle_when_quiet(writer);
                         flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);
                         continue;
                 }

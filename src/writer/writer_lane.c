@@ -92,10 +92,9 @@ int lanemap_writer_lanes_init(struct lanemap_writer *writer)
                         r = lanemap_writer_lane_publish_new(writer, i);
                 if (r < 0)
                         return r;
-
-                writer->active_bytes += lanemap_overlay_bytes(&writer->lanes[i].active);
         }
 
+        lanemap_writer_active_count(writer);
         lanemap_writer_reserves_fill(writer);
         return 0;
 }
@@ -120,6 +119,7 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
         lane->active = grown;
         lanemap_writer_lane_publish(writer, lane_index, view_off);
         writer->active_bytes += lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
+        writer->active_used_bytes += (grown.n_used - old.n_used) * writer->cell_bytes;
         lanemap_overlay_retire_table(&old);
         writer->stats.n_overlay_growths++;
         return 0;
@@ -281,6 +281,7 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
                        struct lanemap_overlay_cell_shm *cell, struct lanemap_posting_change *change,
                        uint64_t n_before, uint64_t n_after, uint64_t position)
 {
+        uint64_t n_used = lane->active.n_used;
         int64_t grown;
 
         /* Before the word that makes it visible: whoever sees the change and then asks for the
@@ -292,6 +293,9 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
         grown = lanemap_posting_commit(arena_of(writer), change);
         lane->active.posting_bytes += (uint64_t)grown;
         writer->active_bytes += (uint64_t)grown;
+        writer->active_used_bytes +=
+                (lane->active.n_used - n_used) * writer->cell_bytes + (uint64_t)grown;
+        lane->changed_position = position;
         lane->n_pairs += n_after - n_before;
         writer->n_pairs += n_after - n_before;
         lane->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
@@ -442,7 +446,6 @@ int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint3
         writer->clear_position = position - 1;
         if (writer->mark.position < position)
                 writer->frozen_mark = writer->mark;
-        writer->active_bytes = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes[i];
                 struct lanemap_overlay old = lane->active;
@@ -458,8 +461,8 @@ int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint3
                 lane->n_keys = lane->n_pairs = 0;
                 lane->position = position - 1;
                 lane->position_n_keys = lane->position_n_pairs = 0;
-                writer->active_bytes += lanemap_overlay_bytes(&lane->active);
         }
+        lanemap_writer_active_count(writer);
         writer->n_keys = writer->n_pairs = 0;
         writer->has_frozen_set = false;
 
@@ -492,10 +495,33 @@ void lanemap_writer_memory_room_update(struct lanemap_writer *writer)
  * quarantine: an eighth of what there is goes as far. */
 uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer)
 {
-        uint64_t bytes =
-                writer->options.flush_bytes
-                        ? writer->options.flush_bytes
-                        : lanemap_lane_policy_flush_bytes(writer->n_keys, writer->cell_bytes);
+        uint64_t bytes = writer->options.flush_bytes
+                                 ? writer->options.flush_bytes
+                                 : lanemap_lane_policy_flush_bytes(writer->n_keys, writer->n_lanes,
+                                                                   writer->cell_bytes);
 
         return LANEMAP_MIN(bytes, writer->memory_room / 8);
+}
+
+bool lanemap_writer_flush_is_due(const struct lanemap_writer *writer)
+{
+        uint64_t bytes = lanemap_writer_flush_threshold(writer);
+
+        if (writer->options.flush_bytes || bytes == writer->memory_room / 8)
+                return writer->active_bytes >= bytes;
+        return writer->active_used_bytes >= LANEMAP_LANE_POLICY_FLUSH_FILL(bytes);
+}
+
+static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)
+{
+        return overlay->n_used * overlay->table.cell_bytes + overlay->posting_bytes;
+}
+
+void lanemap_writer_active_count(struct lanemap_writer *writer)
+{
+        writer->active_bytes = writer->active_used_bytes = 0;
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                writer->active_bytes += lanemap_overlay_bytes(&writer->lanes[i].active);
+                writer->active_used_bytes += overlay_used_bytes(&writer->lanes[i].active);
+        }
 }

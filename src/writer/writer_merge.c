@@ -1,8 +1,7 @@
 /*
- * Merging segments in worker threads: a job takes adjacent segments of one or more lanes, writes
- * one file with a section for each lane, and commits. Lanes are taken together, so that many small
- * ones cost one file, until the output is a sixteenth of the index: old and new exist side by side
- * until the commit, and that is what a merge costs in memory.
+ * Merging segments in worker threads: a job takes all segments of a group of lanes, writes one file
+ * with a section for each lane, and commits. Which group, and how large groups are, is
+ * lane_policy.h's to say.
  */
 #include "writer/writer_private.h"
 
@@ -13,112 +12,194 @@
 #include "common/alloc.h"
 #include "common/check.h"
 
-#define MERGE_BYTES_MIN (UINT64_C(256) << 10)
-#define MERGE_BYTES_MAX (UINT64_C(16) << 20)
-#define MERGE_SHARE     16
+#define COMPACT_ROUNDS  3
+#define COMPACT_POLL_NS (UINT64_C(2) * 1000 * 1000)
 
-#define COMPACT_ROUNDS 3
+/* A paced merge looks up this often, to see whether the engine is closing. */
+#define PACE_NS (UINT64_C(100) * 1000 * 1000)
 
 struct merge {
         struct writer_build_lane *lanes;
         struct writer_edit *edits;
         struct writer_segment **segments;
         uint32_t n;
-        uint64_t bytes;
         uint64_t clear_epoch;
+        struct writer_built built;
 };
 
-static bool range_is_busy(const struct writer_lane *lane, struct lanemap_lane_policy_range range)
+/* ---- what there is to merge, under lock ---- */
+
+static bool file_is_all_live(const struct writer_file *file)
 {
-        for (uint32_t i = range.first; i < range.first + range.n; i++)
+        return file->n_refs >= file->mapped->n_sections;
+}
+
+/*
+ * Bytes of a file's sections that nobody uses, for each one that somebody does. They count when most
+ * of the file is dead: until then the lanes that are left are likely to leave by themselves, young
+ * sections at the next flush, bottoms with their group.
+ */
+static uint64_t dead_share_bytes(const struct writer_file *file)
+{
+        uint32_t n_sections = file->mapped->n_sections;
+
+        if (2 * file->n_refs >= n_sections)
+                return 0;
+        return file->mapped->n_bytes * (n_sections - file->n_refs) / n_sections / file->n_refs;
+}
+
+/* How many of the newest segments can be merged: those above a damaged one. */
+static uint32_t lane_n_sound(const struct writer_lane *lane)
+{
+        uint32_t n = 0;
+
+        while (n < lane->n_segments && !lane->segments[n]->file->damaged)
+                n++;
+        return n;
+}
+
+static bool lane_is_busy(const struct writer_lane *lane)
+{
+        for (uint32_t i = 0; i < lane->n_segments; i++)
                 if (lane->segments[i]->busy)
                         return true;
         return false;
 }
 
-/*
- * A file lives for as long as one lane names one of its sections. When under half of it is live, the
- * lanes that are left move out; for a compaction, when any of it is dead.
- */
-static bool file_is_deserted(const struct writer_file *file, bool compact)
+/* Whether a merge has anything to do for it: a lane that is compacted leaves no dead section. */
+static bool lane_has_excess(const struct writer_lane *lane, uint32_t n_sound)
 {
-        return compact ? file->n_refs < file->mapped->n_sections
-                       : 2 * file->n_refs < file->mapped->n_sections;
+        const struct writer_file *file = n_sound == 1 ? lane->segments[0]->file : NULL;
+
+        return n_sound > 1 || (file && (lane->compact_wanted ? !file_is_all_live(file)
+                                                             : dead_share_bytes(file) > 0));
 }
 
-static struct lanemap_lane_policy_range rewrite_range(const struct writer_lane *lane, uint32_t n)
+static uint64_t lane_bytes(const struct writer_lane *lane)
 {
-        for (uint32_t i = 0; i < n; i++)
-                if (file_is_deserted(lane->segments[i]->file, lane->compact_wanted))
-                        return (struct lanemap_lane_policy_range){.first = i, .n = 1};
-        return (struct lanemap_lane_policy_range){0};
+        uint64_t bytes = 0;
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                bytes += lane->segments[i]->bytes;
+        return bytes;
 }
 
-/* Under lock. Takes the lane into the job if its policy wants a merge. */
+static void group_add(struct writer_lane *lane, struct lanemap_lane_policy_group *group)
+{
+        uint32_t n_sound = lane_n_sound(lane);
+
+        if (!lane_has_excess(lane, n_sound)) {
+                lane->compact_wanted = false;
+                return;
+        }
+        for (uint32_t i = 0; i < n_sound; i++) {
+                group->bytes += lane->segments[i]->bytes;
+                group->excess_bytes += dead_share_bytes(lane->segments[i]->file);
+                if (i + 1 < n_sound)
+                        group->excess_bytes += lane->segments[i]->bytes;
+        }
+        /* Above a damaged segment there is room for one. */
+        group->n_segments = LANEMAP_MAX(group->n_segments, n_sound > 1 ? lane->n_segments : 1);
+        group->is_asked |= lane->compact_wanted;
+}
+
+struct plan {
+        uint32_t n_lanes; /* of a group */
+        uint64_t index_bytes;
+        uint64_t excess_bytes; /* of groups that no job is at */
+};
+
+static struct lanemap_lane_policy_group group_of(struct lanemap_writer *writer, uint32_t first,
+                                                 uint32_t n_lanes)
+{
+        struct lanemap_lane_policy_group group = {0}, none = {0};
+
+        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->n_lanes); i++) {
+                if (lane_is_busy(&writer->lanes[i]))
+                        return none;
+                group_add(&writer->lanes[i], &group);
+        }
+        return group;
+}
+
+static struct plan plan_make(struct lanemap_writer *writer)
+{
+        struct plan plan = {0};
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                plan.index_bytes += lane_bytes(&writer->lanes[i]);
+        plan.n_lanes = lanemap_lane_policy_group_lanes(plan.index_bytes, writer->n_lanes);
+        for (uint32_t i = 0; i < writer->n_lanes; i += plan.n_lanes)
+                plan.excess_bytes += group_of(writer, i, plan.n_lanes).excess_bytes;
+        return plan;
+}
+
+/* The first lane of the most urgent group, and how many there are in one; or the index's n_lanes. */
+static uint32_t merge_choose(struct lanemap_writer *writer, uint32_t *ret_n_lanes)
+{
+        struct plan plan = plan_make(writer);
+        uint64_t flush_bytes = lanemap_writer_flush_threshold(writer);
+        uint32_t chosen = writer->n_lanes;
+        uint64_t highest = 0;
+        bool is_over;
+
+        /* What a flush is about to take need not be merged before. */
+        is_over = !writer->flush_wanted &&
+                  plan.excess_bytes > lanemap_lane_policy_excess_max(plan.index_bytes, flush_bytes);
+        for (uint32_t i = 0; i < writer->n_lanes; i += plan.n_lanes) {
+                struct lanemap_lane_policy_group group = group_of(writer, i, plan.n_lanes);
+                uint64_t priority = lanemap_lane_policy_merge_priority(&group, is_over);
+
+                if (priority > highest) {
+                        highest = priority;
+                        chosen = i;
+                }
+        }
+        if (ret_n_lanes)
+                *ret_n_lanes = plan.n_lanes;
+        return chosen;
+}
+
+/* Takes the lane into the job, down to its bottom or to what is damaged. */
 static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merge *merge)
 {
+        struct writer_build_lane *build = &merge->lanes[merge->n];
         struct writer_lane *lane = &writer->lanes[index];
-        struct lanemap_lane_policy_range range;
-        uint64_t n_keys[LANEMAP_LANE_SEGMENTS_MAX];
-        struct writer_build_lane *build;
-        struct writer_edit *edit;
-        uint32_t n_sound = 0;
+        struct writer_edit *edit = &merge->edits[merge->n];
+        uint32_t n_sound = lane_n_sound(lane);
+        bool is_bottom = n_sound == lane->n_segments;
 
-        /* What is newer than a damaged segment is merged above it, early, so that there is room. */
-        for (; n_sound < lane->n_segments && !lane->segments[n_sound]->file->damaged; n_sound++)
-                n_keys[n_sound] = lane->segments[n_sound]->segment->n_keys;
-        range = lanemap_lane_policy_merge(
-                n_keys, n_sound,
-                lane->compact_wanted || (n_sound < lane->n_segments &&
-                                         lane->n_segments > LANEMAP_LANE_POLICY_SEGMENTS_MAX));
-        if (range.n == 0)
-                range = rewrite_range(lane, n_sound);
-        if (range.n == 0)
-                lane->compact_wanted = false;
-        if (range.n == 0 || range_is_busy(lane, range))
+        if (!lane_has_excess(lane, n_sound))
                 return;
 
-        build = &merge->lanes[merge->n];
-        edit = &merge->edits[merge->n];
         *build = (struct writer_build_lane){
                 .lane = index,
-                .n_segments = range.n,
-                .drop_tombstones = range.first + range.n == lane->n_segments,
-                .level = range.first + range.n == lane->n_segments ? 2 : 1,
+                .n_segments = n_sound,
+                .drop_tombstones = is_bottom,
+                .level = is_bottom ? 2 : 1,
         };
-        *edit = (struct writer_edit){.lane = index, .n_old = range.n};
-        for (uint32_t i = 0; i < range.n; i++) {
-                struct writer_segment *segment = lane->segments[range.first + i];
+        *edit = (struct writer_edit){.lane = index, .n_old = n_sound};
+        for (uint32_t i = 0; i < n_sound; i++) {
+                struct writer_segment *segment = lane->segments[i];
 
                 build->segments[i] = edit->olds[i] = segment;
                 segment->busy = true;
                 lanemap_writer_segment_ref(segment);
-                merge->bytes += segment->bytes;
         }
         lane->compact_wanted = false;
         merge->n++;
 }
 
-static uint64_t merge_bytes_max(const struct lanemap_writer *writer)
-{
-        uint64_t bytes = 0;
-
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                for (uint32_t s = 0; s < writer->lanes[i].n_segments; s++)
-                        bytes += writer->lanes[i].segments[s]->bytes;
-
-        return LANEMAP_MIN(LANEMAP_MAX(bytes / MERGE_SHARE, MERGE_BYTES_MIN), MERGE_BYTES_MAX);
-}
-
 static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
 {
-        uint64_t bytes_max;
+        uint32_t first, n_lanes = 0;
 
         pthread_mutex_lock(&writer->lock);
-        bytes_max = merge_bytes_max(writer);
+        first = merge_choose(writer, &n_lanes);
         merge->clear_epoch = writer->clear_epoch;
-        for (uint32_t i = 0; i < writer->n_lanes && merge->bytes < bytes_max; i++)
+        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->n_lanes); i++)
                 plan_lane(writer, i, merge);
+        writer->n_merging += merge->n > 0;
         pthread_mutex_unlock(&writer->lock);
 }
 
@@ -133,9 +214,40 @@ static void merge_end(struct lanemap_writer *writer, struct merge *merge, int r)
                 if (merge->edits[i].new_segment)
                         lanemap_writer_segment_unref(writer, merge->edits[i].new_segment);
         }
-        if (r == 0)
-                writer->stats.n_merges++;
+        writer->n_merging--;
+        pthread_cond_broadcast(&writer->stall_wake);
+        writer->stats.n_merges += r == 0;
+        writer->stats.merge_bytes_written += merge->built.n_bytes;
+        writer->stats.merge_entries_written += merge->built.n_entries;
         pthread_mutex_unlock(&writer->lock);
+}
+
+static void worker_wait(struct lanemap_writer *writer, uint64_t ns)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        if (!lanemap_load_acquire(&writer->stopping))
+                lanemap_writer_cond_wait_ns(&writer->worker_wake, &writer->work_lock, ns);
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
+/* The pace is real time's, whatever the engine's clock says. Under lock, but for the waiting. */
+int lanemap_writer_pace(struct lanemap_writer *writer, struct lanemap_rate *rate, uint64_t n_bytes)
+{
+        uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic), wait_ns, since_ns = now_ns;
+
+        pthread_mutex_lock(&writer->lock);
+        lanemap_rate_take(rate, now_ns, n_bytes);
+        while ((wait_ns = lanemap_rate_wait_ns(rate, now_ns)) > 0 &&
+               !lanemap_load_acquire(&writer->stopping)) {
+                pthread_mutex_unlock(&writer->lock);
+                worker_wait(writer, LANEMAP_MIN(wait_ns, PACE_NS));
+                pthread_mutex_lock(&writer->lock);
+                now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
+        }
+        writer->stats.compaction_paced_ns += now_ns - since_ns;
+        pthread_mutex_unlock(&writer->lock);
+
+        return lanemap_load_acquire(&writer->stopping) ? -ESHUTDOWN : 0;
 }
 
 static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *merge)
@@ -145,10 +257,10 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
                 .n_edits = merge->n,
                 .clear_epoch = merge->clear_epoch,
         };
-        struct writer_file *file;
         int r;
 
-        r = lanemap_writer_build_file(writer, merge->lanes, merge->n, &file, merge->segments);
+        r = lanemap_writer_build_file(writer, merge->lanes, merge->n, &writer->compaction_rate,
+                                      &merge->built, merge->segments);
         if (r != 0)
                 return r;
 
@@ -157,8 +269,9 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
         return lanemap_writer_commit_run(writer, &commit);
 }
 
-int lanemap_writer_merge_run(struct lanemap_writer *writer)
+static int merge_run(void *arg)
 {
+        struct lanemap_writer *writer = arg;
         struct merge merge = {
                 .lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.lanes)),
                 .edits = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.edits)),
@@ -180,23 +293,34 @@ int lanemap_writer_merge_run(struct lanemap_writer *writer)
         lanemap_free(merge.lanes);
         lanemap_free(merge.edits);
         lanemap_free(merge.segments);
-        if (merge.n > 0)
-                lanemap_alloc_give_back();
         return r < 0 ? r : merge.n > 0;
 }
 
-/* Asks for every lane that is not one segment in a file that is all live. Return: whether any. */
-static bool lanes_want(struct lanemap_writer *writer)
+int lanemap_writer_merge_run(struct lanemap_writer *writer)
+{
+        bool is_due;
+
+        pthread_mutex_lock(&writer->lock);
+        is_due = merge_choose(writer, NULL) < writer->n_lanes;
+        pthread_mutex_unlock(&writer->lock);
+        return is_due ? lanemap_alloc_apart(merge_run, writer) : 0;
+}
+
+/* Asks for every lane that is not one segment in a file that is all live; after the first round only
+ * for those that others left behind in a file. Return: whether any. */
+static bool lanes_want(struct lanemap_writer *writer, bool left_behind)
 {
         bool any = false;
 
         pthread_mutex_lock(&writer->lock);
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes[i];
+                uint32_t n_sound = lane_n_sound(lane);
 
-                lane->compact_wanted = lane->n_segments > 1;
-                if (lane->n_segments == 1)
-                        lane->compact_wanted = file_is_deserted(lane->segments[0]->file, true);
+                lane->compact_wanted = true;
+                lane->compact_wanted =
+                        lane_has_excess(lane, n_sound) &&
+                        (!left_behind || !file_is_all_live(lane->segments[n_sound - 1]->file));
                 any |= lane->compact_wanted;
         }
         pthread_mutex_unlock(&writer->lock);
@@ -220,29 +344,41 @@ static bool lanes_left(struct lanemap_writer *writer)
         return left;
 }
 
-static void worker_wait(struct lanemap_writer *writer)
+/* One step of a compaction: a flush that writes wait for, else a merge, else a moment's patience. */
+static int compact_step(struct lanemap_writer *writer)
 {
-        pthread_mutex_lock(&writer->work_lock);
-        lanemap_writer_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, 2 * 1000 * 1000);
-        pthread_mutex_unlock(&writer->work_lock);
+        bool flush_wanted;
+        int r;
+
+        pthread_mutex_lock(&writer->lock);
+        flush_wanted = writer->flush_wanted && !writer->flush_failing;
+        pthread_mutex_unlock(&writer->lock);
+        if (flush_wanted) {
+                /* Its failure is the flusher's to tell, and no compaction's. */
+                (void)lanemap_writer_flush_run(writer, true);
+                return 0;
+        }
+
+        r = lanemap_writer_merge_run(writer);
+        if (r == 0)
+                worker_wait(writer, COMPACT_POLL_NS);
+        return r;
 }
 
 /*
  * Makes every lane one segment, as of now, in the caller's thread (the flusher) beside the workers.
- * Segments that a worker is merging are waited for. Return: 0; -EBADMSG: damaged segments were left
- * as they are, and what is older than they.
+ * Segments that a worker is merging are waited for; writes go on, and are flushed. Return: 0;
+ * -EBADMSG: damaged segments were left as they are, and what is older than they.
  */
 int lanemap_writer_compact(struct lanemap_writer *writer)
 {
         int r = 0;
 
         /* Lanes that moved out of a file leave others behind in it, which move out in the next round. */
-        for (int round = 0; round < COMPACT_ROUNDS && r >= 0 && lanes_want(writer); round++)
-                while (r >= 0 && !lanemap_load_acquire(&writer->stopping) && lanes_left(writer)) {
-                        r = lanemap_writer_merge_run(writer);
-                        if (r == 0)
-                                worker_wait(writer);
-                }
+        for (int round = 0; round < COMPACT_ROUNDS && r >= 0 && lanes_want(writer, round > 0);
+             round++)
+                while (r >= 0 && !lanemap_load_acquire(&writer->stopping) && lanes_left(writer))
+                        r = compact_step(writer);
 
         if (r >= 0 && lanemap_load_acquire(&writer->stopping))
                 r = -ESHUTDOWN;

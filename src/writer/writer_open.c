@@ -113,6 +113,7 @@ static int threads_start(struct lanemap_writer *writer)
         if (!writer->worker_threads)
                 return -ENOMEM;
 
+        writer->compaction_rate.per_second = writer->options.compaction_bytes_per_second;
         /* Signals are the program's business, not the engine's threads'. */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -245,6 +246,7 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
                 return r;
         }
 
+        lanemap_alloc_give_back();
         *ret_writer = writer;
         return 0;
 }

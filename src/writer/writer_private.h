@@ -34,6 +34,7 @@
 #include "common/clock.h"
 #include "common/executor.h"
 #include "common/file.h"
+#include "common/rate.h"
 #include "lane/lane_policy.h"
 #include "lane/lane_read.h"
 #include "lane/lane_write.h"
@@ -92,6 +93,9 @@ struct writer_lane {
         struct lanemap_overlay frozen;
         bool has_frozen;
         bool compact_wanted;
+        uint64_t changed_position; /* of the last operation that changed it */
+        uint64_t quiet_position;   /* as it was at quiet_ns, and ever since */
+        uint64_t quiet_ns;
         uint32_t n_segments;
         struct writer_segment *segments[LANEMAP_LANE_SEGMENTS_MAX]; /* newest first */
 
@@ -185,6 +189,7 @@ struct lanemap_writer {
         uint64_t n_pairs;
         uint64_t memory_room;                 /* how large the data object can get */
         uint64_t active_bytes;                /* of all active overlays */
+        uint64_t active_used_bytes;           /* of it, in cells in use, and postings */
         struct writer_reserve freeze_reserve; /* so that a flush can begin in a full object, */
         struct writer_reserve commit_reserve; /* and end */
         struct writer_mark mark;
@@ -194,13 +199,16 @@ struct lanemap_writer {
         struct writer_file *dead_files;
         struct lanemap_overlay *orphans; /* overlays that a clear took from under a flush */
         uint32_t n_orphans;
-        bool has_frozen_set; /* a flush has begun and not yet ended well */
+        struct lanemap_rate compaction_rate; /* of what merges write */
+        bool has_frozen_set;                 /* a flush has begun and not yet ended well */
         uint64_t frozen_position;
         bool flush_wanted;
+        uint64_t
+                n_sections_built; /* atomic: by flushes; whoever waits for one sees that it gets on */
+        uint32_t n_merging;       /* jobs under way */
         bool flush_failing;
         bool recovering;
-        bool has_new_choices; /* kinds or filter policy that the manifest does not have yet */
-        uint64_t last_apply_ns;
+        bool has_new_choices;      /* kinds or filter policy that the manifest does not have yet */
         pthread_cond_t stall_wake; /* a flush has ended */
         uint32_t *scratch;         /* ids of one posting */
         size_t scratch_capacity;
@@ -327,6 +335,9 @@ int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
 int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
 void lanemap_writer_counts_publish(struct lanemap_writer *writer);
 uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer);
+bool lanemap_writer_flush_is_due(const struct lanemap_writer *writer);
+void lanemap_writer_active_count(
+        struct lanemap_writer *writer); /* active_bytes, active_used_bytes */
 void lanemap_writer_memory_room_update(struct lanemap_writer *writer);
 
 /* writer_reserve.c */
@@ -375,9 +386,19 @@ struct writer_build_lane {
 /* A cursor whose memory is the heap's. Return: 0. Errors: -ENOMEM. */
 int lanemap_writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
                                   struct lanemap_segment_cursor *cursor);
+/* What a job wrote: what write amplification is made of. */
+struct writer_built {
+        uint64_t n_bytes; /* of the file; 0: nothing was left of all lanes */
+        uint64_t n_entries;
+};
+/*
+ * Builds and writes. ret_segments has one entry per lane, NULL where nothing was left, and is the
+ * caller's. rate, which may be NULL: how fast it may write. Return: 0,
+ * WRITER_E_DAMAGED.
+ */
 int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                              uint32_t n_lanes, struct writer_file **ret_file,
-                              struct writer_segment **ret_segments);
+                              uint32_t n_lanes, struct lanemap_rate *rate,
+                              struct writer_built *ret_built, struct writer_segment **ret_segments);
 
 /* writer_flush.c */
 int lanemap_writer_flush_run(struct lanemap_writer *writer, bool always_commit);
@@ -396,6 +417,8 @@ uint64_t lanemap_writer_worker_wait(struct lanemap_writer *writer, uint64_t seen
 /* One job, if there is one. Return: 1 something was merged, 0 nothing to do, or a negative errno.
  */
 int lanemap_writer_merge_run(struct lanemap_writer *writer);
+/* Waits until so many bytes more may be written. Return: 0, -ESHUTDOWN the engine is closing. */
+int lanemap_writer_pace(struct lanemap_writer *writer, struct lanemap_rate *rate, uint64_t n_bytes);
 int lanemap_writer_compact(struct lanemap_writer *writer);
 
 /* writer_scrub.c: damage */

@@ -35,16 +35,25 @@ static void choices_fill(const struct lanemap_writer *writer, struct lanemap_wri
 
 static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
 {
+        uint64_t n_probes = 0;
+
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 const struct writer_lane *lane = &writer->lanes[i];
 
                 stats->n_segments += lane->n_segments;
+                n_probes += lane->n_keys * lane->n_segments;
+                for (uint32_t l = 0; l < lane->n_segments; l++) {
+                        stats->segment_live_bytes += lane->segments[l]->bytes;
+                        if (l + 1 < lane->n_segments)
+                                stats->segment_young_bytes += lane->segments[l]->bytes;
+                }
                 stats->n_segments_max = LANEMAP_MAX(stats->n_segments_max, lane->n_segments);
                 filters_count(lane, stats);
                 stats->overlay_bytes += lanemap_overlay_bytes(&lane->active);
                 if (lane->has_frozen)
                         stats->overlay_bytes += lanemap_overlay_bytes(&lane->frozen);
         }
+        stats->probes_per_1000 = writer->n_keys ? n_probes * 1000 / writer->n_keys : 0;
         for (uint32_t slot = 0; slot < writer->lane_files->n_slots; slot++) {
                 const struct lanemap_lane_file *file = writer->lane_files->slots[slot];
 
@@ -94,6 +103,7 @@ int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_write
         stats.n_log_files = log.n_files;
         stats.n_log_syncs = log.n_syncs;
         stats.user_bytes_in = log.op_bytes;
+        stats.segment_bytes_written = stats.flush_bytes_written + stats.merge_bytes_written;
         *ret_stats = stats;
         return 0;
 }

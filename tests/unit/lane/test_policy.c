@@ -1,6 +1,7 @@
 /* What a flush takes in and what is merged, as a table; and that a lane stays shallow under any
  * mixture of flushes and merges. */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "lane/lane_policy.h"
 #include "segment/segment_format.h"
@@ -14,18 +15,21 @@ Test(lane_policy, flush_takes)
                 uint64_t new_keys, n_keys[5];
                 uint32_t n_segments, n_takeable, expected;
         } rows[] = {
-                {100, {0}, 0, 0, 0},                         /* nothing there */
-                {100, {400}, 1, 1, 1},                       /* the bottom, small itself */
-                {100, {401}, 1, 1, 0},                       /* too large */
-                {100, {100, 10000}, 2, 2, 1},                /* a young one */
-                {100, {401, 10000}, 2, 2, 0},                /* a middle one stays */
-                {100, {100, 700, 10000}, 3, 3, 2},           /* what was taken counts */
-                {100, {100, 801, 100000}, 3, 3, 1},          /* up to four times that */
-                {100, {900, 5000, 100000}, 3, 3, 1},         /* or they would become too many */
-                {100, {900, 5000, 90000, 1000000}, 4, 4, 2}, /* more so */
-                {100, {100, 100, 10000}, 3, 1, 1},           /* a merge is at the others */
-                {100, {100, 100, 10000}, 3, 0, 0},           /* at all of them */
-                {100, {10, 10, 10, 10}, 4, 4, 4},            /* all small */
+                {100, {0}, 0, 0, 0},                  /* nothing there */
+                {100, {400}, 1, 1, 1},                /* the bottom, small itself */
+                {100, {401}, 1, 1, 0},                /* too large */
+                {100, {100, 10000}, 2, 2, 1},         /* a young one */
+                {100, {1200, 10000}, 2, 2, 1},        /* up to twelve times */
+                {100, {1201, 100000}, 2, 2, 0},       /* a larger one stays */
+                {100, {100, 1200, 100000}, 3, 3, 2},  /* what is new counts */
+                {100, {100, 1201, 100000}, 3, 3, 1},  /* and no more */
+                {100, {1000, 4400, 100000}, 3, 3, 2}, /* or a quarter of what is taken */
+                {100, {1000, 4401, 100000}, 3, 3, 1},
+                {100, {1300, 40000, 500000}, 3, 3, 1},          /* or they would become too many */
+                {100, {1300, 30000, 400000, 9000000}, 4, 4, 2}, /* more so */
+                {100, {100, 100, 10000}, 3, 1, 1},              /* a merge is at the others */
+                {100, {100, 100, 10000}, 3, 0, 0},              /* at all of them */
+                {100, {10, 10, 10, 10}, 4, 4, 4},               /* all small */
         };
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
@@ -37,33 +41,73 @@ Test(lane_policy, flush_takes)
                                                         rows[i].n_segments, rows[i].n_takeable));
 }
 
-Test(lane_policy, merge)
+Test(lane_policy, group_lanes)
 {
         static const struct {
-                uint64_t n_keys[5];
-                uint32_t n_segments;
-                bool settle;
-                uint32_t first, n;
+                uint64_t index_bytes;
+                uint32_t n_lanes, expected;
         } rows[] = {
-                {{0}, 0, false, 0, 0},
-                {{5}, 1, true, 0, 0},                /* one is one */
-                {{5, 1000}, 2, false, 0, 0},         /* a small one above a large one */
-                {{5, 1000}, 2, true, 0, 2},          /* but when it is quiet */
-                {{100, 1000}, 2, false, 0, 2},       /* a tenth */
-                {{99, 1000}, 2, false, 0, 0},        /* less */
-                {{1, 100, 1000}, 3, false, 1, 2},    /* the two oldest */
-                {{1, 2, 3, 1000}, 4, false, 0, 3},   /* too many: the young ones */
-                {{1, 2, 300, 1000}, 4, false, 2, 2}, /* the bottom first */
-                {{1, 2, 3, 1000}, 4, true, 0, 4},
+                {0, 64, 64},                /* nothing: all at once */
+                {60 << 10, 64, 64},         /* a small tenant too */
+                {1 << 20, 64, 16},          /* a quarter of a megabyte */
+                {10 << 20, 64, 2},          /* a thirty-second of the index */
+                {100 << 20, 64, 2},         /* at any size */
+                {UINT64_C(1) << 30, 64, 1}, /* but 16 MiB is the most */
+                {UINT64_C(1) << 40, 64, 1}, /* or a lane */
+                {UINT64_C(1) << 30, 1024, 16},
+                {100 << 20, 1, 1},
+                {0, 3, 4}, /* a power of two, past the end */
         };
 
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++) {
-                struct lanemap_lane_policy_range range = lanemap_lane_policy_merge(
-                        rows[i].n_keys, rows[i].n_segments, rows[i].settle);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_eq(lanemap_lane_policy_group_lanes(rows[i].index_bytes, rows[i].n_lanes),
+                             rows[i].expected, "row %zu: %u", i,
+                             lanemap_lane_policy_group_lanes(rows[i].index_bytes, rows[i].n_lanes));
+}
 
-                cr_expect_eq(range.n, rows[i].n, "row %zu: %u", i, range.n);
-                if (range.n)
-                        cr_expect_eq(range.first, rows[i].first, "row %zu: %u", i, range.first);
+Test(lane_policy, excess_max)
+{
+        cr_expect_eq(lanemap_lane_policy_excess_max(0, 4096), 1024);
+        cr_expect_eq(lanemap_lane_policy_excess_max(100 << 10, 256 << 10), 64 << 10);
+        cr_expect_eq(lanemap_lane_policy_excess_max(100 << 20, 256 << 10), 4 << 20);
+}
+
+/* The order of urgency: each row before the next one; 0 are those that nobody merges. */
+Test(lane_policy, merge_priority)
+{
+        static const struct {
+                struct lanemap_lane_policy_group group;
+                bool is_over, is_none;
+        } rows[] = {
+                {{.n_segments = 4, .excess_bytes = 9 << 10, .bytes = 90 << 10}, false, false},
+                {{.n_segments = 4, .excess_bytes = 8 << 10, .bytes = 90 << 10}, true, false},
+                {{.n_segments = 2, .excess_bytes = 50 << 10, .bytes = 90 << 10, .is_asked = true},
+                 false,
+                 false},
+                {{.n_segments = 3, .excess_bytes = 9 << 10, .bytes = 90 << 10, .is_asked = true},
+                 true,
+                 false},
+                {{.n_segments = 1, .excess_bytes = 0, .bytes = 90 << 10, .is_asked = true},
+                 false,
+                 false},
+                {{.n_segments = 2, .excess_bytes = 90 << 10, .bytes = 100 << 10}, true, false},
+                {{.n_segments = 3, .excess_bytes = 90 << 10, .bytes = 900 << 10}, true, false},
+                {{.n_segments = 1, .excess_bytes = 1 << 10, .bytes = 900 << 10}, true, false},
+                {{.n_segments = 1, .excess_bytes = 1, .bytes = UINT64_C(1) << 50}, true, false},
+                {{.n_segments = 3, .excess_bytes = 90 << 10, .bytes = 90 << 10}, false, true},
+                {{.n_segments = 1, .excess_bytes = 0, .bytes = 90 << 10}, true, true},
+                {{.n_segments = 0}, true, true},
+        };
+        uint64_t before = UINT64_MAX;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++) {
+                uint64_t priority =
+                        lanemap_lane_policy_merge_priority(&rows[i].group, rows[i].is_over);
+
+                cr_expect_eq(priority == 0, rows[i].is_none, "row %zu", i);
+                if (!rows[i].is_none)
+                        cr_expect_lt(priority, before, "row %zu", i);
+                before = priority;
         }
 }
 
@@ -71,22 +115,30 @@ Test(lane_policy, flush_bytes)
 {
         static const struct {
                 uint64_t n_keys;
-                uint32_t cell_bytes;
-                uint64_t least, most;
+                uint32_t n_lanes, cell_bytes;
+                uint64_t expected;
         } rows[] = {
-                {0, 16, 512 << 10, 512 << 10},
-                {1000, 24, 512 << 10, 512 << 10},
-                {10 * 1000 * 1000, 16, 3 << 20, 10 << 20},
-                {10 * 1000 * 1000, 24, 5 << 20, 14 << 20},
-                {UINT64_C(1000) * 1000 * 1000, 16, 64 << 20, 64 << 20},
+                {0, 64, 16, 256 << 10},
+                {1000, 64, 24, 192 << 10},
+                {1000 * 1000, 64, 16, 256 << 10},
+                {10 * 1000 * 1000, 64, 16, 4 << 20},
+                {10 * 1000 * 1000, 64, 24, 6 << 20},
+                {10 * 1000 * 1000, 1, 16, 4 << 20},
+                {UINT64_C(100) * 1000 * 1000, 64, 16, 32 << 20},
+                {UINT64_C(1000) * 1000 * 1000, 64, 16, 64 << 20},
         };
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++) {
-                uint64_t bytes =
-                        lanemap_lane_policy_flush_bytes(rows[i].n_keys, rows[i].cell_bytes);
+                uint64_t bytes = lanemap_lane_policy_flush_bytes(rows[i].n_keys, rows[i].n_lanes,
+                                                                 rows[i].cell_bytes);
+                uint64_t n_entries = LANEMAP_LANE_POLICY_FLUSH_FILL(bytes) / rows[i].cell_bytes;
 
-                cr_expect(bytes >= rows[i].least && bytes <= rows[i].most, "row %zu: %lu", i,
-                          (unsigned long)bytes);
+                cr_expect_eq(bytes, rows[i].expected, "row %zu: %lu", i, (unsigned long)bytes);
+                /* A large index: between 0.75 and 1.5 % of the keys. */
+                if (rows[i].n_keys >= 1000 * 1000 && rows[i].n_keys <= 100 * 1000 * 1000)
+                        cr_expect(n_entries * 400 >= rows[i].n_keys * 3 &&
+                                          n_entries * 200 <= rows[i].n_keys * 3,
+                                  "row %zu: %lu entries", i, (unsigned long)n_entries);
         }
 }
 
@@ -114,40 +166,119 @@ Test(lane_policy, filter)
                         rows[i].wanted, "row %zu", i);
 }
 
-/* Flushes of any size, merges after each: never more segments than a lookup may probe, and entries
- * are rewritten a bounded number of times. */
-Test(lane_policy, a_lane_stays_shallow)
+/*
+ * An index of lanes under the policy: the flusher flushes, one worker merges, nothing else. Half of
+ * the lanes gets nine tenths of the entries. Bounds: segments of a lane; entries rewritten for each
+ * one that was flushed; excess.
+ */
+#define LANES       64
+#define ENTRY_BYTES 10
+
+struct sim {
+        uint64_t n_keys[LANES][8]; /* newest first */
+        uint32_t n[LANES];
+        uint64_t flushed, written, bottoms_written, excess_max;
+};
+
+static void sim_take(struct sim *sim, uint32_t lane, uint32_t n_taken, uint64_t n_new)
 {
-        uint64_t n_keys[16] = {0}, written = 0, flushed = 0;
-        uint32_t n = 0;
-        struct rng rng;
+        uint64_t *n_keys = sim->n_keys[lane];
 
-        rng_init(&rng, rng_test_seed(1));
-        for (uint32_t round = 0; round < 20000; round++) {
-                uint64_t now = 1 + rng_below(&rng, 100);
-                uint32_t n_taken = lanemap_lane_policy_flush_takes(now, n_keys, n, n);
-                struct lanemap_lane_policy_range range;
+        for (uint32_t i = 0; i < n_taken; i++)
+                n_new += n_keys[i];
+        memmove(&n_keys[1], &n_keys[n_taken], (sim->n[lane] - n_taken) * sizeof(*n_keys));
+        n_keys[0] = n_new;
+        sim->n[lane] -= n_taken - 1;
+        sim->written += n_new;
+}
 
-                flushed += now;
-                for (uint32_t i = 0; i < n_taken; i++)
-                        now += n_keys[i];
-                written += now;
-                for (uint32_t i = n_taken; i < n; i++)
-                        n_keys[i - n_taken + 1] = n_keys[i];
-                n = n - n_taken + 1;
-                n_keys[0] = now;
-                cr_assert_leq(n, LANEMAP_LANE_POLICY_SEGMENTS_MAX, "round %u: %u", round, n);
+static void sim_flush(struct sim *sim, uint64_t n_entries, struct rng *rng)
+{
+        for (uint32_t i = 0; i < LANES; i++) {
+                uint64_t n_new = n_entries / LANES * (i % 2 ? 18 : 2) / 10 + rng_below(rng, 10);
 
-                while ((range = lanemap_lane_policy_merge(n_keys, n, false)).n > 0) {
-                        cr_assert_geq(range.n, 2);
-                        cr_assert_leq(range.first + range.n, n);
-                        for (uint32_t i = 1; i < range.n; i++)
-                                n_keys[range.first] += n_keys[range.first + i];
-                        written += n_keys[range.first];
-                        for (uint32_t i = range.first + range.n; i < n; i++)
-                                n_keys[i - range.n + 1] = n_keys[i];
-                        n -= range.n - 1;
+                sim->flushed += n_new;
+                sim_take(sim, i,
+                         lanemap_lane_policy_flush_takes(n_new, sim->n_keys[i], sim->n[i],
+                                                         sim->n[i]),
+                         n_new);
+                cr_assert_leq(sim->n[i], LANEMAP_LANE_POLICY_SEGMENTS_MAX);
+        }
+}
+
+static struct lanemap_lane_policy_group sim_group(const struct sim *sim, uint32_t first, uint32_t n)
+{
+        struct lanemap_lane_policy_group group = {0};
+
+        for (uint32_t i = first; i < first + n; i++)
+                for (uint32_t s = 0; s < sim->n[i]; s++) {
+                        group.bytes += sim->n_keys[i][s] * ENTRY_BYTES;
+                        if (s + 1 < sim->n[i])
+                                group.excess_bytes += sim->n_keys[i][s] * ENTRY_BYTES;
+                        group.n_segments = LANEMAP_MAX(group.n_segments, sim->n[i]);
+                }
+        return group;
+}
+
+static bool sim_merge(struct sim *sim, uint64_t live_keys, uint64_t flush_bytes)
+{
+        struct lanemap_lane_policy_group all = sim_group(sim, 0, LANES);
+        uint32_t n = lanemap_lane_policy_group_lanes(all.bytes, LANES), chosen = LANES;
+        bool is_over = all.excess_bytes > lanemap_lane_policy_excess_max(all.bytes, flush_bytes);
+        uint64_t highest = 0;
+
+        for (uint32_t i = 0; i < LANES; i += n) {
+                struct lanemap_lane_policy_group group = sim_group(sim, i, n);
+                uint64_t priority = lanemap_lane_policy_merge_priority(&group, is_over);
+
+                if (priority > highest) {
+                        highest = priority;
+                        chosen = i;
                 }
         }
-        cr_expect_leq(written / flushed, 40, "%lu", (unsigned long)(written / flushed));
+        if (chosen == LANES)
+                return false;
+
+        for (uint32_t i = chosen; i < chosen + n; i++) {
+                if (sim->n[i] < 2)
+                        continue;
+                sim_take(sim, i, sim->n[i], 0);
+                sim->bottoms_written++;
+                /* Half of the entries replace, and tombstones fall: the lane stays as large. */
+                sim->n_keys[i][0] = LANEMAP_MIN(sim->n_keys[i][0], live_keys / LANES);
+        }
+        return true;
+}
+
+Test(lane_policy, churn_is_bounded)
+{
+        static const uint64_t sizes[] = {50000, 1000000, 10000000};
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(sizes); i++) {
+                uint64_t flush_bytes = lanemap_lane_policy_flush_bytes(sizes[i], LANES, 16);
+                uint64_t n_entries = LANEMAP_LANE_POLICY_FLUSH_FILL(flush_bytes) / 16;
+                struct sim sim = {0};
+                struct rng rng;
+
+                rng_init(&rng, rng_test_seed(1));
+                for (uint32_t l = 0; l < LANES; l++) {
+                        sim.n_keys[l][0] = sizes[i] / LANES;
+                        sim.n[l] = 1;
+                }
+                for (uint32_t round = 0; round < 500; round++) {
+                        struct lanemap_lane_policy_group all;
+
+                        sim_flush(&sim, n_entries, &rng);
+                        while (sim_merge(&sim, sizes[i], flush_bytes))
+                                ;
+                        all = sim_group(&sim, 0, LANES);
+                        cr_assert_leq(all.excess_bytes,
+                                      lanemap_lane_policy_excess_max(all.bytes, flush_bytes));
+                }
+                cr_expect_leq(sim.written, 20 * sim.flushed, "%lu keys: %.1f written per entry",
+                              (unsigned long)sizes[i], (double)sim.written / (double)sim.flushed);
+                /* A bottom is not rewritten for each flush. */
+                if (sizes[i] >= 1000000)
+                        cr_expect_leq(sim.bottoms_written, 500 * LANES / 3);
+        }
 }

@@ -1,0 +1,99 @@
+/*
+ * Back-pressure (src/README.md): a flush that does not get through costs writes their time, never
+ * more memory than a bound; and they go on when it does.
+ */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/order.h"
+#include "support/engine.h"
+#include "writer/writer_hooks.h"
+
+TestSuite(writer_pressure, .timeout = 120);
+
+#define BATCHES 2000
+#define BATCH   256
+#define N_LANES 4
+
+/* Four times the budget, or 4 MiB, is where applies wait: writer_apply.c. A table may double within the
+ * batch that got past it, and the frozen overlays lie beside it. */
+#define OVERLAY_BYTES_MAX (UINT64_C(3) * (4 << 20))
+
+static uint32_t renames_wait;
+
+static int rename_when_allowed(const struct lanemap_files *files, int dir_fd, const char *from,
+                               const char *to)
+{
+        while (lanemap_load_acquire(&renames_wait))
+                usleep(1000);
+        return lanemap_files_posix.rename(&lanemap_files_posix, dir_fd, from, to);
+}
+
+struct adder {
+        struct lanemap_writer *writer;
+        uint32_t n_done; /* atomic: batches */
+        int result;
+};
+
+static void *adder_main(void *arg)
+{
+        static struct lanemap_op ops[BATCH];
+        static char keys[BATCH][24];
+        struct adder *adder = arg;
+
+        for (uint32_t b = 0; b < BATCHES && adder->result == 0; b++) {
+                for (uint32_t i = 0; i < BATCH; i++) {
+                        int n = snprintf(keys[i], sizeof(keys[i]), "pressed=%u", b * BATCH + i);
+
+                        ops[i] = (struct lanemap_op){LANEMAP_OP_ADD, b, keys[i], (size_t)n};
+                }
+                adder->result = lanemap_writer_apply(adder->writer, ops, BATCH, NULL, NULL, NULL);
+                lanemap_store_release(&adder->n_done, b + 1);
+        }
+        return NULL;
+}
+
+Test(writer_pressure, writes_wait_for_a_flush_that_is_stuck)
+{
+        struct lanemap_files files = lanemap_files_posix;
+        struct lanemap_writer_hooks hooks = {.files = &files};
+        struct lanemap_writer_options options;
+        struct lanemap_writer_stats stats;
+        struct adder adder = {0};
+        struct scratch scratch;
+        pthread_t thread;
+
+        files.rename = rename_when_allowed;
+        scratch_init(&scratch, "pressure");
+        engine_options_init(&options, &scratch, NULL);
+        options.n_lanes = N_LANES;
+        options.hooks = &hooks;
+        options.log_file_bytes = 0;
+        options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        cr_assert_eq(lanemap_writer_open(&options, &adder.writer), 0);
+
+        lanemap_store_release(&renames_wait, UINT32_C(1));
+        cr_assert_eq(pthread_create(&thread, NULL, adder_main, &adder), 0);
+        do {
+                usleep(1000);
+                engine_stats(adder.writer, &stats);
+                cr_assert_leq(stats.overlay_bytes, OVERLAY_BYTES_MAX);
+        } while (stats.n_write_stalls == 0 && lanemap_load_acquire(&adder.n_done) < BATCHES);
+        cr_expect_lt(lanemap_load_acquire(&adder.n_done), BATCHES, "nothing ever waited");
+        cr_expect_eq(stats.n_flushes, 0);
+
+        lanemap_store_release(&renames_wait, UINT32_C(0));
+        pthread_join(thread, NULL);
+        cr_assert_eq(adder.result, 0);
+        engine_stats(adder.writer, &stats);
+        cr_expect_eq(stats.n_keys, BATCHES * BATCH);
+        cr_expect_gt(stats.write_stall_ns, 0);
+        cr_expect_gt(stats.n_flushes, 0);
+        cr_expect_leq(stats.n_segments_max, 4);
+
+        lanemap_writer_close(adder.writer);
+        scratch_deinit(&scratch);
+}
