@@ -23,18 +23,21 @@ static const char usage[] =
         "usage: index [--keys N[,N...]] [--csv FILE|-] [--quick] [--churn] [--mix "
         "single|production]\n"
         "             [--name NAME] [--dir DIR] [--adds N] [--pipeline N] [--lanemapd PATH]\n"
-        "             [--skip-socket]\n"
+        "             [--skip-socket] [--timeline FILE] [--churn-seconds N] [--rewrite]\n"
         "\n"
         "  --keys N[,N...]   sizes of the index (default 1000000; with --quick 50000)\n"
         "  --csv FILE        also one row per measure: name,value,unit (-: on stdout, and only "
         "that)\n"
         "  --quick           seconds instead of minutes; numbers of no value\n"
         "  --churn           also while a tenth of the keys is being replaced\n"
+        "  --churn-seconds N how long that tenth takes (default 10)\n"
+        "  --rewrite         also while all segments are written anew, again and again\n"
         "  --mix MIX         single: one id per key; production: UUIDs, postings up to 10,000 ids\n"
         "  --name NAME       published names begin with this (default: perf-PID)\n"
         "  --dir DIR         folders of the run are made in here (default: $TMPDIR or /tmp)\n"
         "  --adds N          keys of a measurement of add throughput (default 1000000)\n"
         "  --pipeline N      requests under way through the socket (default 1000)\n"
+        "  --timeline FILE   with --churn: where the bytes of each memory sample were, per key\n"
         "  --lanemapd PATH   the daemon to measure (default: of this build)\n";
 
 /* Issue 2, issue 3: "Numbers to report". */
@@ -126,6 +129,9 @@ static void options_parse(int argc, char **argv, struct run *run)
                 {"pipeline", required_argument, NULL, 'p'},
                 {"lanemapd", required_argument, NULL, 'l'},
                 {"skip-socket", no_argument, NULL, 's'},
+                {"timeline", required_argument, NULL, 't'},
+                {"churn-seconds", required_argument, NULL, 'S'},
+                {"rewrite", no_argument, NULL, 'w'},
                 {"help", no_argument, NULL, 'h'},
                 {0},
         };
@@ -169,6 +175,17 @@ static void options_parse(int argc, char **argv, struct run *run)
                         break;
                 case 's':
                         options->skip_socket = true;
+                        break;
+                case 'S':
+                        options->churn_seconds = strtoull(optarg, NULL, 10);
+                        break;
+                case 'w':
+                        options->rewrite = true;
+                        break;
+                case 't':
+                        options->timeline = fopen(optarg, "we");
+                        if (!options->timeline)
+                                index_die(optarg, -errno);
                         break;
                 case 'h':
                         fputs(usage, stdout);

@@ -15,7 +15,7 @@
 #include "index_private.h"
 #include "support/pin.h"
 
-#define CHURN_SECONDS       10 /* in which a tenth of the keys is replaced */
+#define CHURN_SECONDS       10 /* in which a tenth of the keys is replaced, unless it is said */
 #define CHURN_SECONDS_QUICK 1
 #define SAMPLE_MS           50
 
@@ -194,14 +194,40 @@ struct churn_samples {
         double cached_sum;
 };
 
-static void churn_sample(const struct perf_place *place, struct index_writer *writer,
-                         struct churn_samples *samples)
+/* Where the bytes of one moment are, and how far the engine is: for whoever wants to see the shape. */
+static void timeline_line(FILE *file, const struct index_memory *memory,
+                          const struct lanemap_writer_stats *stats)
+{
+        if (!file)
+                return;
+
+        fprintf(file,
+                "total %.2f cached %.2f files %.2f live %.2f young %.2f | shared %.2f used %.2f "
+                "overlays %.2f quarantine %.2f | private %.2f heap %.2f | flushes %" PRIu64
+                " merges %" PRIu64 " segments %.2f max %u\n",
+                (double)memory->memory_bytes / (double)stats->n_keys,
+                (double)memory->footprint.cached_bytes / (double)stats->n_keys,
+                (double)stats->segment_bytes / (double)stats->n_keys,
+                (double)stats->segment_live_bytes / (double)stats->n_keys,
+                (double)stats->segment_young_bytes / (double)stats->n_keys,
+                (double)memory->footprint.shared_bytes / (double)stats->n_keys,
+                (double)stats->shared_used_bytes / (double)stats->n_keys,
+                (double)stats->overlay_bytes / (double)stats->n_keys,
+                (double)stats->quarantine_bytes / (double)stats->n_keys,
+                (double)memory->private_bytes / (double)stats->n_keys,
+                (double)stats->heap_bytes / (double)stats->n_keys, stats->n_flushes,
+                stats->n_merges, (double)stats->n_segments / stats->n_lanes, stats->n_segments_max);
+}
+
+static void churn_sample(const struct index_options *options, const struct perf_place *place,
+                         struct index_writer *writer, struct churn_samples *samples)
 {
         struct index_memory memory = index_memory_take(place, writer);
         struct lanemap_writer_stats stats =
                 index_writer_ask(writer, INDEX_WRITER_STATS, 0, 0).stats;
         double per_key = (double)memory.memory_bytes / (double)stats.n_keys;
 
+        timeline_line(options->timeline, &memory, &stats);
         samples->n++;
         samples->memory_sum += per_key;
         samples->memory_max = per_key > samples->memory_max ? per_key : samples->memory_max;
@@ -220,6 +246,9 @@ static void churn_rows(const struct churn_samples *samples, const struct lanemap
                        struct perf_table *table)
 {
         double user = (double)(to->user_bytes_in - from->user_bytes_in);
+        double changed = (double)(to->n_changed - from->n_changed);
+        double entries = (double)(to->flush_entries_written - from->flush_entries_written +
+                                  to->merge_entries_written - from->merge_entries_written);
         double written = (double)(to->segment_bytes_written - from->segment_bytes_written);
 
         perf_table_add(table, "churn_memory_per_key", samples->memory_sum / samples->n, "bytes");
@@ -234,6 +263,8 @@ static void churn_rows(const struct churn_samples *samples, const struct lanemap
         perf_table_add(table, "churn_segments_per_lane_max", samples->segments_max, "count");
         perf_table_add(table, "churn_keys_replaced", (double)n_replaced, "count");
         perf_table_add(table, "churn_write_amplification", user > 0 ? written / user : 0, "ratio");
+        perf_table_add(table, "churn_entries_written_per_change",
+                       changed > 0 ? entries / changed : 0, "ratio");
         perf_table_add(table, "churn_flushes", (double)(to->n_flushes - from->n_flushes), "count");
         perf_table_add(table, "churn_merges", (double)(to->n_merges - from->n_merges), "count");
         perf_table_add(table, "churn_write_stalls",
@@ -244,7 +275,9 @@ static void churn_rows(const struct churn_samples *samples, const struct lanemap
 static void churn(const struct index_options *options, const struct perf_place *place,
                   struct index_writer *writer, uint64_t n_keys, struct perf_table *table)
 {
-        uint64_t seconds = options->quick ? CHURN_SECONDS_QUICK : CHURN_SECONDS;
+        uint64_t seconds = options->churn_seconds ? options->churn_seconds
+                           : options->quick       ? CHURN_SECONDS_QUICK
+                                                  : CHURN_SECONDS;
         uint64_t rate = n_keys / 10 / seconds + 1;
         struct index_memory memory = index_memory_take(place, writer);
         struct index_writer_reply before, after;
@@ -254,13 +287,19 @@ static void churn(const struct index_options *options, const struct perf_place *
         before = index_writer_ask(writer, INDEX_WRITER_STATS, 0, 0);
         (void)index_writer_ask(writer, INDEX_WRITER_CHURN_START, n_keys, rate);
         (void)perf_pin_working(writer->pid, 0);
-        while (index_writer_ask(writer, INDEX_WRITER_STATS, 0, 0).n < n_keys / 10)
+        while (index_writer_ask(writer, INDEX_WRITER_STATS, 0, 0).n < n_keys / 10) {
+                struct churn_samples unused = {0};
+
+                /* Not measured yet, but part of the picture. */
+                if (options->timeline)
+                        churn_sample(options, place, writer, &unused);
                 index_sleep_ms(SAMPLE_MS);
+        }
 
         lookups_start(options, place, "churn_", n_keys / 2, n_keys / 2,
                       memory.footprint.cached_bytes + memory.footprint.shared_bytes, &lookups);
         do {
-                churn_sample(place, writer, &samples);
+                churn_sample(options, place, writer, &samples);
                 index_sleep_ms(SAMPLE_MS);
         } while (!lookups_ended(&lookups, WNOHANG));
         after = index_writer_ask(writer, INDEX_WRITER_CHURN_STOP, 0, 0);
@@ -281,6 +320,59 @@ static void churn(const struct index_options *options, const struct perf_place *
         memory = memory_at_rest(place, writer);
         perf_table_add(table, "churn_compacted_memory_per_key",
                        (double)memory.memory_bytes / (double)n_keys, "bytes");
+}
+
+/* ---- lookups while everything is rewritten ---- */
+
+#define REWRITE_PAIRS 3
+
+static double median3(double a, double b, double c)
+{
+        double low = a < b ? a : b, high = a < b ? b : a;
+
+        return c < low ? low : c > high ? high : c;
+}
+
+/* The same readers without and with a full rewrite, by turns, so that a noisy minute hits both. */
+static void rewrite(const struct index_options *options, const struct perf_place *place,
+                    struct index_writer *writer, uint64_t n_keys, struct perf_table *table)
+{
+        static const char *const names[] = {"hit_p50",  "hit_p99",  "hit_p999",
+                                            "miss_p50", "miss_p99", "miss_p999"};
+        static struct perf_table quiet[REWRITE_PAIRS], busy[REWRITE_PAIRS];
+        struct index_writer_reply before, after;
+        struct lookups lookups;
+        char row[64];
+
+        before = index_writer_ask(writer, INDEX_WRITER_STATS, 0, 0);
+        for (int i = 0; i < REWRITE_PAIRS; i++) {
+                quiet[i] = busy[i] = (struct perf_table){0};
+                lookups_start(options, place, "", n_keys / 2, n_keys / 2, 1 << 20, &lookups);
+                (void)lookups_ended(&lookups, 0);
+                lookups_rows(&lookups, &quiet[i]);
+
+                (void)index_writer_ask(writer, INDEX_WRITER_REWRITE_START, n_keys, 0);
+                (void)perf_pin_working(writer->pid, 0);
+                lookups_start(options, place, "", n_keys / 2, n_keys / 2, 1 << 20, &lookups);
+                (void)lookups_ended(&lookups, 0);
+                after = index_writer_ask(writer, INDEX_WRITER_REWRITE_STOP, 0, 0);
+                (void)perf_pin_working(writer->pid, 1);
+                lookups_rows(&lookups, &busy[i]);
+        }
+
+        perf_table_add(table, "rewrite_rounds", (double)after.n, "count");
+        perf_table_add(table, "rewrite_bytes_written",
+                       (double)(after.stats.merge_bytes_written - before.stats.merge_bytes_written),
+                       "bytes");
+        for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+                double ratios[REWRITE_PAIRS];
+
+                for (int i = 0; i < REWRITE_PAIRS; i++)
+                        ratios[i] = perf_table_value(&busy[i], names[n]) /
+                                    perf_table_value(&quiet[i], names[n]);
+                snprintf(row, sizeof(row), "rewrite_%s_per_quiet", names[n]);
+                perf_table_add(table, row, median3(ratios[0], ratios[1], ratios[2]), "ratio");
+        }
 }
 
 /* Stopped in order and started; then 1 % more keys that no segment has, and the writer killed. */
@@ -333,6 +425,8 @@ void index_measure(const struct index_options *options, uint64_t n_keys, struct 
                        (double)stats.stats.n_segments / stats.stats.n_lanes, "count");
 
         lookups_at_rest(options, &place, n_keys, &memory, table);
+        if (options->rewrite)
+                rewrite(options, &place, &writer, n_keys, table);
         if (options->churn)
                 churn(options, &place, &writer, n_keys, table);
         restart(options, &place, &writer, n_keys, table);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "support/footprint.h"
@@ -29,8 +30,11 @@ struct index_options {
         const char *lanemapd; /* NULL: beside this program */
         const char *reader;
         enum perf_mix mix;
+        FILE *timeline; /* NULL: none */
         bool quick;
         bool churn;
+        bool rewrite;
+        uint64_t churn_seconds; /* 0: the default */
         bool skip_socket;
         uint64_t adds_max; /* keys of one measurement of add throughput */
         size_t pipeline;   /* requests on their way through the socket */
@@ -50,12 +54,14 @@ enum index_writer_code {
         INDEX_WRITER_STATS,
         INDEX_WRITER_CHURN_START, /* a: keys in the index, b: keys replaced a second */
         INDEX_WRITER_CHURN_STOP,
+        INDEX_WRITER_REWRITE_START, /* a: keys in the index; all segments anew, again and again */
+        INDEX_WRITER_REWRITE_STOP,  /* when the one under way is done */
         INDEX_WRITER_CLOSE,
 };
 
 struct index_writer_reply {
         double seconds; /* of the engine's work alone */
-        uint64_t n;     /* operations applied; keys replaced so far */
+        uint64_t n;     /* operations applied; keys replaced, or rewrites done, so far */
         struct lanemap_writer_stats stats;
 };
 

@@ -45,7 +45,8 @@ struct server {
         bool churn_stopping; /* atomic */
         uint64_t churn_keys;
         uint64_t churn_rate;
-        uint64_t n_churned; /* atomic */
+        uint64_t n_churned;  /* atomic */
+        uint64_t n_rewrites; /* atomic */
 };
 
 static void apply_all(struct server *server, const struct lanemap_op *ops, size_t n_ops, bool ack)
@@ -196,14 +197,15 @@ static void *churn_main(void *arg)
         return NULL;
 }
 
-static void churn_start(struct server *server, uint64_t n_keys, uint64_t rate)
+static void churn_start(struct server *server, void *(*main)(void *arg), uint64_t n_keys,
+                        uint64_t rate)
 {
         int r;
 
         server->churn_keys = n_keys;
         server->churn_rate = rate;
         server->churn_stopping = false;
-        r = pthread_create(&server->churn, NULL, churn_main, server);
+        r = pthread_create(&server->churn, NULL, main, server);
         if (r != 0)
                 index_die("churn", r);
 }
@@ -212,6 +214,41 @@ static void churn_stop(struct server *server)
 {
         __atomic_store_n(&server->churn_stopping, true, __ATOMIC_RELAXED);
         pthread_join(server->churn, NULL);
+}
+
+static void compact(struct server *server)
+{
+        uint64_t ticket;
+        int r;
+
+        r = lanemap_writer_request(server->writer, LANEMAP_REQUEST_COMPACT, &ticket);
+        if (r == 0)
+                r = lanemap_writer_request_wait(server->writer, ticket);
+        if (r < 0)
+                index_die("compact", r);
+}
+
+/* ---- rewrites: a few keys of every lane are replaced, so that a compaction rewrites them all ---- */
+
+#define REWRITE_KEYS 2000
+
+static void *rewrite_main(void *arg)
+{
+        static struct lanemap_op ops[PERF_KEY_IDS_MAX + 1];
+        static char texts[2 * PERF_KEY_BYTES_MAX];
+        struct server *server = arg;
+
+        while (!__atomic_load_n(&server->churn_stopping, __ATOMIC_RELAXED)) {
+                uint64_t i = server->n_churned;
+
+                for (uint64_t end = i + REWRITE_KEYS; i < end; i++)
+                        apply_all(server, ops, replace_make(server, i, ops, texts), false);
+                __atomic_store_n(&server->n_churned, i, __ATOMIC_RELAXED);
+                compact(server);
+                __atomic_fetch_add(&server->n_rewrites, 1, __ATOMIC_RELAXED);
+        }
+
+        return NULL;
 }
 
 /* ---- requests ---- */
@@ -231,18 +268,6 @@ static void open_index(struct server *server, uint32_t appendfsync)
         r = lanemap_writer_open(&options, &server->writer);
         if (r < 0)
                 index_die(error.text, r);
-}
-
-static void compact(struct server *server)
-{
-        uint64_t ticket;
-        int r;
-
-        r = lanemap_writer_request(server->writer, LANEMAP_REQUEST_COMPACT, &ticket);
-        if (r == 0)
-                r = lanemap_writer_request_wait(server->writer, ticket);
-        if (r < 0)
-                index_die("compact", r);
 }
 
 /* Polls, as a caller with nothing else to do: the wait is over within a millisecond of the truth.
@@ -282,9 +307,13 @@ static void request_serve(struct server *server, const struct index_writer_reque
                 compact(server);
                 break;
         case INDEX_WRITER_CHURN_START:
-                churn_start(server, request->a, request->b);
+                churn_start(server, churn_main, request->a, request->b);
+                break;
+        case INDEX_WRITER_REWRITE_START:
+                churn_start(server, rewrite_main, request->a, 0);
                 break;
         case INDEX_WRITER_CHURN_STOP:
+        case INDEX_WRITER_REWRITE_STOP:
                 churn_stop(server);
                 break;
         case INDEX_WRITER_CLOSE:
@@ -300,7 +329,9 @@ static void request_serve(struct server *server, const struct index_writer_reque
                 reply->seconds = perf_now() - from;
 
         if (request->code != INDEX_WRITER_LOAD && request->code != INDEX_WRITER_LOAD_ACK)
-                reply->n = __atomic_load_n(&server->n_churned, __ATOMIC_RELAXED);
+                reply->n = request->code == INDEX_WRITER_REWRITE_STOP
+                                   ? __atomic_load_n(&server->n_rewrites, __ATOMIC_RELAXED)
+                                   : __atomic_load_n(&server->n_churned, __ATOMIC_RELAXED);
         reply->stats.size = sizeof(reply->stats);
         if (server->writer && lanemap_writer_get_stats(server->writer, &reply->stats) < 0)
                 index_die("statistics", -EINVAL);

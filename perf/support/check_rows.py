@@ -23,8 +23,10 @@ memory_shared memory_writer_private memory_segment_page_cache memory_total memor
 disk_segments disk_log disk_manifest disk_total disk_per_key segments_per_lane
 churn_memory_per_key churn_memory_per_key_max churn_shared_per_key churn_private_per_key
 churn_page_cache_per_key churn_overlay_per_key churn_segments_per_lane churn_segments_per_lane_max
-churn_keys_replaced churn_write_amplification churn_flushes churn_merges churn_write_stalls
+churn_keys_replaced churn_write_amplification churn_entries_written_per_change churn_flushes churn_merges churn_write_stalls
 churn_hit_p99_per_quiet churn_miss_p99_per_quiet churn_compacted_memory_per_key
+rewrite_rounds rewrite_bytes_written rewrite_hit_p50_per_quiet rewrite_hit_p99_per_quiet rewrite_hit_p999_per_quiet
+rewrite_miss_p50_per_quiet rewrite_miss_p99_per_quiet rewrite_miss_p999_per_quiet
 close_time restart_clean restart_killed restart_killed_records
 adds_always_rate adds_everysec_rate adds_no_rate adds_always_one_by_one_rate
 socket_adds_always_rate socket_adds_everysec_rate socket_adds_no_rate
@@ -62,7 +64,7 @@ def main():
     elif os.path.basename(sys.argv[1]) == "serving":
         expected = set(SERVING)
     else:
-        command.append("--churn")
+        command += ["--churn", "--rewrite"]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = list(csv.DictReader(output.splitlines()))
     names = [row["name"].partition(".")[2] for row in rows]
