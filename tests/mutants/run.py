@@ -46,7 +46,7 @@ MUTANTS = [
      'r = lanemap_writer_sync(writer, lanemap_manifest_highest_position(manifest));', 'r = 0;',
      ('tests/unit/test_writer_commit_order', [])),
     ('segment-not-synced', 'W3', 'src/segment/segment_file_write.c',
-     'return r < 0 ? r : files->sync(files, fd);', 'return r;',
+     'r = writer->files->sync(writer->files, writer->fd);', 'r = 0;',
      STATES),
     ('end-check-removed', 'R1', 'src/shm/shm_read.c',
      'return LANEMAP_LIKELY(lanemap_load_relaxed(&region->control->watermark) <= try->epoch);', 'return true;',
