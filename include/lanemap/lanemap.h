@@ -234,7 +234,7 @@ LANEMAP_PUBLIC int lanemap_reader_contains(struct lanemap_reader *reader, const 
  *   LANEMAP_ID_MAX, may be out of order. Load an id once, check it before it becomes an index, and
  *   do nothing that cannot be taken back. Pointer and number of ids are always sound: nothing
  *   outside the mapping can be reached through them.
- * - It should be quick. A view is believed for at least the writer's quarantine (5 ms unless the
+ * - It should be quick. A view is believed for at least the writer's quarantine (5 ms or more, unless the
  *   writer was told otherwise) after it began; beside a writer with a lot to do, one that takes
  *   longer has to begin again, every time. After a few rounds copy: lanemap_reader_lookup().
  * - It ends what it began, in the same thread, also when it breaks out early (what was read so far

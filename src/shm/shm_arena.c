@@ -179,7 +179,8 @@ static bool run_find(const struct lanemap_shm_arena *arena, uint64_t from, uint6
         return false;
 }
 
-static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_than_ns);
+static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_than_ns,
+                               uint64_t keep_bytes);
 
 static int run_alloc(struct lanemap_shm_arena *arena, uint64_t n, uint64_t *ret_first)
 {
@@ -192,7 +193,7 @@ static int run_alloc(struct lanemap_shm_arena *arena, uint64_t n, uint64_t *ret_
                 if (r < 0) {
                         /* Memory is short: what waits only so that readers need not retry is given
                          * back now. */
-                        quarantine_release(arena, UINT64_MAX);
+                        quarantine_release(arena, UINT64_MAX, 0);
                         if (!run_find(arena, 0, n, ret_first))
                                 return r;
                 } else if (!run_find(arena, 0, n, ret_first)) {
@@ -351,14 +352,17 @@ static void queue_trim(struct lanemap_shm_arena *arena)
         arena->queue_first = 0;
 }
 
-/* Frees the blocks that were stamped before older_than_ns, oldest first (A2). */
-static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_than_ns)
+/* Frees the blocks that were stamped before older_than_ns, oldest first (A2), until those that are
+ * left are keep_bytes or less. */
+static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_than_ns,
+                               uint64_t keep_bytes)
 {
         struct lanemap_shm_control *control = arena->config.control;
         size_t n = 0, n_stamped = arena->queue_n - arena->queue_n_pending;
+        uint64_t left = arena->quarantine_bytes;
 
-        while (n < n_stamped && queue_at(arena, n)->since_ns < older_than_ns)
-                n++;
+        while (n < n_stamped && left > keep_bytes && queue_at(arena, n)->since_ns < older_than_ns)
+                left -= queue_at(arena, n++)->bytes;
         if (n == 0)
                 return;
 
@@ -377,6 +381,23 @@ static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_t
         arena->queue_first = (arena->queue_first + n) & (arena->queue_capacity - 1);
         arena->queue_n -= n;
         queue_trim(arena);
+}
+
+/* Lets go whatever has waited long enough (A3). */
+static void quarantine_pass(struct lanemap_shm_arena *arena, uint64_t now_ns)
+{
+        const struct lanemap_shm_quarantine *quarantine = &arena->config.quarantine;
+
+        if (quarantine->ns == LANEMAP_SHM_QUARANTINE_NONE) {
+                quarantine_release(arena, UINT64_MAX, 0);
+                return;
+        }
+
+        if (now_ns > quarantine->ns)
+                quarantine_release(arena, now_ns - quarantine->ns, quarantine->linger_bytes);
+        if (now_ns > LANEMAP_MAX(quarantine->ns, quarantine->linger_ns))
+                quarantine_release(arena,
+                                   now_ns - LANEMAP_MAX(quarantine->ns, quarantine->linger_ns), 0);
 }
 
 void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena)
@@ -400,10 +421,7 @@ void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena)
                 lanemap_store_release(&control->epoch, epoch);
         }
 
-        if (arena->config.quarantine_ns == LANEMAP_SHM_QUARANTINE_NONE)
-                quarantine_release(arena, UINT64_MAX);
-        else if (now_ns > arena->config.quarantine_ns)
-                quarantine_release(arena, now_ns - arena->config.quarantine_ns);
+        quarantine_pass(arena, now_ns);
 }
 
 /* ---- the interface of common/arena.h ---- */
@@ -471,7 +489,7 @@ int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes)
                 return 0;
 
         /* What waits only so that readers need not retry is given back now. */
-        quarantine_release(arena, UINT64_MAX);
+        quarantine_release(arena, UINT64_MAX, 0);
         return arena->n_pages_free >= n_pages ? 0 : r;
 }
 

@@ -14,8 +14,9 @@
  * A1. No block is given out in the batch that retired it.
  * A2. W is raised to a block's stamp before the block is given out, with a release fence
  *     between.
- * A3. When nothing is short, no block is given out earlier than quarantine_ns after its batch,
- *     so that in practice no reader has to try again.
+ * A3. When nothing is short, no block is given out earlier than quarantine.ns after its batch, nor
+ *     earlier than quarantine.linger_ns while all that wait are at most quarantine.linger_bytes. So
+ *     a reader has to try again only when it was stopped for that long within one lookup.
  *
  * Thread: the writer, under its lock.
  */
@@ -26,9 +27,17 @@
 #include "common/clock.h"
 #include "shm/shm_format.h"
 
-#define LANEMAP_SHM_PAGE_BYTES 4096
+#define LANEMAP_SHM_PAGE_BYTES      4096
+#define LANEMAP_SHM_QUARANTINE_NONE UINT64_MAX
 
 struct lanemap_shm_arena;
+
+/* How long a retired block keeps its bytes (A3). */
+struct lanemap_shm_quarantine {
+        uint64_t ns; /* LANEMAP_SHM_QUARANTINE_NONE: immediate reuse, for tests */
+        uint64_t linger_ns;
+        uint64_t linger_bytes;
+};
 
 struct lanemap_shm_arena_config {
         unsigned char *base;
@@ -37,12 +46,11 @@ struct lanemap_shm_arena_config {
         uint64_t first_off; /* what is below belongs to the head; rounded up to a page */
         struct lanemap_shm_control *control;
         const struct lanemap_clock *clock;
-        uint64_t quarantine_ns; /* UINT64_MAX: immediate reuse, for tests */
+        struct lanemap_shm_quarantine quarantine;
         /* Makes the object `bytes` long and its pages present. 0, -ENOSPC, ... */
         int (*grow)(void *arg, uint64_t bytes);
         void *grow_arg;
 };
-#define LANEMAP_SHM_QUARANTINE_NONE UINT64_MAX
 
 int lanemap_shm_arena_new(const struct lanemap_shm_arena_config *config,
                           struct lanemap_shm_arena **ret_arena);

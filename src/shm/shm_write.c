@@ -374,7 +374,7 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
                 .first_off = head_bytes,
                 .control = control,
                 .clock = options->clock,
-                .quarantine_ns = options->quarantine_ns,
+                .quarantine = options->quarantine,
                 .grow = data_grow,
                 .grow_arg = object,
         };

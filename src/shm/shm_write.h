@@ -55,7 +55,7 @@ struct lanemap_shm_data_options {
         const char *directory;      /* where readers find the segment files; absolute */
         const char *copy_directory; /* and their copies; absolute; NULL: there are none */
         const struct lanemap_clock *clock;
-        uint64_t quarantine_ns;
+        struct lanemap_shm_quarantine quarantine;
         bool from_spare; /* the spare object becomes this one, if there is one (S4) */
 };
 

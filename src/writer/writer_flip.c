@@ -25,8 +25,30 @@
 /* Retired objects that readers may hold before flips are refused. */
 #define HELD_MAX 2
 
+/* How long freed shared memory is left alone unless the options say: at least the first, and the
+ * second while no more than so many bytes wait. */
+#define QUARANTINE_NS (UINT64_C(5) * 1000 * 1000)
+#define LINGER_NS     (UINT64_C(250) * 1000 * 1000)
+#define LINGER_BYTES  (UINT64_C(8) << 20)
+
 /* What a flip must save to be worth it. */
 #define WORTH_BYTES (UINT64_C(256) << 10)
+
+/* A try again costs a reader one lookup more, so memory comes first: waiting long is for as long as
+ * little waits. */
+static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer_options *options)
+{
+        if (options->immediate_reuse)
+                return (struct lanemap_shm_quarantine){.ns = LANEMAP_SHM_QUARANTINE_NONE};
+        if (options->quarantine_ns)
+                return (struct lanemap_shm_quarantine){.ns = options->quarantine_ns};
+
+        return (struct lanemap_shm_quarantine){
+                .ns = QUARANTINE_NS,
+                .linger_ns = LINGER_NS,
+                .linger_bytes = LINGER_BYTES,
+        };
+}
 
 static void object_free(struct lanemap_shm_data_object *object)
 {
@@ -54,8 +76,7 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
                 .directory = writer->directory,
                 .copy_directory = writer->serve.copy_directory,
                 .clock = writer->clock,
-                .quarantine_ns = writer->options.immediate_reuse ? LANEMAP_SHM_QUARANTINE_NONE
-                                                                 : writer->options.quarantine_ns,
+                .quarantine = quarantine_of(&writer->options),
                 .from_spare = writer->recovering,
         };
         struct lanemap_shm_arena_stats arena;

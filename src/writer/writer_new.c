@@ -11,7 +11,6 @@
 #include "common/alloc.h"
 
 #define SHARED_BYTES_MAX_DEFAULT (UINT64_C(64) << 30)
-#define QUARANTINE_NS_DEFAULT    (UINT64_C(5) * 1000 * 1000)
 
 static int options_check(struct lanemap_writer *writer,
                          const struct lanemap_writer_options *options)
@@ -54,8 +53,6 @@ static int options_check(struct lanemap_writer *writer,
                 kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
         kept->shared_bytes_max =
                 LANEMAP_ALIGN_UP(kept->shared_bytes_max, (uint64_t)LANEMAP_SHM_PAGE_BYTES);
-        if (kept->quarantine_ns == 0)
-                kept->quarantine_ns = QUARANTINE_NS_DEFAULT;
         if (kept->n_workers == 0)
                 kept->n_workers = 1;
         return 0;

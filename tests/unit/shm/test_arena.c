@@ -71,14 +71,14 @@ static int bench_grow(void *arg, uint64_t bytes)
         return 0;
 }
 
-static struct bench *bench_new(uint64_t bytes_max, uint64_t quarantine_ns)
+static struct bench *bench_new_with(uint64_t bytes_max, struct lanemap_shm_quarantine quarantine)
 {
         struct bench *bench = calloc(1, sizeof(*bench));
         struct lanemap_shm_arena_config config = {
                 .bytes = FIRST_OFF,
                 .bytes_max = bytes_max,
                 .first_off = FIRST_OFF,
-                .quarantine_ns = quarantine_ns,
+                .quarantine = quarantine,
                 .grow = bench_grow,
         };
 
@@ -97,6 +97,11 @@ static struct bench *bench_new(uint64_t bytes_max, uint64_t quarantine_ns)
         cr_assert_eq(lanemap_shm_arena_new(&config, &bench->shm), 0);
         bench->arena = lanemap_shm_arena_base(bench->shm);
         return bench;
+}
+
+static struct bench *bench_new(uint64_t bytes_max, uint64_t quarantine_ns)
+{
+        return bench_new_with(bytes_max, (struct lanemap_shm_quarantine){.ns = quarantine_ns});
 }
 
 static void bench_free(struct bench *bench)
@@ -346,6 +351,42 @@ Test(shm_arena, quarantine_lasts_as_long_as_it_says)
         cr_expect_eq(bench->control.watermark, 2, "%" PRIu64, bench->control.watermark);
         cr_assert_eq(bench->arena->alloc(bench->arena, 100, &off), 0);
         cr_expect_eq(off, first);
+        bench_free(bench);
+}
+
+/* What waits stays longer than it must while it is little (A3). */
+Test(shm_arena, little_lingers)
+{
+        struct bench *bench = bench_new_with(
+                4 << 20, (struct lanemap_shm_quarantine){.ns = QUARANTINE,
+                                                         .linger_ns = 50 * QUARANTINE,
+                                                         .linger_bytes = 8192});
+        struct lanemap_shm_arena_stats stats;
+        uint64_t offs[3];
+
+        for (int i = 0; i < 3; i++)
+                cr_assert_eq(bench->arena->alloc(bench->arena, 4096, &offs[i]), 0);
+        for (int i = 0; i < 3; i++) {
+                bench->arena->retire(bench->arena, offs[i], 4096);
+                lanemap_shm_arena_end_batch(bench->shm);
+        }
+        lanemap_shm_arena_get_stats(bench->shm, &stats);
+        cr_expect_eq(stats.quarantine_bytes, 3 * 4096, "none earlier than the quarantine");
+
+        bench->clock.ns += 2 * QUARANTINE;
+        lanemap_shm_arena_end_batch(bench->shm);
+        lanemap_shm_arena_get_stats(bench->shm, &stats);
+        cr_expect_eq(stats.quarantine_bytes, 8192, "the oldest one went");
+        cr_expect_eq(bench->control.watermark, 2, "and only readers older than it go again");
+
+        bench->clock.ns += 47 * QUARANTINE;
+        lanemap_shm_arena_end_batch(bench->shm);
+        cr_expect_eq(bench->control.watermark, 2);
+        bench->clock.ns += 2 * QUARANTINE;
+        lanemap_shm_arena_end_batch(bench->shm);
+        cr_expect_eq(bench->control.watermark, 4);
+        lanemap_shm_arena_get_stats(bench->shm, &stats);
+        cr_expect_eq(stats.quarantine_bytes, 0);
         bench_free(bench);
 }
 

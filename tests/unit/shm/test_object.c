@@ -46,7 +46,7 @@ static void bench_init(void)
                 .slots = bench.slots,
                 .directory = bench.scratch.directory,
                 .clock = &lanemap_clock_monotonic,
-                .quarantine_ns = 1000,
+                .quarantine = {.ns = 1000},
         };
 }
 
