@@ -390,7 +390,7 @@ static void wrong(const char *what)
 /* The state as it was, not as recovery left it. */
 static void state_rewrite(void)
 {
-        directory_empty(judge.check.directory);
+        scratch_empty(judge.check.directory);
         disk_state_write(&judge.state, judge.check.directory);
 }
 
@@ -459,7 +459,7 @@ static void state_check(void)
         struct lanemap_writer *writer;
         struct model model;
 
-        directory_empty(judge.check.directory);
+        scratch_empty(judge.check.directory);
         disk_state_write(&judge.state, judge.check.directory);
         alarm(60);
         writer = state_open();
@@ -486,7 +486,7 @@ static void state_try(struct disk_choice choice)
         state_check();
         /* One of the states is what the next round begins with. */
         if (!judge.has_next && rng_below(&judge.rng, 400) == 0) {
-                directory_empty(judge.work.directory);
+                scratch_empty(judge.work.directory);
                 disk_state_write(&judge.state, judge.work.directory);
                 judge.next_line = judge.line;
                 judge.has_next = true;
@@ -580,7 +580,7 @@ static void round_run(bool fresh)
 
         (void)lanemap_writer_unlink(judge.work.name, NULL);
         if (fresh) {
-                directory_empty(judge.work.directory);
+                scratch_empty(judge.work.directory);
                 memset(&judge.line, 0, sizeof(judge.line));
                 judge.line.digests[0] = model_digest(&nothing);
         } else {

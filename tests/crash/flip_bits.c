@@ -242,7 +242,7 @@ static bool verification_finds(void)
 
 static void files_write(void)
 {
-        directory_empty(flips.copy.directory);
+        scratch_empty(flips.copy.directory);
         disk_state_write(&flips.files, flips.copy.directory);
 }
 

@@ -307,7 +307,7 @@ static void fresh_prepare(struct world *world)
         world->reader = NULL;
         crash_prepare(world);
         must(lanemap_writer_unlink(world->scratch.name, NULL) == 0);
-        directory_empty(world->scratch.directory);
+        scratch_empty(world->scratch.directory);
         model_deinit(&world->model);
         model_init(&world->model);
 }

@@ -187,7 +187,7 @@ static void state_try(struct disk_choice choice)
         snprintf(quarantine, sizeof(quarantine), "%s/%s", judge.check.directory,
                  LANEMAP_QUARANTINE_NAME);
         scratch_remove_tree(quarantine);
-        directory_empty(judge.check.directory);
+        scratch_empty(judge.check.directory);
         disk_state_write(&judge.state, judge.check.directory);
         judge.n_again += repair(&judge.quiet, judge.check.directory).n_findings > 0;
         if (repair(&judge.quiet, judge.check.directory).n_findings > 0)

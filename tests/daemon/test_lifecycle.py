@@ -108,7 +108,9 @@ def test_copies_and_locked_memory_are_shown():
             equal(client("SISMEMBER", "a", "1"), (":", 1))
 
     with tempfile.TemporaryDirectory() as data:
-        done = run("--name", f"test-{os.getpid()}-nowhere", "--dir", data, "--serve-from", "/nonexistent/tmpfs")
+        name = f"test-{os.getpid()}-nowhere"
+        done = run("--name", name, "--dir", data, "--serve-from", "/nonexistent/tmpfs")
+        os.unlink(f"/dev/shm/lanemap.{name}.lock")
         equal(done.returncode, 1)
         assert "the directory to serve from, /nonexistent/tmpfs" in done.stderr, done.stderr
         assert "manifest.json" not in os.listdir(data), "nothing was made"

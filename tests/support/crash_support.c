@@ -1,25 +1,11 @@
 /* See crash_support.h. */
 #include "crash_support.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-
-void directory_empty(const char *directory)
-{
-        const struct dirent *entry;
-        DIR *dir = opendir(directory);
-
-        must(dir);
-        while ((entry = readdir(dir)))
-                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-                        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-        closedir(dir);
-}
 
 struct lanemap_writer *scratch_writer_open(const struct scratch *scratch,
                                            const struct lanemap_writer_options *options)

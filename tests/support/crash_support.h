@@ -24,9 +24,6 @@
                 }                                                                  \
         } while (0)
 
-/* Removes the files of a directory. */
-void directory_empty(const char *directory);
-
 /*
  * Opens a writer there. options: NULL, or what is to be different; name and directory are filled
  * in. A failure is told on stderr and ends the program.

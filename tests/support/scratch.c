@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,26 +22,6 @@ static const char *temporary_root(void)
         const char *root = getenv("TMPDIR");
 
         return root && root[0] ? root : "/tmp";
-}
-
-void scratch_init(struct scratch *scratch, const char *what)
-{
-        uint64_t number;
-
-        lanemap_check(getrandom(&number, sizeof(number), 0) == sizeof(number));
-        snprintf(scratch->name, sizeof(scratch->name), "test-%.16s-%016" PRIx64, what, number);
-        snprintf(scratch->directory, sizeof(scratch->directory), "%.180s/lanemap-%s-XXXXXX",
-                 temporary_root(), what);
-        lanemap_check(mkdtemp(scratch->directory));
-        scratch->dir_fd = open(scratch->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        lanemap_check(scratch->dir_fd >= 0);
-}
-
-void scratch_deinit(struct scratch *scratch)
-{
-        close(scratch->dir_fd);
-        scratch_remove_tree(scratch->directory);
-        scratch_remove_shared(scratch->name);
 }
 
 /* The names in a directory that begin with prefix, sorted; NULL-terminated. Owner: the caller. */
@@ -91,21 +72,25 @@ static char *path_join(const char *directory, const char *name)
 
 void scratch_remove_tree(const char *path)
 {
-        size_t n;
-        char **names;
-
         if (unlink(path) == 0 || (errno != EISDIR && errno != EPERM))
                 return;
 
-        names = names_of(path, "", &n);
-        for (size_t i = 0; i < n; i++) {
-                char *inner = path_join(path, names[i]);
+        scratch_empty(path);
+        (void)rmdir(path);
+}
 
-                scratch_remove_tree(inner);
-                free(inner);
+void scratch_empty(const char *directory)
+{
+        size_t n;
+        char **names = names_of(directory, "", &n);
+
+        for (size_t i = 0; i < n; i++) {
+                char *path = path_join(directory, names[i]);
+
+                scratch_remove_tree(path);
+                free(path);
         }
         names_free(names, n);
-        (void)rmdir(path);
 }
 
 /* Whether a shared object belongs to exactly this name. */
@@ -137,6 +122,111 @@ void scratch_remove_shared(const char *name)
                 free(path);
         }
         names_free(names, n);
+}
+
+/* ---- what is there, for the end of a process that has no deinit ---- */
+
+#define PLACES_MAX 64
+
+/* A path, and all whose names begin with its own: a test has put them beside it. */
+static void beside_remove(const char *path)
+{
+        const char *name = strrchr(path, '/') + 1;
+        char *directory = strndup(path, (size_t)(name - path));
+        char **names;
+        size_t n;
+
+        lanemap_check(directory);
+        names = names_of(directory, name, &n);
+        for (size_t i = 0; i < n; i++) {
+                char *inner = path_join(directory, names[i]);
+
+                scratch_remove_tree(inner);
+                free(inner);
+        }
+        names_free(names, n);
+        free(directory);
+}
+
+/* Of this process: what it forks has its own, or none. */
+static struct place {
+        pid_t pid; /* 0: free */
+        struct scratch scratch;
+} places[PLACES_MAX];
+
+static void places_remove(void)
+{
+        char path[128];
+
+        for (size_t i = 0; i < PLACES_MAX; i++) {
+                if (places[i].pid != getpid())
+                        continue;
+                places[i].pid = 0;
+                beside_remove(places[i].scratch.directory);
+                snprintf(path, sizeof(path), "%s/%s", LANEMAP_SHM_DIRECTORY,
+                         places[i].scratch.name);
+                beside_remove(path);
+                scratch_remove_shared(places[i].scratch.name);
+        }
+}
+
+/* Removing allocates, which a signal handler may not: a process that is lost already may try. A
+ * second signal, or five seconds in vain, end it. */
+static void on_failure(int number)
+{
+        (void)signal(number, SIG_DFL);
+        (void)signal(SIGALRM, SIG_DFL);
+        (void)alarm(5);
+        places_remove();
+        (void)raise(number);
+}
+
+static void place_add(const struct scratch *scratch)
+{
+        static const int failures[] = {SIGABRT, SIGTERM, SIGINT, SIGHUP};
+        static bool is_set;
+
+        if (!is_set) {
+                is_set = true;
+                lanemap_check(atexit(places_remove) == 0);
+                for (size_t i = 0; i < LANEMAP_N_ELEMENTS(failures); i++)
+                        if (signal(failures[i], on_failure) == SIG_ERR)
+                                abort();
+        }
+        for (size_t i = 0; i < PLACES_MAX; i++)
+                if (places[i].pid == 0) {
+                        places[i] = (struct place){getpid(), *scratch};
+                        return;
+                }
+}
+
+static void place_forget(const struct scratch *scratch)
+{
+        for (size_t i = 0; i < PLACES_MAX; i++)
+                if (strcmp(places[i].scratch.name, scratch->name) == 0)
+                        places[i].pid = 0;
+}
+
+void scratch_init(struct scratch *scratch, const char *what)
+{
+        uint64_t number;
+
+        lanemap_check(getrandom(&number, sizeof(number), 0) == sizeof(number));
+        snprintf(scratch->name, sizeof(scratch->name), "test-%.16s-%016" PRIx64, what, number);
+        snprintf(scratch->directory, sizeof(scratch->directory), "%.180s/lanemap-%s-XXXXXX",
+                 temporary_root(), what);
+        lanemap_check(mkdtemp(scratch->directory));
+        scratch->dir_fd = open(scratch->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        lanemap_check(scratch->dir_fd >= 0);
+        place_add(scratch);
+}
+
+void scratch_deinit(struct scratch *scratch)
+{
+        close(scratch->dir_fd);
+        scratch_remove_tree(scratch->directory);
+        scratch_remove_shared(scratch->name);
+        place_forget(scratch);
 }
 
 static unsigned char *file_read(const char *path, size_t *ret_n_bytes, mode_t *ret_mode)

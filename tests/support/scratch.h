@@ -8,6 +8,9 @@
  *         ... scratch.name, scratch.directory ...
  *         scratch_deinit(&scratch);
  *
+ * They are gone, too, when the process that made the place ends without a deinit: by exit(), where
+ * a test's assertion has failed, or by a signal that says what it did wrong.
+ *
  * What goes wrong here ends the process: no test goes on without its place.
  */
 #ifndef LANEMAP_TESTS_SCRATCH_H
@@ -27,6 +30,9 @@ void scratch_deinit(struct scratch *scratch);
 
 /* Removes a directory tree. One that is not there is fine. */
 void scratch_remove_tree(const char *path);
+
+/* Removes what is in a directory. */
+void scratch_empty(const char *directory);
 
 /* Removes every shared object of a name, the lock too. */
 void scratch_remove_shared(const char *name);
