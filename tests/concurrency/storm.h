@@ -41,6 +41,7 @@ struct storm {
         bool views;             /* most lookups are views, and take their time */
         uint32_t stop;          /* readers end */
         uint32_t stop_writer;
+        uint32_t hurry; /* the writer asks for merges and flips whenever it can */
         uint32_t era;
         uint32_t n_wrong;
         char wrong[256];                   /* the first */

@@ -144,7 +144,7 @@ static void requests_run(struct state *state, uint64_t *ticket)
         if (r < 0 && r != -EBUSY)
                 storm_wrong(state->storm, "a request ended with %d", r);
         *ticket = 0;
-        if (rng_below(&state->rng, 40) == 0)
+        if (lanemap_load_relaxed(&state->storm->hurry) || rng_below(&state->rng, 40) == 0)
                 must(lanemap_writer_request(state->writer,
                                             rng_below(&state->rng, 4) ? LANEMAP_REQUEST_FLIP
                                                                       : LANEMAP_REQUEST_COMPACT,

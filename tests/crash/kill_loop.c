@@ -7,8 +7,9 @@
  * A child applies batches of versions (tests/concurrency/versions.h), each with its number as the
  * mark, and tells in shared memory what it has sent and what the engine called durable. It dies by
  * SIGKILL: at a random moment, or at the n-th file operation, n enumerated, also in the midst of
- * its own recovery. Then this process opens the index: it must be exactly what it was after some
- * batch between the last durable one and the last one sent, pairs, counts and mark (W2, W3).
+ * its own recovery; every fourth round at a random moment after it has flushed. Then this process
+ * opens the index: it must be exactly what it was after some batch between the last durable one and
+ * the last one sent, pairs, counts and mark (W2, W3).
  *
  * Two readers are attached all the while and judge every answer (storm_reader.c); one more tells
  * how old the state is (R8).
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #include "../concurrency/storm.h"
+#include "engine.h"
 #include "writer/writer_private.h"
 
 #define BATCH_MAX   24
@@ -41,6 +43,7 @@ struct round {
         uint64_t n_sent;
         uint64_t n_durable;
         uint32_t is_up;
+        uint32_t flush_asked; /* the child asks for a flush soon after it is up */
         uint64_t n_flushes;
         struct batch batches[BATCHES_MAX];
 };
@@ -220,6 +223,8 @@ _Noreturn static void child_main(uint64_t kill_at)
                 if (rng_below(&loop.rng, 100) == 0)
                         must(lanemap_writer_request(writer, 1 + (uint32_t)rng_below(&loop.rng, 3),
                                                     &ticket) == 0);
+                if (loop.round->flush_asked && loop.round->n_sent == 8)
+                        must(engine_request(writer, LANEMAP_REQUEST_FLUSH) == 0);
                 must(lanemap_writer_get_stats(writer, &stats) == 0);
                 loop.round->n_flushes = stats.n_flushes;
         }
@@ -344,6 +349,23 @@ static void child_wait(pid_t pid)
                             loop.n_rounds, status);
 }
 
+/* However slow the machine is, some rounds see a flush, and readers that judge what is published. */
+static void child_await(pid_t pid)
+{
+        const struct storm_reader_counts *readers = &loop.storm->readers;
+        uint64_t until_ns = now_ns() + UINT64_C(120000000000);
+
+        while ((lanemap_load_relaxed(&loop.round->n_flushes) == 0 ||
+                lanemap_load_relaxed(&readers->n_strict) == 0) &&
+               !lanemap_load_acquire(&loop.storm->stop)) {
+                (void)usleep(1000);
+                if (now_ns() > until_ns) {
+                        wrong("no flush, or no answer that could be judged", (uint64_t)pid);
+                        return;
+                }
+        }
+}
+
 /* Runs a child until it is dead; the era is odd from then on. */
 static void child_run(uint64_t kill_at, uint64_t kill_after_us)
 {
@@ -359,6 +381,8 @@ static void child_run(uint64_t kill_at, uint64_t kill_after_us)
         if (kill_at) {
                 child_wait(pid);
         } else {
+                if (loop.round->flush_asked)
+                        child_await(pid);
                 (void)usleep((useconds_t)kill_after_us);
                 must(kill(pid, SIGKILL) == 0);
                 child_wait(pid);
@@ -377,6 +401,7 @@ static void round_run(uint64_t kill_at)
         loop.round->n_sent = loop.round->n_durable = loop.round->n_flushes = 0;
         loop.round->base = base;
         loop.round->is_up = 0;
+        loop.round->flush_asked = loop.n_rounds % 4 == 0;
         child_run(kill_at, 500 + rng_below(&loop.rng, 120000));
         loop.n_in_open += !loop.round->is_up;
         loop.n_flushes += loop.round->n_flushes;
