@@ -13,8 +13,10 @@ Usage: run.py [--list] [--check] [--only NAME]... [--log FILE]
 import argparse
 import json
 import os
+import queue
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +27,10 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[2]
 
 STATES = ('tests/crash/crash_states', [])
-REUSE = ('tests/concurrency/storm', ['--seconds', '6', '--immediate-reuse'])
-VIEWS = ('tests/concurrency/storm', ['--seconds', '6', '--immediate-reuse', '--views'])
-STORM = ('tests/concurrency/storm', ['--seconds', '6'])
+REUSE = ('tests/concurrency/storm', ['--seconds', '4', '--immediate-reuse'])
+VIEWS = ('tests/concurrency/storm', ['--seconds', '4', '--immediate-reuse', '--views'])
+STORM = ('tests/concurrency/storm', ['--seconds', '4'])
+ARENA = ('tests/unit/test_shm_arena', [])
 FILTER = ('tests/unit/test_segment_filter', [])
 INDEX = ('tests/property/test_property_index', [])
 
@@ -125,7 +128,7 @@ MUTANTS = [
     ('watermark-raised-late', 'R1', 'src/shm/shm_arena.c',
      'lanemap_store_relaxed(&control->watermark, queue_at(arena, n - 1)->epoch);',
      'lanemap_store_relaxed(&control->watermark, queue_at(arena, n - 1)->epoch - 1);',
-     REUSE),
+     ARENA),
     ('full-memory-stays-full', 'W5', 'src/writer/writer_reserve.c',
      """        if (reserve->n == 0)
                 return false;""",
@@ -180,12 +183,24 @@ def build_targets(build, program, log):
 def build_and_run(build, program, log, seconds_max):
     if not build_targets(build, program, log):
         return 'does not build'
+    running = subprocess.Popen(command_of(build, program), stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
     try:
-        done = subprocess.run(command_of(build, program), stdout=log, stderr=log, timeout=seconds_max, check=False,
-                              env=ENVIRONMENT)
+        code = running.wait(seconds_max)
+        return 'passes' if code == 0 else f'exit {code}'
     except subprocess.TimeoutExpired:
         return 'timeout'
-    return 'passes' if done.returncode == 0 else f'exit {done.returncode}'
+    finally:
+        end_all(running)
+
+
+def end_all(running):
+    """The program and whatever it has started; what can still tidy up may."""
+    for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, None)):
+        try:
+            os.killpg(running.pid, number)
+            running.wait(seconds)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            pass
 
 
 def copy_tree(folder):
@@ -217,35 +232,47 @@ def check():
     return wrong
 
 
-def run_share(folder, mutants, log):
-    """In a tree of its own: its programs as they are, then the mutants. Return: how many were not killed."""
-    source, build = folder / 'source', folder / 'build'
-    copy_tree(source)
-    subprocess.run(['meson', 'setup', str(build), str(source)], check=True, stdout=log, env=ENVIRONMENT)
-    failed, limits = 0, {}
-    for program in {json.dumps(mutant[5]): mutant[5] for mutant in mutants}.values():
-        build_targets(build, program, log)
-        start = time.monotonic()
-        outcome = build_and_run(build, program, log, 240)
-        # A mutant that hangs need not be waited for as long as a slow machine is.
-        limits[json.dumps(program)] = 20 + 4 * (time.monotonic() - start)
-        if outcome not in ('passes', 'exit 77'):
-            print(f'{program[0]} {outcome} without any mutant')
-            failed += 1
+def run_program(source, build, mutants, log):
+    """One program as it is, then under each of its mutants. Return: how many were not killed."""
+    program = mutants[0][5]
+    build_targets(build, program, log)
+    start = time.monotonic()
+    outcome = build_and_run(build, program, log, 240)
+    # A mutant that hangs need not be waited for as long as a slow machine is.
+    seconds_max = 10 + 4 * (time.monotonic() - start)
+    failed = 0
+    if outcome not in ('passes', 'exit 77'):
+        print(f'{program[0]} {outcome} without any mutant', flush=True)
+        failed += 1
 
-    for name, guarantee, path, old, new, program in mutants:
+    for name, guarantee, path, old, new, _ in mutants:
+        start = time.monotonic()
         text = (source / path).read_text()
         (source / path).write_text(text.replace(old, new))
-        outcome = build_and_run(build, program, log, limits[json.dumps(program)])
+        outcome = build_and_run(build, program, log, seconds_max)
         (source / path).write_text(text)
         if outcome == 'exit 77':
             print(f'{guarantee:4} {name:30} skipped: {Path(program[0]).name} may not run here', flush=True)
             continue
         survived = outcome in ('passes', 'does not build')
         failed += survived
-        print(f'{guarantee:4} {name:30} {"SURVIVED: " if survived else "killed: "}{Path(program[0]).name} {outcome}',
-              flush=True)
+        print(f'{guarantee:4} {name:30} {"SURVIVED: " if survived else "killed: "}{Path(program[0]).name} {outcome}, '
+              f'{time.monotonic() - start:.0f} s', flush=True)
     return failed
+
+
+def run_programs(folder, programs, log):
+    """In a tree of its own: programs from the queue until it is empty."""
+    source, build = folder / 'source', folder / 'build'
+    copy_tree(source)
+    subprocess.run(['meson', 'setup', str(build), str(source)], check=True, stdout=log, env=ENVIRONMENT)
+    failed = 0
+    while True:
+        try:
+            mutants = programs.get_nowait()
+        except queue.Empty:
+            return failed
+        failed += run_program(source, build, mutants, log)
 
 
 def main():
@@ -269,16 +296,16 @@ def main():
     if options.check or wrong:
         return 1 if wrong else 0
 
-    # Two trees, each with its programs: one is linked while the other runs.
-    mutants.sort(key=lambda mutant: json.dumps(mutant[5]))
-    half = len(mutants) // 2
-    shares = [share for share in (mutants[:half], mutants[half:]) if share]
+    # Two trees: one is linked while the other runs.
+    programs = queue.Queue()
+    for program in dict.fromkeys(json.dumps(mutant[5]) for mutant in mutants):
+        programs.put([mutant for mutant in mutants if json.dumps(mutant[5]) == program])
     with tempfile.TemporaryDirectory(prefix='lanemap-mutants-') as folder, open(options.log, 'a') as log, \
-            ThreadPoolExecutor(len(shares)) as pool:
+            ThreadPoolExecutor(2) as pool:
         runs = []
-        for i, share in enumerate(shares):
+        for i in range(min(2, programs.qsize())):
             (Path(folder) / str(i)).mkdir()
-            runs.append(pool.submit(run_share, Path(folder) / str(i), share, log))
+            runs.append(pool.submit(run_programs, Path(folder) / str(i), programs, log))
         failed = sum(run.result() for run in runs)
 
     print(f'mutants: {len(mutants) - failed} killed, {failed} not')
