@@ -8,11 +8,13 @@
 #include "support/engine.h"
 #include "writer/writer_verify.h"
 
-#define DAMAGE_LANES 4
+#define DAMAGE_LANES            4
+#define DAMAGE_SECTION_KEYS_MIN 6
 
 /*
  * Makes an index, the model of it, and dies: two segments in each lane, the newer with tombstones
- * and changed postings, and records in the log that no segment covers.
+ * and changed postings, and records in the log that no segment covers. Each section has
+ * DAMAGE_SECTION_KEYS_MIN keys or more, and a list.
  */
 void damage_index_make(const struct scratch *scratch, struct model *model);
 
@@ -28,6 +30,7 @@ struct damage_section {
         uint64_t postings_bytes, n_keys;
         uint64_t filter_off; /* in the file; 0: no filter */
         uint64_t end_off;
+        uint32_t n_beside; /* sections in the file */
 };
 /* The i-th segment file in sorted order. Return: false: there is none. */
 bool damage_segment_path(const char *directory, uint32_t i, char *ret_path, size_t path_bytes);
