@@ -1,0 +1,162 @@
+/* See serve_place.h. */
+#include "serve_place.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+
+static void line_take(void *arg, int priority, const char *line)
+{
+        struct place *place = arg;
+
+        if (priority > LOG_WARNING)
+                return;
+        pthread_mutex_lock(&place->lock);
+        place->n_lines++;
+        snprintf(place->line, sizeof(place->line), "%s", line);
+        pthread_mutex_unlock(&place->lock);
+}
+
+void place_init(struct place *place)
+{
+        *place = (struct place){.held_step = LANEMAP_SERVE_N_STEPS};
+        pthread_mutex_init(&place->lock, NULL);
+        pthread_cond_init(&place->wake, NULL);
+        scratch_init(&place->scratch, "serve");
+        damage_index_make(&place->scratch, &place->model);
+        snprintf(place->serve_from, sizeof(place->serve_from), "/dev/shm/%s.copies",
+                 place->scratch.name);
+        cr_assert_eq(mkdir(place->serve_from, 0755), 0);
+
+        engine_options_init(&place->options, &place->scratch, &place->error);
+        place->options.flush_bytes = UINT64_C(1) << 30;
+        place->options.scrub_bytes_per_second = UINT64_MAX;
+        place->options.serve_from = place->serve_from;
+        place->options.log = line_take;
+        place->options.log_arg = place;
+        place->options.hooks = &place->hooks;
+        place->hooks.arg = place;
+}
+
+void place_deinit(struct place *place)
+{
+        lanemap_reader_detach(place->reader);
+        lanemap_writer_close(place->writer);
+        scratch_remove_tree(place->serve_from);
+        model_deinit(&place->model);
+        scratch_deinit(&place->scratch);
+}
+
+struct lanemap_writer_stats stats_of(const struct place *place)
+{
+        struct lanemap_writer_stats stats;
+
+        engine_stats(place->writer, &stats);
+        return stats;
+}
+
+void writer_open(struct place *place)
+{
+        int r = lanemap_writer_open(&place->options, &place->writer);
+        struct lanemap_writer_stats stats;
+        int n;
+
+        cr_assert_eq(r, 0, "%d, %s", r, place->error.text);
+        stats = stats_of(place);
+        n = snprintf(place->copies, sizeof(place->copies), "%s/", place->serve_from);
+        for (size_t i = 0; i < sizeof(stats.uuid); i++)
+                n += snprintf(place->copies + n, sizeof(place->copies) - (size_t)n, "%02x",
+                              stats.uuid[i]);
+}
+
+void writer_close(struct place *place)
+{
+        lanemap_writer_close(place->writer);
+        place->writer = NULL;
+}
+
+void reader_attach(struct place *place)
+{
+        cr_assert_eq(lanemap_reader_attach(place->scratch.name, NULL, &place->reader), 0);
+}
+
+void expect_right(struct place *place)
+{
+        char why[512];
+
+        cr_expect(engine_matches(place->writer, place->reader, &place->model, why, sizeof(why)),
+                  "%s", why);
+}
+
+bool becomes(const struct place *place, bool (*is)(const struct place *place))
+{
+        struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+
+        for (uint32_t i = 0; i < 60 * 200; i++) {
+                if (is(place))
+                        return true;
+                nanosleep(&pause, NULL);
+        }
+        return false;
+}
+
+bool all_copied(const struct place *place)
+{
+        struct lanemap_writer_stats stats = stats_of(place);
+
+        return stats.n_segment_files > 0 && stats.served_copies == stats.n_segment_files;
+}
+
+void settle(struct place *place)
+{
+        cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_COMPACT), 0);
+        damage_index_apply(place->writer, &place->model, 3);
+        cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_assert(becomes(place, all_copied));
+}
+
+uint32_t n_files(const char *directory, const char *prefix)
+{
+        const struct dirent *entry;
+        DIR *dir = opendir(directory);
+        uint32_t n = 0;
+
+        if (!dir)
+                return 0;
+        while ((entry = readdir(dir)))
+                n += entry->d_name[0] != '.' && strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+        closedir(dir);
+        return n;
+}
+
+bool is_tidy(const struct place *place)
+{
+        uint64_t n = stats_of(place).n_segment_files;
+
+        return all_copied(place) && n_files(place->copies, "seg-") == n &&
+               n_files(place->copies, "") == n && n_files(place->scratch.directory, "seg-") == n;
+}
+
+void expect_tidy(const struct place *place)
+{
+        cr_expect(becomes(place, is_tidy), "%u copies, %u files, %u originals, %u in use",
+                  n_files(place->copies, "seg-"), n_files(place->copies, ""),
+                  n_files(place->scratch.directory, "seg-"),
+                  (unsigned)stats_of(place).n_segment_files);
+}
+
+uint32_t n_mapped(const char *directory)
+{
+        FILE *maps = fopen("/proc/self/maps", "re");
+        char line[600], start[300];
+        uint32_t n = 0;
+
+        snprintf(start, sizeof(start), "%s/seg-", directory);
+        while (fgets(line, sizeof(line), maps))
+                n += strstr(line, start) != NULL;
+        fclose(maps);
+        return n;
+}
