@@ -192,9 +192,11 @@ static void request_run(struct beside *beside, struct lanemap_writer *writer, ui
 
 static struct lanemap_writer *writer_new(struct beside *beside)
 {
+        /* Freed memory that lingers (A3) would make a small object larger than its content needs. */
         struct lanemap_writer_options options = {.n_lanes = 4,
                                                  .flush_bytes = 30000,
                                                  .log_file_bytes = 64 << 10,
+                                                 .quarantine_ns = 5 * 1000 * 1000,
                                                  .shared_bytes_max = beside->shared_bytes};
 
         return scratch_writer_open(&beside->scratch, &options);
