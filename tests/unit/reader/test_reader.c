@@ -432,7 +432,7 @@ Test(reader, a_new_attachment_goes_on_with_the_mappings_of_the_one_before)
         before = mapped_at();
         cr_expect_eq(mapped_segments(false), 2, "the writer's and the reader's");
 
-        for (int i = 1; i <= 3; i++) {
+        for (uint64_t i = 1; i <= 3; i++) {
                 cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLIP), 0);
                 cr_expect_eq(id_of(fixture.reader, "a"), 1);
                 cr_expect_eq(status_of(fixture.reader).n_reattachments, i);
