@@ -207,7 +207,10 @@ static int cursor_give(struct lanemap_segment_cursor *cursor, uint32_t n, struct
                         entry->n_ids = 1;
                         entry->ids = &cursor->inlined[given->n];
                 } else {
-                        r = cursor_list(cursor, value, cursor->ids + given->n_ids, entry);
+                        /* Without lists there may be no room at all: tombstones take none. */
+                        uint32_t *ids = given->n_ids ? cursor->ids + given->n_ids : cursor->ids;
+
+                        r = cursor_list(cursor, value, ids, entry);
                         if (r < 0)
                                 return r;
                         given->n_ids += entry->n_ids;

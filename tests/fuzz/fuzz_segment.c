@@ -10,6 +10,7 @@
  * damage one array of a section that is right otherwise: a byte for kind and filter, one for the
  * array, two for where to begin, then what is xored there.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,39 @@ static int iterate(const struct lanemap_segment *segment)
         return r == LANEMAP_CURSOR_END ? 0 : r;
 }
 
+/* Batches, as a merge reads them, are what single entries are; without lists there is no room for ids. */
+static void iterate_batches(const struct lanemap_segment *segment)
+{
+        struct lanemap_segment_cursor one, batches;
+        uint32_t capacity = segment->ids_max, n = 0;
+        uint32_t *ids = capacity ? malloc((size_t)capacity * 2 * sizeof(*ids)) : NULL;
+        void *scratch = malloc(lanemap_segment_cursor_scratch_bytes(segment) + 1);
+        void *scratch_one = malloc(lanemap_segment_cursor_scratch_bytes(segment) + 1);
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH], entry;
+        int r;
+
+        MUST((ids || !capacity) && scratch && scratch_one);
+        MUST(lanemap_segment_cursor_init(&one, segment, NULL, ids, capacity, scratch_one) == 0);
+        MUST(lanemap_segment_cursor_init(&batches, segment, NULL, ids ? ids + capacity : NULL,
+                                         capacity, scratch) == 0);
+        while ((r = lanemap_cursor_next_batch(&batches.cursor, entries, &n)) == 0) {
+                MUST(n > 0 && n <= LANEMAP_CURSOR_BATCH);
+                for (uint32_t i = 0; i < n; i++) {
+                        MUST(one.cursor.next(&one.cursor, &entry) == 0);
+                        MUST(entry.fingerprint.hash == entries[i].fingerprint.hash);
+                        MUST(entry.fingerprint.ext == entries[i].fingerprint.ext);
+                        MUST(entry.n_ids == entries[i].n_ids);
+                        MUST(entry.n_ids == 0 ||
+                             memcmp(entry.ids, entries[i].ids, entry.n_ids * sizeof(*ids)) == 0);
+                }
+        }
+        MUST(r == LANEMAP_CURSOR_END || r == -EBADMSG);
+        MUST(r != LANEMAP_CURSOR_END || one.cursor.next(&one.cursor, &entry) == r);
+        free(ids);
+        free(scratch);
+        free(scratch_one);
+}
+
 static int count(void *arg, struct lanemap_fingerprint fingerprint)
 {
         ++*(uint64_t *)arg;
@@ -128,6 +162,7 @@ static void exercise_section(const uint8_t *bytes, size_t n_bytes, uint32_t fing
                 look_up(&segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN);
                 look_up(&segment, fp, (uint32_t)i);
         }
+        iterate_batches(&segment);
         if (iterate(&segment) < 0)
                 MUST(verified < 0);
         if (lanemap_segment_walk(&segment, count, &n) == 0)

@@ -19,6 +19,7 @@ struct seed {
         bool lists; /* and tombstones */
         uint32_t kind;
         uint32_t filter;
+        bool removed; /* tombstones only */
 };
 
 /* n entries, evenly spread over the first 16 slots. */
@@ -33,7 +34,8 @@ static int even_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_en
 {
         static const uint32_t lengths[] = {1, 0, 2, 1, 3, 129, 1, 128, 1, 300};
         struct even *even = (struct even *)cursor;
-        uint32_t i = even->position, n_ids = even->seed->lists ? lengths[i % 10] : 1;
+        uint32_t i = even->position,
+                 n_ids = even->seed->lists ? lengths[i % 10] : !even->seed->removed;
 
         if (i == even->seed->n_entries)
                 return LANEMAP_CURSOR_END;
@@ -186,6 +188,9 @@ int main(int argc, char **argv)
                 {"fuse8-recsplit-80", 30, 80, true, 2, 1},
                 {"fuse8-bbhash-1", 1, 64, false, 3, 1},
                 {"xor8-bbhash-96", 100, 96, false, 3, 2},
+                {"removed-packed-30", 30, 64, false, 1, 0, true},
+                {"removed-recsplit-30", 30, 64, false, 2, 0, true},
+                {"removed-bbhash-30", 30, 64, false, 3, 1, true},
         };
         struct lanemap_heap *heap = lanemap_heap_new();
         int r = 0;
