@@ -54,7 +54,8 @@ void *lanemap_tool_realloc(void *block, size_t n, size_t bytes);
 
 LANEMAP_ALWAYS_INLINE struct lanemap_slice lanemap_text_slice(const struct lanemap_text *text)
 {
-        return (struct lanemap_slice){.data = text->data, .bytes = text->bytes};
+        /* Never NULL: ends are computed from it. */
+        return (struct lanemap_slice){.data = text->data ? text->data : "", .bytes = text->bytes};
 }
 
 #endif
