@@ -42,7 +42,7 @@ void perf_table_circumstances(struct perf_table *table)
 
         perf_table_note(table, "%d processors, load %.2f when it began%s", perf_n_cpus(), load[0],
                         load[0] > 0.5 ? ": not quiet, trust ratios only" : "");
-#if defined(__SANITIZE_ADDRESS__) || !defined(__OPTIMIZE__)
+#if defined(LANEMAP_SANITIZED) || !defined(__OPTIMIZE__)
         perf_table_note(table, "not an optimised build: no number here is worth anything");
 #endif
 }

@@ -22,7 +22,7 @@ _Noreturn void lanemap_check_failed(const char *what, const char *file, int line
                         lanemap_check_failed(#expr, __FILE__, __LINE__); \
         } while (0)
 
-#if defined(LANEMAP_DEBUG_CHECKS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(LANEMAP_DEBUG_CHECKS) || defined(LANEMAP_SANITIZED)
 #define lanemap_debug_check(expr) lanemap_check(expr)
 #else
 #define lanemap_debug_check(expr) ((void)sizeof(expr))

@@ -18,7 +18,7 @@
 
 #define SKIPPED 77
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !defined(LANEMAP_SANITIZED)
 
 struct module {
         uint64_t from;

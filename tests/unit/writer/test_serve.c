@@ -393,7 +393,7 @@ static bool lock_refused(const struct place *place)
 }
 
 /* Sanitizers make mlock() do nothing, and say that it was done. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef LANEMAP_SANITIZED
 #define MLOCK_WORKS 0
 #else
 #define MLOCK_WORKS 1
