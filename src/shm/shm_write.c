@@ -274,7 +274,9 @@ static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
         int fd = -EEXIST;
 
-        /* The number is readable before the object exists, so somebody may be there first. */
+        /* The number is readable before the object exists, so somebody may be there first, and on a
+         * quiet machine every time. From then on it is told only once the object is there: what a
+         * crash in between leaves is found by its name (lanemap_shm_unlink_others()). */
         for (int i = 0; i < NAME_TRIES_MAX && fd == -EEXIST; i++) {
                 uint64_t generation = 0;
 
@@ -282,7 +284,8 @@ static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
                         if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
                                 return -EIO;
 
-                lanemap_store_release(&control->next_generation, generation);
+                if (i == 0)
+                        lanemap_store_release(&control->next_generation, generation);
                 lanemap_shm_data_name(options->name, generation, name);
                 fd = data_open_name(shm_dir_fd, options, name);
                 if (fd >= 0)
@@ -291,6 +294,7 @@ static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
         if (fd < 0)
                 return fd;
 
+        lanemap_store_release(&control->next_generation, object->generation);
         object->fd = fd;
         return fchmod(fd, options->mode) < 0 ? -errno : 0;
 }

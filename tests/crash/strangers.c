@@ -315,7 +315,9 @@ static void flips_under_guesses(struct beside *beside)
                 if (i % 8 == 7) {
                         lanemap_writer_close(writer);
                         r = writer_try(&beside->scratch, &writer, &error);
-                        expect(beside, r == 0, "a takeover under guesses", r, error.text);
+                        if (r < 0)
+                                fprintf(stderr, "a takeover under guesses: %d, %s\n", r,
+                                        error.text);
                         must(r == 0);
                 }
                 must(engine_add(writer, "k", id++) == 0);
