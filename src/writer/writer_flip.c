@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -30,23 +31,31 @@
 #define QUARANTINE_NS (UINT64_C(5) * 1000 * 1000)
 #define LINGER_NS     (UINT64_C(250) * 1000 * 1000)
 #define LINGER_BYTES  (UINT64_C(8) << 20)
+#define LINGER_SHARE  64 /* of what /dev/shm can hold, no more */
 
 /* What a flip must save to be worth it. */
 #define WORTH_BYTES (UINT64_C(256) << 10)
 
 /* A try again costs a reader one lookup more, so memory comes first: waiting long is for as long as
  * little waits. */
-static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer_options *options)
+static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer *writer)
 {
+        const struct lanemap_writer_options *options = &writer->options;
+        uint64_t linger_bytes = LINGER_BYTES;
+        struct statvfs fs;
+
         if (options->immediate_reuse)
                 return (struct lanemap_shm_quarantine){.ns = LANEMAP_SHM_QUARANTINE_NONE};
         if (options->quarantine_ns)
                 return (struct lanemap_shm_quarantine){.ns = options->quarantine_ns};
 
+        if (fstatvfs(writer->shm_dir_fd, &fs) == 0 && fs.f_blocks > 0)
+                linger_bytes = LANEMAP_MIN(linger_bytes,
+                                           (uint64_t)fs.f_blocks * fs.f_frsize / LINGER_SHARE);
         return (struct lanemap_shm_quarantine){
                 .ns = QUARANTINE_NS,
                 .linger_ns = LINGER_NS,
-                .linger_bytes = LINGER_BYTES,
+                .linger_bytes = linger_bytes,
         };
 }
 
@@ -76,7 +85,7 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
                 .directory = writer->directory,
                 .copy_directory = writer->serve.copy_directory,
                 .clock = writer->clock,
-                .quarantine = quarantine_of(&writer->options),
+                .quarantine = quarantine_of(writer),
                 .from_spare = writer->recovering,
         };
         struct lanemap_shm_arena_stats arena;
