@@ -64,7 +64,14 @@ void lanemap_writer_requests_serve(struct lanemap_writer *writer)
         while ((node = __cds_wfcq_dequeue_blocking(&writer->request_head, &writer->request_tail))) {
                 struct writer_request *entry =
                         LANEMAP_CONTAINER_OF(node, struct writer_request, node);
-                int r = request_run(writer, entry->request);
+                uint32_t request;
+                int r;
+
+                /* The queue is order enough; a race detector sees only the lock. */
+                pthread_mutex_lock(&writer->request_lock);
+                request = entry->request;
+                pthread_mutex_unlock(&writer->request_lock);
+                r = request_run(writer, request);
 
                 pthread_mutex_lock(&writer->request_lock);
                 entry->result = r;
