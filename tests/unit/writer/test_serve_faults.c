@@ -169,8 +169,10 @@ static bool copying_has_ended(const struct place *place)
         const struct copy_files *faulty = (const struct copy_files *)place->hooks.files;
         struct lanemap_writer_stats stats = stats_of(place);
 
+        /* The call that fails is counted before what it was for is tidied up. */
         return lanemap_load_relaxed(&faulty->n_calls) >= faulty->fail_at &&
-               stats.served_copies + 1 >= stats.n_segment_files;
+               stats.served_copies + 1 >= stats.n_segment_files &&
+               n_files(place->copies, "tmp-") == 0;
 }
 
 /* Each call on the way to the first copies fails once. */
@@ -192,7 +194,6 @@ Test(writer_serve_faults, any_call_may_fail)
                 place.hooks.files = &faulty.files;
                 writer_open(&place);
                 cr_assert(becomes(&place, copying_has_ended), "at %u", fail_at);
-                cr_expect_eq(n_files(place.copies, "tmp-"), 0, "at %u", fail_at);
                 expect_right(&place);
                 writer_close(&place);
         }
