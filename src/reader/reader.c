@@ -74,9 +74,11 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct reader_sight seen;
 
                 lanemap_rcu_read_lock();
                 attachment = reader_attachment_get(reader);
+                seen = reader_sight_of(attachment);
                 r = lanemap_shm_lookup(&attachment->region,
                                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes),
                                        ids, ids_capacity, ret_n_ids, &n_retries);
@@ -84,7 +86,7 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
-                r = lanemap_reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, &seen);
                 if (r < 0)
                         break;
                 r = -EAGAIN; /* when this was the last try, there is no answer */
@@ -108,9 +110,11 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct reader_sight seen;
 
                 lanemap_rcu_read_lock();
                 attachment = reader_attachment_get(reader);
+                seen = reader_sight_of(attachment);
                 r = lanemap_shm_contains(
                         &attachment->region,
                         lanemap_shm_fingerprint(&attachment->region, key, key_bytes), id, &found,
@@ -119,7 +123,7 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
-                r = lanemap_reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, &seen);
                 if (r < 0)
                         break;
                 r = -EAGAIN; /* when this was the last try, there is no answer */
@@ -140,9 +144,11 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct reader_sight seen;
 
                 lanemap_rcu_read_lock();
                 attachment = reader_attachment_get(reader);
+                seen = reader_sight_of(attachment);
                 for (size_t k = 0; k < n_keys; k++)
                         fps[k] = lanemap_shm_fingerprint(&attachment->region, keys[k].data,
                                                          keys[k].bytes);
@@ -152,7 +158,7 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
                 if (LANEMAP_LIKELY(r == 0))
                         return 0;
 
-                r = lanemap_reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, &seen);
                 if (r < 0)
                         return r;
         }

@@ -238,7 +238,7 @@ static int file_wanted(const struct lanemap_lane_files *files,
 }
 
 /* Under the lock: the entry that needs it most; newest levels first. Return: 1 and the entry, 0
- * there is none, or a negative errno. */
+ * there is none, -EINTR the object has grown, look again, or a negative errno. */
 static int wanted_find(struct reader_attachment *attachment,
                        struct lanemap_lane_segment_shm *ret_entry)
 {
@@ -250,6 +250,8 @@ static int wanted_find(struct reader_attachment *attachment,
         size_refresh(attachment);
         for (uint32_t lane = 0; lane < attachment->region.n_lanes; lane++) {
                 r = lanemap_shm_lane_segments(&attachment->region, lane, segments, &n);
+                if (r == -EBADMSG && size_refresh(attachment))
+                        return -EINTR;
                 if (r != 0)
                         return r < 0 ? r : 0;
 

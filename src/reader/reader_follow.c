@@ -129,25 +129,24 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
         return 0;
 }
 
-/* "Bad bytes" that another thread may have mended between the lookup and the lock are looked at
- * again so many times. */
-#define BAD_BYTES_TRIES 3
-
-/* "Bad bytes" may be an offset past the size that this process knows. Return: 0 try again. */
-static int bad_bytes_mend(struct lanemap_reader *reader, struct reader_attachment *attachment,
-                          int n_mended)
+static bool is_in_force(const struct lanemap_reader *reader, const struct reader_sight *seen)
 {
-        uint64_t before = lanemap_load_relaxed(&attachment->region.bytes);
-        int n_done = 0, r;
+        return reader->attachment == seen->attachment &&
+               reader->attachment->region.generation == seen->generation;
+}
+
+/* "Bad bytes" may be an offset past the size that was known when it was followed. Return: 0 try
+ * again. */
+static int bad_bytes_mend(struct lanemap_reader *reader, const struct reader_sight *seen)
+{
+        struct reader_attachment *attachment = reader->attachment;
+        int n_done, r;
 
         r = lanemap_reader_files_update(reader, attachment, false, &n_done);
-        if (r < 0)
+        if (r != 0)
                 return r;
 
-        return r == LANEMAP_SHM_E_GENERATION || n_done > 0 || n_mended < BAD_BYTES_TRIES ||
-                               lanemap_load_relaxed(&attachment->region.bytes) != before
-                       ? 0
-                       : -EBADMSG;
+        return lanemap_load_relaxed(&attachment->region.bytes) != seen->bytes ? 0 : -EBADMSG;
 }
 
 /* A forked child has none. */
@@ -156,10 +155,8 @@ static bool helper_lives(const struct lanemap_reader *reader)
         return reader->has_helper && reader->helper_pid == getpid();
 }
 
-/* `seen` may be gone by now: it is only compared. Where a helper lives, waiting for other lookups
- * and unmapping is its work, not a lookup's. */
-int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
-                        const struct reader_attachment *seen, int n_mended)
+/* Where a helper lives, waiting for other lookups and unmapping is its work, not a lookup's. */
+int lanemap_reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_sight *seen)
 {
         bool has_helper = helper_lives(reader);
         int r = 0, n_done;
@@ -168,14 +165,14 @@ int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
                 return outcome;
 
         lanemap_reader_lock();
-        if (reader->attachment == seen) {
+        if (is_in_force(reader, seen)) {
                 if (outcome == LANEMAP_SHM_E_GENERATION)
-                        r = attachment_replace(reader, seen);
+                        r = attachment_replace(reader, seen->attachment);
                 else if (outcome == LANEMAP_SHM_E_UNMAPPED)
                         r = lanemap_reader_files_update(reader, reader->attachment, !has_helper,
                                                         &n_done);
                 else
-                        r = bad_bytes_mend(reader, reader->attachment, n_mended);
+                        r = bad_bytes_mend(reader, seen);
         }
         lanemap_reader_unlock();
         if (!has_helper)

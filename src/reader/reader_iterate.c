@@ -120,15 +120,17 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
 
         for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
                 const struct reader_attachment *attachment;
+                struct reader_sight seen;
                 int r;
 
                 lanemap_rcu_read_lock();
-                attachment = lanemap_load_acquire(&reader->attachment);
+                attachment = reader_attachment_get(reader);
+                seen = reader_sight_of(attachment);
                 r = lanemap_shm_lookup(&attachment->region, fp, answer->ids, answer->capacity,
                                        &answer->n, &n_retries);
                 lanemap_rcu_read_unlock();
                 if (r != 0) {
-                        r = lanemap_reader_mend(reader, r, attachment, n_mended);
+                        r = lanemap_reader_mend(reader, r, &seen);
                         if (r < 0)
                                 return r;
                         continue;
@@ -159,9 +161,11 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
         /* Bounded: bytes may be such that what is mapped for one segment is retired for another. */
         for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
                 const struct reader_attachment *attachment;
+                struct reader_sight seen;
 
                 lanemap_rcu_read_lock();
-                attachment = lanemap_load_acquire(&reader->attachment);
+                attachment = reader_attachment_get(reader);
+                seen = reader_sight_of(attachment);
                 r = lane < attachment->region.n_lanes
                             ? gather_lane(gather, &attachment->region, lane)
                             : 0;
@@ -169,7 +173,7 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
                 if (r == 0)
                         break;
 
-                r = lanemap_reader_mend(reader, r, attachment, n_mended);
+                r = lanemap_reader_mend(reader, r, &seen);
                 if (r < 0)
                         return r;
                 r = -EAGAIN;

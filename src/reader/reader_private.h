@@ -98,6 +98,27 @@ reader_attachment_get(const struct lanemap_reader *reader)
         return lanemap_load_acquire(&reader->attachment);
 }
 
+/*
+ * What a call saw before it looked anything up. Only compared: when somebody asks, the attachment
+ * may be gone, and another one at its address.
+ */
+struct reader_sight {
+        const struct reader_attachment *attachment;
+        uint64_t generation;
+        uint64_t bytes; /* of the object: what was looked up knew of so much, or of more */
+};
+
+/* Inside the section of the attachment. */
+LANEMAP_ALWAYS_INLINE struct reader_sight
+reader_sight_of(const struct reader_attachment *attachment)
+{
+        return (struct reader_sight){
+                .attachment = attachment,
+                .generation = attachment->region.generation,
+                .bytes = lanemap_load_relaxed(&attachment->region.bytes),
+        };
+}
+
 LANEMAP_ALWAYS_INLINE bool reader_key_is_valid(const void *key, size_t key_bytes)
 {
         return key && key_bytes >= 1 && key_bytes <= LANEMAP_KEY_BYTES_MAX;
@@ -174,10 +195,13 @@ void lanemap_reader_retire(struct lanemap_reader *reader, struct reader_retired 
  * retired. */
 void lanemap_reader_drain(struct lanemap_reader *reader);
 
-/* What a lookup does about an outcome other than 0: mend it, and 0 to try again. n_mended: how
- * often this lookup has done so before. */
+/*
+ * What a call does about an outcome other than 0: mend it, and 0 to try again. -EBADMSG, when the
+ * object is no larger than what was looked up knew: whether another thread learned of the growth
+ * first makes no difference.
+ */
 int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
-                        const struct reader_attachment *seen, int n_mended);
+                        const struct reader_sight *seen);
 
 /*
  * R8. Follows a name that was removed and taken again: the control object that is mapped here is

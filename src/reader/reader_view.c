@@ -12,7 +12,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 
 #include "common/rcu.h"
 
@@ -49,9 +48,11 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
         view->outcome = 0;
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct reader_sight seen;
 
                 lanemap_rcu_read_lock();
                 attachment = reader_attachment_get(reader);
+                seen = reader_sight_of(attachment);
                 r = lanemap_shm_view_begin(
                         &attachment->region,
                         lanemap_shm_fingerprint(&attachment->region, key, key_bytes), &view->shm,
@@ -63,7 +64,7 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
                 }
 
                 lanemap_rcu_read_unlock();
-                r = lanemap_reader_mend(reader, r, attachment, i);
+                r = lanemap_reader_mend(reader, r, &seen);
                 if (r < 0)
                         break;
         }
@@ -92,33 +93,24 @@ size_t lanemap_reader_view_next(struct lanemap_view *ret_view, const uint32_t **
         return n_ids;
 }
 
-/* "Bad bytes" that were not reused may lie past the size that this process knew. */
-static int bad_bytes_judge(const struct view *view, bool grown)
-{
-        int r;
-
-        if (grown)
-                return LANEMAP_VIEW_AGAIN;
-
-        r = lanemap_reader_mend(view->reader, -EBADMSG, view->attachment, INT_MAX);
-        return r < 0 ? r : LANEMAP_VIEW_AGAIN;
-}
-
 int lanemap_reader_view_end(struct lanemap_view *ret_view)
 {
         struct view *view = view_of(ret_view);
-        bool believed, grown;
+        struct reader_sight seen = reader_sight_of(view->attachment);
+        bool believed;
         int r;
 
+        /* What it was looked at with, whatever has been learned since. */
+        seen.bytes = view->shm.window.bytes;
         believed = lanemap_shm_view_end(&view->shm);
-        grown = lanemap_load_relaxed(&view->attachment->region.bytes) != view->shm.window.bytes;
         lanemap_rcu_read_unlock();
 
         if (LANEMAP_UNLIKELY(!believed || view->outcome == -EAGAIN)) {
                 view->n_retries++;
                 r = LANEMAP_VIEW_AGAIN;
         } else if (LANEMAP_UNLIKELY(view->outcome < 0)) {
-                r = bad_bytes_judge(view, grown);
+                r = lanemap_reader_mend(view->reader, view->outcome, &seen);
+                r = r < 0 ? r : LANEMAP_VIEW_AGAIN;
         } else {
                 r = 0;
         }

@@ -320,7 +320,10 @@ void storm_reader_main(struct storm *storm, uint64_t seed)
                 } else if (what == 1) {
                         fork_run(&state);
                 } else if (what < 8) {
-                        (void)lanemap_reader_poll(state.reader);
+                        int r = lanemap_reader_poll(state.reader);
+
+                        if (r < 0 && r != -EAGAIN)
+                                storm_wrong(storm, "a poll answers %d (%s)", r, strerror(-r));
                 }
         }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/order.h"
+#include "reader/reader_private.h"
 #include "support/engine.h"
 
 TestSuite(view, .timeout = 60);
@@ -203,6 +204,66 @@ Test(view, what_was_reused_is_void)
         expect_void(2);
         expect_void(100);
         expect_void(1000);
+}
+
+/* Adds to a long posting until its head lies within the size that the reader knows and a leaf lies
+ * past it; leaves the view that ran into this open. */
+static void view_into_growth(struct fixture *fixture, struct lanemap_view *ret_view)
+{
+        add_run(fixture, "k", 3, 3000);
+        for (uint32_t i = 0; i < 20000; i++) {
+                const uint32_t *chunk;
+                size_t n_ids = 0, n;
+
+                cr_assert_eq(engine_add(fixture->writer, "k", 30000 + i), 0);
+                cr_assert_eq(lanemap_reader_view_begin(fixture->reader, "k", 1, ret_view), 0);
+                while ((n = lanemap_reader_view_next(ret_view, &chunk)) > 0)
+                        n_ids += n;
+                if (n_ids < ret_view->n_ids)
+                        return;
+                cr_assert_eq(lanemap_reader_view_end(ret_view), 0);
+        }
+        cr_assert_fail("no view has met the growth of the object");
+}
+
+static struct reader_sight sight(const struct lanemap_reader *reader)
+{
+        return reader_sight_of(reader_attachment_get(reader));
+}
+
+/* Another thread may learn of the growth at any moment before the verdict: here before the view ends,
+ * then between its end and the lock. */
+Test(view, growth_that_another_thread_learned_of_is_not_bad_bytes)
+{
+        struct lanemap_view view;
+        struct reader_sight seen;
+        struct fixture fixture;
+
+        fixture_init(&fixture, 0);
+        view_into_growth(&fixture, &view);
+        seen = sight(fixture.reader);
+        cr_assert_geq(lanemap_reader_poll(fixture.reader), 0);
+        cr_assert_lt(seen.bytes, sight(fixture.reader).bytes);
+        cr_expect_eq(lanemap_reader_view_end(&view), LANEMAP_VIEW_AGAIN);
+        cr_expect_eq(lanemap_reader_mend(fixture.reader, -EBADMSG, &seen), 0);
+
+        seen = sight(fixture.reader);
+        cr_expect_eq(lanemap_reader_mend(fixture.reader, -EBADMSG, &seen), -EBADMSG,
+                     "the whole object was known");
+        fixture_deinit(&fixture);
+}
+
+/* An attachment is told by its generation too: the next one may lie at its address. */
+Test(view, bad_bytes_of_an_attachment_that_is_gone_are_looked_for_again)
+{
+        struct reader_sight seen;
+        struct fixture fixture;
+
+        fixture_init(&fixture, 0);
+        seen = sight(fixture.reader);
+        seen.generation--;
+        cr_expect_eq(lanemap_reader_mend(fixture.reader, -EBADMSG, &seen), 0);
+        fixture_deinit(&fixture);
 }
 
 /* Whoever breaks out early is told about what was read; several are open at once; lookups go on. */
