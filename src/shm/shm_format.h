@@ -62,12 +62,11 @@ struct lanemap_shm_control {
         uint64_t heartbeat; /* counts up several times a second while the writer lives */
         unsigned char reserved3[24];
 
-        uint64_t next_generation; /* may exist: a takeover unlinks it */
-        unsigned char reserved4[LANEMAP_SHM_CONTROL_BYTES - 128 - 8];
+        unsigned char reserved4[LANEMAP_SHM_CONTROL_BYTES - 128];
 };
 static_assert(sizeof(struct lanemap_shm_control) == LANEMAP_SHM_CONTROL_BYTES, "one page");
 static_assert(offsetof(struct lanemap_shm_control, epoch) == 64, "the control line");
-static_assert(offsetof(struct lanemap_shm_control, next_generation) == 128, "after the line");
+static_assert(offsetof(struct lanemap_shm_control, reserved4) == 128, "after the line");
 
 #define LANEMAP_SHM_DIRECTORY_BYTES 3584
 

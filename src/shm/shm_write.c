@@ -175,9 +175,6 @@ void lanemap_shm_control_close(struct lanemap_shm_control *control)
 
 /* ---- data objects ---- */
 
-/* A name that is taken is passed over for a fresh one so many times. */
-#define NAME_TRIES_MAX 16
-
 /* Extends the object and makes its pages present in one go: a first touch of each costs
  * microseconds. */
 static int data_grow(void *arg, uint64_t bytes)
@@ -267,34 +264,25 @@ static int data_open_name(int shm_dir_fd, const struct lanemap_shm_data_options 
         return fd < 0 ? -errno : fd;
 }
 
-static int data_open_new(int shm_dir_fd, struct lanemap_shm_control *control,
-                         const struct lanemap_shm_data_options *options,
+/* The number is random, and nobody is told of it before the object is in force: nobody can be there
+ * first (S2). */
+static int data_open_new(int shm_dir_fd, const struct lanemap_shm_data_options *options,
                          struct lanemap_shm_data_object *object)
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
-        int fd = -EEXIST;
+        uint64_t generation = 0;
+        int fd;
 
-        /* The number is readable before the object exists, so somebody may be there first, and on a
-         * quiet machine every time. From then on it is told only once the object is there: what a
-         * crash in between leaves is found by its name (lanemap_shm_unlink_others()). */
-        for (int i = 0; i < NAME_TRIES_MAX && fd == -EEXIST; i++) {
-                uint64_t generation = 0;
+        while (generation == 0)
+                if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
+                        return -EIO;
 
-                while (generation == 0)
-                        if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
-                                return -EIO;
-
-                if (i == 0)
-                        lanemap_store_release(&control->next_generation, generation);
-                lanemap_shm_data_name(options->name, generation, name);
-                fd = data_open_name(shm_dir_fd, options, name);
-                if (fd >= 0)
-                        object->generation = generation;
-        }
+        lanemap_shm_data_name(options->name, generation, name);
+        fd = data_open_name(shm_dir_fd, options, name);
         if (fd < 0)
                 return fd;
 
-        lanemap_store_release(&control->next_generation, object->generation);
+        object->generation = generation;
         object->fd = fd;
         return fchmod(fd, options->mode) < 0 ? -errno : 0;
 }
@@ -344,7 +332,7 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
         if (head_bytes > options->bytes_max)
                 return -ENOSPC;
 
-        r = data_open_new(shm_dir_fd, control, options, object);
+        r = data_open_new(shm_dir_fd, options, object);
         if (r < 0)
                 goto fail;
 

@@ -3,8 +3,8 @@
  * ever, and data objects, one per generation.
  *
  * S1. A control object appears under its name whole, or not at all (written aside, then linked).
- * S2. The name of a data object stands in the control object before the data object exists, so
- *     whatever a crash leaves is found and unlinked by the next writer.
+ * S2. The name of a data object is random, and is told nobody before the object is in force. What a
+ *     crash leaves is found by listing the names of the index, and unlinked by the next writer.
  * S3. A generation is published by one release store of the generation word, after its bytes are
  *     complete. The object of the generation before is never written again.
  * S4. Beside a running writer there is a spare object, zeros that nobody has mapped, as large as a

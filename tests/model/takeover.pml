@@ -44,7 +44,7 @@
 #define FOREIGN   99
 
 /* the control object */
-byte E = 1, W = 0, generation = 0, next_generation = 0;
+byte E = 1, W = 0, generation = 0;
 
 /* data objects, 1 .. n_objects */
 byte n_objects = 0;
@@ -52,6 +52,7 @@ bool linked[N_OBJECTS];
 byte word[N_OBJECTS];         /* which block */
 byte block[2 * N_OBJECTS];
 byte visible[N_OBJECTS];      /* the last operation published in it */
+byte newest = 0;              /* made last; nobody is told before it is published (S2) */
 byte previous = 0;            /* the generation before */
 byte n_linked = 0;
 
@@ -85,22 +86,22 @@ inline judge() /* T5 */
         j = 1;
         do
         :: j <= n_objects ->
-                assert(!linked[j] || j == generation || j == next_generation || j == previous);
+                assert(!linked[j] || j == generation || j == newest || j == previous);
                 j++
         :: else -> break
         od;
         j = 0
 }
 
-inline object_create(g) /* its name stands in the control object first (S2) */
+inline object_create(g)
 {
         d_step {
                 n_objects++;
                 g = n_objects
         };
-        next_generation = g;
         may_die;
         atomic {
+                newest = g;
                 linked[g] = true;
                 n_linked++;
                 word[g] = 0;

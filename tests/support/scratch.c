@@ -274,11 +274,10 @@ void scratch_copy_directory(const char *from, const char *to)
         names_free(names, n);
 }
 
-/* What moves while nothing changes; and the name of an object that does not exist (yet). */
+/* What moves while nothing changes. */
 static void mask_control(struct lanemap_shm_control *control)
 {
         control->heartbeat = 0;
-        control->next_generation = 0;
 }
 
 static void line_print(FILE *out, const char *path, const char *name, bool is_control)

@@ -488,6 +488,5 @@ Test(golden_index, the_control_object_is_where_it_always_was)
         cr_expect_eq(offsetof(struct lanemap_shm_control, generation), 80);
         cr_expect_eq(offsetof(struct lanemap_shm_control, state), 88);
         cr_expect_eq(offsetof(struct lanemap_shm_control, heartbeat), 96);
-        cr_expect_eq(offsetof(struct lanemap_shm_control, next_generation), 128);
         fixture_deinit(&fixture);
 }
