@@ -47,7 +47,6 @@ struct lanemap_shm_arena {
         uint64_t *page_used; /* a bit per page */
         uint64_t n_pages;
         uint64_t n_pages_free;
-        uint64_t n_pages_kept;     /* of `pages` */
         uint64_t n_pages_capacity; /* of both */
         uint64_t run_hint;
         uint32_t partial[N_CLASSES]; /* heads of the lists */
@@ -85,43 +84,44 @@ static void pages_mark(struct lanemap_shm_arena *arena, uint64_t first, uint64_t
                 arena->n_pages_free += n;
 }
 
-/* Book-keeping for so many pages; the new ones are free. */
-static int pages_extend(struct lanemap_shm_arena *arena, uint64_t n_pages)
+/* Room for the book-keeping of so many pages. */
+static int pages_reserve(struct lanemap_shm_arena *arena, uint64_t n_pages)
 {
         uint64_t capacity = LANEMAP_MAX(LANEMAP_ALIGN_UP(n_pages, UINT64_C(64)), UINT64_C(64));
+        struct page *pages;
+        uint64_t *used;
 
         if (n_pages >= NO_PAGE)
                 return -ENOSPC;
+        if (capacity <= arena->n_pages_capacity)
+                return 0;
 
-        if (capacity > arena->n_pages_capacity) {
-                struct page *pages;
-                uint64_t *used;
+        capacity = LANEMAP_MAX(capacity,
+                               LANEMAP_ALIGN_UP(arena->n_pages_capacity * 5 / 4, UINT64_C(64)));
+        used = lanemap_realloc(arena->page_used, capacity / 8);
+        if (!used)
+                return -ENOMEM;
+        arena->page_used = used;
 
-                capacity = LANEMAP_MAX(
-                        capacity, LANEMAP_ALIGN_UP(arena->n_pages_capacity * 5 / 4, UINT64_C(64)));
-                /* Only those of small blocks are ever touched. */
-                pages = lanemap_alloc_pages(capacity * sizeof(*pages));
-                if (!pages)
-                        return -ENOMEM;
-                if (arena->pages)
-                        memcpy(pages, arena->pages, arena->n_pages_kept * sizeof(*pages));
-                lanemap_free_pages(arena->pages, arena->n_pages_kept * sizeof(*pages));
-                arena->pages = pages;
-                arena->n_pages_kept = capacity;
+        /* Only those of small blocks are ever touched. */
+        pages = lanemap_alloc_pages(capacity * sizeof(*pages));
+        if (!pages)
+                return -ENOMEM;
+        if (arena->pages)
+                memcpy(pages, arena->pages, arena->n_pages * sizeof(*pages));
+        lanemap_free_pages(arena->pages, arena->n_pages_capacity * sizeof(*pages));
+        arena->pages = pages;
 
-                used = lanemap_realloc(arena->page_used, capacity / 8);
-                if (!used)
-                        return -ENOMEM;
-                arena->page_used = used;
+        memset(used + arena->n_pages_capacity / 64, 0, (capacity - arena->n_pages_capacity) / 8);
+        arena->n_pages_capacity = capacity;
+        return 0;
+}
 
-                memset(used + arena->n_pages_capacity / 64, 0,
-                       (capacity - arena->n_pages_capacity) / 8);
-                arena->n_pages_capacity = capacity;
-        }
-
+/* The object has so many pages now, for which there is room; the new ones are free. */
+static void pages_add(struct lanemap_shm_arena *arena, uint64_t n_pages)
+{
         arena->n_pages_free += n_pages - arena->n_pages;
         arena->n_pages = n_pages;
-        return 0;
 }
 
 static int arena_grow(struct lanemap_shm_arena *arena, uint64_t n_pages_more)
@@ -136,7 +136,7 @@ static int arena_grow(struct lanemap_shm_arena *arena, uint64_t n_pages_more)
                 return -ENOSPC;
 
         bytes = LANEMAP_ALIGN_UP(LANEMAP_MIN(bytes, arena->config.bytes_max), (uint64_t)PAGE_BYTES);
-        r = pages_extend(arena, arena->n_pages);
+        r = pages_reserve(arena, bytes / PAGE_BYTES);
         if (r < 0)
                 return r;
 
@@ -148,10 +148,7 @@ static int arena_grow(struct lanemap_shm_arena *arena, uint64_t n_pages_more)
         if (r < 0)
                 return r;
 
-        r = pages_extend(arena, bytes / PAGE_BYTES);
-        if (r < 0)
-                return r;
-
+        pages_add(arena, bytes / PAGE_BYTES);
         arena->config.bytes = bytes;
         return 0;
 }
@@ -478,7 +475,6 @@ static void shm_retire(struct lanemap_arena *base, uint64_t off, uint64_t bytes)
 int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes)
 {
         uint64_t n_pages = run_pages(bytes);
-
         int r;
 
         if (LANEMAP_LIKELY(arena->n_pages_free >= n_pages))
@@ -534,12 +530,13 @@ int lanemap_shm_arena_new(const struct lanemap_shm_arena_config *config,
         for (uint32_t i = 0; i < N_CLASSES; i++)
                 arena->partial[i] = NO_PAGE;
 
-        r = pages_extend(arena, config->bytes / PAGE_BYTES);
+        r = pages_reserve(arena, config->bytes / PAGE_BYTES);
         if (r < 0) {
                 lanemap_shm_arena_free(arena);
                 return r;
         }
 
+        pages_add(arena, config->bytes / PAGE_BYTES);
         pages_mark(arena, 0, run_pages(config->first_off), true);
         *ret_arena = arena;
         return 0;
@@ -550,7 +547,7 @@ void lanemap_shm_arena_free(struct lanemap_shm_arena *arena)
         if (!arena)
                 return;
 
-        lanemap_free_pages(arena->pages, arena->n_pages_kept * sizeof(*arena->pages));
+        lanemap_free_pages(arena->pages, arena->n_pages_capacity * sizeof(*arena->pages));
         lanemap_free(arena->page_used);
         lanemap_free_pages(arena->queue, arena->queue_capacity * sizeof(*arena->queue));
         lanemap_free(arena);

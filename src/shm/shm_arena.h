@@ -65,8 +65,9 @@ struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena);
 void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena);
 
 /*
- * Whether `bytes` in blocks of any size can be allocated now, growing the object if need be: asked
- * before an operation begins, so that a full /dev/shm refuses it cleanly. Return: 0, -ENOSPC.
+ * Whether pages of `bytes` in all are free, growing the object if need be: asked before operations
+ * begin, so that a full /dev/shm is met between two of them. Larger runs of pages may still not be
+ * had. Return: 0, -ENOSPC, -ENOMEM.
  */
 int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes);
 

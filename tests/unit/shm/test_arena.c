@@ -410,6 +410,24 @@ Test(shm_arena, a_full_file_system)
         bench_free(bench);
 }
 
+/* Book-keeping that could not be had is asked for again, also for less. */
+Test(shm_arena, growing_without_memory)
+{
+        for (uint64_t nth = 1; nth <= 2; nth++) {
+                struct bench *bench = bench_new(64 << 20, QUARANTINE);
+
+                cr_assert_eq(bench_alloc(bench, 1000), 0);
+                lanemap_alloc_fail_after(nth);
+                cr_expect_eq(lanemap_shm_arena_reserve(bench->shm, 48 << 20), -ENOMEM, "at %u",
+                             (unsigned)nth);
+                lanemap_alloc_fail_after(0);
+                for (uint32_t i = 0; i < 2000; i++)
+                        cr_assert_eq(bench_alloc(bench, 1000), 0);
+                expect_stats(bench);
+                bench_free(bench);
+        }
+}
+
 /* No private memory to remember what was retired: its bytes are lost, never given out too early. */
 Test(shm_arena, retiring_without_memory)
 {
