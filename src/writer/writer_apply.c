@@ -1,5 +1,5 @@
 /*
- * Applying operations: the calls that change the index, and those that ask it.
+ * Applying operations: the calls that change the index, and the replay of a log.
  *
  * One apply is one record of the log and one batch of protocol P0. The record's room is reserved
  * first, so that nothing is published that could not be logged; the record is appended last, when
@@ -12,7 +12,6 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
-#include "common/rcu.h"
 
 /* Operations whose cache lines are requested together. */
 #define APPLY_PREFETCH 16
@@ -430,94 +429,4 @@ int lanemap_writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *
                 return lanemap_writer_flush_run(writer, false);
 
         return 0;
-}
-
-/* ---- questions ---- */
-
-/*
- * A lookup of this process: as a reader's, over the writer's own mapping. An outcome that is not an
- * answer means that the view changed under it, since everything that a published view names is
- * mapped here: the generation moved on, or the object has grown since the lookup began, and an
- * offset of the new part was past the size that it knew.
- */
-static bool lookup_is_overtaken(const struct lanemap_shm_region *region, uint64_t bytes_before,
-                                int r)
-{
-        return r > 0 || r == -EAGAIN ||
-               (r == -EBADMSG && lanemap_load_relaxed(&region->bytes) != bytes_before);
-}
-
-int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t key_bytes,
-                          uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
-                          uint64_t *ret_position)
-{
-        struct lanemap_fingerprint fp;
-        uint64_t n_tries = 0;
-        bool again;
-        int r;
-
-        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || !ret_n_ids)
-                return -EINVAL;
-
-        fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
-        do {
-                const struct lanemap_shm_region *region;
-                uint64_t bytes;
-
-                lanemap_rcu_read_lock();
-                region = lanemap_load_acquire(&writer->region);
-                bytes = lanemap_load_relaxed(&region->bytes);
-                r = lanemap_shm_lookup(region, fp, ids, ids_capacity, ret_n_ids, &n_tries);
-                again = lookup_is_overtaken(region, bytes, r);
-                lanemap_rcu_read_unlock();
-        } while (again);
-
-        if (ret_position)
-                *ret_position = lanemap_load_acquire(&writer->position);
-        return r;
-}
-
-int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,
-                            uint32_t id, uint64_t *ret_position)
-{
-        struct lanemap_fingerprint fp;
-        uint64_t n_tries = 0;
-        bool found = false, again;
-        int r;
-
-        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || id > LANEMAP_ID_MAX)
-                return -EINVAL;
-
-        fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
-        do {
-                const struct lanemap_shm_region *region;
-                uint64_t bytes;
-
-                lanemap_rcu_read_lock();
-                region = lanemap_load_acquire(&writer->region);
-                bytes = lanemap_load_relaxed(&region->bytes);
-                r = lanemap_shm_contains(region, fp, id, &found, &n_tries);
-                again = lookup_is_overtaken(region, bytes, r);
-                lanemap_rcu_read_unlock();
-        } while (again);
-
-        if (ret_position)
-                *ret_position = lanemap_load_acquire(&writer->position);
-        return r < 0 ? r : found;
-}
-
-uint64_t lanemap_writer_position(struct lanemap_writer *writer)
-{
-        return lanemap_load_acquire(&writer->position);
-}
-
-void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_bytes,
-                         uint64_t *ret_position)
-{
-        pthread_mutex_lock(&writer->lock);
-        memcpy(mark, writer->mark.bytes, writer->mark.n_bytes);
-        *ret_bytes = writer->mark.n_bytes;
-        if (ret_position)
-                *ret_position = writer->mark.position;
-        pthread_mutex_unlock(&writer->lock);
 }

@@ -34,11 +34,6 @@ struct flush {
         bool is_leftover; /* what an earlier flush froze, not what is active now */
 };
 
-static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
-{
-        return lanemap_shm_arena_base(writer->object->arena);
-}
-
 /* ---- freezing, under lock ---- */
 
 static bool lane_has_work(const struct writer_lane *lane)
@@ -46,46 +41,19 @@ static bool lane_has_work(const struct writer_lane *lane)
         return lane->active.n_used > 0;
 }
 
-/* Fresh active overlays and views for the lanes that have work: all of them, or none. */
-static int freeze_alloc(struct lanemap_writer *writer, struct lanemap_overlay *fresh,
-                        uint64_t *view_offs)
+/* How large a lane's next active overlay is. Under a steady load it gets as large as this one: begin
+ * at a quarter of it, unless memory is short. */
+static uint32_t fresh_log2_cells(const struct lanemap_writer *writer,
+                                 const struct writer_lane *lane)
 {
-        struct lanemap_arena *arena = arena_of(writer);
-        uint32_t i;
-        int r = 0;
+        uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
 
-        for (i = 0; i < writer->n_lanes && r == 0; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
-                uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
-
-                view_offs[i] = 0;
-                if (!lane_has_work(lane))
-                        continue;
-
-                /* Under a steady load the next one gets as large: begin at a quarter of it. */
-                if (writer->flush_wanted && writer->freeze_reserve.n > 0)
-                        log2_cells = LANEMAP_MAX(log2_cells, lane->active.table.log2_cells - 2);
-                r = lanemap_overlay_init(&fresh[i], arena, log2_cells, writer->cell_bytes);
-                if (r < 0)
-                        break;
-                r = lanemap_lane_view_alloc(arena, &view_offs[i]);
-                if (r < 0)
-                        lanemap_overlay_free(&fresh[i]);
-        }
-        if (r == 0)
-                return 0;
-
-        while (i-- > 0) {
-                if (!view_offs[i])
-                        continue;
-                lanemap_overlay_free(&fresh[i]);
-                arena->free(arena, view_offs[i], LANEMAP_LANE_VIEW_BYTES);
-        }
-        return r;
+        if (writer->flush_wanted && writer->freeze_reserve.n > 0)
+                log2_cells = LANEMAP_MAX(log2_cells, lane->active.table.log2_cells - 2);
+        return log2_cells;
 }
 
-static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_overlay *fresh,
-                           const uint64_t *view_offs)
+static void freeze_publish(struct lanemap_writer *writer, const struct writer_fresh *fresh)
 {
         writer->frozen_position = lanemap_load_relaxed(&writer->position);
         writer->frozen_mark = writer->mark;
@@ -94,12 +62,12 @@ static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_o
 
                 lane->frozen_n_keys = lane->n_keys;
                 lane->frozen_n_pairs = lane->n_pairs;
-                if (view_offs[i]) {
+                if (fresh[i].log2_cells) {
                         lanemap_check(!lane->has_frozen);
                         lane->frozen = lane->active;
                         lane->has_frozen = true;
-                        lane->active = fresh[i];
-                        lanemap_writer_lane_publish(writer, i, view_offs[i]);
+                        lane->active = fresh[i].overlay;
+                        lanemap_writer_lane_publish(writer, i, fresh[i].view_off);
                 }
         }
         lanemap_writer_active_count(writer);
@@ -108,24 +76,23 @@ static void freeze_publish(struct lanemap_writer *writer, const struct lanemap_o
         lanemap_shm_arena_end_batch(writer->object->arena);
 }
 
+/* The lanes that have work, all of them, or none. */
 static int freeze(struct lanemap_writer *writer)
 {
-        struct lanemap_overlay *fresh;
-        uint64_t *view_offs;
+        struct writer_fresh *fresh = lanemap_alloc_zero(writer->n_lanes * sizeof(*fresh));
         int r;
 
-        fresh = lanemap_alloc(writer->n_lanes * (sizeof(*fresh) + sizeof(*view_offs)));
         if (!fresh)
                 return -ENOMEM;
 
-        view_offs = (uint64_t *)(fresh + writer->n_lanes);
         lanemap_writer_memory_room_update(writer);
         lanemap_writer_reserves_fill(writer);
-        r = freeze_alloc(writer, fresh, view_offs);
-        if (r == -ENOSPC && lanemap_writer_reserve_release(writer, &writer->freeze_reserve))
-                r = freeze_alloc(writer, fresh, view_offs);
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                if (lane_has_work(&writer->lanes[i]))
+                        fresh[i].log2_cells = fresh_log2_cells(writer, &writer->lanes[i]);
+        r = lanemap_writer_fresh_alloc(writer, fresh);
         if (r == 0)
-                freeze_publish(writer, fresh, view_offs);
+                freeze_publish(writer, fresh);
 
         lanemap_free(fresh);
         return r;

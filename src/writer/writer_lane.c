@@ -286,7 +286,7 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
 
         /* Before the word that makes it visible: whoever sees the change and then asks for the
          * position learns one that covers it (pairs with the acquire load in
-         * lanemap_writer_lookup()). */
+         * question_ask(), writer_lookup.c). */
         lanemap_store_release(&writer->position, position);
         lanemap_overlay_store(&lane->active, cell, op->fp, change->value);
 
@@ -375,100 +375,7 @@ int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
         return 0;
 }
 
-/* ---- everything at once ---- */
-
-/* A frozen overlay that a flush may be reading is left to that flush; its retirement is too
- * (writer_flush.c). */
-static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane *lane)
-{
-        if (!lane->has_frozen)
-                return;
-
-        lanemap_check(writer->n_orphans < writer->n_lanes);
-        writer->orphans[writer->n_orphans++] = lane->frozen;
-        lane->has_frozen = false;
-}
-
-/* An empty overlay and a block for a view for every lane: all of them, or none. */
-static int clear_alloc(struct lanemap_writer *writer, struct lanemap_overlay *fresh,
-                       uint64_t *view_offs)
-{
-        struct lanemap_arena *arena = arena_of(writer);
-        uint32_t n;
-        int r = 0;
-
-        for (n = 0; n < writer->n_lanes; n++) {
-                r = lanemap_overlay_init(&fresh[n], arena, LANEMAP_OVERLAY_LOG2_CELLS_MIN,
-                                         writer->cell_bytes);
-                if (r < 0)
-                        break;
-                r = lanemap_lane_view_alloc(arena, &view_offs[n]);
-                if (r < 0) {
-                        lanemap_overlay_free(&fresh[n]);
-                        break;
-                }
-        }
-        if (r == 0)
-                return 0;
-
-        while (n-- > 0) {
-                lanemap_overlay_free(&fresh[n]);
-                arena->free(arena, view_offs[n], LANEMAP_LANE_VIEW_BYTES);
-        }
-        return r;
-}
-
-int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
-{
-        struct lanemap_overlay *fresh;
-        uint64_t *view_offs;
-        int r;
-
-        fresh = lanemap_alloc(writer->n_lanes * (sizeof(*fresh) + sizeof(*view_offs)));
-        if (!fresh)
-                return -ENOMEM;
-
-        view_offs = (uint64_t *)(fresh + writer->n_lanes);
-        r = clear_alloc(writer, fresh, view_offs);
-        if (r == -ENOSPC && lanemap_writer_reserve_release(writer, &writer->freeze_reserve))
-                r = clear_alloc(writer, fresh, view_offs);
-        if (r < 0) {
-                lanemap_free(fresh);
-                return r;
-        }
-
-        lanemap_store_release(&writer->position, position);
-        *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->n_pairs, (uint64_t)UINT32_MAX);
-        writer->clear_epoch++;
-        /* The lanes are as of the end of the record before, and empty: the clear's own record is
-         * not covered, since operations may follow the clear in it. A replay clears once more what
-         * is empty. */
-        writer->clear_position = position - 1;
-        if (writer->mark.position < position)
-                writer->frozen_mark = writer->mark;
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
-                struct lanemap_overlay old = lane->active;
-                uint32_t n_segments = lane->n_segments;
-
-                lane_orphan_frozen(writer, lane);
-                lane->active = fresh[i];
-                lane->n_segments = 0;
-                lanemap_writer_lane_publish(writer, i, view_offs[i]);
-                lanemap_overlay_retire(&old);
-                for (uint32_t s = 0; s < n_segments; s++)
-                        lanemap_writer_segment_unref(writer, lane->segments[s]);
-                lane->n_keys = lane->n_pairs = 0;
-                lane->position = position - 1;
-                lane->position_n_keys = lane->position_n_pairs = 0;
-        }
-        lanemap_writer_active_count(writer);
-        writer->n_keys = writer->n_pairs = 0;
-        writer->has_frozen_set = false;
-
-        lanemap_free(fresh);
-        return 0;
-}
+/* ---- all lanes together ---- */
 
 void lanemap_writer_counts_publish(struct lanemap_writer *writer)
 {

@@ -332,13 +332,23 @@ void lanemap_writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_
 int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
                            struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
                            struct lanemap_op_result *ret_result, bool *ret_changed);
-int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
 void lanemap_writer_counts_publish(struct lanemap_writer *writer);
 uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer);
 bool lanemap_writer_flush_is_due(const struct lanemap_writer *writer);
 void lanemap_writer_active_count(
         struct lanemap_writer *writer); /* active_bytes, active_used_bytes */
 void lanemap_writer_memory_room_update(struct lanemap_writer *writer);
+
+/* writer_clear.c: all lanes at once, under lock */
+struct writer_fresh {
+        uint32_t log2_cells; /* of the table; 0: the lane goes on as it is */
+        struct lanemap_overlay overlay;
+        uint64_t view_off;
+};
+/* An empty overlay and a block for a view for each lane that is to have them, with smaller tables
+ * where memory is short. Return: 0. Errors: -ENOSPC, and there is none of them. */
+int lanemap_writer_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *fresh);
+int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed);
 
 /* writer_reserve.c */
 int lanemap_writer_reserves_init(struct lanemap_writer *writer);

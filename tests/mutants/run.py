@@ -98,7 +98,7 @@ MUTANTS = [
     ('reply-before-durability', 'W4', 'src/daemon/gate.c',
      'if (gate->n_marks == 0 && position <= acknowledged) {', 'if (gate->n_marks == 0) {',
      ('tests/daemon/test_durability.py', None)),
-    ('clear-covers-its-own-record', 'W3', 'src/writer/writer_lane.c',
+    ('clear-covers-its-own-record', 'W3', 'src/writer/writer_clear.c',
      'lane->position = position - 1;', 'lane->position = position;',
      ('tests/unit/test_writer_clear_commit', [])),
     ('fence-in-a-lookup', 'R2', 'src/shm/shm_read.c',
