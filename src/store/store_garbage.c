@@ -158,3 +158,20 @@ int lanemap_store_list_garbage(int dir_fd, const struct lanemap_manifest *manife
         lanemap_free(list.text);
         return r;
 }
+
+int lanemap_store_has_data(int dir_fd)
+{
+        char **names = NULL;
+        size_t n_names = 0;
+        bool has_data = false;
+        int r;
+
+        r = lanemap_store_list_garbage(dir_fd, NULL, NULL, 0, &names, &n_names);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < n_names; i++)
+                has_data |= starts_with(names[i], "seg-") || starts_with(names[i], "log-");
+        lanemap_free(names);
+        return has_data;
+}

@@ -25,4 +25,10 @@ int lanemap_store_list_garbage(int dir_fd, const struct lanemap_manifest *manife
                                const struct lanemap_log_file *log_files, size_t n_log_files,
                                char ***ret_names, size_t *ret_n_names);
 
+/*
+ * Whether there are segment or log files: where there is no manifest, what tells a damaged index from
+ * an empty directory. Return: 1, 0, or a negative errno, as above.
+ */
+int lanemap_store_has_data(int dir_fd);
+
 #endif

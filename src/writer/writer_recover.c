@@ -47,20 +47,10 @@ static int lanes_alloc(struct lanemap_writer *writer)
 /* A directory without a manifest is a new index only when nothing in it looks like an old one. */
 static int new_index_check(struct lanemap_writer *writer)
 {
-        char **names = NULL;
-        size_t n_names = 0;
-        bool has_data = false;
-        int r;
+        int r = lanemap_store_has_data(writer->dir_fd);
 
-        r = lanemap_store_list_garbage(writer->dir_fd, NULL, NULL, 0, &names, &n_names);
-        if (r < 0)
+        if (r <= 0)
                 return r;
-
-        for (size_t i = 0; i < n_names; i++)
-                has_data |= strncmp(names[i], "seg-", 4) == 0 || strncmp(names[i], "log-", 4) == 0;
-        lanemap_free(names);
-        if (!has_data)
-                return 0;
 
         return lanemap_writer_fail(
                 writer, -EBADMSG,

@@ -63,18 +63,11 @@ static void pause_ms(uint32_t ms)
 /* Without a manifest: nothing of ours, or the one file that is needed is missing. */
 static int manifest_missing(struct directory *directory)
 {
-        bool has_data = false;
-        char **names = NULL;
-        size_t n_names = 0;
-        int r;
+        int r = lanemap_store_has_data(directory->dir_fd);
 
-        r = lanemap_store_list_garbage(directory->dir_fd, NULL, NULL, 0, &names, &n_names);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < n_names; i++)
-                has_data |= strncmp(names[i], "seg-", 4) == 0 || strncmp(names[i], "log-", 4) == 0;
-        lanemap_free(names);
-        if (!has_data)
+        if (r == 0)
                 return lanemap_store_error(directory->error, -ENOENT,
                                            "there is no index: no " LANEMAP_MANIFEST_NAME
                                            ", no segment and no log file");
