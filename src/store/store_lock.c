@@ -45,36 +45,38 @@ static void locks_init(void)
         pthread_atfork(locks_before_fork, locks_after_fork_parent, locks_after_fork_child);
 }
 
-static int locks_add(int fd)
+/* What follows stands between locks_begin() and locks_end(), with the opening or closing of the
+ * descriptor: a fork in between would copy one that the child does not know of. */
+static void locks_begin(void)
 {
-        int r = 0;
-
         pthread_once(&locks_once, locks_init);
         pthread_mutex_lock(&locks_mutex);
-        if (n_locks < LOCKS_MAX)
-                locks_fds[n_locks++] = fd;
-        else
-                r = -EMFILE;
-        pthread_mutex_unlock(&locks_mutex);
+}
 
-        return r;
+static void locks_end(void)
+{
+        pthread_mutex_unlock(&locks_mutex);
+}
+
+static int locks_add(int fd)
+{
+        if (n_locks == LOCKS_MAX)
+                return -EMFILE;
+
+        locks_fds[n_locks++] = fd;
+        return 0;
 }
 
 /* Return: whether it was there: not in a child that has let go of it. */
 static bool locks_remove(int fd)
 {
-        bool found = false;
+        for (size_t i = 0; i < n_locks; i++)
+                if (locks_fds[i] == fd) {
+                        locks_fds[i] = locks_fds[--n_locks];
+                        return true;
+                }
 
-        pthread_mutex_lock(&locks_mutex);
-        for (size_t i = 0; i < n_locks && !found; i++) {
-                if (locks_fds[i] != fd)
-                        continue;
-                locks_fds[i] = locks_fds[--n_locks];
-                found = true;
-        }
-        pthread_mutex_unlock(&locks_mutex);
-
-        return found;
+        return false;
 }
 
 /* File systems whose locks and syncs end somewhere else. Values that linux/magic.h does not have
@@ -193,8 +195,8 @@ static int lock_file_check(int dir_fd, int fd, const char *name, struct lanemap_
         return 0;
 }
 
-int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
-                       int *ret_lock_fd, struct lanemap_error *error)
+static int lock_claim(const struct lanemap_files *files, int dir_fd, const char *name,
+                      int *ret_lock_fd, struct lanemap_error *error)
 {
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         int fd, r;
@@ -225,8 +227,24 @@ int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char
         return lanemap_store_error(error, r, "%s: cannot be locked: %s", name, strerror(-r));
 }
 
+int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
+                       int *ret_lock_fd, struct lanemap_error *error)
+{
+        int r;
+
+        locks_begin();
+        r = lock_claim(files, dir_fd, name, ret_lock_fd, error);
+        locks_end();
+        return r;
+}
+
 void lanemap_store_unlock(const struct lanemap_files *files, int lock_fd)
 {
-        if (lock_fd >= 0 && locks_remove(lock_fd))
+        if (lock_fd < 0)
+                return;
+
+        locks_begin();
+        if (locks_remove(lock_fd))
                 files->close(files, lock_fd);
+        locks_end();
 }

@@ -98,7 +98,6 @@ void lanemap_writer_abandon(struct lanemap_writer *writer)
         object_release(writer);
         lanemap_shm_control_close(writer->control);
         lanemap_writer_requests_free(writer);
-        lanemap_writer_unregister(writer);
         lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);
         lanemap_store_unlock(writer->files, writer->lock_fd);
         lanemap_writer_serve_deinit(writer);

@@ -76,7 +76,6 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
                 writer->event_fd = writer->serve.copy_parent_fd = writer->serve.copy_dir_fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
                 writer->retired_object_fds[i] = -1;
-        lanemap_writer_register(writer);
         writer->files = options->hooks && options->hooks->files ? options->hooks->files
                                                                 : &lanemap_files_posix;
         writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock

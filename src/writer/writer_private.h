@@ -152,7 +152,6 @@ struct writer_request {
 };
 
 struct lanemap_writer {
-        struct lanemap_writer *next_registered; /* writer_fork.c */
         char *name;
         char *directory; /* absolute */
         struct lanemap_writer_options options;
@@ -285,10 +284,6 @@ int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_m
 int lanemap_writer_segments_load(struct lanemap_writer *writer,
                                  const struct lanemap_manifest *manifest);
 int lanemap_writer_log_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest);
-
-/* writer_fork.c: a forked child gives the locks up. Registered before the locks are taken. */
-void lanemap_writer_register(struct lanemap_writer *writer);
-void lanemap_writer_unregister(struct lanemap_writer *writer);
 
 /* writer_close.c: gives up whatever there is, without a flush */
 void lanemap_writer_abandon(struct lanemap_writer *writer);

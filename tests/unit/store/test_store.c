@@ -2,12 +2,15 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -140,6 +143,104 @@ Test(store, the_lock_dies_with_its_holder_and_not_with_its_children)
         directory_deinit();
 }
 
+/* ---- a fork by another thread, at the worst moment ---- */
+
+#define FORK_MS 200 /* that it is given; where it is held back it takes as long */
+
+static struct {
+        sem_t done;
+        pthread_t thread;
+        pid_t child;
+        int ready[2];
+} forking;
+
+static void *fork_main(void *arg)
+{
+        forking.child = fork();
+        if (forking.child == 0) {
+                if (write(forking.ready[1], "", 1) != 1)
+                        _exit(1);
+                for (;;)
+                        pause();
+        }
+        sem_post(&forking.done);
+        return NULL;
+}
+
+static void fork_begin(void)
+{
+        struct timespec until;
+
+        cr_assert_eq(pthread_create(&forking.thread, NULL, fork_main, NULL), 0);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += FORK_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)sem_timedwait(&forking.done, &until);
+}
+
+/* Behind it the child is there, and has let go of what it knows of. */
+static void fork_end(void)
+{
+        char byte;
+
+        cr_assert_eq(pthread_join(forking.thread, NULL), 0);
+        cr_assert_gt(forking.child, 0);
+        cr_assert_eq(read(forking.ready[0], &byte, 1), 1);
+}
+
+static void child_end(void)
+{
+        kill(forking.child, SIGKILL);
+        waitpid(forking.child, NULL, 0);
+        close(forking.ready[0]);
+        close(forking.ready[1]);
+        sem_destroy(&forking.done);
+}
+
+static int open_and_fork(const struct lanemap_files *files, int at_fd, const char *name, int flags,
+                         mode_t mode)
+{
+        int fd = lanemap_files_posix.open(&lanemap_files_posix, at_fd, name, flags, mode);
+
+        fork_begin();
+        return fd;
+}
+
+static int fork_and_close(const struct lanemap_files *files, int fd)
+{
+        fork_begin();
+        return lanemap_files_posix.close(&lanemap_files_posix, fd);
+}
+
+/* W1: no child keeps the lock, wherever between opening and closing it was made. */
+Test(store, a_fork_by_another_thread_does_not_keep_the_lock)
+{
+        struct lanemap_files opening = lanemap_files_posix, closing = lanemap_files_posix;
+        const struct lanemap_files *layers[] = {&opening, &closing};
+        int fd;
+
+        opening.open = open_and_fork;
+        closing.close = fork_and_close;
+        directory_init();
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(layers); i++) {
+                cr_assert_eq(sem_init(&forking.done, 0, 0), 0);
+                cr_assert_eq(pipe(forking.ready), 0);
+                cr_assert_eq(
+                        lanemap_store_lock(layers[i], dir_fd, LANEMAP_STORE_LOCK_NAME, &fd, NULL),
+                        0);
+                if (layers[i] == &opening)
+                        fork_end();
+                lanemap_store_unlock(layers[i], fd);
+                if (layers[i] == &closing)
+                        fork_end();
+                cr_expect_eq(lock(&fd, NULL), 0, "layer %zu", i);
+                lanemap_store_unlock(&lanemap_files_posix, fd);
+                child_end();
+        }
+        directory_deinit();
+}
+
 Test(store, garbage_is_what_nothing_names)
 {
         static const char *const ours[] = {"seg-0000000000000005-0101010101010101.lms",
@@ -162,6 +263,10 @@ Test(store, garbage_is_what_nothing_names)
         size_t n_names;
 
         directory_init();
+        touch("notes.txt");
+        touch("manifest.json.tmp");
+        cr_expect_eq(lanemap_store_has_data(dir_fd), 0);
+        cr_assert_eq(unlinkat(dir_fd, "manifest.json.tmp", 0), 0);
         cr_assert_eq(lanemap_manifest_init(4, &manifest), 0);
         memset(file.checksum, 1, sizeof(file.checksum));
         cr_assert_eq(lanemap_manifest_add_file(&manifest, &file), 0);
@@ -173,6 +278,7 @@ Test(store, garbage_is_what_nothing_names)
                      0);
         cr_expect_eq(n_names, 0);
         cr_expect_null(names);
+        cr_expect_eq(lanemap_store_has_data(dir_fd), 1);
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(garbage); i++)
                 touch(garbage[i]);
