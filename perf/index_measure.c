@@ -14,6 +14,7 @@
 
 #include "index_private.h"
 #include "support/pin.h"
+#include "support/recorder.h"
 
 #define CHURN_SECONDS       10 /* in which a tenth of the keys is replaced, unless it is said */
 #define CHURN_SECONDS_QUICK 1
@@ -58,7 +59,7 @@ static void memory_rows(struct perf_table *table, const char *prefix,
 static struct index_memory memory_at_rest(const struct perf_place *place,
                                           const struct index_writer *writer)
 {
-        index_sleep_ms(2500);
+        perf_sleep_ms(2500);
         return index_memory_take(place, writer);
 }
 
@@ -104,7 +105,7 @@ static void lookups_start(const struct index_options *options, const struct perf
         snprintf(keys, sizeof(keys), "%" PRIu64, n_keys);
         snprintf(chase, sizeof(chase), "%" PRIu64, chase_bytes);
         if (pipe(fds) < 0)
-                index_die("pipe", -errno);
+                perf_die("pipe", -errno);
 
         posix_spawn_file_actions_init(&actions);
         posix_spawn_file_actions_addclose(&actions, fds[0]);
@@ -114,13 +115,13 @@ static void lookups_start(const struct index_options *options, const struct perf
                         environ);
         posix_spawn_file_actions_destroy(&actions);
         if (r != 0)
-                index_die(options->reader, r);
+                perf_die(options->reader, r);
 
         close(fds[1]);
         lookups->output = fdopen(fds[0], "r");
         lookups->prefix = prefix;
         if (!lookups->output)
-                index_die("fdopen", -errno);
+                perf_die("fdopen", -errno);
 }
 
 /* Its rows fit into a pipe, so it can be waited for first. */
@@ -132,7 +133,7 @@ static bool lookups_ended(struct lookups *lookups, int flags)
         if (pid == 0)
                 return false;
         if (pid < 0 || status != 0)
-                index_die("the reader process failed", -ECHILD);
+                perf_die("the reader process failed", -ECHILD);
 
         return true;
 }
@@ -160,7 +161,7 @@ static void build(struct index_writer *writer, uint64_t n_keys, struct perf_tabl
         compacted = index_writer_ask(writer, INDEX_WRITER_COMPACT, 0, 0);
         perf_table_add(table, "compact_time", compacted.seconds, "s");
         if (compacted.stats.n_keys != n_keys)
-                index_die("the number of keys is wrong", -EBADMSG);
+                perf_die("the number of keys is wrong", -EBADMSG);
 
         perf_table_add(table, "build_write_amplification",
                        (double)compacted.stats.segment_bytes_written /
@@ -293,14 +294,14 @@ static void churn(const struct index_options *options, const struct perf_place *
                 /* Not measured yet, but part of the picture. */
                 if (options->timeline)
                         churn_sample(options, place, writer, &unused);
-                index_sleep_ms(SAMPLE_MS);
+                perf_sleep_ms(SAMPLE_MS);
         }
 
         lookups_start(options, place, "churn_", n_keys / 2, n_keys / 2,
                       memory.footprint.cached_bytes + memory.footprint.shared_bytes, &lookups);
         do {
                 churn_sample(options, place, writer, &samples);
-                index_sleep_ms(SAMPLE_MS);
+                perf_sleep_ms(SAMPLE_MS);
         } while (!lookups_ended(&lookups, WNOHANG));
         after = index_writer_ask(writer, INDEX_WRITER_CHURN_STOP, 0, 0);
         (void)perf_pin_working(writer->pid, 1);
@@ -325,13 +326,6 @@ static void churn(const struct index_options *options, const struct perf_place *
 /* ---- lookups while everything is rewritten ---- */
 
 #define REWRITE_PAIRS 3
-
-static double median3(double a, double b, double c)
-{
-        double low = a < b ? a : b, high = a < b ? b : a;
-
-        return c < low ? low : c > high ? high : c;
-}
 
 /* The same readers without and with a full rewrite, by turns, so that a noisy minute hits both. */
 static void rewrite(const struct index_options *options, const struct perf_place *place,
@@ -371,7 +365,7 @@ static void rewrite(const struct index_options *options, const struct perf_place
                         ratios[i] = perf_table_value(&busy[i], names[n]) /
                                     perf_table_value(&quiet[i], names[n]);
                 snprintf(row, sizeof(row), "rewrite_%s_per_quiet", names[n]);
-                perf_table_add(table, row, median3(ratios[0], ratios[1], ratios[2]), "ratio");
+                perf_table_add(table, row, perf_median(ratios, REWRITE_PAIRS), "ratio");
         }
 }
 
@@ -387,7 +381,7 @@ static void restart(const struct index_options *options, const struct perf_place
         reply = index_writer_ask(writer, INDEX_WRITER_OPEN, LANEMAP_APPENDFSYNC_EVERYSEC, 0);
         perf_table_add(table, "restart_clean", reply.seconds, "s");
         if (reply.stats.n_keys != n_keys)
-                index_die("keys are missing after a restart", -EBADMSG);
+                perf_die("keys are missing after a restart", -EBADMSG);
 
         (void)index_writer_ask(writer, INDEX_WRITER_LOAD, RESTART_FIRST, n_unflushed);
         (void)index_writer_ask(writer, INDEX_WRITER_SYNC, 0, 0);
@@ -398,7 +392,7 @@ static void restart(const struct index_options *options, const struct perf_place
         perf_table_add(table, "restart_killed_records", (double)reply.stats.recovered_records,
                        "count");
         if (reply.stats.n_keys != n_keys + n_unflushed)
-                index_die("keys are missing after a kill", -EBADMSG);
+                perf_die("keys are missing after a kill", -EBADMSG);
 }
 
 void index_measure(const struct index_options *options, uint64_t n_keys, struct perf_table *table)
@@ -408,7 +402,7 @@ void index_measure(const struct index_options *options, uint64_t n_keys, struct 
         struct perf_place place;
         struct index_writer_reply stats;
 
-        index_place_make(options, &place);
+        perf_place_make(options->name, options->dir, &place);
         index_writer_start(&writer, &place, options->mix);
         (void)index_writer_ask(&writer, INDEX_WRITER_OPEN, LANEMAP_APPENDFSYNC_EVERYSEC, 0);
         memory = index_memory_take(&place, &writer);
@@ -448,7 +442,7 @@ void index_measure_adds(const struct index_options *options, uint64_t n_keys,
                 struct perf_place place;
                 char name[64];
 
-                index_place_make(options, &place);
+                perf_place_make(options->name, options->dir, &place);
                 index_writer_start(&writer, &place, options->mix);
                 (void)index_writer_ask(&writer, INDEX_WRITER_OPEN, policy, 0);
                 loaded = index_writer_ask(&writer, INDEX_WRITER_LOAD, 0, n);
@@ -472,7 +466,7 @@ void index_measure_tenant(const struct index_options *options, struct perf_table
         struct index_memory memory;
         struct perf_place place;
 
-        index_place_make(options, &place);
+        perf_place_make(options->name, options->dir, &place);
         index_writer_start(&writer, &place, options->mix);
         (void)index_writer_ask(&writer, INDEX_WRITER_OPEN, LANEMAP_APPENDFSYNC_EVERYSEC, 0);
         (void)index_writer_ask(&writer, INDEX_WRITER_LOAD, 0, 1000);

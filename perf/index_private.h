@@ -17,17 +17,19 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "support/die.h"
 #include "support/footprint.h"
 #include "support/keys.h"
 #include "support/place.h"
 #include "support/table.h"
+#include "support/timer.h"
 
 #define INDEX_BATCH 256 /* operations of one apply */
 
 struct index_options {
-        const char *name;     /* NULL: made from the process id */
-        const char *dir;      /* where a folder for the run is made */
-        const char *lanemapd; /* NULL: beside this program */
+        const char *name; /* NULL: made from the process id */
+        const char *dir;  /* where a folder for the run is made */
+        const char *lanemapd;
         const char *reader;
         enum perf_mix mix;
         FILE *timeline; /* NULL: none */
@@ -37,7 +39,7 @@ struct index_options {
         uint64_t churn_seconds; /* 0: the default */
         bool skip_socket;
         uint64_t adds_max; /* keys of one measurement of add throughput */
-        size_t pipeline;   /* requests on their way through the socket */
+        uint64_t pipeline; /* requests on their way through the socket */
 };
 
 extern const char *const index_policies[3]; /* by enum lanemap_appendfsync */
@@ -96,11 +98,6 @@ void index_measure_tenant(const struct index_options *options, struct perf_table
 
 /* ---- helpers ---- */
 
-void index_die(const char *what, int r) __attribute__((noreturn));
-
-/* A folder that does not exist yet, and a name that nobody publishes. */
-void index_place_make(const struct index_options *options, struct perf_place *ret_place);
-
 /* Memory of everything, without what the writer process had before. */
 struct index_memory {
         struct perf_footprint footprint;
@@ -110,7 +107,5 @@ struct index_memory {
 };
 struct index_memory index_memory_take(const struct perf_place *place,
                                       const struct index_writer *writer);
-
-void index_sleep_ms(unsigned ms);
 
 #endif

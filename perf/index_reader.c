@@ -7,7 +7,6 @@
  * machine for a while disturbs all kinds. Each answer is checked; a wrong one ends the run.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <lanemap/lanemap.h>
 #include <stdbool.h>
@@ -15,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base.h"
 #include "support/chase.h"
+#include "support/command.h"
+#include "support/die.h"
 #include "support/keys.h"
 #include "support/pin.h"
 #include "support/recorder.h"
@@ -58,10 +60,10 @@ struct bench {
         uint64_t first;
         uint64_t n_keys;
         enum perf_mix mix;
-        size_t n_queries;
-        size_t n_window;
-        size_t n_rounds;
-        size_t chase_bytes;
+        uint64_t n_queries;
+        uint64_t n_window;
+        uint64_t n_rounds;
+        uint64_t chase_bytes;
 
         struct lanemap_reader *reader;
         struct query *queries[2]; /* misses, hits */
@@ -75,12 +77,6 @@ struct bench {
         struct series series[N_WINDOWS];
 };
 
-static void die(const char *what, int r)
-{
-        fprintf(stderr, "index-reader: %s: %s\n", what, strerror(r < 0 ? -r : r));
-        exit(1);
-}
-
 static void row(const struct bench *bench, const char *name, double value, const char *unit)
 {
         printf("row %s%s %.9g %s\n", bench->prefix, name, value, unit);
@@ -92,7 +88,7 @@ static void queries_make(struct bench *bench, bool hits)
         char *texts = malloc(bench->n_queries * PERF_KEY_BYTES_MAX + 1024), *text = texts;
 
         if (!queries || !texts)
-                die("queries", ENOMEM);
+                perf_die("queries", ENOMEM);
 
         for (size_t i = 0; i < bench->n_queries; i++) {
                 uint64_t number = bench->first + perf_mix64(2 * i + hits + 1) % bench->n_keys;
@@ -281,7 +277,7 @@ static double attach_once(struct bench *bench)
         from = perf_now_ns();
         r = lanemap_reader_attach(bench->name, &options, &bench->reader);
         if (r < 0)
-                die(error.text, r);
+                perf_die(error.text, r);
 
         return (double)(perf_now_ns() - from) * 1e-3;
 }
@@ -296,64 +292,27 @@ static void attach_measure(struct bench *bench)
         row(bench, "attach", perf_median(times, ATTACHES), "us");
 }
 
-static uint64_t number_parse(const char *text)
-{
-        return strtoull(text, NULL, 10);
-}
-
 static void options_parse(int argc, char **argv, struct bench *bench)
 {
-        static const struct option options[] = {
-                {"name", required_argument, NULL, 'n'},
-                {"prefix", required_argument, NULL, 'p'},
-                {"first", required_argument, NULL, 'f'},
-                {"keys", required_argument, NULL, 'k'},
-                {"mix", required_argument, NULL, 'm'},
-                {"queries", required_argument, NULL, 'q'},
-                {"window", required_argument, NULL, 'w'},
-                {"rounds", required_argument, NULL, 'r'},
-                {"chase-bytes", required_argument, NULL, 'c'},
-                {0},
+        const char *mix = "single";
+        const struct perf_option all[] = {
+                {"name", PERF_OPTION_TEXT, &bench->name, "NAME", "of the index"},
+                {"prefix", PERF_OPTION_TEXT, &bench->prefix, "TEXT", "of the rows' names"},
+                {"first", PERF_OPTION_NUMBER, &bench->first, NULL, "key"},
+                {"keys", PERF_OPTION_NUMBER, &bench->n_keys, NULL, "from there on", .least = 1},
+                {"mix", PERF_OPTION_TEXT, &mix, "MIX", "single or production"},
+                {"queries", PERF_OPTION_NUMBER, &bench->n_queries, NULL, "made beforehand",
+                 .least = 1},
+                {"window", PERF_OPTION_NUMBER, &bench->n_window, NULL, "lookups of a window",
+                 .least = BATCH},
+                {"rounds", PERF_OPTION_NUMBER, &bench->n_rounds, NULL, "windows of each kind", 1,
+                 ROUNDS_MAX},
+                {"chase-bytes", PERF_OPTION_NUMBER, &bench->chase_bytes, NULL, "of the chase"},
         };
-        int code;
 
-        while ((code = getopt_long(argc, argv, "", options, NULL)) != -1) {
-                switch (code) {
-                case 'n':
-                        bench->name = optarg;
-                        break;
-                case 'p':
-                        bench->prefix = optarg;
-                        break;
-                case 'f':
-                        bench->first = number_parse(optarg);
-                        break;
-                case 'k':
-                        bench->n_keys = number_parse(optarg);
-                        break;
-                case 'm':
-                        if (perf_mix_parse(optarg, &bench->mix) < 0)
-                                die("--mix", EINVAL);
-                        break;
-                case 'q':
-                        bench->n_queries = number_parse(optarg);
-                        break;
-                case 'w':
-                        bench->n_window = number_parse(optarg);
-                        break;
-                case 'r':
-                        bench->n_rounds = number_parse(optarg);
-                        break;
-                case 'c':
-                        bench->chase_bytes = number_parse(optarg);
-                        break;
-                default:
-                        exit(2);
-                }
-        }
-        if (!bench->name || bench->n_keys == 0 || bench->n_queries == 0 ||
-            bench->n_window < BATCH || bench->n_rounds == 0 || bench->n_rounds > ROUNDS_MAX)
-                die("options", EINVAL);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        if (!bench->name || bench->n_keys == 0 || perf_mix_parse(mix, &bench->mix) < 0)
+                perf_command_refuse("perf/index starts this program");
 }
 
 int main(int argc, char **argv)
@@ -375,8 +334,9 @@ int main(int argc, char **argv)
         queries_make(&bench, true);
         bench.recorder.samples = calloc(bench.n_window, sizeof(uint32_t));
         bench.recorder.capacity = bench.n_window;
-        if (!bench.recorder.samples || perf_chase_init(&bench.chase, bench.chase_bytes, 1) < 0)
-                die("memory", ENOMEM);
+        if (!bench.recorder.samples)
+                perf_die("memory", ENOMEM);
+        perf_chase_init(&bench.chase, bench.chase_bytes, 1);
 
         (void)perf_chase_run(&bench.chase, bench.chase_bytes / 64);
         window_mean(&bench, true, &bench.series[WINDOW_HIT_MEAN], 0);

@@ -15,7 +15,6 @@
 
 #include "index_private.h"
 #include "support/daemon.h"
-#include "support/timer.h"
 
 #define REQUEST_BYTES_MAX (PERF_KEY_BYTES_MAX + 64)
 
@@ -34,7 +33,7 @@ static void requests_make(struct requests *requests, enum perf_mix mix, uint64_t
         requests->bytes = malloc(capacity * REQUEST_BYTES_MAX);
         requests->ends = malloc(capacity * sizeof(*requests->ends));
         if (!requests->bytes || !requests->ends)
-                index_die("requests", -ENOMEM);
+                perf_die("requests", -ENOMEM);
 
         for (uint64_t key = 0; requests->n < n_keys; key++) {
                 struct perf_route route = perf_key_route(mix, key);
@@ -68,13 +67,13 @@ static size_t replies_take(int fd, size_t *partial)
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return 0;
         if (n <= 0)
-                index_die("lanemapd hung up", n < 0 ? -errno : -EPIPE);
+                perf_die("lanemapd hung up", n < 0 ? -errno : -EPIPE);
 
         for (ssize_t i = 0; i < n; i++) {
                 if (buffer[i] != expected[*partial]) {
                         fprintf(stderr, "index: unexpected reply: %.*s\n", (int)(n < 80 ? n : 80),
                                 buffer);
-                        index_die("reply", -EPROTO);
+                        perf_die("reply", -EPROTO);
                 }
                 *partial = (*partial + 1) % sizeof(expected);
                 taken += *partial == 0;
@@ -96,7 +95,7 @@ static size_t requests_send(int fd, const struct requests *requests, size_t sent
 
         n = send(fd, requests->bytes + sent_bytes, until - sent_bytes, MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN && errno != EINTR)
-                index_die("send", -errno);
+                perf_die("send", -errno);
 
         return n < 0 ? 0 : (size_t)n;
 }
@@ -139,12 +138,12 @@ void index_measure_socket(const struct index_options *options, uint64_t n_keys,
                 pid_t pid;
                 int fd, r;
 
-                index_place_make(options, &place);
+                perf_place_make(options->name, options->dir, &place);
                 r = perf_daemon_start(options->lanemapd, &place, index_policies[policy], &pid);
                 if (r == 0)
                         r = perf_daemon_connect(&place, &fd);
                 if (r < 0)
-                        index_die(options->lanemapd, r);
+                        perf_die(options->lanemapd, r);
                 seconds = pipeline_run(fd, &requests, options->pipeline);
                 close(fd);
                 perf_daemon_stop(pid, SIGTERM);

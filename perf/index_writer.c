@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "index_private.h"
-#include "support/timer.h"
+#include "support/engine.h"
 
 /* Operations whose keys are made ahead of the applies that are measured. */
 #define CHUNK_OPS 262144
@@ -59,12 +59,12 @@ static void apply_all(struct server *server, const struct lanemap_op *ops, size_
                 r = lanemap_writer_apply(server->writer, ops + at, n, NULL, &n_applied,
                                          &server->position);
                 if (r < 0 || n_applied != n)
-                        index_die("apply", r);
+                        perf_die("apply", r);
                 if (!ack)
                         continue;
                 r = lanemap_writer_sync(server->writer, server->position);
                 if (r < 0)
-                        index_die("sync", r);
+                        perf_die("sync", r);
         }
 }
 
@@ -82,7 +82,7 @@ static void chunk_make(struct server *server)
         server->texts = mmap(NULL, server->texts_bytes, PROT_READ | PROT_WRITE,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
         if (server->ops == MAP_FAILED || server->texts == MAP_FAILED)
-                index_die("memory for keys", -errno);
+                perf_die("memory for keys", -errno);
 }
 
 static void chunk_free(struct server *server)
@@ -191,7 +191,7 @@ static void *churn_main(void *arg)
                         apply_all(server, ops, n_ops, false);
                         __atomic_store_n(&server->n_churned, i, __ATOMIC_RELAXED);
                 }
-                index_sleep_ms(CHURN_PERIOD_MS);
+                perf_sleep_ms(CHURN_PERIOD_MS);
         }
 
         return NULL;
@@ -207,25 +207,13 @@ static void churn_start(struct server *server, void *(*main)(void *arg), uint64_
         server->churn_stopping = false;
         r = pthread_create(&server->churn, NULL, main, server);
         if (r != 0)
-                index_die("churn", r);
+                perf_die("churn", r);
 }
 
 static void churn_stop(struct server *server)
 {
         __atomic_store_n(&server->churn_stopping, true, __ATOMIC_RELAXED);
         pthread_join(server->churn, NULL);
-}
-
-static void compact(struct server *server)
-{
-        uint64_t ticket;
-        int r;
-
-        r = lanemap_writer_request(server->writer, LANEMAP_REQUEST_COMPACT, &ticket);
-        if (r == 0)
-                r = lanemap_writer_request_wait(server->writer, ticket);
-        if (r < 0)
-                index_die("compact", r);
 }
 
 /* ---- rewrites: a few keys of every lane are replaced, so that a compaction rewrites them all ---- */
@@ -244,7 +232,7 @@ static void *rewrite_main(void *arg)
                 for (uint64_t end = i + REWRITE_KEYS; i < end; i++)
                         apply_all(server, ops, replace_make(server, i, ops, texts), false);
                 __atomic_store_n(&server->n_churned, i, __ATOMIC_RELAXED);
-                compact(server);
+                (void)perf_engine_request(server->writer, LANEMAP_REQUEST_COMPACT);
                 __atomic_fetch_add(&server->n_rewrites, 1, __ATOMIC_RELAXED);
         }
 
@@ -252,23 +240,6 @@ static void *rewrite_main(void *arg)
 }
 
 /* ---- requests ---- */
-
-static void open_index(struct server *server, uint32_t appendfsync)
-{
-        struct lanemap_error error = {0};
-        struct lanemap_writer_options options = {
-                .size = sizeof(options),
-                .name = server->place->name,
-                .directory = server->place->directory,
-                .appendfsync = appendfsync,
-                .error = &error,
-        };
-        int r;
-
-        r = lanemap_writer_open(&options, &server->writer);
-        if (r < 0)
-                index_die(error.text, r);
-}
 
 /* Polls, as a caller with nothing else to do: the wait is over within a millisecond of the truth.
  */
@@ -278,8 +249,8 @@ static void acknowledgeable_wait(struct server *server)
 
         while (lanemap_writer_acknowledgeable(server->writer, &r) < server->position) {
                 if (r < 0)
-                        index_die("log", r);
-                index_sleep_ms(1);
+                        perf_die("log", r);
+                perf_sleep_ms(1);
         }
 }
 
@@ -291,7 +262,9 @@ static void request_serve(struct server *server, const struct index_writer_reque
 
         switch (request->code) {
         case INDEX_WRITER_OPEN:
-                open_index(server, (uint32_t)request->a);
+                server->writer = perf_engine_open(
+                        server->place,
+                        &(struct lanemap_writer_options){.appendfsync = (uint32_t)request->a});
                 break;
         case INDEX_WRITER_LOAD:
         case INDEX_WRITER_LOAD_ACK:
@@ -304,7 +277,7 @@ static void request_serve(struct server *server, const struct index_writer_reque
                 acknowledgeable_wait(server);
                 break;
         case INDEX_WRITER_COMPACT:
-                compact(server);
+                (void)perf_engine_request(server->writer, LANEMAP_REQUEST_COMPACT);
                 break;
         case INDEX_WRITER_CHURN_START:
                 churn_start(server, churn_main, request->a, request->b);
@@ -324,7 +297,7 @@ static void request_serve(struct server *server, const struct index_writer_reque
                 break;
         }
         if (r < 0)
-                index_die("sync", r);
+                perf_die("sync", r);
         if (reply->seconds == 0)
                 reply->seconds = perf_now() - from;
 
@@ -334,7 +307,7 @@ static void request_serve(struct server *server, const struct index_writer_reque
                                    : __atomic_load_n(&server->n_churned, __ATOMIC_RELAXED);
         reply->stats.size = sizeof(reply->stats);
         if (server->writer && lanemap_writer_get_stats(server->writer, &reply->stats) < 0)
-                index_die("statistics", -EINVAL);
+                perf_die("statistics", -EINVAL);
 }
 
 int index_writer_main(char **argv)
@@ -371,11 +344,11 @@ void index_writer_start(struct index_writer *writer, const struct perf_place *pl
         int fds[2];
 
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-                index_die("socketpair", -errno);
+                perf_die("socketpair", -errno);
 
         writer->pid = fork();
         if (writer->pid < 0)
-                index_die("fork", -errno);
+                perf_die("fork", -errno);
         if (writer->pid == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (getppid() != parent)
@@ -402,7 +375,7 @@ struct index_writer_reply index_writer_ask(struct index_writer *writer, uint32_t
 
         if (write(writer->fd, &request, sizeof(request)) != (ssize_t)sizeof(request) ||
             read(writer->fd, &reply, sizeof(reply)) != (ssize_t)sizeof(reply))
-                index_die("the writer process has ended", -ECHILD);
+                perf_die("the writer process has ended", -ECHILD);
 
         return reply;
 }

@@ -15,7 +15,6 @@
 #include "outage_private.h"
 #include "support/daemon.h"
 #include "support/pin.h"
-#include "support/timer.h"
 
 #define ROUNDS_MAX 64
 #define SETTLE_MS  10
@@ -67,7 +66,7 @@ static void engine_add(struct adds *adds, const char *text, size_t bytes, uint32
         if (r == 0 && adds->path->engine_policy == LANEMAP_APPENDFSYNC_ALWAYS)
                 r = lanemap_writer_sync(adds->writer, position);
         if (r < 0)
-                outage_die("apply", r);
+                perf_die("apply", r);
 }
 
 static void socket_add(struct adds *adds, const char *request, size_t bytes)
@@ -76,7 +75,7 @@ static void socket_add(struct adds *adds, const char *request, size_t bytes)
         ssize_t n;
 
         if (send(adds->fd, request, bytes, MSG_NOSIGNAL) != (ssize_t)bytes)
-                outage_die("send", -errno);
+                perf_die("send", -errno);
         do {
                 struct pollfd poll_fd = {.fd = adds->fd, .events = POLLIN};
 
@@ -84,7 +83,7 @@ static void socket_add(struct adds *adds, const char *request, size_t bytes)
                 n = read(adds->fd, reply, sizeof(reply));
         } while (n < 0 && errno == EINTR);
         if (n != 4 || memcmp(reply, ":1\r\n", 4) != 0)
-                outage_die("an unexpected reply to SADD", n < 0 ? -errno : -EPROTO);
+                perf_die("an unexpected reply to SADD", n < 0 ? -errno : -EPROTO);
 }
 
 static void block_run(struct adds *adds, enum company company, uint32_t round)
@@ -125,7 +124,7 @@ static void company_run(struct adds *adds, struct outage_readers *readers, enum 
         if (company == COMPANY_STOPPED)
                 outage_readers_stop(readers);
         /* What ending and starting so many processes leaves behind is not what is measured. */
-        outage_sleep_ms(SETTLE_MS);
+        perf_sleep_ms(SETTLE_MS);
         block_run(adds, company, round);
         outage_readers_kill(readers);
 }
@@ -165,18 +164,18 @@ static void path_measure(const struct outage_options *options, const struct path
 
         if (options->quick)
                 sized.n_adds = path->n_adds / 10;
-        outage_index_make(options, n_keys, &place);
+        perf_engine_index_make(options->name, options->dir, n_keys, &place);
         if (path->policy) {
                 r = perf_daemon_start(options->lanemapd, &place, path->policy, &pid);
                 if (r == 0)
                         r = perf_daemon_connect(&place, &adds.fd);
         } else {
-                adds.writer = outage_open(&place, &writer_options);
+                adds.writer = perf_engine_open(&place, &writer_options);
         }
         adds.recorder.capacity = sized.n_adds;
         adds.recorder.samples = calloc(sized.n_adds, sizeof(uint32_t));
         if (r < 0 || !adds.recorder.samples)
-                outage_die(options->lanemapd, r);
+                perf_die(options->lanemapd, r);
 
         outage_readers_init(&readers, options, &place, n_keys);
         for (uint32_t round = 0; round < options->n_rounds; round++)

@@ -17,9 +17,10 @@
 
 #include "outage_private.h"
 
-#define WAVES      8
-#define INODES_MAX 4096
-#define DELETED    " (deleted)"
+#define WAVES          8
+#define CHURN_KEYS_MAX (1 << 19)
+#define INODES_MAX     4096
+#define DELETED        " (deleted)"
 
 struct pinned {
         uint64_t live_bytes;         /* objects that have a name */
@@ -36,7 +37,7 @@ static bool inode_is_new(struct pinned *pinned, uint64_t inode)
                         return false;
 
         if (pinned->n_inodes == INODES_MAX)
-                outage_die("too many files to count", -ENOSPC);
+                perf_die("too many files to count", -ENOSPC);
         pinned->inodes[pinned->n_inodes++] = inode;
         return true;
 }
@@ -64,7 +65,7 @@ static void process_objects(const char *name, pid_t pid, struct pinned *pinned)
         snprintf(folder, sizeof(folder), "/proc/%d/fd", (int)pid);
         dir = opendir(folder);
         if (!dir)
-                outage_die(folder, -errno);
+                perf_die(folder, -errno);
         while ((entry = readdir(dir))) {
                 ssize_t n = readlinkat(dirfd(dir), entry->d_name, path, sizeof(path) - 1);
                 struct stat st;
@@ -88,7 +89,7 @@ static void process_files(const char *directory, pid_t pid, struct pinned *pinne
         snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
         maps = fopen(path, "re");
         if (!maps)
-                outage_die(path, -errno);
+                perf_die(path, -errno);
         while (fgets(line, sizeof(line), maps)) {
                 uint64_t from, to, inode;
 
@@ -133,17 +134,19 @@ static void peaks_update(const struct perf_place *place, const struct outage_rea
                 pinned.deleted_file_bytes > peaks->files ? pinned.deleted_file_bytes : peaks->files;
 }
 
-/* Adds until the object is half full: the overlays are large when the flip comes. */
+/* Adds until the object is half full, or half a million keys: the overlays are large when the flip
+ * comes. */
 static uint64_t churn(struct lanemap_writer *writer, uint64_t next, uint64_t limit)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+        uint64_t end = next + CHURN_KEYS_MAX;
 
         do {
-                outage_add(writer, next, 4096);
+                perf_engine_apply(writer, LANEMAP_OP_ADD, next, 4096);
                 next += 4096;
                 if (lanemap_writer_get_stats(writer, &stats) < 0)
-                        outage_die("statistics", -EINVAL);
-        } while (stats.shared_bytes < limit / 2 && next % (1 << 19) != 0);
+                        perf_die("statistics", -EINVAL);
+        } while (stats.shared_bytes < limit / 2 && next < end);
 
         return next;
 }
@@ -177,23 +180,25 @@ void outage_measure_memory(const struct outage_options *options, struct perf_tab
         struct perf_place place;
         uint64_t next = n_keys;
 
-        outage_index_make(options, n_keys, &place);
-        writer = outage_open(&place, &writer_options);
+        perf_engine_index_make(options->name, options->dir, n_keys, &place);
+        writer = perf_engine_open(&place, &writer_options);
         outage_readers_init(&readers, options, &place, n_keys);
         for (uint32_t wave = 0; wave < 2 * WAVES; wave++) {
                 next = churn(writer, next, options->memory_limit);
                 if (wave < WAVES) {
-                        outage_readers_start(&readers, options->n_readers / WAVES, false);
+                        uint32_t n = options->n_readers * (wave + 1) / WAVES;
+
+                        outage_readers_start(&readers, n - readers.n, false);
                         outage_readers_stop(&readers);
                 }
-                outage_request(writer, LANEMAP_REQUEST_FLIP);
+                (void)perf_engine_request(writer, LANEMAP_REQUEST_FLIP);
                 peaks_update(&place, &readers, &peaks);
-                outage_request(writer, LANEMAP_REQUEST_COMPACT);
+                (void)perf_engine_request(writer, LANEMAP_REQUEST_COMPACT);
                 peaks_update(&place, &readers, &peaks);
         }
 
         if (lanemap_writer_get_stats(writer, &stats) < 0)
-                outage_die("statistics", -EINVAL);
+                perf_die("statistics", -EINVAL);
         report(options, &peaks, &stats, table);
         outage_readers_deinit(&readers);
         lanemap_writer_close(writer);

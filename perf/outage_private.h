@@ -17,12 +17,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "support/die.h"
+#include "support/engine.h"
 #include "support/keys.h"
 #include "support/place.h"
 #include "support/recorder.h"
 #include "support/table.h"
+#include "support/timer.h"
 
 #define OUTAGE_READERS_MAX 256
+#define OUTAGE_ROUNDS_MAX  64
+#define OUTAGE_EVENTS_MAX  64
 
 /* Written by one reader with relaxed stores; all but `reset`. */
 struct outage_slot {
@@ -43,8 +48,8 @@ struct outage_slot {
 struct outage_options {
         const char *name; /* NULL: made from the process id */
         const char *dir;
-        char lanemapd[1024];
-        char reader[1024];
+        const char *lanemapd;
+        const char *reader;
         bool quick;
         uint32_t n_readers;
         uint32_t n_rounds;
@@ -62,17 +67,6 @@ struct outage_readers {
         pid_t pids[OUTAGE_READERS_MAX];
         bool stopped[OUTAGE_READERS_MAX];
 };
-
-void outage_die(const char *what, int r) __attribute__((noreturn));
-void outage_sleep_ms(unsigned ms);
-
-/* outage_index.c: an index with keys 0 .. n_keys - 1, compacted and closed */
-struct lanemap_writer *outage_open(const struct perf_place *place,
-                                   const struct lanemap_writer_options *options);
-void outage_add(struct lanemap_writer *writer, uint64_t first, uint64_t n_keys);
-void outage_request(struct lanemap_writer *writer, enum lanemap_request request);
-void outage_index_make(const struct outage_options *options, uint64_t n_keys,
-                       struct perf_place *ret_place);
 
 /* outage_readers.c: the other processes */
 void outage_readers_init(struct outage_readers *readers, const struct outage_options *options,

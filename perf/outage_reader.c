@@ -16,7 +16,6 @@
 
 #include "outage_private.h"
 #include "support/pin.h"
-#include "support/timer.h"
 
 #define SLOTS_FD 3
 #define ATTACHES 5
@@ -25,12 +24,6 @@
 static void slot_set(uint64_t *counter, uint64_t value)
 {
         __atomic_store_n(counter, value, __ATOMIC_RELAXED);
-}
-
-static void die(const char *what, int r)
-{
-        fprintf(stderr, "outage-reader: %s: %s\n", what, strerror(r < 0 ? -r : r));
-        exit(1);
 }
 
 /* Detaches and attaches again: the medians of some. The reader of the last one stays. */
@@ -55,7 +48,7 @@ static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
                 lanemap_reader_detach(reader);
                 r = lanemap_reader_attach(name, &options, &reader);
                 if (r < 0)
-                        die(error.text, r);
+                        perf_die(error.text, r);
                 cpu_times[i] = (double)(perf_thread_ns() - cpu_from);
                 times[i] = (double)(perf_now_ns() - from);
         }
@@ -123,13 +116,13 @@ int main(int argc, char **argv)
         uint64_t n_keys, last_ns = 0, last_cpu_ns = 0;
 
         if (argc != 5)
-                die("not enough arguments: perf/outage starts this program", EINVAL);
+                perf_die("not enough arguments: perf/outage starts this program", EINVAL);
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         slots = mmap(NULL, OUTAGE_READERS_MAX * sizeof(*slots), PROT_READ | PROT_WRITE, MAP_SHARED,
                      SLOTS_FD, 0);
         if (slots == MAP_FAILED)
-                die("mmap", errno);
+                perf_die("mmap", errno);
         slot = &slots[strtoul(argv[1], NULL, 10) % OUTAGE_READERS_MAX];
         n_keys = strtoull(argv[3], NULL, 10);
         if (argv[4][0] == '1')

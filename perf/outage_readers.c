@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "outage_private.h"
-#include "support/timer.h"
 
 #define START_SECONDS 60
 #define SLOTS_FD      3 /* what readers inherit it as */
@@ -26,11 +25,11 @@ void outage_readers_init(struct outage_readers *readers, const struct outage_opt
         *readers = (struct outage_readers){.options = options, .place = place, .n_keys = n_keys};
         readers->fd = memfd_create("outage", MFD_CLOEXEC);
         if (readers->fd < 0 || ftruncate(readers->fd, (off_t)bytes) < 0)
-                outage_die("memfd", -errno);
+                perf_die("memfd", -errno);
 
         readers->slots = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, readers->fd, 0);
         if (readers->slots == MAP_FAILED)
-                outage_die("mmap", -errno);
+                perf_die("mmap", -errno);
 }
 
 static pid_t reader_spawn(struct outage_readers *readers, uint32_t slot, bool measuring)
@@ -51,7 +50,7 @@ static pid_t reader_spawn(struct outage_readers *readers, uint32_t slot, bool me
         r = posix_spawn(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
         posix_spawn_file_actions_destroy(&actions);
         if (r != 0)
-                outage_die(argv[0], r);
+                perf_die(argv[0], r);
 
         return pid;
 }
@@ -62,7 +61,7 @@ void outage_readers_start(struct outage_readers *readers, uint32_t n, bool measu
         uint32_t first = readers->n;
 
         if (first + n > OUTAGE_READERS_MAX)
-                outage_die("too many readers", -EINVAL);
+                perf_die("too many readers", -EINVAL);
 
         for (; readers->n < first + n; readers->n++) {
                 memset(&readers->slots[readers->n], 0, sizeof(readers->slots[0]));
@@ -72,10 +71,10 @@ void outage_readers_start(struct outage_readers *readers, uint32_t n, bool measu
         for (uint32_t i = first; i < readers->n; i++)
                 while (__atomic_load_n(&readers->slots[i].n_lookups, __ATOMIC_RELAXED) == 0) {
                         if (waitpid(readers->pids[i], NULL, WNOHANG) != 0)
-                                outage_die("a reader has ended", -ECHILD);
+                                perf_die("a reader has ended", -ECHILD);
                         if (perf_now() > deadline)
-                                outage_die("a reader does not answer", -ETIMEDOUT);
-                        outage_sleep_ms(1);
+                                perf_die("a reader does not answer", -ETIMEDOUT);
+                        perf_sleep_ms(1);
                 }
 }
 
@@ -89,7 +88,7 @@ void outage_readers_stop(struct outage_readers *readers)
         for (uint32_t i = 0; i < readers->n; i++) {
                 if (!readers->stopped[i] &&
                     (waitpid(readers->pids[i], &status, WUNTRACED) < 0 || !WIFSTOPPED(status)))
-                        outage_die("a reader has ended", -ECHILD);
+                        perf_die("a reader has ended", -ECHILD);
                 readers->stopped[i] = true;
         }
 }
@@ -112,9 +111,9 @@ void outage_readers_kill(struct outage_readers *readers)
 
                 if (waitpid(readers->pids[i], &status, 0) < 0 || !WIFSIGNALED(status) ||
                     WTERMSIG(status) != SIGKILL)
-                        outage_die("a reader has ended", -ECHILD);
+                        perf_die("a reader has ended", -ECHILD);
                 if (readers->slots[i].n_wrong)
-                        outage_die("a reader got a wrong answer", -EPROTO);
+                        perf_die("a reader got a wrong answer", -EPROTO);
         }
         readers->n = 0;
 }

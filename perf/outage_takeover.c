@@ -16,9 +16,7 @@
 #include "outage_private.h"
 #include "support/daemon.h"
 #include "support/pin.h"
-#include "support/timer.h"
 
-#define EVENTS_MAX     64
 #define WINDOW_MS      100 /* after an event, for what follows it */
 #define ANSWER_SECONDS 120
 
@@ -41,10 +39,10 @@ struct takeover {
         int fd;
         struct lanemap_writer *writer; /* for flips */
         struct outage_readers readers;
-        double answer_ms[N_EVENTS][EVENTS_MAX];
-        double socket_ms[N_EVENTS][EVENTS_MAX];
-        double gap_ms[N_EVENTS][EVENTS_MAX];
-        double follow_cpu_ms[N_EVENTS][EVENTS_MAX];
+        double answer_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
+        double socket_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
+        double gap_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
+        double follow_cpu_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
 };
 
 static void daemon_start(struct takeover *takeover)
@@ -53,7 +51,7 @@ static void daemon_start(struct takeover *takeover)
                                   &takeover->pid);
 
         if (r < 0)
-                outage_die(takeover->options->lanemapd, r);
+                perf_die(takeover->options->lanemapd, r);
         (void)perf_pin_working(takeover->pid, 0);
 }
 
@@ -62,7 +60,7 @@ static void daemon_connect(struct takeover *takeover)
         int r = perf_daemon_connect(&takeover->place, &takeover->fd);
 
         if (r < 0)
-                outage_die("lanemapd does not answer", r);
+                perf_die("lanemapd does not answer", r);
 }
 
 static void replies_take(struct takeover *takeover, size_t bytes)
@@ -76,7 +74,7 @@ static void replies_take(struct takeover *takeover, size_t bytes)
                 (void)poll(&poll_fd, 1, 10000);
                 n = read(takeover->fd, buffer, sizeof(buffer));
                 if (n <= 0)
-                        outage_die("lanemapd hung up", n < 0 ? -errno : -EPIPE);
+                        perf_die("lanemapd hung up", n < 0 ? -errno : -EPIPE);
                 bytes -= (size_t)n < bytes ? (size_t)n : bytes;
         }
 }
@@ -99,7 +97,7 @@ static void log_fill(struct takeover *takeover)
                                                bytes, (int)bytes, text);
                 }
                 if (send(takeover->fd, requests, at, MSG_NOSIGNAL) != (ssize_t)at)
-                        outage_die("send", -errno);
+                        perf_die("send", -errno);
                 replies_take(takeover, 4 * n);
         }
 }
@@ -117,8 +115,8 @@ static uint64_t successor_wait(struct takeover *takeover, uint64_t before)
 
         while (__atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE) == before) {
                 if (perf_now() > deadline)
-                        outage_die("no generation follows", -ETIMEDOUT);
-                outage_sleep_ms(1);
+                        perf_die("no generation follows", -ETIMEDOUT);
+                perf_sleep_ms(1);
         }
 
         return __atomic_load_n(&slot->generation_ns, __ATOMIC_RELAXED);
@@ -130,14 +128,14 @@ static void event_make(struct takeover *takeover, enum event event, uint32_t i)
         uint64_t generation = __atomic_load_n(&slot->generation, __ATOMIC_ACQUIRE), from_ns;
 
         __atomic_store_n(&slot->reset, 1, __ATOMIC_RELAXED);
-        outage_sleep_ms(5);
+        perf_sleep_ms(5);
         from_ns = perf_now_ns();
         if (event == EVENT_KILL || event == EVENT_RESTART) {
                 close(takeover->fd);
                 perf_daemon_stop(takeover->pid, event == EVENT_KILL ? SIGKILL : SIGTERM);
                 daemon_start(takeover);
         } else if (event == EVENT_FLIP) {
-                outage_request(takeover->writer, LANEMAP_REQUEST_FLIP);
+                (void)perf_engine_request(takeover->writer, LANEMAP_REQUEST_FLIP);
         }
         if (event != EVENT_QUIET) {
                 takeover->answer_ms[event][i] =
@@ -149,7 +147,7 @@ static void event_make(struct takeover *takeover, enum event event, uint32_t i)
                 daemon_connect(takeover);
                 takeover->socket_ms[event][i] = (double)(perf_now_ns() - from_ns) * 1e-6;
         }
-        outage_sleep_ms(WINDOW_MS);
+        perf_sleep_ms(WINDOW_MS);
         takeover->gap_ms[event][i] =
                 (double)__atomic_load_n(&slot->longest_gap_ns, __ATOMIC_RELAXED) * 1e-6;
 }
@@ -217,11 +215,8 @@ void outage_measure_takeover(const struct outage_options *options, uint64_t n_ke
         static struct takeover takeover;
         uint32_t n = options->n_events;
 
-        if (n > EVENTS_MAX)
-                outage_die("--events", -EINVAL);
-
         takeover = (struct takeover){.options = options, .n_keys = n_keys, .next = n_keys};
-        outage_index_make(options, n_keys, &takeover.place);
+        perf_engine_index_make(options->name, options->dir, n_keys, &takeover.place);
         daemon_start(&takeover);
         daemon_connect(&takeover);
         outage_readers_init(&takeover.readers, options, &takeover.place, n_keys);
@@ -237,10 +232,10 @@ void outage_measure_takeover(const struct outage_options *options, uint64_t n_ke
         close(takeover.fd);
         perf_daemon_stop(takeover.pid, SIGTERM);
 
-        takeover.writer = outage_open(&takeover.place, &writer_options);
+        takeover.writer = perf_engine_open(&takeover.place, &writer_options);
         (void)perf_pin_working(getpid(), 0);
         for (uint32_t i = 0; i < n; i++) {
-                outage_sleep_ms(WINDOW_MS);
+                perf_sleep_ms(WINDOW_MS);
                 event_make(&takeover, EVENT_FLIP, i);
         }
         (void)perf_pin_working(getpid(), 1);

@@ -6,7 +6,6 @@
  * arena that only counts. The first touch after a flush copies the posting from its segment.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <lanemap/writer.h>
 #include <stdbool.h>
@@ -16,30 +15,20 @@
 #include <sys/mman.h>
 
 #include "overlay/posting_write.h"
-#include "support/arguments.h"
+#include "support/command.h"
+#include "support/die.h"
+#include "support/engine.h"
 #include "support/keys.h"
+#include "support/memory.h"
+#include "support/output.h"
 #include "support/pin.h"
-#include "support/place.h"
 #include "support/recorder.h"
-#include "support/table.h"
 #include "support/timer.h"
 
 #define ARENA_BYTES (UINT64_C(1) << 30)
 #define TOUCHES_MAX 101
 #define KEY         "public.users.country=xx"
 
-static const char usage[] =
-        "usage: overlay-postings [--ids N[,N...]] [--csv FILE|-] [--quick] [--name NAME] [--dir "
-        "DIR]\n"
-        "\n"
-        "  --ids N[,N...]    ids of the posting (default 1000,10000,100000)\n"
-        "  --csv FILE        also one row per measure: name,value,unit (-: on stdout, and only "
-        "that)\n"
-        "  --quick           a second; numbers of no value\n"
-        "  --name NAME       published names begin with this (default: perf-PID)\n"
-        "  --dir DIR         folders of the run are made in here (default: $TMPDIR or /tmp)\n";
-
-/* Issue 3, point 3. */
 static const struct perf_goal goals[] = {
         {"add_p50", false, 10},
         {"remove_p50", false, 10},
@@ -59,12 +48,6 @@ struct bench {
         double tick_us;
 };
 
-static void die(const char *what, int r)
-{
-        fprintf(stderr, "overlay-postings: %s: %s\n", what, strerror(r < 0 ? -r : r));
-        exit(1);
-}
-
 /* ---- through the engine ---- */
 
 /* Even ids are there to begin with; odd ones come and go. */
@@ -81,19 +64,8 @@ static bool apply(struct bench *bench, uint32_t code, uint32_t id)
         int r = lanemap_writer_apply(bench->writer, &op, 1, &result, NULL, NULL);
 
         if (r < 0)
-                die("apply", r);
+                perf_die("apply", r);
         return result.n_changed == 1;
-}
-
-static void flush(struct bench *bench)
-{
-        uint64_t ticket;
-        int r = lanemap_writer_request(bench->writer, LANEMAP_REQUEST_FLUSH, &ticket);
-
-        if (r == 0)
-                r = lanemap_writer_request_wait(bench->writer, ticket);
-        if (r < 0)
-                die("flush", r);
 }
 
 static void posting_load(struct bench *bench)
@@ -111,7 +83,7 @@ static void posting_load(struct bench *bench)
                                          bench->n_ids - at < 4096 ? bench->n_ids - at : 4096, NULL,
                                          NULL, NULL);
         if (r < 0)
-                die("apply", r);
+                perf_die("apply", r);
         free(ops);
 }
 
@@ -146,10 +118,10 @@ static void touches_measure(struct bench *bench, struct perf_table *table)
         for (uint32_t i = 0; i < bench->n_touches; i++) {
                 uint64_t from;
 
-                flush(bench);
+                (void)perf_engine_request(bench->writer, LANEMAP_REQUEST_FLUSH);
                 from = perf_ticks_begin();
                 if (!apply(bench, i & 1 ? LANEMAP_OP_REMOVE : LANEMAP_OP_ADD, id_odd(bench, i / 2)))
-                        die("the first touch changes nothing", EPROTO);
+                        perf_die("the first touch changes nothing", EPROTO);
                 times[i] = (double)(perf_ticks_end() - from) * bench->tick_us;
         }
         perf_table_add(table, "first_touch_p50", perf_median(times, bench->n_touches), "us");
@@ -158,23 +130,11 @@ static void touches_measure(struct bench *bench, struct perf_table *table)
 
 static void engine_measure(struct bench *bench, struct perf_table *table)
 {
-        struct lanemap_error error = {0};
+        const struct lanemap_writer_options options = {.appendfsync = LANEMAP_APPENDFSYNC_NO};
         struct perf_place place;
-        struct lanemap_writer_options options = {
-                .size = sizeof(options),
-                .appendfsync = LANEMAP_APPENDFSYNC_NO,
-                .error = &error,
-        };
-        int r = perf_place_make(bench->name, bench->dir, &place);
 
-        if (r < 0)
-                die(bench->dir, r);
-        options.name = place.name;
-        options.directory = place.directory;
-        r = lanemap_writer_open(&options, &bench->writer);
-        if (r < 0)
-                die(error.text, r);
-
+        perf_place_make(bench->name, bench->dir, &place);
+        bench->writer = perf_engine_open(&place, &options);
         posting_load(bench);
         touches_measure(bench, table);
         changes_measure(bench, LANEMAP_OP_ADD, "add", table);
@@ -220,7 +180,7 @@ static uint64_t change_count(struct counting_arena *arena, bool insert, uint32_t
                        : lanemap_posting_prepare_remove(&arena->arena, *value, id, &change);
 
         if (r < 0)
-                die("change", r);
+                perf_die("change", r);
         lanemap_posting_commit(&arena->arena, &change);
         *value = change.value;
         return arena->n_bytes - before;
@@ -241,11 +201,11 @@ static void bytes_measure(struct bench *bench, struct perf_table *table)
         arena.arena.base = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (!ids || arena.arena.base == MAP_FAILED)
-                die("memory", ENOMEM);
+                perf_die("memory", ENOMEM);
         for (uint64_t i = 0; i < bench->n_ids; i++)
                 ids[i] = 2 * (uint32_t)i;
         if (lanemap_posting_prepare_build(&arena.arena, 0, ids, bench->n_ids, false, &change) < 0)
-                die("build", ENOMEM);
+                perf_die("build", ENOMEM);
         lanemap_posting_commit(&arena.arena, &change);
         perf_table_add(table, "first_touch_bytes", (double)arena.n_bytes, "bytes");
 
@@ -263,92 +223,52 @@ static void bytes_measure(struct bench *bench, struct perf_table *table)
         free(ids);
 }
 
-/* ---- options ---- */
-
-struct run {
-        uint64_t sizes[PERF_SIZES_MAX];
-        int n_sizes;
-        const char *csv;
-};
-
-static void options_parse(int argc, char **argv, struct bench *bench, struct run *run)
+static void options_parse(int argc, char **argv, struct bench *bench, struct perf_sizes *sizes,
+                          const char **ret_csv)
 {
-        static const struct option longs[] = {
-                {"ids", required_argument, NULL, 'i'},
-                {"csv", required_argument, NULL, 'c'},
-                {"quick", no_argument, NULL, 'q'},
-                {"name", required_argument, NULL, 'n'},
-                {"dir", required_argument, NULL, 'd'},
-                {"help", no_argument, NULL, 'h'},
-                {0},
+        const struct perf_option all[] = {
+                {"ids", PERF_OPTION_SIZES, sizes, NULL,
+                 "ids of the posting (default 1000,10000,100000)", .least = 1000, .most = 1000000},
+                PERF_OPTION_CSV(ret_csv),
+                PERF_OPTION_QUICK(&bench->quick),
+                PERF_OPTION_NAME(&bench->name),
+                PERF_OPTION_DIR(&bench->dir),
         };
-        int code;
 
-        while ((code = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-                switch (code) {
-                case 'i':
-                        run->n_sizes = perf_sizes_parse(optarg, 1000, run->sizes);
-                        if (run->n_sizes < 0)
-                                die("--ids: numbers from 1000 on, separated by commas", EINVAL);
-                        break;
-                case 'c':
-                        run->csv = optarg;
-                        break;
-                case 'q':
-                        bench->quick = true;
-                        break;
-                case 'n':
-                        bench->name = optarg;
-                        break;
-                case 'd':
-                        bench->dir = optarg;
-                        break;
-                case 'h':
-                        fputs(usage, stdout);
-                        exit(0);
-                default:
-                        fputs(usage, stderr);
-                        exit(2);
-                }
-        }
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        bench->dir = perf_command_dir(bench->dir);
 }
 
 int main(int argc, char **argv)
 {
         static struct bench bench;
         static struct perf_table table;
-        struct run run = {.sizes = {1000, 10000, 100000}, .n_sizes = 3};
-        FILE *csv = NULL;
+        struct perf_sizes sizes = {3, {1000, 10000, 100000}};
+        struct perf_output output;
+        const char *csv = NULL;
 
-        options_parse(argc, argv, &bench, &run);
-        if (!bench.dir)
-                bench.dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+        options_parse(argc, argv, &bench, &sizes, &csv);
         bench.n_changes = bench.quick ? 1000 : 50000;
         bench.n_touches = bench.quick ? 3 : 51;
         bench.tick_us = perf_tick_ns() * 1e-3;
         bench.recorder.capacity = bench.n_changes;
-        bench.recorder.samples = calloc(bench.n_changes, sizeof(uint32_t));
-        if (!bench.recorder.samples)
-                die("memory", ENOMEM);
-        if (run.csv && !(csv = perf_csv_open(run.csv)))
-                die(run.csv, errno);
+        bench.recorder.samples = perf_allocate(bench.n_changes * sizeof(uint32_t));
+        perf_output_open(&output, csv, goals, LANEMAP_N_ELEMENTS(goals));
 
-        for (int i = 0; i < run.n_sizes; i++) {
+        for (size_t i = 0; i < sizes.n; i++) {
                 char title[64];
 
                 table = (struct perf_table){0};
                 perf_table_circumstances(&table);
-                bench.n_ids = run.sizes[i];
+                bench.n_ids = sizes.values[i];
                 engine_measure(&bench, &table);
                 bytes_measure(&bench, &table);
                 snprintf(title, sizeof(title), "a posting of %" PRIu64 " ids in an overlay",
                          bench.n_ids);
-                if (csv != stdout)
-                        perf_table_print(&table, title, goals, sizeof(goals) / sizeof(goals[0]),
-                                         stdout);
-                if (csv)
-                        perf_table_csv(&table, bench.n_ids, csv);
+                perf_output_table(&output, &table, title, bench.n_ids);
         }
 
-        return csv && perf_csv_close(csv) < 0;
+        free(bench.recorder.samples);
+        perf_output_close(&output);
+        return 0;
 }

@@ -8,31 +8,23 @@
  */
 #include "postings_private.h"
 
-#include <getopt.h>
-#include <inttypes.h>
+#include <errno.h>
 #include <lanemap/lanemap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base.h"
-#include "support/arguments.h"
+#include "support/command.h"
 #include "support/keys.h"
+#include "support/output.h"
 #include "support/pin.h"
 #include "support/recorder.h"
-#include "support/table.h"
 #include "support/timer.h"
 
 #define IDS_TOGETHER 100000
 #define ROUNDS_MAX   9
 #define DENSE_GAP    4
-
-static const char usage[] = "usage: postings [--ids N[,N...]] [--csv FILE|-] [--quick]\n"
-                            "\n"
-                            "  --ids N[,N...]   ids of a list (default 2,10,50,1000,100000)\n"
-                            "  --csv FILE       also one row per measure: name,value,unit (-: on "
-                            "stdout, and only that)\n"
-                            "  --quick          seconds instead of minutes; numbers of no value\n";
 
 struct run {
         uint32_t n_ids; /* of a list */
@@ -45,18 +37,12 @@ struct run {
         struct perf_table table;
 };
 
-void postings_die(const char *what)
-{
-        fprintf(stderr, "postings: %s\n", what);
-        exit(1);
-}
-
 static void *allocate(size_t bytes)
 {
         void *block = aligned_alloc(64, LANEMAP_ALIGN_UP(bytes + 64, 64));
 
         if (!block)
-                postings_die("memory");
+                perf_die("memory", -ENOMEM);
         memset(block, 0, LANEMAP_ALIGN_UP(bytes + 64, 64));
         return block;
 }
@@ -176,19 +162,19 @@ static void answers_check(struct run *run, const struct postings_format *format,
 
                 format->decode(&lists[i], run->scratch);
                 if (memcmp(run->scratch, ids, run->n_ids * sizeof(*ids)) != 0)
-                        postings_die("a list is decoded wrongly");
+                        perf_die("a list is decoded wrongly", 0);
                 if (format->contains(&lists[i], run->questions[i]) !=
                     array_has(ids, run->n_ids, run->questions[i]))
-                        postings_die("contains() is wrong");
+                        perf_die("contains() is wrong", 0);
 
                 for (uint32_t k = 0; k < run->n_ids; k++)
                         n_expected += !array_has(ids, run->n_ids, ids[run->n_ids + k]);
                 n = format->unite(&lists[i], &lists[i + 1], run->scratch, run->united);
                 if (n != n_expected)
-                        postings_die("a union is wrong");
+                        perf_die("a union is wrong", 0);
                 for (uint32_t k = 1; k < n; k++)
                         if (run->united[k] <= run->united[k - 1])
-                                postings_die("a union is not in order");
+                                perf_die("a union is not in order", 0);
         }
 }
 
@@ -244,7 +230,7 @@ static void format_measure(struct run *run, bool dense, const struct postings_fo
         double decode[ROUNDS_MAX], contains[ROUNDS_MAX], unite[ROUNDS_MAX], n_bytes;
 
         if (!lists)
-                postings_die("memory");
+                perf_die("memory", -ENOMEM);
         n_bytes = (double)lists_encode(run, format, lists);
         answers_check(run, format, lists);
         for (uint32_t i = 0; i < run->n_rounds; i++) {
@@ -261,7 +247,7 @@ static void format_measure(struct run *run, bool dense, const struct postings_fo
         lists_free(lists, run->n_lists);
 }
 
-static void size_measure(uint32_t n_ids, bool quick, FILE *csv)
+static void size_measure(uint32_t n_ids, bool quick, struct perf_output *output)
 {
         static struct run run;
         char title[64];
@@ -276,59 +262,28 @@ static void size_measure(uint32_t n_ids, bool quick, FILE *csv)
         }
 
         snprintf(title, sizeof(title), "lists of %u ids", n_ids);
-        if (csv != stdout)
-                perf_table_print(&run.table, title, NULL, 0, stdout);
-        if (csv)
-                perf_table_csv(&run.table, n_ids, csv);
+        perf_output_table(output, &run.table, title, n_ids);
         run_deinit(&run);
 }
 
 int main(int argc, char **argv)
 {
-        static const struct option longs[] = {
-                {"ids", required_argument, NULL, 'i'},
-                {"csv", required_argument, NULL, 'c'},
-                {"quick", no_argument, NULL, 'q'},
-                {"help", no_argument, NULL, 'h'},
-                {NULL, 0, NULL, 0},
-        };
-        uint64_t sizes[PERF_SIZES_MAX];
-        const char *list = "2,10,50,1000,100000", *path = NULL;
-        FILE *csv = NULL;
+        struct perf_sizes sizes = {5, {2, 10, 50, 1000, 100000}};
+        struct perf_output output;
+        const char *csv = NULL;
         bool quick = false;
-        int option, n_sizes;
+        const struct perf_option all[] = {
+                {"ids", PERF_OPTION_SIZES, &sizes, NULL,
+                 "ids of a list (default 2,10,50,1000,100000)", 2, 10000000},
+                PERF_OPTION_CSV(&csv),
+                PERF_OPTION_QUICK(&quick),
+        };
 
-        while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-                if (option == 'i')
-                        list = optarg;
-                else if (option == 'c')
-                        path = optarg;
-                else if (option == 'q')
-                        quick = true;
-                else {
-                        fputs(usage, option == 'h' ? stdout : stderr);
-                        return option == 'h' ? 0 : 2;
-                }
-        }
-        n_sizes = perf_sizes_parse(list, 2, sizes);
-        if (optind < argc || n_sizes < 0) {
-                fputs(usage, stderr);
-                return 2;
-        }
-        if (path) {
-                csv = perf_csv_open(path);
-                if (!csv)
-                        postings_die(path);
-        }
-
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        perf_output_open(&output, csv, NULL, 0);
         (void)perf_pin_measuring();
-        for (int i = 0; i < n_sizes; i++) {
-                if (sizes[i] > 10000000)
-                        postings_die("--ids: 10000000 at most");
-                size_measure((uint32_t)sizes[i], quick, csv);
-        }
-        if (csv && perf_csv_close(csv) < 0)
-                postings_die("the CSV could not be written");
-
+        for (size_t i = 0; i < sizes.n; i++)
+                size_measure((uint32_t)sizes.values[i], quick, &output);
+        perf_output_close(&output);
         return 0;
 }

@@ -10,6 +10,7 @@
  */
 #include "postings_private.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "segment/posting_build.h"
@@ -55,7 +56,7 @@ static struct lanemap_segment_posting own_open(const struct postings_list *list)
         struct lanemap_segment_posting posting;
 
         if (lanemap_segment_posting_open(list->bytes, list->n_bytes, 0, UINT32_MAX, &posting) < 0)
-                postings_die("a list cannot be opened");
+                perf_die("a list cannot be opened", 0);
         return posting;
 }
 
@@ -64,7 +65,7 @@ static void own_decode(const struct postings_list *list, uint32_t *ret_ids)
         struct lanemap_segment_posting posting = own_open(list);
 
         if (lanemap_segment_posting_copy(&posting, ret_ids) < 0)
-                postings_die("a list cannot be decoded");
+                perf_die("a list cannot be decoded", 0);
 }
 
 static bool own_contains(const struct postings_list *list, uint32_t id)
@@ -195,7 +196,7 @@ static size_t roaring_encode(const uint32_t *ids, uint32_t n_ids, unsigned char 
         size_t n_bytes;
 
         if (!bitmap)
-                postings_die("memory");
+                perf_die("memory", -ENOMEM);
         roaring_bitmap_run_optimize(bitmap);
         n_bytes = roaring_bitmap_frozen_size_in_bytes(bitmap);
         roaring_bitmap_frozen_serialize(bitmap, (char *)bytes);
@@ -209,7 +210,7 @@ static const roaring_bitmap_t *roaring_open(const struct postings_list *list)
                 roaring_bitmap_frozen_view((const char *)list->bytes, list->n_bytes);
 
         if (!bitmap)
-                postings_die("a bitmap cannot be opened");
+                perf_die("a bitmap cannot be opened", 0);
         return bitmap;
 }
 
@@ -238,7 +239,7 @@ static uint32_t roaring_unite(const struct postings_list *a, const struct postin
         uint32_t n;
 
         if (!both)
-                postings_die("memory");
+                perf_die("memory", -ENOMEM);
         n = (uint32_t)roaring_bitmap_get_cardinality(both);
         roaring_bitmap_to_uint32_array(both, ret_ids);
         roaring_bitmap_free(both);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "support/die.h"
+
 /* An encoded list, aligned to 32 bytes and with 64 bytes of zeros behind it. */
 struct postings_list {
         const unsigned char *bytes;
@@ -26,7 +28,5 @@ struct postings_format {
 
 /* Ends with one whose name is NULL. What was found when this was built. */
 extern const struct postings_format postings_formats[];
-
-void postings_die(const char *what) __attribute__((noreturn));
 
 #endif

@@ -7,29 +7,13 @@
  */
 #include "segments_private.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "support/arguments.h"
+#include "support/command.h"
+#include "support/output.h"
 #include "support/pin.h"
-
-#define CMPH_KEYS_MAX 10000000
-
-static const char usage[] =
-        "usage: segments [--keys N[,N...]] [--csv FILE|-] [--quick] [--all] [--cmph-keys N]\n"
-        "                [--only NAME]\n"
-        "\n"
-        "  --keys N[,N...]   sizes of a section (default 100000,1000000; with --quick 20000)\n"
-        "  --csv FILE        also one row per measure: name,value,unit (-: on stdout, and only "
-        "that)\n"
-        "  --quick           seconds instead of minutes; numbers of no value\n"
-        "  --all             also recsplit at more than 20 million keys\n"
-        "  --cmph-keys N     CHD and BDZ of libcmph at no more keys than that (default 10000000)\n"
-        "  --only NAME       only what begins like that: packed, recsplit_leaf5, cmph\n";
 
 static const struct perf_goal goals[] = {
         {"packed.bytes_per_limit", false, 1.06},
@@ -43,8 +27,7 @@ static const struct perf_goal goals[] = {
 };
 
 struct options {
-        uint64_t keys[PERF_SIZES_MAX];
-        int n_keys;
+        struct perf_sizes keys;
         const char *csv;
         const char *only;
         uint64_t cmph_keys_max;
@@ -54,55 +37,23 @@ struct options {
 
 static void options_parse(struct options *options, int argc, char **argv)
 {
-        static const struct option longs[] = {
-                {"keys", required_argument, NULL, 'k'},
-                {"csv", required_argument, NULL, 'c'},
-                {"quick", no_argument, NULL, 'q'},
-                {"all", no_argument, NULL, 'a'},
-                {"cmph-keys", required_argument, NULL, 'm'},
-                {"only", required_argument, NULL, 'o'},
-                {"help", no_argument, NULL, 'h'},
-                {NULL, 0, NULL, 0},
+        const struct perf_option all[] = {
+                {"keys", PERF_OPTION_SIZES, &options->keys, NULL,
+                 "sizes of a section (default 100000,1000000; with --quick 20000)", .least = 1000},
+                PERF_OPTION_CSV(&options->csv),
+                PERF_OPTION_QUICK(&options->quick),
+                {"all", PERF_OPTION_FLAG, &options->all, NULL,
+                 "every row at every size: above 20 million keys there are only packed and bbhash"},
+                {"cmph-keys", PERF_OPTION_NUMBER, &options->cmph_keys_max, NULL,
+                 "CHD and BDZ of libcmph at no more keys than that (default 10000000)"},
+                {"only", PERF_OPTION_TEXT, &options->only, "NAME",
+                 "only what begins like that: packed, recsplit_leaf5, cmph"},
         };
-        int option;
 
-        while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
-                switch (option) {
-                case 'k':
-                        options->n_keys = perf_sizes_parse(optarg, 1000, options->keys);
-                        if (options->n_keys < 0)
-                                segments_die("--keys: up to 8 numbers from 1000 on", -EINVAL);
-                        break;
-                case 'c':
-                        options->csv = optarg;
-                        break;
-                case 'q':
-                        options->quick = true;
-                        break;
-                case 'a':
-                        options->all = true;
-                        break;
-                case 'm':
-                        options->cmph_keys_max = strtoull(optarg, NULL, 10);
-                        break;
-                case 'o':
-                        options->only = optarg;
-                        break;
-                case 'h':
-                        fputs(usage, stdout);
-                        exit(0);
-                default:
-                        fputs(usage, stderr);
-                        exit(2);
-                }
-        }
-        if (optind < argc) {
-                fputs(usage, stderr);
-                exit(2);
-        }
-        if (options->n_keys == 0)
-                options->n_keys = perf_sizes_parse(options->quick ? "20000" : "100000,1000000", 1,
-                                                   options->keys);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        if (options->keys.n == 0)
+                options->keys = options->quick ? (struct perf_sizes){1, {20000}}
+                                               : (struct perf_sizes){2, {100000, 1000000}};
 }
 
 /* The measures that choose between kinds, a line for each of them. */
@@ -143,14 +94,14 @@ static void summary_print(const struct perf_table *table, FILE *to)
         fputc('\n', to);
 }
 
-static void size_measure(const struct options *options, uint64_t n_keys, FILE *csv)
+static void size_measure(const struct options *options, uint64_t n_keys, struct perf_output *output)
 {
         static struct segments_run run;
         char title[64];
 
         segments_run_init(&run, n_keys, options->quick);
         run.all = options->all;
-        run.only = options->only ? options->only : "";
+        run.only = options->only;
         run.cmph_keys_max = options->cmph_keys_max;
         perf_table_circumstances(&run.table);
         segments_lanemap_measure(&run);
@@ -161,36 +112,22 @@ static void size_measure(const struct options *options, uint64_t n_keys, FILE *c
 #endif
 
         snprintf(title, sizeof(title), "segments of %" PRIu64 " keys", n_keys);
-        if (csv != stdout) {
-                perf_table_print(&run.table, title, goals, LANEMAP_N_ELEMENTS(goals), stdout);
+        perf_output_table(output, &run.table, title, n_keys);
+        if (output->csv != stdout)
                 summary_print(&run.table, stdout);
-        }
-        if (csv)
-                perf_table_csv(&run.table, n_keys, csv);
         segments_run_deinit(&run);
 }
 
 int main(int argc, char **argv)
 {
-        struct options options = {.cmph_keys_max = CMPH_KEYS_MAX};
-        FILE *csv = NULL;
+        struct options options = {.only = "", .cmph_keys_max = 10000000};
+        struct perf_output output;
 
         options_parse(&options, argc, argv);
-        if (options.csv) {
-                csv = perf_csv_open(options.csv);
-                if (!csv)
-                        segments_die(options.csv, -errno);
-        }
-
+        perf_output_open(&output, options.csv, goals, LANEMAP_N_ELEMENTS(goals));
         (void)perf_pin_measuring();
-        for (int i = 0; i < options.n_keys; i++)
-                size_measure(&options, options.keys[i], csv);
-        if (csv) {
-                int r = perf_csv_close(csv);
-
-                if (r < 0)
-                        segments_die(options.csv, r);
-        }
-
+        for (size_t i = 0; i < options.keys.n; i++)
+                size_measure(&options, options.keys.values[i], &output);
+        perf_output_close(&output);
         return 0;
 }

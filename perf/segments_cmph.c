@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "common/base.h"
-#include "support/timer.h"
 
 #define ENTRY_BYTES 12
 
@@ -45,8 +44,8 @@ static uint64_t function_place(const struct function *function, uint64_t hash)
 static cmph_t *library_build(const struct segments_run *run, const struct method *method)
 {
         cmph_io_adapter_t *source =
-                cmph_io_struct_vector_adapter((void *)(uintptr_t)run->hashes, sizeof(*run->hashes),
-                                              0, sizeof(*run->hashes), (cmph_uint32)run->n_keys);
+                cmph_io_struct_vector_adapter(run->hashes, sizeof(*run->hashes), 0,
+                                              sizeof(*run->hashes), (cmph_uint32)run->n_keys);
         cmph_config_t *config = cmph_config_new(source);
         cmph_t *library;
 
@@ -55,7 +54,7 @@ static cmph_t *library_build(const struct segments_run *run, const struct method
         cmph_config_destroy(config);
         cmph_io_struct_vector_adapter_destroy(source);
         if (!library)
-                segments_die(method->name, -ENOMEM);
+                perf_die(method->name, -ENOMEM);
         return library;
 }
 
@@ -63,10 +62,10 @@ static void entries_put(const struct segments_run *run, struct function *functio
 {
         for (uint64_t i = 0; i < run->n_keys; i++) {
                 uint64_t hash = run->hashes[i], place = function_place(function, hash);
-                uint32_t id = segments_id_of(hash);
+                uint32_t id = perf_hash_id(hash);
 
                 if (place >= run->n_keys)
-                        segments_die("a place that is none", 0);
+                        perf_die("a place that is none", 0);
                 memcpy(function->entries + place * ENTRY_BYTES, &hash, sizeof(hash));
                 memcpy(function->entries + place * ENTRY_BYTES + sizeof(hash), &id, sizeof(id));
         }
@@ -76,20 +75,20 @@ static void entries_put(const struct segments_run *run, struct function *functio
 static double function_make(const struct segments_run *run, const struct method *method,
                             struct function *ret_function)
 {
-        double from = segments_processor_seconds();
+        uint64_t from = perf_thread_ns();
         cmph_t *library = library_build(run, method);
         struct function function = {.packed_bytes = cmph_packed_size(library)};
         size_t entries_off = LANEMAP_ALIGN_UP(function.packed_bytes, 64);
 
         function.n_keys = run->n_keys;
         function.n_bytes = entries_off + run->n_keys * ENTRY_BYTES;
-        function.packed = segments_map(function.n_bytes);
+        function.packed = perf_map(function.n_bytes);
         function.entries = function.packed + entries_off;
         cmph_pack(library, function.packed);
         cmph_destroy(library);
         entries_put(run, &function);
         *ret_function = function;
-        return (segments_processor_seconds() - from) * 1e9 / (double)run->n_keys;
+        return (double)(perf_thread_ns() - from) / (double)run->n_keys;
 }
 
 /* ---- lookups ---- */
@@ -161,7 +160,7 @@ static void method_measure(struct segments_run *run, const struct method *method
         subject.n_bytes = function.n_bytes;
         subject.index_bytes = (double)function.packed_bytes;
         segments_subject_measure(run, &subject);
-        segments_unmap(function.packed, function.n_bytes);
+        perf_unmap(function.packed, function.n_bytes);
 }
 
 void segments_cmph_measure(struct segments_run *run)
@@ -169,8 +168,9 @@ void segments_cmph_measure(struct segments_run *run)
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(methods); i++) {
                 if (!segments_wanted(run, methods[i].name))
                         continue;
-                if (run->n_keys > run->cmph_keys_max)
-                        perf_table_note(&run->table, "%s: left out above %llu keys (--cmph-keys)",
+                if (run->n_keys > run->cmph_keys_max && !run->all)
+                        perf_table_note(&run->table,
+                                        "%s: left out above %llu keys (--cmph-keys, --all)",
                                         methods[i].name, (unsigned long long)run->cmph_keys_max);
                 else
                         method_measure(run, &methods[i]);

@@ -7,142 +7,47 @@
 #include "segments_private.h"
 
 #include <errno.h>
-#include <lanemap/lanemap.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "segment/segment_build.h"
 #include "segment/segment_merge.h"
-#include "segment/segment_read.h"
 #include "support/pin.h"
 #include "support/recorder.h"
-#include "support/timer.h"
 
+#define REPEATS_MAX    5          /* of a build, of a merge, */
+#define REPEATS_NS     1000000000 /* while they take less than that together */
 #define THREADS_ROUNDS 3
 #define MERGE_PART     11       /* one key in so many is in the newer of the two that are merged */
-#define SLOW_KEYS_MAX  20000000 /* kinds that are slow to build end here, but for --all */
+#define LARGE_KEYS     20000000 /* above that: what takes no more than a minute, but for --all */
 
 /* A kind with its parameters. */
 struct variant {
         const char *name;
         struct lanemap_segment_build_options options;
-        bool slow;          /* to build */
+        bool large;         /* also measured above LARGE_KEYS */
         uint32_t tag_match; /* LANEMAP_TAG_MATCH_*; 0: what is chosen */
 };
 
 static const struct variant variants[] = {
-        {"packed", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false},
+        {"packed", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, true},
         {"packed_plain", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false, LANEMAP_TAG_MATCH_PLAIN},
         {"packed_avx2", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false, LANEMAP_TAG_MATCH_AVX2},
-        {"recsplit", {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT}, true},
+        {"recsplit", {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT}},
         {"recsplit_leaf5",
-         {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .leaf_entries = 5, .bucket_entries = 32},
-         true},
-        {"bbhash_gamma1", {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 256}, false},
-        {"bbhash_gamma2", {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 512}, false},
-        {"packed_fuse8",
-         {.kind = LANEMAP_SEGMENT_KIND_PACKED, .filter = LANEMAP_FILTER_FUSE8},
-         false},
-        {"packed_xor8",
-         {.kind = LANEMAP_SEGMENT_KIND_PACKED, .filter = LANEMAP_FILTER_XOR8},
-         false},
-        {"recsplit_fuse8",
-         {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .filter = LANEMAP_FILTER_FUSE8},
-         true},
-        {"recsplit_xor8",
-         {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .filter = LANEMAP_FILTER_XOR8},
-         true},
+         {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .leaf_entries = 5, .bucket_entries = 32}},
+        {"bbhash_gamma1", {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 256}, true},
+        {"bbhash_gamma2", {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 512}, true},
+        {"packed_fuse8", {.kind = LANEMAP_SEGMENT_KIND_PACKED, .filter = LANEMAP_FILTER_FUSE8}},
+        {"packed_xor8", {.kind = LANEMAP_SEGMENT_KIND_PACKED, .filter = LANEMAP_FILTER_XOR8}},
+        {"recsplit_fuse8", {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .filter = LANEMAP_FILTER_FUSE8}},
+        {"recsplit_xor8", {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .filter = LANEMAP_FILTER_XOR8}},
         {"bbhash_fuse8",
-         {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 512, .filter = LANEMAP_FILTER_FUSE8},
-         false},
+         {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 512, .filter = LANEMAP_FILTER_FUSE8}},
         {"bbhash_xor8",
-         {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 512, .filter = LANEMAP_FILTER_XOR8},
-         false},
+         {.kind = LANEMAP_SEGMENT_KIND_BBHASH, .gamma = 512, .filter = LANEMAP_FILTER_XOR8}},
 };
-
-struct section {
-        unsigned char *bytes;
-        size_t n_bytes;
-        struct lanemap_segment segment;
-};
-
-/* ---- entries ---- */
-
-/* Every MERGE_PART-th hash (newer), the others (older), or all of them. */
-enum part { PART_ALL, PART_NEWER, PART_OLDER };
-
-struct source {
-        struct lanemap_cursor cursor; /* first */
-        const struct segments_run *run;
-        enum part part;
-        uint64_t at;
-        uint32_t id;
-};
-
-static int source_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
-{
-        struct source *source = (struct source *)cursor;
-
-        while (source->at < source->run->n_keys && source->part != PART_ALL &&
-               (source->at % MERGE_PART == 0) != (source->part == PART_NEWER))
-                source->at++;
-        if (source->at == source->run->n_keys)
-                return LANEMAP_CURSOR_END;
-
-        ret_entry->fingerprint =
-                (struct lanemap_fingerprint){.hash = source->run->hashes[source->at++]};
-        source->id = segments_id_of(ret_entry->fingerprint.hash);
-        ret_entry->n_ids = 1;
-        ret_entry->ids = &source->id;
-        return 0;
-}
-
-static int source_rewind(struct lanemap_cursor *cursor)
-{
-        ((struct source *)cursor)->at = 0;
-        return 0;
-}
-
-/* ---- building ---- */
-
-static struct source source_of(const struct segments_run *run, enum part part)
-{
-        return (struct source){.cursor = {source_next, source_rewind}, .run = run, .part = part};
-}
-
-/* Return: nanoseconds per key. */
-static double section_make(const struct segments_run *run, const struct variant *variant,
-                           struct lanemap_cursor *cursor, struct section *ret_section)
-{
-        struct lanemap_segment_build_options options = variant->options;
-        struct lanemap_heap *heap = lanemap_heap_new();
-        struct lanemap_segment_built built;
-        double from, seconds;
-        int r;
-
-        if (!heap)
-                segments_die("memory", -ENOMEM);
-        options.fingerprint_bits = 64;
-        options.slot_bitmap = run->slots;
-        from = segments_processor_seconds();
-        r = lanemap_segment_build(heap, &options, cursor, &built);
-        seconds = segments_processor_seconds() - from;
-        if (r < 0)
-                segments_die(variant->name, r);
-
-        ret_section->n_bytes = built.n_bytes;
-        ret_section->bytes = segments_map(built.n_bytes);
-        memcpy(ret_section->bytes, built.bytes, built.n_bytes);
-        lanemap_heap_free(heap);
-        r = lanemap_segment_open(&ret_section->segment, ret_section->bytes, ret_section->n_bytes,
-                                 64);
-        if (r < 0)
-                segments_die(variant->name, r);
-
-        return seconds * 1e9 / (double)built.n_keys;
-}
 
 /* ---- by two threads ---- */
 
@@ -177,101 +82,162 @@ static void helper_run(struct lanemap_executor *executor,
         helper->n = n;
         helper->next = 0;
         if (pthread_create(&thread, NULL, helper_work, helper) != 0)
-                segments_die("a thread", -EAGAIN);
+                perf_die("a thread", -EAGAIN);
         while ((i = __atomic_fetch_add(&helper->next, 1, __ATOMIC_RELAXED)) < n)
                 task(arg, i, 0);
         pthread_join(thread, NULL);
 }
 
-static double build_wall(const struct segments_run *run, const struct variant *variant,
-                         struct lanemap_executor *executor)
+/* ---- building ---- */
+
+/* All keys, by one thread, or by two that may run anywhere. */
+static void section_make(const struct segments_run *run, const struct variant *variant,
+                         struct lanemap_cursor *cursor, int n_threads,
+                         struct perf_section *ret_section)
 {
+        struct helper helper = {.executor = {.run = helper_run, .n_threads = 2}};
         struct lanemap_segment_build_options options = variant->options;
-        struct source source = source_of(run, PART_ALL);
-        struct lanemap_heap *heap = lanemap_heap_new();
-        struct lanemap_segment_built built;
-        double from = perf_now();
+        struct perf_hash_cursor all;
+
+        if (!cursor) {
+                perf_hash_cursor_init(&all, run->hashes, run->n_keys);
+                cursor = &all.cursor;
+        }
+        if (n_threads == 2) {
+                options.executor = &helper.executor;
+                (void)perf_pin_working(getpid(), 1);
+        }
+        perf_section_make(variant->name, &options, cursor, ret_section);
+        if (n_threads == 2)
+                (void)perf_pin_measuring();
+}
+
+/* `made` is what the same entries have given before. It is freed. */
+static void section_compare(const struct perf_section *expected, struct perf_section *made,
+                            const char *what)
+{
+        if (made->n_bytes != expected->n_bytes ||
+            memcmp(made->bytes, expected->bytes, made->n_bytes) != 0)
+                perf_die(what, 0);
+        perf_section_free(made);
+}
+
+/* Is there time for another one of what took that long? */
+static bool again(const double *ns, size_t n, uint64_t n_keys)
+{
+        double sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += ns[i] * (double)n_keys;
+        return n < REPEATS_MAX && sum < REPEATS_NS;
+}
+
+static void build_measure(struct segments_run *run, const struct variant *variant,
+                          struct perf_section *ret_section)
+{
+        double ns[REPEATS_MAX];
+        size_t n = 1;
+
+        section_make(run, variant, NULL, 1, ret_section);
+        ns[0] = ret_section->cpu_ns;
+        while (again(ns, n, run->n_keys)) {
+                struct perf_section section;
+
+                section_make(run, variant, NULL, 1, &section);
+                ns[n++] = section.cpu_ns;
+                section_compare(ret_section, &section, "a build gives other bytes than the first");
+        }
+        segments_row(run, variant->name, "build", perf_median(ns, n), "ns/key");
+}
+
+/* Wall time, alone and by two, side by side: who else uses the machine is in both. Of a large
+ * section the build that was just measured is the one alone. */
+static void threads_measure(struct segments_run *run, const struct variant *variant,
+                            const struct perf_section *built)
+{
+        size_t n_rounds = run->n_keys > LARGE_KEYS ? 1 : THREADS_ROUNDS;
+        double alone[THREADS_ROUNDS] = {built->wall_ns}, ratios[THREADS_ROUNDS];
+
+        for (size_t i = 0; i < n_rounds; i++) {
+                struct perf_section section;
+
+                if (n_rounds > 1) {
+                        section_make(run, variant, NULL, 1, &section);
+                        alone[i] = section.wall_ns;
+                        perf_section_free(&section);
+                }
+                section_make(run, variant, NULL, 2, &section);
+                ratios[i] = alone[i] / section.wall_ns;
+                section_compare(built, &section, "two threads build other bytes than one");
+        }
+        segments_row(run, variant->name, "build_wall", perf_median(alone, n_rounds), "ns/key");
+        segments_row(run, variant->name, "build_2_threads_speedup", perf_median(ratios, n_rounds),
+                     "ratio");
+}
+
+/* ---- merging ---- */
+
+/* Every MERGE_PART-th key is in part 1, the others are in part 0. */
+static bool part_has(const struct perf_hash_cursor *cursor, uint64_t at)
+{
+        return (at % MERGE_PART == 0) == cursor->part;
+}
+
+static double merge_run(const struct segments_run *run, const struct variant *variant,
+                        const struct perf_section inputs[2], const struct perf_section *expected)
+{
+        struct lanemap_segment_cursor cursors[2];
+        struct lanemap_cursor *both[2];
+        struct lanemap_segment_merge merge;
+        struct perf_section merged;
+        void *scratch[2];
+        uint32_t ids[2];
         int r;
 
-        if (!heap)
-                segments_die("memory", -ENOMEM);
-        options.fingerprint_bits = 64;
-        options.slot_bitmap = run->slots;
-        options.executor = executor;
-        r = lanemap_segment_build(heap, &options, &source.cursor, &built);
-        if (r < 0)
-                segments_die(variant->name, r);
-        lanemap_heap_free(heap);
-        return (perf_now() - from) * 1e9 / (double)run->n_keys;
-}
-
-/* Wall time, alone and by two, side by side: who else uses the machine is in both. */
-static void threads_measure(struct segments_run *run, const struct variant *variant)
-{
-        int n_rounds = run->n_keys > SLOW_KEYS_MAX ? 1 : THREADS_ROUNDS;
-        double alone[THREADS_ROUNDS], ratios[THREADS_ROUNDS];
-
-        (void)perf_pin_working(getpid(), 1);
-        for (int i = 0; i < n_rounds; i++) {
-                struct helper helper = {.executor = {.run = helper_run, .n_threads = 2}};
-
-                alone[i] = build_wall(run, variant, NULL);
-                ratios[i] = alone[i] / build_wall(run, variant, &helper.executor);
+        for (int i = 0; i < 2; i++) {
+                scratch[i] =
+                        perf_allocate(lanemap_segment_cursor_scratch_bytes(&inputs[i].segment));
+                r = lanemap_segment_cursor_init(&cursors[i], &inputs[i].segment, NULL, &ids[i], 1,
+                                                scratch[i]);
+                if (r < 0)
+                        perf_die(variant->name, r);
+                both[i] = &cursors[i].cursor;
         }
-        (void)perf_pin_measuring();
-        segments_row(run, variant->name, "build_wall", perf_median(alone, (size_t)n_rounds),
-                     "ns/key");
-        segments_row(run, variant->name, "build_2_threads_speedup",
-                     perf_median(ratios, (size_t)n_rounds), "ratio");
-}
+        r = lanemap_segment_merge_init(&merge, both, 2, NULL);
+        if (r < 0)
+                perf_die(variant->name, r);
+        section_make(run, variant, &merge.cursor, 1, &merged);
+        for (int i = 0; i < 2; i++)
+                free(scratch[i]);
 
-static void section_free(struct section *section)
-{
-        segments_unmap(section->bytes, section->n_bytes);
+        section_compare(expected, &merged, "a merge gives other bytes than a build");
+        return merged.cpu_ns;
 }
 
 /* Two sections of this kind, one with a tenth of the other's keys, into a third. The result must be
  * what building from all entries gives. */
-static double merge_measure(const struct segments_run *run, const struct variant *variant,
-                            const struct section *expected)
+static void merge_measure(struct segments_run *run, const struct variant *variant,
+                          const struct perf_section *expected)
 {
-        struct section inputs[2], merged;
-        struct lanemap_segment_cursor cursors[2];
-        struct lanemap_cursor *both[2];
-        struct lanemap_segment_merge merge;
-        void *scratch[2];
-        uint32_t ids[2];
-        double ns;
-        int r = 0;
+        struct perf_section inputs[2];
+        double ns[REPEATS_MAX];
+        size_t n = 0;
 
-        for (int i = 0; i < 2; i++) {
-                struct source source = source_of(run, i == 0 ? PART_NEWER : PART_OLDER);
+        for (uint32_t part = 0; part < 2; part++) {
+                struct perf_hash_cursor cursor;
 
-                (void)section_make(run, variant, &source.cursor, &inputs[i]);
-                scratch[i] =
-                        segments_allocate(lanemap_segment_cursor_scratch_bytes(&inputs[i].segment));
-                r = lanemap_segment_cursor_init(&cursors[i], &inputs[i].segment, NULL, &ids[i], 1,
-                                                scratch[i]);
-                if (r < 0)
-                        segments_die(variant->name, r);
-                both[i] = &cursors[i].cursor;
+                perf_hash_cursor_init(&cursor, run->hashes, run->n_keys);
+                cursor.wanted = part_has;
+                cursor.part = part;
+                section_make(run, variant, &cursor.cursor, perf_n_cpus() > 1 ? 2 : 1,
+                             &inputs[part]);
         }
-
-        r = lanemap_segment_merge_init(&merge, both, 2, NULL);
-        if (r < 0)
-                segments_die(variant->name, r);
-        ns = section_make(run, variant, &merge.cursor, &merged);
-        if (merged.n_bytes != expected->n_bytes ||
-            memcmp(merged.bytes, expected->bytes, merged.n_bytes) != 0)
-                segments_die("a merge gives other bytes than a build", 0);
-
-        section_free(&merged);
-        for (int i = 0; i < 2; i++) {
-                section_free(&inputs[i]);
-                free(scratch[i]);
-        }
-
-        return ns;
+        do
+                ns[n++] = merge_run(run, variant, inputs, expected);
+        while (again(ns, n, run->n_keys));
+        for (int i = 0; i < 2; i++)
+                perf_section_free(&inputs[i]);
+        segments_row(run, variant->name, "merge", perf_median(ns, n), "ns/key");
 }
 
 /* ---- lookups ---- */
@@ -287,7 +253,7 @@ static double singles_run(const void *structure, const uint64_t *hashes, size_t 
                 int r = lanemap_segment_find(segment, fp, lanemap_slot_of(fp.hash), &posting);
 
                 if (r < 0)
-                        segments_die("a lookup", r);
+                        perf_die("a lookup", r);
                 segments_answer_check(r == 0, posting.id, hashes[i], hit);
                 carry = ((uint64_t)posting.id + (uint64_t)r) & mask;
         }
@@ -320,7 +286,7 @@ static double batches_run(const void *structure, const uint64_t *hashes, size_t 
                                                      &posting);
 
                         if (r < 0)
-                                segments_die("a lookup", r);
+                                perf_die("a lookup", r);
                         segments_answer_check(r == 0, posting.id, fps[k].hash, hit);
                 }
         }
@@ -333,40 +299,44 @@ static double batches_run(const void *structure, const uint64_t *hashes, size_t 
 
 static void variant_measure(struct segments_run *run, const struct variant *variant)
 {
-        struct source source = source_of(run, PART_ALL);
+        bool is_packed = variant->options.kind == LANEMAP_SEGMENT_KIND_PACKED;
         struct segments_subject subject = {
                 .name = variant->name, .singles = singles_run, .batches = batches_run};
         struct lanemap_segment_section_file header;
-        struct section section;
+        struct perf_section section;
 
-        segments_row(run, variant->name, "build",
-                     section_make(run, variant, &source.cursor, &section), "ns/key");
-        segments_row(run, variant->name, "merge", merge_measure(run, variant, &section), "ns/key");
-        if (variant->options.kind != LANEMAP_SEGMENT_KIND_PACKED && !variant->options.filter &&
-            perf_n_cpus() > 1)
-                threads_measure(run, variant);
+        build_measure(run, variant, &section);
+        if (!is_packed && !variant->options.filter && perf_n_cpus() > 1)
+                threads_measure(run, variant, &section);
+        merge_measure(run, variant, &section);
         memcpy(&header, section.bytes, sizeof(header));
         subject.structure = &section.segment;
         subject.n_bytes = section.n_bytes;
-        subject.index_bytes = variant->options.kind == LANEMAP_SEGMENT_KIND_PACKED
-                                      ? (double)section.segment.packed.n_groups * 8
-                                      : (double)le64toh(header.index_bytes);
+        subject.index_bytes = is_packed ? (double)section.segment.packed.n_groups * 8
+                                        : (double)le64toh(header.index_bytes);
         segments_subject_measure(run, &subject);
-        section_free(&section);
+        perf_section_free(&section);
 }
 
 void segments_lanemap_measure(struct segments_run *run)
 {
+        size_t n_left_out = 0;
+
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(variants); i++) {
                 if (!segments_wanted(run, variants[i].name))
                         continue;
+                if (!variants[i].large && run->n_keys > LARGE_KEYS && !run->all) {
+                        n_left_out++;
+                        continue;
+                }
                 if (lanemap_tag_match_force(variants[i].tag_match) < 0)
                         continue; /* not this processor's */
-                if (variants[i].slow && run->n_keys > SLOW_KEYS_MAX && !run->all)
-                        perf_table_note(&run->table, "%s: left out above %d keys (--all)",
-                                        variants[i].name, SLOW_KEYS_MAX);
-                else
-                        variant_measure(run, &variants[i]);
+                variant_measure(run, &variants[i]);
                 lanemap_tag_match_force(0);
         }
+        if (n_left_out > 0)
+                perf_table_note(&run->table,
+                                "%zu rows (recsplit, filters, tag compares) left out above %d "
+                                "million keys: --all measures them",
+                                n_left_out, LARGE_KEYS / 1000000);
 }

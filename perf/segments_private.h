@@ -13,8 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/slot.h"
+#include "support/die.h"
+#include "support/memory.h"
+#include "support/section.h"
 #include "support/table.h"
+#include "support/timer.h"
 
 #define SEGMENTS_BATCH_KEYS 32
 
@@ -22,12 +25,11 @@
 struct segments_run {
         uint64_t n_keys;
         uint32_t n_rounds;
-        size_t n_lookups;                   /* of a window */
-        const uint64_t *hashes;             /* sorted, distinct */
-        uint64_t slots[LANEMAP_SLOT_WORDS]; /* all of them */
-        uint64_t *hits;                     /* n_lookups, of those that are there */
+        size_t n_lookups; /* of a window */
+        uint64_t *hashes; /* sorted, distinct */
+        uint64_t *hits;   /* n_lookups, of those that are there */
         uint64_t *misses;
-        bool all;         /* also what takes minutes */
+        bool all;         /* also what takes many minutes or much memory */
         const char *only; /* what a row's name has to begin with */
         uint64_t cmph_keys_max;
         struct perf_table table;
@@ -47,21 +49,8 @@ struct segments_subject {
         double (*batches)(const void *structure, const uint64_t *hashes, size_t n, bool hit);
 };
 
-void segments_die(const char *what, int r) __attribute__((noreturn));
-void *segments_allocate(size_t bytes);
-
-/* Memory of its own, in pages of 4 KiB like the page cache of a file. */
-void *segments_map(size_t bytes);
-void segments_unmap(void *bytes, size_t n_bytes);
-
-/* The id of a key: a function of its hash. */
-uint32_t segments_id_of(uint64_t hash);
-
 void segments_run_init(struct segments_run *run, uint64_t n_keys, bool quick);
 void segments_run_deinit(struct segments_run *run);
-
-/* Builds take longer than a busy machine leaves a program alone: their time is the processor's. */
-double segments_processor_seconds(void);
 
 void segments_row(struct segments_run *run, const char *subject, const char *what, double value,
                   const char *unit);
@@ -76,8 +65,8 @@ extern volatile uint64_t segments_zero;
 
 static inline void segments_answer_check(bool found, uint32_t id, uint64_t hash, bool hit)
 {
-        if (found != hit || (found && id != segments_id_of(hash)))
-                segments_die("a wrong answer", 0);
+        if (found != hit || (found && id != perf_hash_id(hash)))
+                perf_die("a wrong answer", 0);
 }
 
 void segments_lanemap_measure(struct segments_run *run);

@@ -1,14 +1,10 @@
 /* See segments_private.h: one size, and the measuring that is the same for every row. */
 #include "segments_private.h"
 
-#include <errno.h>
-#include <lanemap/lanemap.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include "support/chase.h"
 #include "support/hashes.h"
@@ -19,44 +15,6 @@
 
 volatile uint64_t segments_zero;
 
-void segments_die(const char *what, int r)
-{
-        fprintf(stderr, "segments: %s%s%s\n", what, r ? ": " : "",
-                r ? strerror(r < 0 ? -r : r) : "");
-        exit(1);
-}
-
-void *segments_allocate(size_t bytes)
-{
-        void *block = malloc(bytes ? bytes : 1);
-
-        if (!block)
-                segments_die("memory", -ENOMEM);
-        return block;
-}
-
-void *segments_map(size_t bytes)
-{
-        void *block = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-        if (block == MAP_FAILED)
-                segments_die("memory", -errno);
-        (void)madvise(block, bytes, MADV_NOHUGEPAGE);
-        return block;
-}
-
-void segments_unmap(void *bytes, size_t n_bytes)
-{
-        munmap(bytes, n_bytes);
-}
-
-uint32_t segments_id_of(uint64_t hash)
-{
-        uint32_t id = (uint32_t)perf_mix64(hash);
-
-        return id > LANEMAP_ID_MAX ? 0 : id;
-}
-
 void segments_run_init(struct segments_run *run, uint64_t n_keys, bool quick)
 {
         *run = (struct segments_run){
@@ -65,12 +23,8 @@ void segments_run_init(struct segments_run *run, uint64_t n_keys, bool quick)
                 .n_lookups = quick ? 5000 : 40000,
                 .hashes = perf_hashes_sorted(n_keys),
         };
-        if (!run->hashes)
-                segments_die("memory", -ENOMEM);
-
-        run->hits = segments_allocate(run->n_lookups * sizeof(*run->hits));
-        run->misses = segments_allocate(run->n_lookups * sizeof(*run->misses));
-        memset(run->slots, 0xff, sizeof(run->slots));
+        run->hits = perf_allocate(run->n_lookups * sizeof(*run->hits));
+        run->misses = perf_allocate(run->n_lookups * sizeof(*run->misses));
         for (size_t i = 0; i < run->n_lookups; i++) {
                 run->hits[i] = perf_mix64(perf_mix64(i + 77) % n_keys);
                 run->misses[i] = perf_mix64(PERF_KEYS_ABSENT + i);
@@ -79,17 +33,9 @@ void segments_run_init(struct segments_run *run, uint64_t n_keys, bool quick)
 
 void segments_run_deinit(struct segments_run *run)
 {
-        free((uint64_t *)(uintptr_t)run->hashes);
+        free(run->hashes);
         free(run->hits);
         free(run->misses);
-}
-
-double segments_processor_seconds(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 bool segments_wanted(const struct segments_run *run, const char *subject)
@@ -115,8 +61,7 @@ static void lookups_measure(struct segments_run *run, const struct segments_subj
         struct perf_chase chase;
         size_t n = run->n_lookups;
 
-        if (perf_chase_init(&chase, subject->n_bytes, 3) < 0)
-                segments_die("memory", -ENOMEM);
+        perf_chase_init(&chase, subject->n_bytes, 3);
         for (uint32_t i = 0; i < run->n_rounds; i++) {
                 chases[i] = perf_chase_run(&chase, n);
                 ns[0][i] = subject->singles(subject->structure, run->hits, n, true);

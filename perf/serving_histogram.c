@@ -3,7 +3,6 @@
 
 #include "serving_private.h"
 #include "support/recorder.h"
-#include "support/timer.h"
 
 void serving_histogram_merge(struct serving_histogram *to, const struct serving_histogram *from)
 {

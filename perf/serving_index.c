@@ -21,11 +21,8 @@
 #include <unistd.h>
 
 #include "serving_private.h"
+#include "support/engine.h"
 #include "support/keys.h"
-#include "support/place.h"
-#include "support/timer.h"
-
-#define BATCH_OPS 256
 
 enum { MODE_QUIET, MODE_ADDS, MODE_ALONE, MODE_HELPER, N_MODES };
 static const char *const mode_names[N_MODES] = {"quiet", "adds", "alone", "helper"};
@@ -40,43 +37,8 @@ struct side {
         int from, to;
 };
 
-/* The first half of the keys is looked up and stays; the other half comes and goes. */
-static void side_apply(struct side *side, uint64_t first, uint64_t n, uint32_t code)
-{
-        static char texts[BATCH_OPS][PERF_KEY_BYTES_MAX];
-        struct lanemap_op ops[BATCH_OPS];
-
-        while (n > 0) {
-                size_t n_ops = n < BATCH_OPS ? n : BATCH_OPS;
-                int r;
-
-                for (size_t i = 0; i < n_ops; i++)
-                        ops[i] = (struct lanemap_op){
-                                .code = code,
-                                .id = perf_key_route(PERF_MIX_SINGLE, first + i).first,
-                                .key = texts[i],
-                                .key_bytes = perf_key_text(PERF_MIX_SINGLE, first + i, texts[i]),
-                        };
-                r = lanemap_writer_apply(side->writer, ops, n_ops, NULL, NULL, NULL);
-                if (r < 0)
-                        serving_die("apply", r);
-                first += n_ops;
-                n -= n_ops;
-        }
-}
-
-static void side_request(struct side *side, uint32_t request)
-{
-        uint64_t ticket;
-        int r = lanemap_writer_request(side->writer, request, &ticket);
-
-        if (r == 0)
-                r = lanemap_writer_request_wait(side->writer, ticket);
-        if (r < 0)
-                serving_die("request", r);
-}
-
-/* One step of churn: a two-hundredth of the keys. */
+/* One step of churn: a two-hundredth of the keys. The first half is looked up and stays; the other
+ * half comes and goes. */
 static void side_churn(struct side *side, bool flush)
 {
         uint64_t half = side->options->n_keys / 2, n = half / 100 + 1;
@@ -85,18 +47,20 @@ static void side_churn(struct side *side, bool flush)
 
         if (first + n > 2 * half)
                 n = 2 * half - first;
-        side_apply(side, first, n, remove ? LANEMAP_OP_REMOVE : LANEMAP_OP_ADD);
+        perf_engine_apply(side->writer, remove ? LANEMAP_OP_REMOVE : LANEMAP_OP_ADD, first, n);
         side->at += n;
         if (flush)
-                side_request(side, LANEMAP_REQUEST_FLUSH);
+                (void)perf_engine_request(side->writer, LANEMAP_REQUEST_FLUSH);
 }
 
-static bool side_is_told(const struct side *side, uint64_t until_ns)
+/* Waits for a command; while it churns, until a step is due. */
+static bool side_is_told(const struct side *side, bool churns, uint64_t due_ns)
 {
         struct pollfd fd = {.fd = side->from, .events = POLLIN};
         uint64_t now = perf_now_ns();
+        int timeout_ms = due_ns > now ? (int)((due_ns - now) / 1000000) : 0;
 
-        return poll(&fd, 1, until_ns > now ? (int)((until_ns - now) / 1000000) : 0) != 0;
+        return poll(&fd, 1, churns ? timeout_ms : -1) != 0;
 }
 
 /* Commands of one byte: a mode, or 'e'. */
@@ -108,11 +72,11 @@ static void side_serve(struct side *side)
         while (command != 'e') {
                 bool churns = command == 'a' || command == 'f';
 
-                if (side_is_told(side, churns ? due : UINT64_MAX / 2)) {
+                if (side_is_told(side, churns, due)) {
                         if (read(side->from, &command, 1) != 1)
                                 return;
                         if (command == 'c')
-                                side_request(side, LANEMAP_REQUEST_COMPACT);
+                                (void)perf_engine_request(side->writer, LANEMAP_REQUEST_COMPACT);
                         if (write(side->to, &command, 1) != 1)
                                 return;
                         due = perf_now_ns();
@@ -125,24 +89,16 @@ static void side_serve(struct side *side)
 
 static int side_main(struct side *side)
 {
-        struct lanemap_error error = {0};
-        struct lanemap_writer_options options = {
-                .size = sizeof(options),
-                .name = side->place->name,
-                .directory = side->place->directory,
+        const struct lanemap_writer_options options = {
                 .appendfsync = LANEMAP_APPENDFSYNC_NO,
                 .flush_bytes = UINT64_C(1) << 32,
                 .scrub_bytes_per_second = UINT64_MAX,
-                .error = &error,
         };
-        int r;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        r = lanemap_writer_open(&options, &side->writer);
-        if (r < 0)
-                serving_die(error.text, r);
-        side_apply(side, 0, side->options->n_keys, LANEMAP_OP_ADD);
-        side_request(side, LANEMAP_REQUEST_COMPACT);
+        side->writer = perf_engine_open(side->place, &options);
+        perf_engine_apply(side->writer, LANEMAP_OP_ADD, 0, side->options->n_keys);
+        (void)perf_engine_request(side->writer, LANEMAP_REQUEST_COMPACT);
         if (write(side->to, "r", 1) != 1)
                 return 1;
         side_serve(side);
@@ -182,7 +138,7 @@ static void *looker_main(void *arg)
                 serving_histogram_add(&looker->histogram, ticks);
                 if (r < 0 || n_ids != !absent ||
                     (!absent && id != perf_key_route(PERF_MIX_SINGLE, number).first))
-                        serving_die("a lookup is wrong", r);
+                        perf_die("a lookup is wrong", r);
         }
 
         return NULL;
@@ -191,7 +147,7 @@ static void *looker_main(void *arg)
 static void window_run(const struct serving_options *options, struct lanemap_reader *reader,
                        uint32_t n_threads, struct serving_series *series)
 {
-        static struct looker lookers[256];
+        static struct looker lookers[SERVING_THREADS_MAX];
         static struct serving_histogram sum;
         static uint64_t seed;
         bool stop = false;
@@ -203,9 +159,9 @@ static void window_run(const struct serving_options *options, struct lanemap_rea
                                              .n_keys = options->n_keys / 2,
                                              .stop = &stop};
                 if (pthread_create(&lookers[i].thread, NULL, looker_main, &lookers[i]) != 0)
-                        serving_die("pthread_create", -errno);
+                        perf_die("pthread_create", -errno);
         }
-        serving_sleep_ns((uint64_t)(options->seconds * 1e9));
+        perf_sleep_ns((uint64_t)(options->seconds * 1e9));
         __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
         for (uint32_t i = 0; i < n_threads; i++) {
                 pthread_join(lookers[i].thread, NULL);
@@ -219,7 +175,7 @@ static void tell(int to, int from, char command)
         char answer;
 
         if (write(to, &command, 1) != 1 || read(from, &answer, 1) != 1)
-                serving_die("the writer process is gone", 0);
+                perf_die("the writer process is gone", 0);
 }
 
 static void mode_run(const struct serving_options *options, const struct perf_place *place, int to,
@@ -233,7 +189,7 @@ static void mode_run(const struct serving_options *options, const struct perf_pl
         tell(to, from, 'c');
         r = lanemap_reader_attach(place->name, &attach, &reader);
         if (r < 0)
-                serving_die("attach", r);
+                perf_die("attach", r);
         (void)lanemap_reader_poll(reader);
         tell(to, from, mode == MODE_QUIET ? 'q' : mode == MODE_ADDS ? 'a' : 'f');
         window_run(options, reader, n_threads, series);
@@ -266,14 +222,13 @@ void serving_measure_index(const struct serving_options *options, struct perf_ta
         int down[2], up[2], status;
         char ready;
         pid_t pid;
-        int r;
 
-        r = perf_place_make(options->name, options->dir, &place);
-        if (r < 0 || pipe(down) < 0 || pipe(up) < 0)
-                serving_die("a place for the index", r < 0 ? r : -errno);
+        perf_place_make(options->name, options->dir, &place);
+        if (pipe(down) < 0 || pipe(up) < 0)
+                perf_die("pipe", -errno);
         pid = fork();
         if (pid < 0)
-                serving_die("fork", -errno);
+                perf_die("fork", -errno);
         if (pid == 0) {
                 struct side side = {
                         .options = options, .place = &place, .from = down[0], .to = up[1]};
@@ -286,13 +241,13 @@ void serving_measure_index(const struct serving_options *options, struct perf_ta
         close(down[0]);
         close(up[1]);
         if (read(up[0], &ready, 1) != 1)
-                serving_die("the writer process is gone", 0);
+                perf_die("the writer process is gone", 0);
         for (size_t i = 0; i < options->n_threads; i++)
                 modes_measure(options, &place, down[1], up[0], options->threads[i], table);
         tell(down[1], up[0], 'e');
         close(down[1]);
         close(up[0]);
         if (waitpid(pid, &status, 0) != pid || status != 0)
-                serving_die("the writer process", 0);
+                perf_die("the writer process", 0);
         perf_place_remove(&place);
 }

@@ -10,13 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/alloc.h"
-#include "segment/segment_build.h"
 #include "serving_private.h"
 #include "support/hashes.h"
 #include "support/keys.h"
+#include "support/memory.h"
 #include "support/recorder.h"
-#include "support/timer.h"
+#include "support/section.h"
 
 #define N_LEVELS   4
 #define N_QUERIES  (1 << 18)
@@ -27,13 +26,6 @@
 /* Every 1111 keys, so many are in a level, newest first. */
 static const uint32_t shares[N_LEVELS] = {1, 10, 100, 1000};
 
-struct source {
-        struct lanemap_cursor cursor; /* first */
-        const uint64_t *hashes;
-        uint64_t n, at;
-        uint32_t level, id;
-};
-
 static uint32_t level_of(uint64_t hash)
 {
         uint32_t place = (uint32_t)(perf_mix64(hash) % 1111), level = 0;
@@ -43,60 +35,30 @@ static uint32_t level_of(uint64_t hash)
         return level;
 }
 
-static int source_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
+static bool level_has(const struct perf_hash_cursor *cursor, uint64_t at)
 {
-        struct source *source = (struct source *)cursor;
-
-        while (source->at < source->n && level_of(source->hashes[source->at]) != source->level)
-                source->at++;
-        if (source->at == source->n)
-                return LANEMAP_CURSOR_END;
-
-        ret_entry->fingerprint = (struct lanemap_fingerprint){.hash = source->hashes[source->at]};
-        source->id = (uint32_t)(source->hashes[source->at++] >> 33);
-        ret_entry->n_ids = 1;
-        ret_entry->ids = &source->id;
-        return 0;
+        return level_of(cursor->hashes[at]) == cursor->part;
 }
 
-static int source_rewind(struct lanemap_cursor *cursor)
-{
-        ((struct source *)cursor)->at = 0;
-        return 0;
-}
-
-/* Built, and copied into pages of its own. */
 static struct lanemap_lane_file *level_make(const uint64_t *hashes, uint64_t n, uint32_t level)
 {
-        struct source source = {
-                .cursor = {source_next, source_rewind}, .hashes = hashes, .n = n, .level = level};
-        uint64_t slots[LANEMAP_SLOT_WORDS];
-        struct lanemap_segment_build_options options = {
-                .kind = LANEMAP_SEGMENT_KIND_PACKED, .fingerprint_bits = 64, .slot_bitmap = slots};
-        struct lanemap_lane_file *file = calloc(1, sizeof(*file) + sizeof(struct lanemap_segment));
-        struct lanemap_heap *heap = lanemap_heap_new();
-        struct lanemap_segment_built built;
-        unsigned char *bytes;
-        int r;
+        const struct lanemap_segment_build_options options = {.kind = LANEMAP_SEGMENT_KIND_PACKED};
+        struct lanemap_lane_file *file =
+                perf_allocate(sizeof(*file) + sizeof(struct lanemap_segment));
+        struct perf_hash_cursor cursor;
+        struct perf_section section;
 
-        memset(slots, 0xff, sizeof(slots));
-        if (!file || !heap)
-                serving_die("memory", -ENOMEM);
-        r = lanemap_segment_build(heap, &options, &source.cursor, &built);
-        if (r < 0)
-                serving_die("a segment", r);
-        bytes = aligned_alloc(4096, LANEMAP_ALIGN_UP(built.n_bytes, (size_t)4096));
-        if (!bytes)
-                serving_die("memory", -ENOMEM);
-        memcpy(bytes, built.bytes, built.n_bytes);
-        file->number = level + 1;
-        file->bytes = bytes;
-        file->n_bytes = built.n_bytes;
-        file->n_sections = 1;
-        lanemap_heap_free(heap);
-        r = lanemap_segment_open(&file->sections[0], bytes, file->n_bytes, 64);
-        if (r < 0)
-                serving_die("a segment", r);
+        perf_hash_cursor_init(&cursor, hashes, n);
+        cursor.wanted = level_has;
+        cursor.part = level;
+        perf_section_make("a level", &options, &cursor.cursor, &section);
+        *file = (struct lanemap_lane_file){
+                .number = level + 1,
+                .bytes = section.bytes,
+                .n_bytes = section.n_bytes,
+                .n_sections = 1,
+        };
+        file->sections[0] = section.segment;
         return file;
 }
 
@@ -110,7 +72,7 @@ static void lane_make(const uint64_t *hashes, uint64_t n, struct serving_lane *l
         struct lanemap_lane_view_shm *view = (void *)base;
 
         if (!files || !base)
-                serving_die("memory", -ENOMEM);
+                perf_die("memory", -ENOMEM);
         memset(base, 0, bytes);
         view->magic = LANEMAP_LANE_VIEW_MAGIC;
         view->n_segments = N_LEVELS;
@@ -133,8 +95,10 @@ static void lane_make(const uint64_t *hashes, uint64_t n, struct serving_lane *l
 static void lane_free(struct serving_lane *lane)
 {
         for (uint32_t level = 0; level < N_LEVELS; level++) {
-                free((void *)(uintptr_t)lane->source.files->slots[level]->bytes);
-                free(lane->source.files->slots[level]);
+                struct lanemap_lane_file *file = lane->source.files->slots[level];
+
+                perf_unmap((void *)(uintptr_t)file->bytes, file->n_bytes);
+                free(file);
         }
         free((void *)(uintptr_t)lane->source.files);
         free((void *)(uintptr_t)lane->source.window.base);
@@ -148,7 +112,7 @@ static uint64_t queries_make(const uint64_t *hashes, uint64_t n, bool hits, uint
         for (uint64_t i = 0; i < N_QUERIES; i++) {
                 queries[i] =
                         hits ? hashes[perf_mix64(i + 77) % n] : perf_mix64(PERF_KEYS_ABSENT + i);
-                sum += hits ? (uint32_t)(queries[i] >> 33) : 0;
+                sum += hits ? perf_hash_id(queries[i]) : 0;
         }
         return sum;
 }
@@ -168,7 +132,7 @@ static void pair_measure(const struct serving_lane *lane, const uint64_t *querie
                                     : serving_levels_off(lane, queries, N_QUERIES, batch);
                         (is_on ? on : off)[i] = (double)(perf_thread_ns() - from) / N_QUERIES;
                         if (got != sum)
-                                serving_die("a lookup is wrong", 0);
+                                perf_die("a lookup is wrong", 0);
                 }
                 ratio[i] = off[i] / on[i];
         }
@@ -184,11 +148,9 @@ void serving_measure_levels(const struct serving_options *options, struct perf_t
 {
         static const char *const names[] = {"miss", "miss_batch32", "hit", "hit_batch32"};
         uint64_t *hashes = perf_hashes_sorted(options->n_keys);
-        uint64_t *queries = malloc(N_QUERIES * sizeof(*queries));
+        uint64_t *queries = perf_allocate(N_QUERIES * sizeof(*queries));
         struct serving_lane lane;
 
-        if (!hashes || !queries)
-                serving_die("memory", -ENOMEM);
         lane_make(hashes, options->n_keys, &lane);
         for (int i = 0; i < 4; i++) {
                 uint64_t sum = queries_make(hashes, options->n_keys, i >= 2, queries);

@@ -12,7 +12,6 @@
  *            is ever mapped or unmapped
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +23,6 @@
 #include "lane/lane_file_read.h"
 #include "serving_private.h"
 #include "support/keys.h"
-#include "support/timer.h"
 
 #define N_LIVE  64
 #define N_FILES 96           /* that take turns as the next segment */
@@ -48,21 +46,12 @@ struct world {
         bool stop;
 };
 
-static int tmpfs_file(const char *tmpfs, uint64_t n_bytes)
-{
-        int fd = open(tmpfs, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-        if (fd < 0 || posix_fallocate(fd, 0, (off_t)n_bytes) != 0)
-                serving_die(tmpfs, errno ? -errno : -ENOSPC);
-        return fd;
-}
-
 static void *map_at(void *at, int fd, uint64_t n_bytes)
 {
         void *bytes = mmap(at, n_bytes, PROT_READ, MAP_SHARED | (at ? MAP_FIXED : 0), fd, 0);
 
         if (bytes == MAP_FAILED)
-                serving_die("mmap", -errno);
+                perf_die("mmap", -errno);
         return bytes;
 }
 
@@ -71,20 +60,20 @@ static void world_init(struct world *world, const struct serving_options *option
         *world = (struct world){.options = options, .n_bytes = options->segment_bytes};
         world->buffer = malloc(world->n_bytes);
         if (!world->buffer)
-                serving_die("memory", -ENOMEM);
+                perf_die("memory", -ENOMEM);
         for (uint64_t i = 0; i < world->n_bytes / 8; i++)
                 ((uint64_t *)(void *)world->buffer)[i] = perf_mix64(i);
         for (int i = 0; i < N_FILES; i++) {
-                world->fds[i] = tmpfs_file(options->tmpfs, world->n_bytes);
+                world->fds[i] = serving_tmpfs_file(options->tmpfs, world->n_bytes);
                 if (pwrite(world->fds[i], world->buffer, world->n_bytes, 0) !=
                     (ssize_t)world->n_bytes)
-                        serving_die("pwrite", -errno);
+                        perf_die("pwrite", -errno);
         }
-        world->arena_fd = tmpfs_file(options->tmpfs, N_PARTS * world->n_bytes);
+        world->arena_fd = serving_tmpfs_file(options->tmpfs, N_PARTS * world->n_bytes);
         for (int i = 0; i < N_PARTS; i++)
                 if (pwrite(world->arena_fd, world->buffer, world->n_bytes,
                            (off_t)((uint64_t)i * world->n_bytes)) != (ssize_t)world->n_bytes)
-                        serving_die("pwrite", -errno);
+                        perf_die("pwrite", -errno);
 }
 
 static void world_deinit(struct world *world)
@@ -110,7 +99,7 @@ static void way_begin(struct world *world, int way)
                 world->parts = mmap(NULL, N_PARTS * world->n_bytes, PROT_NONE,
                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (world->parts == MAP_FAILED)
-                serving_die("mmap", -errno);
+                perf_die("mmap", -errno);
         for (uint32_t i = 0; i < N_LIVE; i++) {
                 unsigned char *part = world->parts ? world->parts + i * world->n_bytes : NULL;
 
@@ -144,7 +133,7 @@ static void range_give_back(struct world *world, unsigned char *old)
         /* They were put there one behind the other. */
         if (mmap(first, N_LIVE * world->n_bytes, PROT_NONE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
-                serving_die("mmap", -errno);
+                perf_die("mmap", -errno);
         world->n_old = 0;
 }
 
@@ -160,7 +149,7 @@ static void segment_replace(struct world *world)
                 new = world->parts + part * world->n_bytes;
                 if (pwrite(world->arena_fd, world->buffer, world->n_bytes,
                            (off_t)(part * world->n_bytes)) != (ssize_t)world->n_bytes)
-                        serving_die("pwrite", -errno);
+                        perf_die("pwrite", -errno);
         } else {
                 new = map_at(world->parts ? world->parts + part * world->n_bytes : NULL, fd,
                              world->n_bytes);
@@ -216,7 +205,7 @@ static void *replacer_main(void *arg)
                 uint64_t now = perf_now_ns();
 
                 if (now < due)
-                        serving_sleep_ns(due - now);
+                        perf_sleep_ns(due - now);
                 segment_replace(world);
                 due += (uint64_t)(1e9 / world->options->rate);
         }
@@ -227,7 +216,7 @@ static void *replacer_main(void *arg)
 static void window_run(struct world *world, uint32_t n_threads, int way,
                        struct serving_series *series)
 {
-        static struct looker lookers[256];
+        static struct looker lookers[SERVING_THREADS_MAX];
         static struct serving_histogram sum;
         static uint64_t seed;
         pthread_t replacer;
@@ -237,11 +226,11 @@ static void window_run(struct world *world, uint32_t n_threads, int way,
         for (uint32_t i = 0; i < n_threads; i++) {
                 lookers[i] = (struct looker){.world = world, .seed = perf_mix64(++seed)};
                 if (pthread_create(&lookers[i].thread, NULL, looker_main, &lookers[i]) != 0)
-                        serving_die("pthread_create", -errno);
+                        perf_die("pthread_create", -errno);
         }
         if (way != WAY_STILL && pthread_create(&replacer, NULL, replacer_main, world) != 0)
-                serving_die("pthread_create", -errno);
-        serving_sleep_ns((uint64_t)(world->options->seconds * 1e9));
+                perf_die("pthread_create", -errno);
+        perf_sleep_ns((uint64_t)(world->options->seconds * 1e9));
         lanemap_store_relaxed(&world->stop, true);
         for (uint32_t i = 0; i < n_threads; i++) {
                 pthread_join(lookers[i].thread, NULL);

@@ -13,10 +13,21 @@
 #include "serving_private.h"
 #include "support/keys.h"
 #include "support/recorder.h"
-#include "support/timer.h"
 
 #define LINE_WORDS 8 /* of 8 bytes */
 #define ROUNDS     9
+
+int serving_tmpfs_file(const char *tmpfs, uint64_t n_bytes)
+{
+        int fd = open(tmpfs, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), r;
+
+        if (fd < 0)
+                perf_die(tmpfs, -errno);
+        r = posix_fallocate(fd, 0, (off_t)n_bytes);
+        if (r != 0)
+                perf_die(tmpfs, r);
+        return fd;
+}
 
 /* All lines in one random cycle: each holds the number of the next. */
 static void cycle_write(int fd, uint64_t n_bytes)
@@ -26,7 +37,7 @@ static void cycle_write(int fd, uint64_t n_bytes)
 
         words = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         if (!order || words == MAP_FAILED)
-                serving_die("memory", -ENOMEM);
+                perf_die("memory", -ENOMEM);
         for (uint64_t i = 0; i < n_lines; i++)
                 order[i] = (uint32_t)i;
         for (uint64_t i = n_lines - 1; i > 0; i--) {
@@ -65,25 +76,23 @@ static double chase(const void *bytes, uint64_t n_bytes, uint64_t n_steps)
 void serving_measure_pages(const struct serving_options *options, struct perf_table *table)
 {
         uint64_t n_steps = options->quick ? 100000 : 2000000, n_bytes, from;
-        int fd = open(options->tmpfs, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        int fd = serving_tmpfs_file(options->tmpfs, options->page_bytes), r, collapsed;
         double small, huge, again;
         void *bytes;
-        int r;
 
-        if (fd < 0 || posix_fallocate(fd, 0, (off_t)options->page_bytes) != 0)
-                serving_die(options->tmpfs, errno ? -errno : -ENOSPC);
         cycle_write(fd, options->page_bytes);
         r = lanemap_lane_file_map(fd, true, &bytes, &n_bytes);
         if (r < 0)
-                serving_die("mmap", r);
+                perf_die("mmap", r);
         small = chase(bytes, n_bytes, n_steps);
         from = perf_now_ns();
-        r = lanemap_lane_file_collapse(bytes, n_bytes);
+        collapsed = lanemap_lane_file_collapse(bytes, n_bytes);
         perf_table_add(table, "pages_collapse_time", (double)(perf_now_ns() - from) / 1e6, "ms");
         huge = chase(bytes, n_bytes, n_steps);
         munmap(bytes, n_bytes);
-        if (lanemap_lane_file_map(fd, true, &bytes, &n_bytes) < 0)
-                serving_die("mmap", -errno);
+        r = lanemap_lane_file_map(fd, true, &bytes, &n_bytes);
+        if (r < 0)
+                perf_die("mmap", r);
         again = chase(bytes, n_bytes, n_steps);
         munmap(bytes, n_bytes);
         close(fd);
@@ -92,5 +101,5 @@ void serving_measure_pages(const struct serving_options *options, struct perf_ta
         perf_table_add(table, "pages_collapsed_access", huge, "ns");
         perf_table_add(table, "pages_collapsed_later_mapping_access", again, "ns");
         perf_table_add(table, "pages_collapsed_per_small", huge / small, "");
-        perf_table_add(table, "pages_collapse_refused", r < 0 ? -r : 0, "errno");
+        perf_table_add(table, "pages_collapse_refused", collapsed < 0 ? -collapsed : 0, "errno");
 }

@@ -6,7 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "support/command.h"
+#include "support/die.h"
 #include "support/table.h"
+#include "support/timer.h"
+
+#define SERVING_THREADS_MAX 256
 
 struct serving_options {
         bool quick;
@@ -14,7 +19,7 @@ struct serving_options {
         const char *dir;
         const char *tmpfs;
         uint64_t n_keys;
-        uint32_t threads[8];
+        uint32_t threads[PERF_SIZES_MAX];
         size_t n_threads;
         double seconds; /* of a window */
         double rate;    /* new segments a second */
@@ -57,8 +62,8 @@ void serving_series_add(struct serving_series *series, const struct serving_hist
 void serving_series_report(struct serving_series *series, const char *prefix,
                            struct perf_table *table);
 
-void serving_die(const char *what, int r) __attribute__((noreturn));
-void serving_sleep_ns(uint64_t ns);
+/* A file without a name, with all its pages. */
+int serving_tmpfs_file(const char *tmpfs, uint64_t n_bytes);
 
 void serving_measure_index(const struct serving_options *options, struct perf_table *table);
 void serving_measure_maps(const struct serving_options *options, struct perf_table *table);

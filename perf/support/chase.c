@@ -1,11 +1,10 @@
 /* See chase.h. */
 #include "chase.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "keys.h"
+#include "memory.h"
 #include "timer.h"
 
 #define LINE_BYTES 64
@@ -15,7 +14,7 @@ static void **line_at(const struct perf_chase *chase, size_t line)
         return (void **)((char *)chase->lines + line * LINE_BYTES);
 }
 
-int perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed)
+void perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed)
 {
         size_t n;
         uint32_t *order;
@@ -24,14 +23,8 @@ int perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed)
         if (chase->bytes == 0)
                 chase->bytes = 4096;
         n = chase->bytes / LINE_BYTES;
-        order = malloc(n * sizeof(*order));
-        chase->lines = mmap(NULL, chase->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                            -1, 0);
-        if (!order || chase->lines == MAP_FAILED) {
-                free(order);
-                return -ENOMEM;
-        }
-        (void)madvise(chase->lines, chase->bytes, MADV_NOHUGEPAGE);
+        order = perf_allocate(n * sizeof(*order));
+        chase->lines = perf_map(chase->bytes);
 
         for (size_t i = 0; i < n; i++) {
                 size_t j = perf_mix64(seed + i) % (i + 1);
@@ -44,12 +37,11 @@ int perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed)
 
         chase->at = line_at(chase, order[0]);
         free(order);
-        return 0;
 }
 
 void perf_chase_deinit(struct perf_chase *chase)
 {
-        munmap(chase->lines, chase->bytes);
+        perf_unmap(chase->lines, chase->bytes);
 }
 
 double perf_chase_run(struct perf_chase *chase, size_t n_steps)

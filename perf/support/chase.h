@@ -17,8 +17,8 @@ struct perf_chase {
         void *at;
 };
 
-/* bytes is rounded up to 4 KiB. Return: 0, -ENOMEM. */
-int perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed);
+/* bytes is rounded up to 4 KiB. */
+void perf_chase_init(struct perf_chase *chase, size_t bytes, uint64_t seed);
 void perf_chase_deinit(struct perf_chase *chase);
 
 /* Mean nanoseconds of n_steps, from where the last call stopped. */

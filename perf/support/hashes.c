@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "keys.h"
+#include "memory.h"
 
 #define DIGIT_BITS 11
 #define N_DIGITS   3
@@ -47,13 +48,8 @@ static void nearly_sorted_sort(uint64_t *hashes, size_t n)
 
 uint64_t *perf_hashes_sorted(size_t n)
 {
-        uint64_t *from = malloc((n + 1) * sizeof(*from)), *to = malloc((n + 1) * sizeof(*to));
-
-        if (!from || !to) {
-                free(from);
-                free(to);
-                return NULL;
-        }
+        uint64_t *from = perf_allocate((n + 1) * sizeof(*from)),
+                 *to = perf_allocate((n + 1) * sizeof(*to));
 
         for (size_t i = 0; i < n; i++)
                 from[i] = perf_mix64(i);

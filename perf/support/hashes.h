@@ -12,7 +12,7 @@
  * perf_mix64() of 0 .. n - 1, sorted: distinct, since it is a bijection. perf_mix64(PERF_KEYS_ABSENT
  * + i) is never among them.
  *
- * Return: a block of malloc, or NULL. Cost: three passes; twice the memory while it runs.
+ * Return: a block of malloc. Cost: three passes; twice the memory while it runs.
  */
 uint64_t *perf_hashes_sorted(size_t n);
 

@@ -10,7 +10,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-int perf_place_make(const char *name, const char *dir, struct perf_place *ret_place)
+#include "die.h"
+
+void perf_place_make(const char *name, const char *dir, struct perf_place *ret_place)
 {
         static unsigned n;
 
@@ -21,7 +23,8 @@ int perf_place_make(const char *name, const char *dir, struct perf_place *ret_pl
                          n++);
         snprintf(ret_place->directory, sizeof(ret_place->directory), "%.400s/lanemap-perf-XXXXXX",
                  dir);
-        return mkdtemp(ret_place->directory) ? 0 : -errno;
+        if (!mkdtemp(ret_place->directory))
+                perf_die(dir, -errno);
 }
 
 void perf_place_remove(const struct perf_place *place)
@@ -45,19 +48,18 @@ void perf_place_remove(const struct perf_place *place)
         (void)rmdir(place->directory);
 }
 
-int perf_sibling_path(const char *relative, char *path, size_t path_bytes)
+const char *perf_sibling_path(const char *relative)
 {
-        ssize_t bytes = readlink("/proc/self/exe", path, path_bytes - 1);
-        char *slash;
+        char path[1024], *slash, *joined;
+        ssize_t bytes = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
         if (bytes < 0)
-                return -errno;
+                perf_die("/proc/self/exe", -errno);
 
         path[bytes] = '\0';
         slash = strrchr(path, '/');
-        if (!slash || (size_t)(slash + 1 - path) + strlen(relative) >= path_bytes)
-                return -ENAMETOOLONG;
-
-        memcpy(slash + 1, relative, strlen(relative) + 1);
-        return 0;
+        *slash = '\0';
+        if (asprintf(&joined, "%s/%s", path, relative) < 0)
+                perf_die("memory", -ENOMEM);
+        return joined;
 }

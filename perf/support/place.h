@@ -10,20 +10,16 @@ struct perf_place {
 };
 
 /*
- * Makes the folder. Names are NAME-N, N counted within the process.
- *
- * name    NULL: perf-PID
- * dir     the folder that it is made in
- *
- * Return: 0 or a negative errno.
+ * Makes the folder, in `dir`, or ends the program. Names are NAME-N, N counted within the process;
+ * name NULL: perf-PID.
  */
-int perf_place_make(const char *name, const char *dir, struct perf_place *ret_place);
+void perf_place_make(const char *name, const char *dir, struct perf_place *ret_place);
 
 /* The folder, the shared objects and the name's lock. */
 void perf_place_remove(const struct perf_place *place);
 
-/* A program of this build, by its path from the folder of the running one. Return: 0 or a negative
- * errno. */
-int perf_sibling_path(const char *relative, char *path, size_t path_bytes);
+/* A program of this build, by its path from the folder of the running one. Return: a block of
+ * malloc. */
+const char *perf_sibling_path(const char *relative);
 
 #endif

@@ -1,11 +1,13 @@
 /* See table.h. */
 #include "table.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "die.h"
 #include "pin.h"
 
 void perf_table_add(struct perf_table *table, const char *name, double value, const char *unit)
@@ -13,7 +15,7 @@ void perf_table_add(struct perf_table *table, const char *name, double value, co
         struct perf_row *row = &table->rows[table->n_rows];
 
         if (table->n_rows == PERF_TABLE_ROWS_MAX)
-                return;
+                perf_die("more rows than a table has", -ENOSPC);
 
         *row = (struct perf_row){.value = value};
         snprintf(row->name, sizeof(row->name), "%s", name);
@@ -26,7 +28,7 @@ void perf_table_note(struct perf_table *table, const char *format, ...)
         va_list args;
 
         if (table->n_notes == sizeof(table->notes) / sizeof(table->notes[0]))
-                return;
+                perf_die("more notes than a table has", -ENOSPC);
 
         va_start(args, format);
         vsnprintf(table->notes[table->n_notes++], sizeof(table->notes[0]), format, args);
@@ -97,7 +99,7 @@ void perf_table_print(const struct perf_table *table, const char *title,
 
                         value_format(limit, sizeof(limit), goal->value);
                         fprintf(to, " %s %s%s", goal->at_least ? ">=" : "<=", limit,
-                                met ? "" : "  MISSED");
+                                met ? "  met" : "  MISSED");
                 }
                 fputc('\n', to);
         }

@@ -7,6 +7,19 @@
 
 #define OVERHEAD_SAMPLES 10001
 
+void perf_sleep_ns(uint64_t ns)
+{
+        const struct timespec pause = {.tv_sec = (time_t)(ns / 1000000000),
+                                       .tv_nsec = (long)(ns % 1000000000)};
+
+        (void)nanosleep(&pause, NULL);
+}
+
+void perf_sleep_ms(unsigned ms)
+{
+        perf_sleep_ns((uint64_t)ms * 1000000);
+}
+
 double perf_tick_ns(void)
 {
         uint64_t from_ns = perf_now_ns(), from = perf_ticks_begin(), to_ns;

@@ -64,6 +64,10 @@ static inline uint64_t perf_ticks_end(void)
 #endif
 }
 
+/* The calling thread sleeps. */
+void perf_sleep_ns(uint64_t ns);
+void perf_sleep_ms(unsigned ms);
+
 /* Nanoseconds of one tick, measured against CLOCK_MONOTONIC for 50 ms. */
 double perf_tick_ns(void);
 
