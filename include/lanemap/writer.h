@@ -70,7 +70,8 @@ struct lanemap_writer_options {
         uint64_t log_file_bytes;   /* a log file is followed by a new one at this size; 0: 64 MiB */
         uint64_t shared_bytes_max; /* the data object never grows past this; 0: 64 GiB */
         uint64_t quarantine_ns;    /* freed shared memory is not reused earlier; 0: 5 ms, or 250 ms
-                                      while that takes no more than 8 MiB */
+                                      while that takes no more than 8 MiB
+                                      and a 64th of /dev/shm */
         uint32_t immediate_reuse;  /* 1: no quarantine at all (tests: validation must then save
                                       readers) */
         uint32_t shared_mode;      /* permission bits of the shared objects; 0: 0640 */
