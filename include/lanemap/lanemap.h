@@ -15,8 +15,8 @@
  *         lanemap_reader_detach(reader);
  *
  * Return values: 0 is done; a positive value is a documented outcome; a negative errno is a
- * failure, and then no output has been touched (a buffer for ids may hold anything). Nothing here prints, exits, or installs a signal
- * handler.
+ * failure, and then no output has been touched (a buffer for ids may hold anything). Nothing here
+ * prints, exits, or installs a signal handler.
  *
  *   -EBADMSG          bytes in the region or in a segment file fail validation
  *   -EPROTONOSUPPORT  the writer speaks a format that this library does not know
@@ -66,10 +66,10 @@ struct lanemap_span {
 #define LANEMAP_SPAN_UNWRITTEN SIZE_MAX
 
 /*
- * Whom a reader trusts. What it maps can be any bytes (-EBADMSG), but whoever may truncate an object
- * or file under a mapping can end the process with SIGBUS, and whoever publishes a name can answer
- * what he likes. So all that is mapped (control object, data object, segment files) has to be
- * writable by its owner only, and the owner has to be one and the same; or root.
+ * Whom a reader trusts. What it maps can be any bytes (-EBADMSG), but whoever may truncate an
+ * object or file under a mapping can end the process with SIGBUS, and whoever publishes a name can
+ * answer what he likes. So all that is mapped (control object, data object, segment files) has to
+ * be writable by its owner only, and the owner has to be one and the same; or root.
  *
  * That leaves a stranger who creates a name before its writer does: he is the one owner then. A
  * reader that knows which user the writer runs as says so (LANEMAP_TRUST_UID), and is told -EPERM
@@ -82,9 +82,9 @@ enum lanemap_trust {
                                      group that writes on purpose */
 };
 
-/* All members may be 0: the defaults. Set `size` to sizeof(struct lanemap_reader_options): a program
- * and a library of different ages understand each other, unless a member is set that the library
- * does not know (-EINVAL). */
+/* All members may be 0: the defaults. Set `size` to sizeof(struct lanemap_reader_options): a
+ * program and a library of different ages understand each other, unless a member is set that the
+ * library does not know (-EINVAL). */
 struct lanemap_reader_options {
         size_t size;
         uint64_t attach_timeout_ns; /* how long attach waits for a writer to appear; 0: do not wait
@@ -154,9 +154,9 @@ LANEMAP_PUBLIC const char *lanemap_version(void);
  * never knows of a reader.
  *
  * Thread: any. Owner: the caller, until lanemap_reader_detach(). Cost: some system calls and one
- * mapping per segment file. Their pages are populated: by this call, about a millisecond per million
- * keys of a resident index and as long as the disk takes for one that is not; or, with helper_thread,
- * behind it.
+ * mapping per segment file. Their pages are populated: by this call, about a millisecond per
+ * million keys of a resident index and as long as the disk takes for one that is not; or, with
+ * helper_thread, behind it.
  */
 LANEMAP_PUBLIC int lanemap_reader_attach(const char *name,
                                          const struct lanemap_reader_options *options,
@@ -234,9 +234,10 @@ LANEMAP_PUBLIC int lanemap_reader_contains(struct lanemap_reader *reader, const 
  *   LANEMAP_ID_MAX, may be out of order. Load an id once, check it before it becomes an index, and
  *   do nothing that cannot be taken back. Pointer and number of ids are always sound: nothing
  *   outside the mapping can be reached through them.
- * - It should be quick. A view is believed for at least the writer's quarantine (5 ms or more, unless the
- *   writer was told otherwise) after it began; beside a writer with a lot to do, one that takes
- *   longer has to begin again, every time. After a few rounds copy: lanemap_reader_lookup().
+ * - It should be quick. A view is believed for at least the writer's quarantine (5 ms or more,
+ *   unless the writer was told otherwise) after it began; beside a writer with a lot to do, one
+ *   that takes longer has to begin again, every time. After a few rounds copy:
+ *   lanemap_reader_lookup().
  * - It ends what it began, in the same thread, also when it breaks out early (what was read so far
  *   is judged). Views of several keys may be open at once. No lanemap_reader_detach() before.
  *
@@ -305,9 +306,9 @@ LANEMAP_PUBLIC int lanemap_reader_view_end(struct lanemap_view *view);
  * old ones has stood still for two seconds.
  *
  * heartbeat_age_ns is how long this process has known the heartbeat, which moves ten times a second
- * while a writer lives, to stand still. It is looked at by attach, this call, poll, and lookups with
- * stale_after_ns: so the writer's last sign of life is at least that old, and at most that and the
- * time between two looks older (10 ms with the helper thread).
+ * while a writer lives, to stand still. It is looked at by attach, this call, poll, and lookups
+ * with stale_after_ns: so the writer's last sign of life is at least that old, and at most that and
+ * the time between two looks older (10 ms with the helper thread).
  *
  * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the
  * clock.
@@ -318,8 +319,8 @@ LANEMAP_PUBLIC int lanemap_reader_status(struct lanemap_reader *reader,
 /*
  * Housekeeping, for programs that want no lookup ever to pay for it: follows a reborn writer, maps
  * new segments and populates their pages, goes over to copies that the writer has made on a tmpfs,
- * unmaps retired ones. Lookups do the least that they need themselves, and never wait for a poll that
- * is at work.
+ * unmaps retired ones. Lookups do the least that they need themselves, and never wait for a poll
+ * that is at work.
  *
  * Return: the number of things done (0: nothing to do). Errors: as attach.
  * Thread: any, one at a time is enough. Cost: system calls; may fault pages in from disk.
