@@ -84,6 +84,41 @@ LANEMAP_ALWAYS_INLINE int lanemap_build_intake_take(struct lanemap_build_intake 
         return 0;
 }
 
+/*
+ * One pass over the cursor, from its beginning to its end: each entry is checked, counted and handed
+ * to fn, which is known where this is compiled. intake->n_keys counts the entry at hand already.
+ *
+ * Return: 0. Errors: those of the intake, of the cursor and of fn.
+ */
+LANEMAP_ALWAYS_INLINE int
+lanemap_build_intake_pass(struct lanemap_build_intake *intake, struct lanemap_cursor *cursor,
+                          int (*fn)(void *arg, uint64_t dense, const struct lanemap_entry *entry),
+                          void *arg)
+{
+        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
+        uint64_t dense;
+        uint32_t n;
+        int r;
+
+        r = cursor->rewind(cursor);
+        if (r < 0)
+                return r;
+
+        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
+                for (uint32_t i = 0; i < n; i++) {
+                        r = lanemap_build_intake_take(intake, &entries[i], &dense);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
+
+                        r = fn(arg, dense, &entries[i]);
+                        if (LANEMAP_UNLIKELY(r < 0))
+                                return r;
+                }
+        }
+
+        return r == LANEMAP_CURSOR_END ? 0 : r;
+}
+
 LANEMAP_ALWAYS_INLINE void lanemap_build_values_count(struct lanemap_build_values *values,
                                                       const struct lanemap_entry *entry)
 {

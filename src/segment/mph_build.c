@@ -60,27 +60,20 @@ struct builder {
         uint32_t fullest;
 };
 
+static int census_entry(void *arg, uint64_t dense, const struct lanemap_entry *entry)
+{
+        struct builder *builder = arg;
+
+        lanemap_build_values_count(&builder->values, entry);
+        return 0;
+}
+
 static int census_take(struct builder *builder, struct lanemap_cursor *cursor)
 {
-        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
-        uint64_t dense;
-        uint32_t n;
         int r;
 
-        r = cursor->rewind(cursor);
+        r = lanemap_build_intake_pass(&builder->intake, cursor, census_entry, builder);
         if (r < 0)
-                return r;
-
-        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
-                for (uint32_t i = 0; i < n; i++) {
-                        r = lanemap_build_intake_take(&builder->intake, &entries[i], &dense);
-                        if (LANEMAP_UNLIKELY(r < 0))
-                                return r;
-
-                        lanemap_build_values_count(&builder->values, &entries[i]);
-                }
-        }
-        if (r != LANEMAP_CURSOR_END)
                 return r;
 
         builder->counted = builder->intake;
@@ -90,20 +83,13 @@ static int census_take(struct builder *builder, struct lanemap_cursor *cursor)
 
 static void shape_init(struct builder *builder)
 {
-        uint64_t n = builder->counted.n_keys;
+        const struct lanemap_build_intake *counted = &builder->counted;
         struct lanemap_mph *mph = &builder->mph;
 
-        mph->ext_bits = (uint8_t)lanemap_fingerprint_ext_bits(builder->counted.fingerprint_bits);
+        mph->n_entries = (uint32_t)counted->n_keys;
+        mph->ext_bits = (uint8_t)lanemap_fingerprint_ext_bits(counted->fingerprint_bits);
         mph->value_bits = (uint8_t)(builder->values.value_bits + builder->values.flagged);
-        mph->n_entries = (uint32_t)n;
-        mph->n_buckets = (uint32_t)lanemap_mph_n_buckets(n, builder->method->bucket_entries);
-        if (n > 0) {
-                uint32_t n_slots = builder->counted.n_slots;
-
-                mph->multiplier = lanemap_mph_multiplier(mph->n_buckets, n_slots);
-                mph->remainder_bits = (uint8_t)lanemap_mph_remainder_bits(mph->n_buckets, n_slots);
-        }
-        mph->entry_bits = (uint8_t)(mph->remainder_bits + mph->ext_bits + mph->value_bits);
+        lanemap_mph_shape(mph, builder->method->bucket_entries, counted->n_slots);
 }
 
 /* For a round and the bucket that may overshoot it, but not for more than there is. */
@@ -306,8 +292,9 @@ static int bucket_end(struct builder *builder)
         return 0;
 }
 
-static int builder_put(struct builder *builder, uint64_t dense, const struct lanemap_entry *entry)
+static int builder_entry(void *arg, uint64_t dense, const struct lanemap_entry *entry)
 {
+        struct builder *builder = arg;
         struct gathered *gathered = &builder->gathered;
         uint32_t bucket;
         int r;
@@ -337,27 +324,10 @@ static int builder_put(struct builder *builder, uint64_t dense, const struct lan
 /* The second pass. */
 static int encode(struct builder *builder, struct lanemap_cursor *cursor)
 {
-        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
-        uint64_t dense;
-        uint32_t n;
         int r;
 
-        r = cursor->rewind(cursor);
+        r = lanemap_build_intake_pass(&builder->intake, cursor, builder_entry, builder);
         if (r < 0)
-                return r;
-
-        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
-                for (uint32_t i = 0; i < n; i++) {
-                        r = lanemap_build_intake_take(&builder->intake, &entries[i], &dense);
-                        if (LANEMAP_UNLIKELY(r < 0))
-                                return r;
-
-                        r = builder_put(builder, dense, &entries[i]);
-                        if (LANEMAP_UNLIKELY(r < 0))
-                                return r;
-                }
-        }
-        if (r != LANEMAP_CURSOR_END)
                 return r;
 
         while (builder->bucket < builder->mph.n_buckets) {

@@ -163,6 +163,10 @@ LANEMAP_ALWAYS_INLINE void lanemap_mph_prefetch_entry(const struct lanemap_mph *
 /* 0 for a section without entries. */
 uint64_t lanemap_mph_n_buckets(uint64_t n_keys, uint32_t bucket_entries);
 
+/* What follows from n_entries, ext_bits and value_bits, which are there: how many buckets, and the
+ * widths of an entry. Builder and reader must agree, so both ask here. n_slots: of the section. */
+void lanemap_mph_shape(struct lanemap_mph *mph, uint32_t bucket_entries, uint32_t n_slots);
+
 /* The remainder is this wide. n_buckets and n_slots: 1 or more. */
 uint32_t lanemap_mph_remainder_bits(uint32_t n_buckets, uint32_t n_slots);
 

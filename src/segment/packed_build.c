@@ -20,6 +20,7 @@ static_assert(LANEMAP_PACKED_GROUP_SHIFT_MAX - LANEMAP_PACKED_SUB_BITS - LANEMAP
 
 /* What the first pass finds out. */
 struct census {
+        const struct lanemap_build_intake *intake; /* of this pass */
         struct lanemap_build_values values;
         uint64_t closest; /* the least xor of two dense hashes that are 255 entries apart */
         uint32_t recent_at;
@@ -39,6 +40,7 @@ struct shape {
 
 struct encoder {
         const struct lanemap_build_intake *counted;
+        const struct lanemap_build_intake *intake; /* of this pass */
         struct lanemap_build_values *values;
         const struct shape *shape;
         unsigned char *bytes;
@@ -48,10 +50,11 @@ struct encoder {
         uint32_t counts[4]; /* entries of the group by sub-block */
 };
 
-static void census_count(struct census *census, uint64_t n_keys, uint64_t dense,
-                         const struct lanemap_entry *entry)
+static int census_entry(void *arg, uint64_t dense, const struct lanemap_entry *entry)
 {
-        if (n_keys > LANEMAP_PACKED_GROUP_ENTRIES_MAX) {
+        struct census *census = arg;
+
+        if (census->intake->n_keys > LANEMAP_PACKED_GROUP_ENTRIES_MAX) {
                 uint64_t apart = census->recent[census->recent_at] ^ dense;
 
                 census->closest = LANEMAP_MIN(census->closest, apart);
@@ -61,33 +64,20 @@ static void census_count(struct census *census, uint64_t n_keys, uint64_t dense,
                 census->recent_at = 0;
 
         lanemap_build_values_count(&census->values, entry);
+        return 0;
 }
 
 static int census_take(struct lanemap_build_intake *intake, struct lanemap_cursor *cursor,
                        struct census *ret_census)
 {
-        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
-        uint32_t n;
         int r;
 
-        *ret_census = (struct census){.closest = UINT64_MAX};
-        r = cursor->rewind(cursor);
+        *ret_census = (struct census){.intake = intake, .closest = UINT64_MAX};
+        r = lanemap_build_intake_pass(intake, cursor, census_entry, ret_census);
         if (r < 0)
                 return r;
 
-        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
-                for (uint32_t i = 0; i < n; i++) {
-                        uint64_t dense;
-
-                        r = lanemap_build_intake_take(intake, &entries[i], &dense);
-                        if (LANEMAP_UNLIKELY(r < 0))
-                                return r;
-
-                        census_count(ret_census, intake->n_keys, dense, &entries[i]);
-                }
-        }
-
-        return r == LANEMAP_CURSOR_END ? 0 : r;
+        return lanemap_build_values_settle(&ret_census->values, intake->n_tombstones);
 }
 
 /* The widest group with 48 entries or more on average; no wider than all slots together. */
@@ -171,11 +161,11 @@ static void encoder_group_end(struct encoder *encoder)
         encoder->group++;
 }
 
-static int encoder_put(struct encoder *encoder, uint64_t position, uint64_t dense,
-                       const struct lanemap_entry *entry)
+static int encoder_entry(void *arg, uint64_t dense, const struct lanemap_entry *entry)
 {
+        struct encoder *encoder = arg;
         const struct shape *shape = encoder->shape;
-        uint64_t sub = dense >> shape->sub_shift, value;
+        uint64_t position = encoder->intake->n_keys - 1, sub = dense >> shape->sub_shift, value;
         int r;
 
         if (position >= encoder->counted->n_keys)
@@ -205,28 +195,11 @@ static int encoder_put(struct encoder *encoder, uint64_t position, uint64_t dens
 static int encode(struct encoder *encoder, struct lanemap_build_intake *intake,
                   struct lanemap_cursor *cursor)
 {
-        struct lanemap_entry entries[LANEMAP_CURSOR_BATCH];
-        uint32_t n;
         int r;
 
-        r = cursor->rewind(cursor);
+        encoder->intake = intake;
+        r = lanemap_build_intake_pass(intake, cursor, encoder_entry, encoder);
         if (r < 0)
-                return r;
-
-        while ((r = lanemap_cursor_next_batch(cursor, entries, &n)) == 0) {
-                for (uint32_t i = 0; i < n; i++) {
-                        uint64_t dense, position = intake->n_keys;
-
-                        r = lanemap_build_intake_take(intake, &entries[i], &dense);
-                        if (LANEMAP_UNLIKELY(r < 0))
-                                return r;
-
-                        r = encoder_put(encoder, position, dense, &entries[i]);
-                        if (LANEMAP_UNLIKELY(r < 0))
-                                return r;
-                }
-        }
-        if (r != LANEMAP_CURSOR_END)
                 return r;
 
         while (encoder->group < encoder->shape->n_groups)
@@ -254,10 +227,6 @@ int lanemap_packed_build(struct lanemap_heap *heap,
                 return r;
 
         r = census_take(&intake, cursor, &census);
-        if (r < 0)
-                return r;
-
-        r = lanemap_build_values_settle(&census.values, intake.n_tombstones);
         if (r < 0)
                 return r;
 
