@@ -57,6 +57,11 @@ LANEMAP_ALWAYS_INLINE int lanemap_fingerprint_compare(struct lanemap_fingerprint
         return (a.ext > b.ext) - (a.ext < b.ext);
 }
 
+LANEMAP_ALWAYS_INLINE bool lanemap_fingerprint_bits_known(uint32_t fingerprint_bits)
+{
+        return fingerprint_bits == 64 || fingerprint_bits == 80 || fingerprint_bits == 96;
+}
+
 LANEMAP_ALWAYS_INLINE uint32_t lanemap_fingerprint_ext_bits(uint32_t fingerprint_bits)
 {
         return fingerprint_bits - 64;

@@ -13,6 +13,7 @@
 #define LANEMAP_LANE_LANE_FILE_READ_H
 
 #include "lane/lane_read.h"
+#include "segment/segment_file_read.h"
 
 #define LANEMAP_LANE_HUGE_PAGE_BYTES (UINT64_C(2) << 20)
 

@@ -10,7 +10,7 @@ int lanemap_build_intake_init(struct lanemap_build_intake *intake,
 {
         uint32_t bits = options->fingerprint_bits;
 
-        if (!options->slot_bitmap || (bits != 64 && bits != 80 && bits != 96))
+        if (!options->slot_bitmap || !lanemap_fingerprint_bits_known(bits))
                 return -EINVAL;
 
         *intake = (struct lanemap_build_intake){.fingerprint_bits = bits, .slot = LANEMAP_N_SLOTS};

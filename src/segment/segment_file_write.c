@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "segment/segment_read.h"
+#include "segment/segment_file_read.h"
 
 #define TEMPORARY_NAME_BYTES (sizeof(LANEMAP_SEGMENT_TEMPORARY_PREFIX) + 16)
 

@@ -1,6 +1,7 @@
 /*
- * Opening segment files and sections: the only place where header bytes are believed, after they
- * have been checked. See segment_read.h and segment_format.h.
+ * Opening sections: the only place where the bytes of their header are believed, after they have
+ * been checked. See segment_read.h and segment_format.h; the files around them are in
+ * segment_file_read.c.
  *
  * Every length is compared with what is left, never added to an offset first, so nothing overflows.
  */
@@ -8,18 +9,13 @@
 
 #include <string.h>
 
-#define FIELD32(bytes, type, member) lanemap_load_le32((bytes) + offsetof(struct type, member))
-#define FIELD64(bytes, type, member) lanemap_load_le64((bytes) + offsetof(struct type, member))
-
-#define HEADER32(bytes, member)  FIELD32(bytes, lanemap_segment_header_file, member)
-#define HEADER64(bytes, member)  FIELD64(bytes, lanemap_segment_header_file, member)
-#define TABLE32(bytes, member)   FIELD32(bytes, lanemap_segment_table_file, member)
-#define TABLE64(bytes, member)   FIELD64(bytes, lanemap_segment_table_file, member)
-#define SECTION32(bytes, member) FIELD32(bytes, lanemap_segment_section_file, member)
+#define SECTION32(bytes, member) \
+        lanemap_load_le32((bytes) + offsetof(struct lanemap_segment_section_file, member))
 #define SECTION16(bytes, member)                                          \
         ((bytes)[offsetof(struct lanemap_segment_section_file, member)] | \
          (uint32_t)(bytes)[offsetof(struct lanemap_segment_section_file, member) + 1] << 8)
-#define SECTION64(bytes, member) FIELD64(bytes, lanemap_segment_section_file, member)
+#define SECTION64(bytes, member) \
+        lanemap_load_le64((bytes) + offsetof(struct lanemap_segment_section_file, member))
 
 uint64_t lanemap_segment_check_of(const void *bytes, size_t n_bytes)
 {
@@ -27,179 +23,6 @@ uint64_t lanemap_segment_check_of(const void *bytes, size_t n_bytes)
 
         lanemap_hash_key_init(&key, (const unsigned char *)LANEMAP_SEGMENT_CHECK_KEY, 64);
         return lanemap_siphash24(&key, bytes, n_bytes);
-}
-
-static bool fingerprint_bits_known(uint32_t fingerprint_bits)
-{
-        return fingerprint_bits == 64 || fingerprint_bits == 80 || fingerprint_bits == 96;
-}
-
-static int header_validate(const unsigned char *bytes, size_t n_bytes)
-{
-        struct lanemap_segment_header_file header;
-
-        if (n_bytes < sizeof(header) || HEADER64(bytes, magic) != LANEMAP_SEGMENT_FILE_MAGIC)
-                return -EBADMSG;
-
-        memcpy(&header, bytes, sizeof(header));
-        header.check = 0;
-        if (lanemap_segment_check_of(&header, sizeof(header)) != HEADER64(bytes, check))
-                return -EBADMSG;
-        if (HEADER32(bytes, version) != LANEMAP_SEGMENT_FORMAT_VERSION ||
-            HEADER32(bytes, incompatible) & ~(uint32_t)LANEMAP_SEGMENT_INCOMPATIBLE_KNOWN)
-                return -EPROTONOSUPPORT;
-        if (HEADER64(bytes, file_bytes) != n_bytes ||
-            !fingerprint_bits_known(HEADER32(bytes, fingerprint_bits)))
-                return -EBADMSG;
-
-        return 0;
-}
-
-static const unsigned char *table_record(const unsigned char *bytes, uint32_t index)
-{
-        return bytes + sizeof(struct lanemap_segment_header_file) +
-               (size_t)index * sizeof(struct lanemap_segment_table_file);
-}
-
-/* The sections lie behind the table, in order, inside the file. */
-static int table_validate(const unsigned char *bytes, size_t n_bytes, uint32_t n_sections)
-{
-        size_t left = n_bytes - sizeof(struct lanemap_segment_header_file);
-        size_t table_bytes = (size_t)n_sections * sizeof(struct lanemap_segment_table_file);
-        uint64_t end;
-
-        if (n_sections > LANEMAP_SEGMENT_N_SECTIONS_MAX || table_bytes > left)
-                return -EBADMSG;
-        if (lanemap_segment_check_of(table_record(bytes, 0), table_bytes) !=
-            HEADER64(bytes, table_check))
-                return -EBADMSG;
-
-        end = sizeof(struct lanemap_segment_header_file) + table_bytes;
-        for (uint32_t i = 0; i < n_sections; i++) {
-                const unsigned char *record = table_record(bytes, i);
-                uint64_t offset = TABLE64(record, offset), length = TABLE64(record, bytes);
-
-                if (offset < end || offset > n_bytes || length > n_bytes - offset ||
-                    (offset | length) % LANEMAP_SEGMENT_ALIGN != 0)
-                        return -EBADMSG;
-
-                end = offset + length;
-        }
-
-        return 0;
-}
-
-int lanemap_segment_file_open(struct lanemap_segment_file *ret_file, const void *bytes,
-                              size_t n_bytes)
-{
-        const unsigned char *p = bytes;
-        uint32_t n_sections;
-        int r;
-
-        r = header_validate(p, n_bytes);
-        if (r < 0)
-                return r;
-
-        n_sections = HEADER32(p, n_sections);
-        r = table_validate(p, n_bytes, n_sections);
-        if (r < 0)
-                return r;
-
-        *ret_file = (struct lanemap_segment_file){
-                .bytes = p,
-                .n_bytes = n_bytes,
-                .file_number = HEADER64(p, file_number),
-                .n_sections = n_sections,
-                .fingerprint_bits = HEADER32(p, fingerprint_bits),
-        };
-        memcpy(ret_file->uuid, p + offsetof(struct lanemap_segment_header_file, uuid),
-               sizeof(ret_file->uuid));
-        memcpy(ret_file->checksum, p + offsetof(struct lanemap_segment_header_file, checksum),
-               sizeof(ret_file->checksum));
-        return 0;
-}
-
-int lanemap_segment_file_section(const struct lanemap_segment_file *file, uint32_t index,
-                                 struct lanemap_segment_file_section *ret_section)
-{
-        const unsigned char *record;
-
-        if (index >= file->n_sections)
-                return -EINVAL;
-
-        record = table_record(file->bytes, index);
-        *ret_section = (struct lanemap_segment_file_section){
-                .lane = TABLE32(record, lane),
-                .kind = TABLE32(record, kind),
-                .level = TABLE32(record, level),
-                .offset = TABLE64(record, offset),
-                .n_bytes = TABLE64(record, bytes),
-                .n_keys = TABLE64(record, n_keys),
-                .n_pairs = TABLE64(record, n_pairs),
-        };
-        return 0;
-}
-
-static char *hex_put(char *text, uint64_t value)
-{
-        for (int shift = 60; shift >= 0; shift -= 4)
-                *text++ = "0123456789abcdef"[value >> shift & 15];
-
-        return text;
-}
-
-static const char *hex_get(const char *text, uint64_t *ret_value)
-{
-        uint64_t value = 0;
-
-        for (int i = 0; i < 16; i++, text++) {
-                if (*text >= '0' && *text <= '9')
-                        value = value << 4 | (uint64_t)(*text - '0');
-                else if (*text >= 'a' && *text <= 'f')
-                        value = value << 4 | (uint64_t)(*text - 'a' + 10);
-                else
-                        return NULL;
-        }
-
-        *ret_value = value;
-        return text;
-}
-
-void lanemap_segment_file_name(uint64_t file_number, const unsigned char *checksum,
-                               char ret_name[LANEMAP_SEGMENT_NAME_BYTES])
-{
-        uint64_t start = 0;
-        char *p = ret_name;
-
-        for (int i = 0; i < 8; i++)
-                start = start << 8 | checksum[i];
-
-        memcpy(p, "seg-", 4);
-        p = hex_put(p + 4, file_number);
-        *p++ = '-';
-        p = hex_put(p, start);
-        memcpy(p, ".lms", 5);
-}
-
-int lanemap_segment_file_name_parse(const char *name, uint64_t *ret_file_number,
-                                    uint64_t *ret_checksum_start)
-{
-        uint64_t number, start;
-
-        if (strncmp(name, "seg-", 4) != 0)
-                return -EINVAL;
-
-        name = hex_get(name + 4, &number);
-        if (!name || *name != '-')
-                return -EINVAL;
-
-        name = hex_get(name + 1, &start);
-        if (!name || strcmp(name, ".lms") != 0)
-                return -EINVAL;
-
-        *ret_file_number = number;
-        *ret_checksum_start = start;
-        return 0;
 }
 
 static bool kind_known(uint32_t kind)
@@ -226,7 +49,7 @@ static int section_validate(const unsigned char *p, size_t n_bytes, uint32_t fin
                 return -EPROTONOSUPPORT;
 
         section_bytes = SECTION64(p, section_bytes);
-        if (!fingerprint_bits_known(fingerprint_bits) ||
+        if (!lanemap_fingerprint_bits_known(fingerprint_bits) ||
             SECTION32(p, fingerprint_bits) != fingerprint_bits || section_bytes > n_bytes ||
             section_bytes < sizeof(header) || section_bytes % LANEMAP_SEGMENT_ALIGN != 0)
                 return -EBADMSG;
@@ -330,7 +153,7 @@ static int packed_open(const unsigned char *p, struct lanemap_segment *segment)
 static int mph_open(const unsigned char *p, const struct lanemap_segment *segment,
                     uint32_t bucket_entries_limit, uint32_t fullest_limit, struct lanemap_mph *mph)
 {
-        uint32_t bucket_entries = SECTION32(p, bucket_entries), n_slots = segment->n_slots;
+        uint32_t bucket_entries = SECTION32(p, bucket_entries);
         uint32_t fullest = SECTION32(p, bucket_entries_max), entry_bits = SECTION32(p, entry_bits);
         uint64_t n = segment->n_keys;
         int r;
@@ -340,17 +163,12 @@ static int mph_open(const unsigned char *p, const struct lanemap_segment *segmen
                 return -EBADMSG;
 
         *mph = (struct lanemap_mph){
-                .n_buckets = (uint32_t)lanemap_mph_n_buckets(n, bucket_entries),
                 .n_entries = segment->n_keys,
                 .bucket_entries_max = (uint16_t)fullest,
                 .ext_bits = (uint8_t)lanemap_fingerprint_ext_bits(segment->fingerprint_bits),
                 .value_bits = (uint8_t)(segment->value_bits + segment->value_flagged),
         };
-        if (n > 0) {
-                mph->multiplier = lanemap_mph_multiplier(mph->n_buckets, n_slots);
-                mph->remainder_bits = (uint8_t)lanemap_mph_remainder_bits(mph->n_buckets, n_slots);
-        }
-        mph->entry_bits = (uint8_t)(mph->remainder_bits + mph->ext_bits + mph->value_bits);
+        lanemap_mph_shape(mph, bucket_entries, segment->n_slots);
         if (entry_bits != mph->entry_bits)
                 return -EBADMSG;
 

@@ -6,7 +6,7 @@
 #ifndef LANEMAP_SEGMENT_SEGMENT_VERIFY_H
 #define LANEMAP_SEGMENT_SEGMENT_VERIFY_H
 
-#include "segment/segment_read.h"
+#include "segment/segment_file_read.h"
 
 #define LANEMAP_SEGMENT_LANE_NONE UINT32_MAX
 

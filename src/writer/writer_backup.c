@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "segment/segment_file_read.h"
 #include "store/manifest_write.h"
 #include "store/store_error.h"
 #include "writer/writer_private.h"

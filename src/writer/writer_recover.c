@@ -12,6 +12,7 @@
 #include <syslog.h>
 
 #include "common/alloc.h"
+#include "segment/segment_file_read.h"
 #include "store/log_recover.h"
 #include "store/manifest_write.h"
 #include "store/store_garbage.h"

@@ -18,7 +18,7 @@
 #include <lanemap/writer.h>
 
 #include "common/file.h"
-#include "segment/segment_read.h"
+#include "segment/segment_file_read.h"
 #include "store/log_recover.h"
 #include "store/manifest_read.h"
 

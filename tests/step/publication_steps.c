@@ -28,7 +28,7 @@
 #include "overlay/overlay_write.h"
 #include "scene.h"
 #include "segment/segment_build.h"
-#include "segment/segment_read.h"
+#include "segment/segment_file_read.h"
 #include "stepper.h"
 #include "store/log_scan.h"
 

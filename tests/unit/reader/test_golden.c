@@ -17,7 +17,7 @@
 
 #include "common/bits.h"
 #include "data/golden/golden.h"
-#include "segment/segment_read.h"
+#include "segment/segment_file_read.h"
 #include "shm/shm_object.h"
 #include "store/log_format.h"
 #include "store/manifest_text.h"
