@@ -2,19 +2,10 @@
 #include "lane/lane_file_read.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/bits.h"
-
-/* Since Linux 5.14 and 6.1; the C library may be older than the kernel. */
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 static uint64_t page_bytes(void)
 {

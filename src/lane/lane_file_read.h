@@ -12,8 +12,18 @@
 #ifndef LANEMAP_LANE_LANE_FILE_READ_H
 #define LANEMAP_LANE_LANE_FILE_READ_H
 
+#include <sys/mman.h>
+
 #include "lane/lane_read.h"
 #include "segment/segment_file_read.h"
+
+/* Since Linux 5.14 and 6.1; the C library may be older than the kernel. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 #define LANEMAP_LANE_HUGE_PAGE_BYTES (UINT64_C(2) << 20)
 

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,13 +16,6 @@
 #include "support/engine.h"
 
 TestSuite(reader_files, .timeout = 60);
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 /* What madvise() does about the two advices of newer kernels. */
 enum { AS_THE_KERNEL, UNKNOWN, HELD, FAILING };
