@@ -144,80 +144,50 @@ static inline void expect_same(struct model *model, uint64_t *seed)
         free(built.bytes);
 }
 
-/* Every byte flipped and signed: a crash never; one of the index is noticed by verification, or every
- * key is still found. (Another tag, remainder or id is another entry: the file's checksum knows.) */
-static inline void flips_run(struct model *model, uint64_t *seed)
+/* A model of that size, filled: as many ids and bits of ids as `mix` and `span` say. */
+static inline void size_run(uint32_t kind, uint32_t fingerprint_bits, uint32_t n_slots, size_t n,
+                            enum ids_mix mix, uint64_t *seed)
 {
-        struct lanemap_segment_section_file header;
-        uint64_t index_end;
-        struct lanemap_segment_report report;
-        struct built built;
-
-        cr_assert_eq(model_build(model, &built), 0);
-        memcpy(&header, built.bytes, sizeof(header));
-        index_end = le64toh(header.tags_off ? header.tags_off : header.payload_off);
-        for (size_t at = 0; at < built.n_bytes; at++) {
-                unsigned char bit = (unsigned char)(1u << random_next(seed) % 8);
-                struct lanemap_segment segment;
-                int verified;
-
-                built.bytes[at] ^= bit;
-                lanemap_store_le64(built.bytes + 8, 0);
-                lanemap_store_le64(
-                        built.bytes + 8,
-                        lanemap_segment_check_of(built.bytes,
-                                                 sizeof(struct lanemap_segment_section_file)));
-                verified = lanemap_segment_verify(built.bytes, built.n_bytes, 64, &report);
-                if (lanemap_segment_open(&segment, built.bytes, built.n_bytes, 64) != 0) {
-                        cr_assert_lt(verified, 0);
-                        built.bytes[at] ^= bit;
-                        continue;
-                }
-
-                for (size_t i = 0; i < model->n_entries; i++) {
-                        const struct lanemap_entry *entry = &model->entries[i];
-                        struct lanemap_segment_posting posting;
-                        int r = lanemap_segment_find(&segment, entry->fingerprint,
-                                                     LANEMAP_SEGMENT_RANK_UNKNOWN, &posting);
-
-                        if (verified == 0 && at >= sizeof(struct lanemap_segment_section_file) &&
-                            at < index_end)
-                                cr_assert_eq(r, 0, "byte %zu", at);
-                        lanemap_segment_find(
-                                &segment, (struct lanemap_fingerprint){.hash = random_next(seed)},
-                                1, &posting);
-                        lanemap_segment_prefetch_directory(&segment, entry->fingerprint, 0);
-                        lanemap_segment_prefetch_entry(&segment, entry->fingerprint, 1);
-                }
-                built.bytes[at] ^= bit;
-        }
-        free(built.bytes);
-}
-
-static inline void sizes_run(uint32_t kind, uint32_t fingerprint_bits, uint32_t n_slots)
-{
-        static const size_t sizes[] = {0,  1,  2,  3,   7,   8,   9,   47,   48,    49,
-                                       95, 96, 97, 255, 256, 257, 511, 1000, 100000};
-        uint64_t seed = fingerprint_bits * 1000 + n_slots, slots[LANEMAP_SLOT_WORDS];
+        uint64_t slots[LANEMAP_SLOT_WORDS];
         struct model model;
 
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(sizes); i++) {
-                for (int mix = IDS_SINGLE; mix <= IDS_ALL; mix++) {
-                        uint64_t span = i % 2 ? 1000 : UINT64_C(0xffffffff);
+        if (n_slots == LANEMAP_N_SLOTS)
+                slots_all(slots);
+        else
+                slots_random(slots, n_slots, seed);
+        model_init(&model, fingerprint_bits, slots, n);
+        model.kind = kind;
+        model_fill(&model, n, mix, n % 2 ? 1000 : UINT64_C(0xffffffff), seed);
+        expect_same(&model, seed);
+        model_deinit(&model);
+}
 
-                        if (sizes[i] > 1000 && mix != (n_slots == 1 ? IDS_SINGLE : IDS_ALL))
-                                continue;
-                        if (n_slots == LANEMAP_N_SLOTS)
-                                slots_all(slots);
-                        else
-                                slots_random(slots, n_slots, &seed);
-                        model_init(&model, fingerprint_bits, slots, sizes[i]);
-                        model.kind = kind;
-                        model_fill(&model, sizes[i], (enum ids_mix)mix, span, &seed);
-                        expect_same(&model, &seed);
-                        model_deinit(&model);
-                }
+/* Few, around the numbers at which a kind has one group, node, level or bucket more, and many. */
+static inline void sizes_run(uint32_t kind, uint32_t fingerprint_bits, uint32_t n_slots)
+{
+        static const size_t few[] = {0, 1, 2, 3, 7, 8, 9, 511, 1000};
+        static const size_t boundaries[][12] = {
+                /* groups of 48 to 96; 255 in one */
+                [LANEMAP_SEGMENT_KIND_PACKED] = {47, 48, 49, 95, 96, 97, 191, 192, 193, 255, 256,
+                                                 257},
+                /* parts of 32 and 96 keys; buckets of 100 */
+                [LANEMAP_SEGMENT_KIND_RECSPLIT] = {31, 32, 33, 95, 96, 97, 99, 100, 101, 199, 200,
+                                                   201},
+                /* blocks of 496 bits, two a key and what the levels add; buckets of 2048 */
+                [LANEMAP_SEGMENT_KIND_BBHASH] = {15, 16, 17, 149, 150, 151, 2047, 2048, 2049, 4095,
+                                                 4096, 4097},
+        };
+        uint64_t seed = fingerprint_bits * 1000 + n_slots;
+
+        for (int mix = IDS_SINGLE; mix <= IDS_ALL; mix++) {
+                for (size_t i = 0; i < LANEMAP_N_ELEMENTS(few); i++)
+                        size_run(kind, fingerprint_bits, n_slots, few[i], (enum ids_mix)mix, &seed);
+                for (size_t i = 0; i < LANEMAP_N_ELEMENTS(boundaries[0]); i++)
+                        size_run(kind, fingerprint_bits, n_slots, boundaries[kind][i],
+                                 (enum ids_mix)mix, &seed);
         }
+        size_run(kind, fingerprint_bits, n_slots, 100000, n_slots == 1 ? IDS_SINGLE : IDS_ALL,
+                 &seed);
 }
 
 static inline void consecutive(struct model *model, size_t n, uint64_t first, uint64_t step,

@@ -19,7 +19,7 @@ struct model {
         size_t position;
         uint32_t fingerprint_bits;
         uint32_t kind;                                /* of the section that is built */
-        struct lanemap_segment_build_options options; /* its bucket_entries, leaf_entries, gamma */
+        struct lanemap_segment_build_options options; /* what is not said elsewhere here */
         uint64_t slots[LANEMAP_SLOT_WORDS];
 };
 
@@ -190,6 +190,12 @@ static inline struct lanemap_fingerprint fingerprint_random(const struct model *
         return fp;
 }
 
+/* Each kind of section, and of filter (0: none). */
+static const uint32_t segment_kinds[] = {LANEMAP_SEGMENT_KIND_PACKED, LANEMAP_SEGMENT_KIND_RECSPLIT,
+                                         LANEMAP_SEGMENT_KIND_BBHASH};
+static const uint32_t filter_kinds[] = {LANEMAP_FILTER_NONE, LANEMAP_FILTER_FUSE8,
+                                        LANEMAP_FILTER_XOR8};
+
 enum ids_mix { IDS_SINGLE, IDS_WITH_TOMBSTONES, IDS_LISTS, IDS_ALL };
 
 static inline void model_fill(struct model *model, size_t n, enum ids_mix mix, uint64_t span,
@@ -211,6 +217,20 @@ static inline void model_fill(struct model *model, size_t n, enum ids_mix mix, u
                         model_sort(model);
         }
         model_sort(model);
+}
+
+/* A model of n entries in 64 slots: to be built as a section of this kind, with that filter. */
+static inline void model_filled(struct model *model, uint32_t kind, uint32_t filter,
+                                uint32_t fingerprint_bits, size_t n, enum ids_mix mix,
+                                uint64_t *seed)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS];
+
+        slots_random(slots, 64, seed);
+        model_init(model, fingerprint_bits, slots, n);
+        model->kind = kind;
+        model->options.filter = filter;
+        model_fill(model, n, mix, 100000, seed);
 }
 
 static inline int model_build(struct model *model, struct built *ret_built)
@@ -241,6 +261,23 @@ static inline const struct lanemap_entry *model_find(const struct model *model,
         struct lanemap_entry key = {.fingerprint = fp};
 
         return bsearch(&key, model->entries, model->n_entries, sizeof(key), entry_compare);
+}
+
+#define SECTION_OFF(member) offsetof(struct lanemap_segment_section_file, member)
+
+/* Makes the check value of a section's header right, whatever the header says. */
+static inline void section_sign(unsigned char *bytes)
+{
+        lanemap_store_le64(bytes + SECTION_OFF(check), 0);
+        lanemap_store_le64(
+                bytes + SECTION_OFF(check),
+                lanemap_segment_check_of(bytes, sizeof(struct lanemap_segment_section_file)));
+}
+
+static inline int section_open(const struct built *built, uint32_t fingerprint_bits,
+                               struct lanemap_segment *ret_segment)
+{
+        return lanemap_segment_open(ret_segment, built->bytes, built->n_bytes, fingerprint_bits);
 }
 
 /* A cursor over a section with memory of its own; cursor_deinit() gives it back. */

@@ -11,38 +11,15 @@
 
 TestSuite(filter, .timeout = 100);
 
-#define FUSE8               LANEMAP_FILTER_FUSE8
-#define XOR8                LANEMAP_FILTER_XOR8
-#define SECTION_OFF(member) offsetof(struct lanemap_segment_section_file, member)
+#define FUSE8 LANEMAP_FILTER_FUSE8
+#define XOR8  LANEMAP_FILTER_XOR8
 
-static const uint32_t segment_kinds[] = {LANEMAP_SEGMENT_KIND_PACKED, LANEMAP_SEGMENT_KIND_RECSPLIT,
-                                         LANEMAP_SEGMENT_KIND_BBHASH};
-static const uint32_t filter_kinds[] = {FUSE8, XOR8};
+static const uint32_t filters[] = {FUSE8, XOR8};
 
 static void filled(struct model *model, uint32_t kind, uint32_t filter, uint32_t fingerprint_bits,
                    size_t n, uint64_t *seed)
 {
-        uint64_t slots[LANEMAP_SLOT_WORDS];
-
-        slots_random(slots, 64, seed);
-        model_init(model, fingerprint_bits, slots, n);
-        model->kind = kind;
-        model->options.filter = filter;
-        model_fill(model, n, IDS_ALL, 100000, seed);
-}
-
-static void section_sign(unsigned char *bytes)
-{
-        lanemap_store_le64(bytes + SECTION_OFF(check), 0);
-        lanemap_store_le64(
-                bytes + SECTION_OFF(check),
-                lanemap_segment_check_of(bytes, sizeof(struct lanemap_segment_section_file)));
-}
-
-static int section_open(const struct built *built, uint32_t fingerprint_bits,
-                        struct lanemap_segment *ret_segment)
-{
-        return lanemap_segment_open(ret_segment, built->bytes, built->n_bytes, fingerprint_bits);
+        model_filled(model, kind, filter, fingerprint_bits, n, IDS_ALL, seed);
 }
 
 /* Every size up to where rounding matters, and some larger ones; all widths. */
@@ -58,8 +35,8 @@ Test(filter, sections_of_every_size_have_the_answers_of_the_model)
                         struct built built;
                         struct model model;
 
-                        filled(&model, segment_kinds[k % 3], filter_kinds[k / 3],
-                               widths[(i + k) % 3], sizes[i], &seed);
+                        filled(&model, segment_kinds[k % 3], filters[k / 3], widths[(i + k) % 3],
+                               sizes[i], &seed);
                         expect_same(&model, &seed);
                         cr_assert_eq(model_build(&model, &built), 0);
                         cr_assert_eq(section_open(&built, model.fingerprint_bits, &segment), 0);
@@ -78,19 +55,19 @@ Test(filter, any_number_of_keys_can_be_populated)
         uint64_t seed = 2;
 
         for (size_t n = 1; n < 11530; n += n < 600 ? 1 : n < 11470 ? 1209 : 2) {
-                for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filter_kinds); k++) {
+                for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filters); k++) {
                         struct built built;
                         struct model model;
                         uint64_t slots[LANEMAP_SLOT_WORDS];
 
                         slots_all(slots);
                         model_init(&model, 64, slots, n);
-                        model.options.filter = filter_kinds[k];
+                        model.options.filter = filters[k];
                         model_fill(&model, n, IDS_SINGLE, 1000, &seed);
                         cr_assert_eq(model_build(&model, &built), 0);
                         cr_expect_gt(built.counts.filter_bytes, 0, "%zu keys", n);
                         cr_expect_leq(built.counts.filter_bytes,
-                                      lanemap_filter_room(filter_kinds[k], n));
+                                      lanemap_filter_room(filters[k], n));
                         free(built.bytes);
                         model_deinit(&model);
                 }
@@ -102,7 +79,7 @@ Test(filter, one_stranger_in_256_passes_and_a_key_costs_less_than_ten_bits)
         static const double bits_max[] = {9.6, 9.9};
         uint64_t seed = 3;
 
-        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filter_kinds); k++) {
+        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filters); k++) {
                 const size_t n = 100000, n_strangers = 200000;
                 struct lanemap_segment segment;
                 uint64_t slots[LANEMAP_SLOT_WORDS], dense;
@@ -113,7 +90,7 @@ Test(filter, one_stranger_in_256_passes_and_a_key_costs_less_than_ten_bits)
 
                 slots_all(slots);
                 model_init(&model, 64, slots, n);
-                model.options.filter = filter_kinds[k];
+                model.options.filter = filters[k];
                 model_fill(&model, n, IDS_SINGLE, 1000, &seed);
                 cr_assert_eq(model_build(&model, &built), 0);
                 cr_assert_eq(section_open(&built, 64, &segment), 0);
@@ -178,14 +155,14 @@ Test(filter, keys_that_cannot_be_told_apart_end_without_a_filter)
         uint64_t slots[LANEMAP_SLOT_WORDS], seed = 5;
 
         slots_all(slots);
-        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filter_kinds); k++) {
+        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filters); k++) {
                 const uint64_t hash = UINT64_C(1) << 63;
                 struct lanemap_segment segment;
                 struct built built;
                 struct model model;
 
                 model_init(&model, 96, slots, 2);
-                model.options.filter = filter_kinds[k];
+                model.options.filter = filters[k];
                 model_add(&model, (struct lanemap_fingerprint){.hash = hash}, 1,
                           ids_random(1, 1000, &seed));
                 model_add(&model,
@@ -200,47 +177,6 @@ Test(filter, keys_that_cannot_be_told_apart_end_without_a_filter)
                 cr_expect_eq(segment.has_filter, 0);
                 free(built.bytes);
                 expect_same(&model, &seed);
-                model_deinit(&model);
-        }
-}
-
-/* All keys in one segment of the filter, and in runs: with a filter or without, but right. */
-Test(filter, clustered_hashes)
-{
-        uint64_t seed = 6;
-
-        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filter_kinds); k++) {
-                struct model model;
-
-                consecutive(&model, 1000, UINT64_C(0x123456789abc0000), 1, &seed);
-                model.kind = LANEMAP_SEGMENT_KIND_BBHASH;
-                model.options.filter = filter_kinds[k];
-                expect_same(&model, &seed);
-                model_deinit(&model);
-
-                consecutive(&model, 900, 0, UINT64_C(1) << 40, &seed);
-                model.kind = LANEMAP_SEGMENT_KIND_RECSPLIT;
-                model.options.filter = filter_kinds[k];
-                expect_same(&model, &seed);
-                model_deinit(&model);
-        }
-}
-
-Test(filter, the_same_entries_give_the_same_bytes)
-{
-        uint64_t seed = 7;
-
-        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filter_kinds); k++) {
-                struct built a, b;
-                struct model model;
-
-                filled(&model, LANEMAP_SEGMENT_KIND_BBHASH, filter_kinds[k], 80, 3000, &seed);
-                cr_assert_eq(model_build(&model, &a), 0);
-                cr_assert_eq(model_build(&model, &b), 0);
-                cr_expect_eq(a.n_bytes, b.n_bytes);
-                cr_expect_eq(memcmp(a.bytes, b.bytes, a.n_bytes), 0);
-                free(a.bytes);
-                free(b.bytes);
                 model_deinit(&model);
         }
 }
@@ -291,54 +227,6 @@ Test(filter, parameters_that_do_not_fit_are_refused)
         model_deinit(&model);
 }
 
-/* Every byte of header and filter, flipped and signed: verification notices, or every key is still
- * found. */
-static void filter_flips_run(uint32_t kind, uint32_t filter, uint64_t seed)
-{
-        const size_t head = sizeof(struct lanemap_segment_section_file);
-        struct lanemap_segment_report report;
-        uint32_t n_noticed = 0;
-        struct built built;
-        struct model model;
-        size_t filter_at;
-
-        filled(&model, kind, filter, 64, 120, &seed);
-        cr_assert_eq(model_build(&model, &built), 0);
-        filter_at = built.n_bytes - built.counts.filter_bytes;
-        for (size_t at = 0; at < built.n_bytes; at = at + 1 == head ? filter_at : at + 1) {
-                unsigned char bit = (unsigned char)(1u << random_next(&seed) % 8);
-                struct lanemap_segment segment;
-                int verified, opened;
-
-                built.bytes[at] ^= bit;
-                section_sign(built.bytes);
-                verified = lanemap_segment_verify(built.bytes, built.n_bytes, 64, &report);
-                opened = section_open(&built, 64, &segment);
-                cr_assert(opened == 0 || verified < 0);
-                n_noticed += at >= filter_at && verified < 0;
-                for (size_t i = 0; opened == 0 && i < model.n_entries; i++) {
-                        const struct lanemap_entry *entry = &model.entries[i];
-                        struct lanemap_segment_posting posting;
-
-                        if (verified == 0 && (at < 8 || at >= 16))
-                                expect_found(&segment, entry, LANEMAP_SEGMENT_RANK_UNKNOWN);
-                        lanemap_segment_find(&segment, entry->fingerprint, 1, &posting);
-                        lanemap_segment_prefetch_directory(&segment, entry->fingerprint, 0);
-                        lanemap_segment_prefetch_entry(&segment, entry->fingerprint, 1);
-                }
-                built.bytes[at] ^= bit;
-        }
-        cr_expect_gt(n_noticed, 120);
-        free(built.bytes);
-        model_deinit(&model);
-}
-
-Test(filter, flipped_bytes)
-{
-        for (size_t k = 0; k < 6; k++)
-                filter_flips_run(segment_kinds[k % 3], filter_kinds[k / 3], 9 + k);
-}
-
 Test(filter, verification_asks_for_every_key)
 {
         struct lanemap_segment_report report;
@@ -362,44 +250,6 @@ Test(filter, verification_asks_for_every_key)
         model_deinit(&model);
 }
 
-Test(filter, no_memory_is_an_answer)
-{
-        uint64_t seed = 21;
-
-        for (size_t k = 0; k < LANEMAP_N_ELEMENTS(segment_kinds); k++) {
-                struct lanemap_segment_build_options options = {
-                        .kind = segment_kinds[k], .fingerprint_bits = 80, .filter = FUSE8};
-                struct lanemap_heap *heap = lanemap_heap_new();
-                struct lanemap_segment_built built;
-                struct model model;
-                uint64_t n = 1;
-                int r;
-
-                filled(&model, segment_kinds[k], FUSE8, 80, 300, &seed);
-                options.slot_bitmap = model.slots;
-                do {
-                        lanemap_alloc_fail_after(n++);
-                        r = lanemap_segment_build(heap, &options, &model.cursor, &built);
-                        lanemap_alloc_fail_after(0);
-                        cr_assert(r == 0 || r == -ENOMEM, "%d", r);
-                } while (r == -ENOMEM);
-                cr_expect_gt(n, 6);
-                lanemap_heap_free(heap);
-                model_deinit(&model);
-        }
-}
-
-Test(filter, a_kind_of_filter_that_is_none_is_refused)
-{
-        uint64_t seed = 22;
-        struct built built;
-        struct model model;
-
-        filled(&model, LANEMAP_SEGMENT_KIND_PACKED, 3, 64, 10, &seed);
-        cr_expect_eq(model_build(&model, &built), -EINVAL);
-        model_deinit(&model);
-}
-
 /* Inputs with other filters than the output, or none: the filter is made anew from what is left. */
 Test(filter, a_merge_gives_the_bytes_of_a_build)
 {
@@ -413,7 +263,7 @@ Test(filter, a_merge_gives_the_bytes_of_a_build)
                 struct built builts[2], expected;
                 struct model models[2], all;
 
-                filled(&all, segment_kinds[k % 3], filter_kinds[k / 3], 80, 3000, &seed);
+                filled(&all, segment_kinds[k % 3], filters[k / 3], 80, 3000, &seed);
                 for (uint32_t i = 0; i < 2; i++) {
                         model_init(&models[i], 80, all.slots, all.n_entries);
                         models[i].kind = segment_kinds[(k + i) % 3];

@@ -2,7 +2,7 @@
  * Sections and files that are wrong but signed: check values and checksum are right, so only the
  * check under test stands between the bytes and a wrong answer.
  */
-#include "model.h"
+#include "file_bytes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +16,6 @@
 
 TestSuite(hostile, .timeout = 60);
 
-#define SECTION_OFF(member) offsetof(struct lanemap_segment_section_file, member)
-
 static uint32_t scratch[8192];
 
 struct victim {
@@ -25,14 +23,6 @@ struct victim {
         struct built built;
         struct lanemap_segment segment;
 };
-
-static void section_sign(unsigned char *bytes)
-{
-        lanemap_store_le64(bytes + SECTION_OFF(check), 0);
-        lanemap_store_le64(
-                bytes + SECTION_OFF(check),
-                lanemap_segment_check_of(bytes, sizeof(struct lanemap_segment_section_file)));
-}
 
 /* n entries at even distances in 8 slots; n_ids of entry i is lengths[i % n_lengths]. */
 static void victim_init(struct victim *victim, uint32_t n, const uint32_t *lengths,
@@ -311,34 +301,6 @@ static void file_sign(unsigned char *bytes, size_t n_bytes)
         header->check = htole64(lanemap_segment_check_of(header, sizeof(*header)));
 }
 
-/* Writes one section as a file and takes it back. */
-static unsigned char *file_of(const struct victim *victim, size_t *ret_n_bytes)
-{
-        struct lanemap_segment_write_section section = {
-                .lane = 5, .kind = LANEMAP_SEGMENT_KIND_PACKED, .built = victim->built.counts};
-        struct lanemap_segment_write_options options = {.file_number = 1, .fingerprint_bits = 64};
-        struct lanemap_segment_written written;
-        char path[] = "/tmp/lanemap-hostile-XXXXXX";
-        unsigned char *bytes;
-        uint64_t offset;
-        int dir_fd, fd;
-
-        cr_assert(mkdtemp(path));
-        dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        cr_assert_eq(lanemap_segment_file_write(&lanemap_files_posix, dir_fd, &options, &section, 1,
-                                                &offset, &written),
-                     0);
-        fd = openat(dir_fd, written.name, O_RDONLY | O_CLOEXEC);
-        bytes = malloc(written.n_bytes + 64);
-        cr_assert_eq(read(fd, bytes, written.n_bytes), (ssize_t)written.n_bytes);
-        close(fd);
-        unlinkat(dir_fd, written.name, 0);
-        close(dir_fd);
-        rmdir(path);
-        *ret_n_bytes = written.n_bytes;
-        return bytes;
-}
-
 Test(hostile, a_table_that_tells_another_story_than_the_sections)
 {
         static const size_t fields[] = {offsetof(struct lanemap_segment_table_file, kind),
@@ -350,7 +312,7 @@ Test(hostile, a_table_that_tells_another_story_than_the_sections)
         size_t n_bytes;
 
         victim_init(&victim, 10, mixed, 5);
-        bytes = file_of(&victim, &n_bytes);
+        bytes = file_of(&victim.built, LANEMAP_SEGMENT_KIND_PACKED, 64, &n_bytes);
         file_sign(bytes, n_bytes);
         cr_expect_eq(lanemap_segment_file_verify(bytes, n_bytes, &report), 0, "%s", report.what);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(fields); i++) {
@@ -377,7 +339,7 @@ Test(hostile, sections_outside_the_file_or_over_each_other)
         size_t n_bytes;
 
         victim_init(&victim, 10, mixed, 5);
-        bytes = file_of(&victim, &n_bytes);
+        bytes = file_of(&victim.built, LANEMAP_SEGMENT_KIND_PACKED, 64, &n_bytes);
         offset = lanemap_load_le64(bytes + at + 16);
         {
                 const uint64_t offsets[] = {0, 64, 128, offset + 64, UINT64_MAX - 63, offset + 1};
