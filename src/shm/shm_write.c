@@ -188,6 +188,8 @@ static int data_grow(void *arg, uint64_t bytes)
         if ((uint64_t)st.st_size >= bytes)
                 return 0;
 
+        if (object->before_growth)
+                object->before_growth(object->before_growth_arg);
         do {
                 r = posix_fallocate(object->fd, st.st_size, (off_t)bytes - st.st_size);
         } while (r == EINTR);

@@ -68,6 +68,15 @@ static void object_free(struct lanemap_shm_data_object *object)
         lanemap_free(object);
 }
 
+/* S5. While a log is replayed there is no spare: it is what it is replayed into. */
+static void growth_prepare(void *arg)
+{
+        struct lanemap_writer *writer = arg;
+
+        if (!writer->recovering)
+                lanemap_writer_spare_ensure(writer);
+}
+
 int lanemap_writer_object_create(struct lanemap_writer *writer,
                                  struct lanemap_shm_data_object **ret_object,
                                  struct lanemap_shm_region **ret_region)
@@ -105,6 +114,8 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
         region->generation = object->generation;
         region->files = writer->lane_files;
         object->known_bytes = &region->bytes;
+        object->before_growth = growth_prepare;
+        object->before_growth_arg = writer;
         lanemap_shm_arena_get_stats(object->arena, &arena);
         r = lanemap_shm_region_init(region, object->base, arena.bytes);
         lanemap_check(r == 0);

@@ -241,7 +241,7 @@ struct lanemap_writer {
         int event_fd;
 
         /* ---- flusher and workers ---- */
-        bool has_spare; /* open's and the flusher's: an object for a successor is set aside */
+        bool has_spare; /* atomic: an object for a successor is set aside */
         pthread_t flusher_thread;
         pthread_t *worker_threads;
         uint32_t n_worker_threads;
@@ -352,7 +352,8 @@ void lanemap_writer_reserves_fill(struct lanemap_writer *writer);
 /* Gives the pages to whoever allocates next. Return: whether there were any. */
 bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
 uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer);
-/* Without any lock, by open and the flusher: the spare object, if there is none yet and room for it. */
+/* Any thread, under any lock: the spare object, if there is none yet and room for it. Two at once make
+ * one. */
 void lanemap_writer_spare_ensure(struct lanemap_writer *writer);
 /* The object that they were of is gone. */
 void lanemap_writer_reserves_forget(struct lanemap_writer *writer);

@@ -107,7 +107,10 @@ uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer)
 
 void lanemap_writer_spare_ensure(struct lanemap_writer *writer)
 {
-        if (!writer->has_spare)
-                writer->has_spare = lanemap_shm_spare_make(writer->shm_dir_fd, writer->name,
-                                                           lanemap_writer_spare_bytes(writer)) == 0;
+        if (lanemap_load_relaxed(&writer->has_spare))
+                return;
+
+        if (lanemap_shm_spare_make(writer->shm_dir_fd, writer->name,
+                                   lanemap_writer_spare_bytes(writer)) == 0)
+                lanemap_store_relaxed(&writer->has_spare, true);
 }

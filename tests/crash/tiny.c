@@ -9,6 +9,7 @@
  *
  * Where namespaces are not permitted: skipped.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,8 +169,35 @@ static void resume_await(struct lanemap_writer *writer, const char *what)
         }
 }
 
+/* What takes the room, for who has to find out why there is none. */
+static void room_print(void)
+{
+        DIR *dir = opendir("/dev/shm");
+        const struct dirent *entry;
+        struct statvfs fs;
+        char line[512];
+        FILE *maps = fopen("/proc/self/maps", "re");
+
+        must(dir && maps && statvfs("/dev/shm", &fs) == 0);
+        printf("/dev/shm: %" PRIu64 " of %" PRIu64 " bytes are free\n",
+               (uint64_t)(fs.f_bavail * fs.f_frsize), (uint64_t)(fs.f_blocks * fs.f_frsize));
+        while ((entry = readdir(dir))) {
+                struct stat st;
+
+                if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    S_ISREG(st.st_mode))
+                        printf("%10" PRIu64 " bytes: %s\n", (uint64_t)st.st_blocks * 512,
+                               entry->d_name);
+        }
+        while (fgets(line, sizeof(line), maps))
+                if (strstr(line, "/dev/shm/"))
+                        printf("mapped: %s", line);
+        (void)fclose(maps);
+        closedir(dir);
+}
+
 /* The readers have let go of the object before, so there is room for the next spare: within a second,
- * since the flusher looks that often. */
+ * since the flusher looks that often, and before the object in force grows (S5). */
 static void spare_await(void)
 {
         uint64_t until_ns = now_ns() + UINT64_C(10000000000);
@@ -178,7 +207,11 @@ static void spare_await(void)
         snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.spare", tiny.scratch.name);
         while (stat(path, &st) < 0 && now_ns() < until_ns)
                 (void)usleep(10000);
-        must(stat(path, &st) == 0);
+        if (stat(path, &st) < 0) {
+                printf("no spare object: there is no room for it, or nobody makes it\n");
+                room_print();
+                abort();
+        }
 }
 
 /* A file system of its own there, which nobody outside of this process sees. */
@@ -217,10 +250,11 @@ static void shared_memory(uint32_t n_lanes)
         for (int i = 0; i < 3; i++) {
                 writer = writer_up();
                 reader_judge(reader, "full, with a successor");
-                spare_await();
+                /* The room is there: who asks for it first? */
                 n_before = tiny.n_acknowledged;
                 (void)fill(writer);
                 printf("its successor adds %u more\n", tiny.n_acknowledged - n_before);
+                spare_await();
                 reader_judge(reader, "full again");
                 lanemap_writer_abandon(writer);
                 filler_make(FILLER);

@@ -1,4 +1,4 @@
-/* Control and data objects: S1 to S3 of shm_write.h. */
+/* Control and data objects: S1 to S5 of shm_write.h. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -256,6 +256,46 @@ Test(shm_object, the_spare_becomes_the_data_object)
         cr_expect(object_stat(object.generation, &st));
         cr_expect_eq(st.st_ino, spare.st_ino);
         cr_expect_eq(st.st_mode & 0777, 0640);
+        lanemap_shm_data_close(&object);
+        bench_deinit();
+}
+
+static uint64_t before_growth_bytes;
+
+static void before_growth(void *arg)
+{
+        const struct lanemap_shm_data_object *object = arg;
+        struct stat st;
+
+        cr_assert(object_stat(object->generation, &st));
+        before_growth_bytes = (uint64_t)st.st_size;
+        cr_expect_eq(lanemap_shm_spare_make(bench.shm_fd, bench.scratch.name, 64 << 10), 0);
+}
+
+/* S5: the spare has been asked for when the object grows. */
+Test(shm_object, room_goes_to_the_spare_first)
+{
+        struct lanemap_shm_data_object object;
+        struct lanemap_arena *arena;
+        struct stat first, grown, spare;
+        uint64_t off;
+        char path[200];
+
+        bench_init();
+        spare_path(path, sizeof(path));
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &object),
+                     0);
+        object.before_growth = before_growth;
+        object.before_growth_arg = &object;
+        arena = lanemap_shm_arena_base(object.arena);
+        cr_assert(object_stat(object.generation, &first));
+        do {
+                cr_assert_eq(arena->alloc(arena, 4096, &off), 0);
+                cr_assert(object_stat(object.generation, &grown));
+        } while (grown.st_size == first.st_size);
+        cr_expect_eq(before_growth_bytes, (uint64_t)first.st_size);
+        cr_expect_eq(stat(path, &spare), 0);
         lanemap_shm_data_close(&object);
         bench_deinit();
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "support/engine.h"
+#include "writer/writer_private.h"
 
 TestSuite(writer_memory, .timeout = 120);
 
@@ -151,6 +152,39 @@ Test(writer_memory, what_readers_hold_of_retired_objects_stays_below_the_limit)
         close(large);
         cr_expect_eq(engine_request(writer, LANEMAP_REQUEST_FLIP), 0);
         cr_expect_eq(n_retired_open(scratch.name), 0);
+        lanemap_writer_close(writer);
+        scratch_deinit(&scratch);
+}
+
+/* ---- the room for a successor ---- */
+
+/* S5: nobody but a growth asks for it at once, since the flusher looks once a second. */
+Test(writer_memory, an_object_that_grows_has_a_spare_made_first)
+{
+        struct lanemap_writer_options options;
+        struct lanemap_writer_stats before, stats;
+        struct lanemap_writer *writer;
+        struct scratch scratch;
+        char path[200], key[16];
+
+        scratch_init(&scratch, "memory");
+        engine_options_init(&options, &scratch, NULL);
+        options.flush_bytes = 64 << 20;
+        options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.spare", scratch.name);
+        cr_assert_eq(unlink(path), 0);
+        lanemap_store_relaxed(&writer->has_spare, false);
+
+        engine_stats(writer, &before);
+        for (uint32_t i = 0; i == 0 || stats.shared_bytes == before.shared_bytes; i++) {
+                struct lanemap_op op = {LANEMAP_OP_ADD, i, key, 0};
+
+                op.key_bytes = (size_t)snprintf(key, sizeof(key), "k%u", i);
+                cr_assert_eq(lanemap_writer_apply(writer, &op, 1, NULL, NULL, NULL), 0);
+                engine_stats(writer, &stats);
+        }
+        cr_expect_eq(access(path, F_OK), 0);
         lanemap_writer_close(writer);
         scratch_deinit(&scratch);
 }
