@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int posix_open(const struct lanemap_files *files, int dir_fd, const char *name, int flags,
@@ -65,6 +66,18 @@ static int posix_unlink(const struct lanemap_files *files, int dir_fd, const cha
         return unlinkat(dir_fd, name, 0) < 0 ? -errno : 0;
 }
 
+static int posix_link(const struct lanemap_files *files, int dir_fd, const char *from,
+                      int to_dir_fd, const char *to)
+{
+        return linkat(dir_fd, from, to_dir_fd, to, 0) < 0 ? -errno : 0;
+}
+
+static int posix_make_directory(const struct lanemap_files *files, int dir_fd, const char *name,
+                                mode_t mode)
+{
+        return mkdirat(dir_fd, name, mode) < 0 ? -errno : 0;
+}
+
 const struct lanemap_files lanemap_files_posix = {
         .open = posix_open,
         .close = posix_close,
@@ -75,6 +88,8 @@ const struct lanemap_files lanemap_files_posix = {
         .sync_directory = posix_sync_directory,
         .rename = posix_rename,
         .unlink = posix_unlink,
+        .link = posix_link,
+        .make_directory = posix_make_directory,
 };
 
 int lanemap_files_pwrite_all(const struct lanemap_files *files, int fd, const void *bytes,

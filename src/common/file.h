@@ -30,6 +30,12 @@ struct lanemap_files {
         int (*rename)(const struct lanemap_files *files, int dir_fd, const char *from,
                       const char *to);
         int (*unlink)(const struct lanemap_files *files, int dir_fd, const char *name);
+        /* A second name for a file, in the same directory or in another one. */
+        int (*link)(const struct lanemap_files *files, int dir_fd, const char *from, int to_dir_fd,
+                    const char *to);
+        /* -EEXIST: something of that name is there */
+        int (*make_directory)(const struct lanemap_files *files, int dir_fd, const char *name,
+                              mode_t mode);
 };
 
 extern const struct lanemap_files lanemap_files_posix;

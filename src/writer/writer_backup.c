@@ -54,14 +54,15 @@ static void file_name(const struct backup *backup, uint32_t i,
 
 static int file_take(struct backup *backup, uint32_t i)
 {
+        const struct lanemap_files *files = backup->writer->files;
         char name[LANEMAP_SEGMENT_NAME_BYTES];
+        int r;
 
         file_name(backup, i, name);
         backup->fds[i] = -1;
-        if (linkat(backup->writer->dir_fd, name, backup->dir_fd, name, 0) == 0)
-                return 0;
-        if (errno != EXDEV && errno != EPERM && errno != EOPNOTSUPP && errno != EMLINK)
-                return -errno;
+        r = files->link(files, backup->writer->dir_fd, name, backup->dir_fd, name);
+        if (r != -EXDEV && r != -EPERM && r != -EOPNOTSUPP && r != -EMLINK)
+                return r;
 
         backup->fds[i] = openat(backup->writer->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         return backup->fds[i] < 0 ? -errno : 0;
@@ -74,7 +75,7 @@ static int files_take(struct backup *backup)
         struct lanemap_writer *writer = backup->writer;
         int r;
 
-        r = lanemap_manifest_read(&lanemap_files_posix, writer->dir_fd, &backup->manifest, NULL);
+        r = lanemap_manifest_read(writer->files, writer->dir_fd, &backup->manifest, NULL);
         if (r < 0)
                 return r;
         if (lanemap_manifest_lowest_position(&backup->manifest) !=
@@ -95,6 +96,7 @@ static int files_take(struct backup *backup)
 
 static int files_copy(struct backup *backup)
 {
+        const struct lanemap_files *files = backup->writer->files;
         int r = 0;
 
         for (uint32_t i = 0; i < backup->manifest.n_files && r == 0; i++) {
@@ -103,10 +105,10 @@ static int files_copy(struct backup *backup)
                 if (backup->fds[i] < 0)
                         continue;
                 file_name(backup, i, name);
-                r = lanemap_backup_copy(backup->fds[i], backup->dir_fd, name);
+                r = lanemap_backup_copy(files, backup->fds[i], backup->dir_fd, name);
         }
 
-        return r < 0 ? r : lanemap_files_posix.sync_directory(&lanemap_files_posix, backup->dir_fd);
+        return r < 0 ? r : files->sync_directory(files, backup->dir_fd);
 }
 
 static int backup_run(struct backup *backup)
@@ -128,7 +130,7 @@ static int backup_run(struct backup *backup)
                 r = files_copy(backup);
         if (r == 0) {
                 backup->manifest.log_number = 0;
-                r = lanemap_manifest_write(&lanemap_files_posix, backup->dir_fd, &backup->manifest);
+                r = lanemap_manifest_write(writer->files, backup->dir_fd, &backup->manifest);
         }
         return r;
 }

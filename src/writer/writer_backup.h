@@ -11,23 +11,28 @@
 
 #include <lanemap/writer.h>
 
+#include "common/file.h"
+
 /*
  * Copy what a directory holds, a backup or a data directory that no writer has open, into a new
  * one.
  *
+ * files          by which `to` is written
  * to             made if it does not exist, else it must be empty
  * error          may be NULL
  *
  * Return: 0. Errors: -EBADMSG `from` is damaged; -EBUSY a writer has it open; -ENOENT; -ENOTEMPTY;
  * errno of the file system.
  */
-int lanemap_restore_directory(const char *from, const char *to, struct lanemap_error *error);
+int lanemap_restore_directory(const struct lanemap_files *files, const char *from, const char *to,
+                              struct lanemap_error *error);
 
 /* Inside the room. */
 
 /* Opens a directory that is empty, or makes it (0750). Return: 0, -ENOTEMPTY, errno. */
 int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_error *error);
 /* All bytes of fd into a new file of that name, synced. Return: 0, errno. */
-int lanemap_backup_copy(int from_fd, int to_dir_fd, const char *name);
+int lanemap_backup_copy(const struct lanemap_files *files, int from_fd, int to_dir_fd,
+                        const char *name);
 
 #endif

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
-#include "common/file.h"
 #include "store/store_error.h"
 #include "store/store_lock.h"
 #include "store/store_name.h"
@@ -51,9 +50,9 @@ int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_
         return 0;
 }
 
-int lanemap_backup_copy(int from_fd, int to_dir_fd, const char *name)
+int lanemap_backup_copy(const struct lanemap_files *files, int from_fd, int to_dir_fd,
+                        const char *name)
 {
-        const struct lanemap_files *files = &lanemap_files_posix;
         unsigned char *buffer = lanemap_alloc(CHUNK_BYTES);
         off_t at = 0;
         int fd, r = 0, closed;

@@ -23,17 +23,26 @@ int lanemap_repair_aside(struct lanemap_repair *repair, const char *name)
         return 0;
 }
 
-static int directory_sync(struct lanemap_repair *repair, const char *name)
+static int quarantine_make(struct lanemap_repair *repair)
+{
+        const struct lanemap_files *files = repair->options->files;
+        int r = files->make_directory(files, repair->dir_fd, LANEMAP_QUARANTINE_NAME, 0750);
+
+        return r == -EEXIST ? 0 : r;
+}
+
+/* The names in it, and its own: whoever made them, they may not be durable yet. */
+static int quarantine_sync(struct lanemap_repair *repair)
 {
         const struct lanemap_files *files = repair->options->files;
         int fd, r;
 
-        fd = openat(repair->dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd = openat(repair->dir_fd, LANEMAP_QUARANTINE_NAME, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
         r = files->sync_directory(files, fd);
         close(fd);
-        return r;
+        return r < 0 ? r : files->sync_directory(files, repair->dir_fd);
 }
 
 static bool same_file(int dir_fd, const char *a, const char *b)
@@ -48,24 +57,25 @@ static bool same_file(int dir_fd, const char *a, const char *b)
 /* A name that is taken by another file gets a number behind it. */
 int lanemap_repair_link(struct lanemap_repair *repair, const char *name)
 {
+        const struct lanemap_files *files = repair->options->files;
         char target[128];
+        int r = quarantine_make(repair);
 
-        if (mkdirat(repair->dir_fd, LANEMAP_QUARANTINE_NAME, 0750) < 0 && errno != EEXIST)
-                return -errno;
+        if (r < 0)
+                return r;
 
         for (uint32_t i = 0; i < TRIES_MAX; i++) {
                 if (i == 0)
                         snprintf(target, sizeof(target), LANEMAP_QUARANTINE_NAME "/%s", name);
                 else
                         snprintf(target, sizeof(target), LANEMAP_QUARANTINE_NAME "/%s.%u", name, i);
-                if (linkat(repair->dir_fd, name, repair->dir_fd, target, 0) == 0)
-                        return directory_sync(repair, LANEMAP_QUARANTINE_NAME);
-                if (errno == ENOENT)
+                r = files->link(files, repair->dir_fd, name, repair->dir_fd, target);
+                if (r == -ENOENT)
                         return 0; /* it was moved before, or is missing */
-                if (errno != EEXIST)
-                        return -errno;
-                if (same_file(repair->dir_fd, name, target))
-                        return 0;
+                if (r == 0 || (r == -EEXIST && same_file(repair->dir_fd, name, target)))
+                        return quarantine_sync(repair);
+                if (r != -EEXIST)
+                        return r;
         }
 
         return -EEXIST;
@@ -92,5 +102,5 @@ int lanemap_repair_unlink_all(struct lanemap_repair *repair)
                         r = 0;
         }
 
-        return r < 0 ? r : files->sync_directory(files, repair->dir_fd);
+        return r;
 }

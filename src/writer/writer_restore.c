@@ -12,13 +12,14 @@
 #include "writer/writer_backup.h"
 #include "writer/writer_verify.h"
 
-static int directory_verify(const char *path, int dir_fd, struct lanemap_error *error)
+static int directory_verify(const struct lanemap_files *files, const char *path, int dir_fd,
+                            struct lanemap_error *error)
 {
         struct lanemap_verify_report report;
         struct lanemap_error why = {.text = ""};
         int r;
 
-        r = lanemap_verify_directory(&lanemap_files_posix, dir_fd, &report, &why);
+        r = lanemap_verify_directory(files, dir_fd, &report, &why);
         if (r < 0)
                 r = lanemap_store_error(error, r, "%.200s: %.250s", path,
                                         why.text[0] ? why.text : strerror(-r));
@@ -33,18 +34,19 @@ static int directory_verify(const char *path, int dir_fd, struct lanemap_error *
         return r;
 }
 
-static int file_copy(int from_fd, int to_fd, const char *name)
+static int file_copy(const struct lanemap_files *files, int from_fd, int to_fd, const char *name)
 {
         int fd = openat(from_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), r;
 
         if (fd < 0)
                 return -errno;
-        r = lanemap_backup_copy(fd, to_fd, name);
+        r = lanemap_backup_copy(files, fd, to_fd, name);
         close(fd);
         return r;
 }
 
-static int segments_copy(int from_fd, int to_fd, const struct lanemap_manifest *manifest)
+static int segments_copy(const struct lanemap_files *files, int from_fd, int to_fd,
+                         const struct lanemap_manifest *manifest)
 {
         int r = 0;
 
@@ -53,16 +55,17 @@ static int segments_copy(int from_fd, int to_fd, const struct lanemap_manifest *
 
                 lanemap_segment_file_name(manifest->files[i].number, manifest->files[i].checksum,
                                           name);
-                r = file_copy(from_fd, to_fd, name);
+                r = file_copy(files, from_fd, to_fd, name);
         }
 
         return r;
 }
 
-static int logs_copy(int from_fd, int to_fd, const struct lanemap_manifest *manifest)
+static int logs_copy(const struct lanemap_files *files, int from_fd, int to_fd,
+                     const struct lanemap_manifest *manifest)
 {
         struct lanemap_log_recover_config config = {
-                .files = &lanemap_files_posix,
+                .files = files,
                 .dir_fd = from_fd,
                 .fingerprint_bits = manifest->fingerprint_bits,
                 .lowest_position = lanemap_manifest_lowest_position(manifest),
@@ -81,33 +84,34 @@ static int logs_copy(int from_fd, int to_fd, const struct lanemap_manifest *mani
 
                 snprintf(name, sizeof(name), LANEMAP_LOG_NAME_FORMAT,
                          (unsigned long long)recovery.files[i].number);
-                r = file_copy(from_fd, to_fd, name);
+                r = file_copy(files, from_fd, to_fd, name);
         }
         lanemap_log_recovery_deinit(&recovery);
         return r;
 }
 
-static int directory_copy(int from_fd, int to_fd)
+static int directory_copy(const struct lanemap_files *files, int from_fd, int to_fd)
 {
         struct lanemap_manifest manifest;
         int r;
 
-        r = lanemap_manifest_read(&lanemap_files_posix, from_fd, &manifest, NULL);
+        r = lanemap_manifest_read(files, from_fd, &manifest, NULL);
         if (r < 0)
                 return r;
 
-        r = segments_copy(from_fd, to_fd, &manifest);
+        r = segments_copy(files, from_fd, to_fd, &manifest);
         if (r == 0)
-                r = logs_copy(from_fd, to_fd, &manifest);
+                r = logs_copy(files, from_fd, to_fd, &manifest);
         if (r == 0)
-                r = lanemap_files_posix.sync_directory(&lanemap_files_posix, to_fd);
+                r = files->sync_directory(files, to_fd);
         if (r == 0)
-                r = lanemap_manifest_write(&lanemap_files_posix, to_fd, &manifest);
+                r = lanemap_manifest_write(files, to_fd, &manifest);
         lanemap_manifest_deinit(&manifest);
         return r;
 }
 
-int lanemap_restore_directory(const char *from, const char *to, struct lanemap_error *error)
+int lanemap_restore_directory(const struct lanemap_files *files, const char *from, const char *to,
+                              struct lanemap_error *error)
 {
         int from_fd, to_fd, r;
 
@@ -115,7 +119,7 @@ int lanemap_restore_directory(const char *from, const char *to, struct lanemap_e
         if (from_fd < 0)
                 return lanemap_store_error(error, -errno, "%.300s: %s", from, strerror(errno));
 
-        r = directory_verify(from, from_fd, error);
+        r = directory_verify(files, from, from_fd, error);
         if (r == 0)
                 r = lanemap_backup_open_empty(to, &to_fd, error);
         if (r < 0) {
@@ -123,11 +127,11 @@ int lanemap_restore_directory(const char *from, const char *to, struct lanemap_e
                 return r;
         }
 
-        r = directory_copy(from_fd, to_fd);
+        r = directory_copy(files, from_fd, to_fd);
         if (r < 0)
                 r = lanemap_store_error(error, r, "%.300s: %s", to, strerror(-r));
         else
-                r = directory_verify(to, to_fd, error);
+                r = directory_verify(files, to, to_fd, error);
         close(from_fd);
         close(to_fd);
         return r;

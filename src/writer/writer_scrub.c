@@ -228,8 +228,13 @@ int lanemap_writer_file_quarantine(struct lanemap_writer *writer, const char *na
         char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
         int r;
 
-        if (mkdirat(writer->dir_fd, LANEMAP_QUARANTINE_NAME, 0750) < 0 && errno != EEXIST)
-                return -errno;
+        r = writer->files->make_directory(writer->files, writer->dir_fd, LANEMAP_QUARANTINE_NAME,
+                                          0750);
+        /* Its name is durable before a file's only name is in it, whoever made it. */
+        if (r == 0 || r == -EEXIST)
+                r = writer->files->sync_directory(writer->files, writer->dir_fd);
+        if (r < 0)
+                return r;
 
         snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
         r = writer->files->rename(writer->files, writer->dir_fd, name, aside);

@@ -105,7 +105,8 @@ static void other_after(struct world *world, int r)
             lanemap_manifest_read(&lanemap_files_posix, fd, &manifest, NULL) == 0) {
                 /* A manifest in a failed copy: all of it has to be there. */
                 lanemap_manifest_deinit(&manifest);
-                must(lanemap_restore_directory(world->other, world->other, NULL) < 0);
+                must(lanemap_restore_directory(&lanemap_files_posix, world->other, world->other,
+                                               NULL) < 0);
         }
         if (fd >= 0)
                 close(fd);
@@ -126,7 +127,7 @@ static int restore_act(struct world *world)
         char from[320];
 
         snprintf(from, sizeof(from), "%s.backup", world->other);
-        return lanemap_restore_directory(from, world->other, NULL);
+        return lanemap_restore_directory(&lanemap_files_posix, from, world->other, NULL);
 }
 
 static void restore_after(struct world *world, int r)

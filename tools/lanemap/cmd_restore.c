@@ -26,7 +26,7 @@ int lanemap_tool_restore(int argc, char **argv)
                 return lanemap_tool_usage("restore");
         }
 
-        r = lanemap_restore_directory(argv[optind], argv[optind + 1], &error);
+        r = lanemap_restore_directory(&lanemap_files_posix, argv[optind], argv[optind + 1], &error);
         if (r == 0)
                 return LANEMAP_TOOL_DONE;
 

@@ -85,8 +85,9 @@ Test(writer_backup, holds_all_that_was_applied_and_comes_back)
         cr_expect_eq(engine_add(writer, "later", 1), 0);
         cr_expect_eq(engine_request(writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_sound(place.backup);
-        cr_assert_eq(lanemap_restore_directory(place.backup, place.restored, &error), 0, "%s",
-                     error.text);
+        cr_assert_eq(lanemap_restore_directory(&lanemap_files_posix, place.backup, place.restored,
+                                               &error),
+                     0, "%s", error.text);
         expect_index(&place.other, place.restored, &place.model);
         expect_sound(place.backup);
         lanemap_writer_close(writer);
@@ -102,8 +103,9 @@ Test(writer_backup, a_directory_comes_over_with_its_log)
 
         place_init(&place);
         before = scratch_listing(place.scratch.directory);
-        cr_assert_eq(lanemap_restore_directory(place.scratch.directory, place.restored, &error), 0,
-                     "%s", error.text);
+        cr_assert_eq(lanemap_restore_directory(&lanemap_files_posix, place.scratch.directory,
+                                               place.restored, &error),
+                     0, "%s", error.text);
         after = scratch_listing(place.scratch.directory);
         cr_expect_str_eq(before, after);
         expect_index(&place.other, place.restored, &place.model);
@@ -124,16 +126,17 @@ Test(writer_backup, nothing_damaged_and_nothing_over_something)
         size_t n;
 
         place_init(&place);
-        cr_expect_eq(
-                lanemap_restore_directory(place.scratch.directory, place.other.directory, &error),
-                0);
-        cr_expect_eq(
-                lanemap_restore_directory(place.scratch.directory, place.other.directory, &error),
-                -ENOTEMPTY);
+        cr_expect_eq(lanemap_restore_directory(&lanemap_files_posix, place.scratch.directory,
+                                               place.other.directory, &error),
+                     0);
+        cr_expect_eq(lanemap_restore_directory(&lanemap_files_posix, place.scratch.directory,
+                                               place.other.directory, &error),
+                     -ENOTEMPTY);
 
         writer = writer_open(&place.scratch, place.scratch.directory);
         cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_COMPACT), 0);
-        cr_expect_eq(lanemap_restore_directory(place.scratch.directory, place.backup, &error),
+        cr_expect_eq(lanemap_restore_directory(&lanemap_files_posix, place.scratch.directory,
+                                               place.backup, &error),
                      -EBUSY);
         for (uint32_t i = 0; damage_segment_path(place.scratch.directory, i, path, sizeof(path));
              i++) {
@@ -144,7 +147,8 @@ Test(writer_backup, nothing_damaged_and_nothing_over_something)
         lanemap_writer_findings_free(findings);
         cr_expect_eq(lanemap_writer_backup(writer, place.backup, &error), -EBADMSG);
         lanemap_writer_close(writer);
-        cr_expect_eq(lanemap_restore_directory(place.scratch.directory, place.backup, &error),
+        cr_expect_eq(lanemap_restore_directory(&lanemap_files_posix, place.scratch.directory,
+                                               place.backup, &error),
                      -EBADMSG);
         cr_expect_eq(access(place.backup, F_OK), -1);
         place_deinit(&place);
