@@ -85,35 +85,6 @@ static struct disk_inode *inode_at(struct disk *disk, uint32_t inode)
         return &disk->inodes[inode];
 }
 
-void disk_load(struct disk *disk, struct recording *recording, const char *directory)
-{
-        const struct dirent *entry;
-        DIR *dir = opendir(directory);
-
-        must(dir);
-        disk_reset(disk);
-        while ((entry = readdir(dir))) {
-                struct disk_name *name = &disk->names[disk->n_names];
-                struct disk_inode *inode;
-                struct stat st;
-                int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
-
-                must(fd >= 0 && fstat(fd, &st) == 0);
-                if (S_ISREG(st.st_mode)) {
-                        must(disk->n_names < DISK_NAMES_MAX &&
-                             strlen(entry->d_name) < sizeof(name->name));
-                        disk->n_names++;
-                        strcpy(name->name, entry->d_name);
-                        name->inode = recording_know(recording, st.st_ino);
-                        inode = inode_at(disk, name->inode);
-                        bytes_resize(&inode->durable, (uint64_t)st.st_size);
-                        must(pread(fd, inode->durable.bytes, (size_t)st.st_size, 0) == st.st_size);
-                }
-                close(fd);
-        }
-        closedir(dir);
-}
-
 static struct disk_name *name_find(struct disk_name *names, uint32_t n_names, const char *name)
 {
         for (uint32_t i = 0; i < n_names; i++)
@@ -132,6 +103,59 @@ static void name_set(struct disk_name *names, uint32_t *n_names, const char *nam
                 strcpy(to->name, name);
         }
         to->inode = inode;
+}
+
+static void file_load(struct disk *disk, struct recording *recording, int fd, const char *name)
+{
+        struct disk_inode *inode;
+        struct stat st;
+        uint32_t number;
+
+        must(fstat(fd, &st) == 0);
+        number = recording_know(recording, st.st_ino);
+        name_set(disk->names, &disk->n_names, name, number);
+        inode = inode_at(disk, number);
+        bytes_resize(&inode->durable, (uint64_t)st.st_size);
+        must(pread(fd, inode->durable.bytes, (size_t)st.st_size, 0) == st.st_size);
+}
+
+/* prefix: "", or the directory's name with a slash. */
+static void directory_load(struct disk *disk, struct recording *recording, int dir_fd,
+                           const char *prefix)
+{
+        DIR *dir = fdopendir(dir_fd);
+        const struct dirent *entry;
+        struct stat st;
+
+        must(dir && fstat(dir_fd, &st) == 0);
+        recording_know_directory(recording, st.st_ino, prefix);
+        while ((entry = readdir(dir))) {
+                int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+                char name[sizeof(disk->names[0].name) + 1];
+
+                must(fd >= 0 && fstat(fd, &st) == 0);
+                must(snprintf(name, sizeof(name), "%s%s", prefix, entry->d_name) <
+                     (int)sizeof(name) - 1);
+                if (S_ISREG(st.st_mode)) {
+                        file_load(disk, recording, fd, name);
+                } else if (S_ISDIR(st.st_mode) && entry->d_name[0] != '.') {
+                        name_set(disk->names, &disk->n_names, name, DISK_DIRECTORY);
+                        strcat(name, "/");
+                        directory_load(disk, recording, fd, name);
+                        continue;
+                }
+                close(fd);
+        }
+        closedir(dir);
+}
+
+void disk_load(struct disk *disk, struct recording *recording, const char *directory)
+{
+        int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        must(fd >= 0);
+        disk_reset(disk);
+        directory_load(disk, recording, fd, "");
 }
 
 /* Only while it still leads there: the operation that gave it to another file is another one. */
@@ -156,10 +180,49 @@ static void names_apply(struct disk_name *names, uint32_t *n_names, const struct
                 name_set(names, n_names, name + event->name_bytes, event->inode);
                 name_remove(names, n_names, name, event->inode);
                 break;
+        case EVENT_LINK:
+                name_set(names, n_names, name + event->name_bytes, event->inode);
+                break;
+        case EVENT_MAKE_DIRECTORY:
+                name_set(names, n_names, name, DISK_DIRECTORY);
+                break;
         default:
                 name_remove(names, n_names, name, event->inode);
                 break;
         }
+}
+
+/* directory: "", or with a slash behind it. */
+static bool name_is_in(const char *name, const char *directory)
+{
+        const char *slash = strrchr(name, '/');
+        size_t n = slash ? (size_t)(slash - name) + 1 : 0;
+
+        return strlen(directory) == n && strncmp(name, directory, n) == 0;
+}
+
+/* Whether the operation changed that directory. One that changed two is durable with either. */
+static bool event_is_in(const struct event *event, const char *directory)
+{
+        bool has_two = event->kind == EVENT_RENAME || event->kind == EVENT_LINK;
+
+        return (has_two && name_is_in(event->data + event->name_bytes, directory)) ||
+               (event->kind != EVENT_LINK && name_is_in(event->data, directory));
+}
+
+static void directory_sync(struct disk *disk, const char *directory)
+{
+        uint32_t n_left = 0;
+
+        for (uint32_t i = 0; i < disk->n_pending_names; i++) {
+                const struct event *event = disk->pending_names[i];
+
+                if (event_is_in(event, directory))
+                        names_apply(disk->names, &disk->n_names, event);
+                else
+                        disk->pending_names[n_left++] = event;
+        }
+        disk->n_pending_names = n_left;
 }
 
 static void pending_push(struct disk *disk, const struct event *event)
@@ -203,7 +266,9 @@ void disk_apply(struct disk *disk, const struct event *event)
                 (void)inode_at(disk, event->inode);
                 /* fall through */
         case EVENT_RENAME:
+        case EVENT_LINK:
         case EVENT_UNLINK:
+        case EVENT_MAKE_DIRECTORY:
                 must(disk->n_pending_names < DISK_PENDING_MAX);
                 disk->pending_names[disk->n_pending_names++] = event;
                 break;
@@ -219,9 +284,7 @@ void disk_apply(struct disk *disk, const struct event *event)
                 inode_sync(inode_at(disk, event->inode), true);
                 break;
         case EVENT_SYNC_DIRECTORY:
-                for (uint32_t i = 0; i < disk->n_pending_names; i++)
-                        names_apply(disk->names, &disk->n_names, disk->pending_names[i]);
-                disk->n_pending_names = 0;
+                directory_sync(disk, event->data);
                 break;
         default:
                 break;
@@ -284,6 +347,31 @@ static void content_make(const struct disk_inode *inode, uint32_t of_1024, struc
         bytes_resize(content, size);
 }
 
+/* Whether the directory of a name is there: what is in a lost one is lost. */
+static bool directory_is_there(struct disk_name *names, uint32_t n_names, const char *name)
+{
+        const char *slash = strrchr(name, '/');
+        char directory[sizeof(names[0].name)];
+        const struct disk_name *at;
+
+        if (!slash)
+                return true;
+
+        snprintf(directory, sizeof(directory), "%.*s", (int)(slash - name), name);
+        at = name_find(names, n_names, directory);
+        return at && at->inode == DISK_DIRECTORY;
+}
+
+/* The same file under a name before this one. */
+static const struct disk_file *file_of_inode(const struct disk_file *files,
+                                             const struct disk_file *file)
+{
+        for (; files < file; files++)
+                if (files->inode == file->inode)
+                        return files;
+        return NULL;
+}
+
 void disk_state_make(const struct disk *disk, const struct disk_choice *choice, struct rng *rng,
                      struct disk_state *state)
 {
@@ -294,23 +382,43 @@ void disk_state_make(const struct disk *disk, const struct disk_choice *choice, 
         for (uint32_t i = 0; i < disk->n_pending_names; i++)
                 if (choice->names_prefix == UINT32_MAX
                             ? rng_below(rng, 1024) < choice->names_of_1024
-                            : i < choice->names_prefix)
+                            : i < choice->names_prefix ||
+                                      (i < 64 && choice->names_besides >> i & 1))
                         names_apply(names, &n_names, disk->pending_names[i]);
 
-        state->n_files = n_names;
+        state->n_files = 0;
         state->hash = 0;
         for (uint32_t i = 0; i < n_names; i++) {
-                struct disk_file *file = &state->files[i];
+                struct disk_file *file = &state->files[state->n_files];
                 uint32_t of_1024 = choice->sectors_of_1024;
+                const struct disk_file *same;
 
+                if (!directory_is_there(names, n_names, names[i].name))
+                        continue;
+                state->n_files++;
                 if (choice->torn)
                         of_1024 = (uint32_t)rng_below(rng, 1025);
                 strcpy(file->name, names[i].name);
-                content_make(&disk->inodes[names[i].inode], of_1024, rng, &file->content);
+                file->inode = names[i].inode;
+                same = file_of_inode(state->files, file);
+                if (file->inode == DISK_DIRECTORY)
+                        bytes_resize(&file->content, 0);
+                else if (same)
+                        bytes_copy(&file->content, &same->content);
+                else
+                        content_make(&disk->inodes[file->inode], of_1024, rng, &file->content);
                 /* A sum: the order of the names does not matter. */
                 state->hash += XXH3_64bits_withSeed(file->content.bytes, file->content.n_bytes,
                                                     XXH3_64bits(file->name, strlen(file->name)));
         }
+}
+
+const struct disk_file *disk_state_find(const struct disk_state *state, const char *name)
+{
+        for (uint32_t i = 0; i < state->n_files; i++)
+                if (strcmp(state->files[i].name, name) == 0)
+                        return &state->files[i];
+        return NULL;
 }
 
 void disk_state_write(const struct disk_state *state, const char *directory)
@@ -318,11 +426,17 @@ void disk_state_write(const struct disk_state *state, const char *directory)
         int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         must(dir_fd >= 0);
+        for (uint32_t i = 0; i < state->n_files; i++)
+                if (state->files[i].inode == DISK_DIRECTORY)
+                        must(mkdirat(dir_fd, state->files[i].name, 0750) == 0);
         for (uint32_t i = 0; i < state->n_files; i++) {
                 const struct disk_bytes *content = &state->files[i].content;
                 uint64_t n = content->n_bytes;
-                int fd = openat(dir_fd, state->files[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+                int fd;
 
+                if (state->files[i].inode == DISK_DIRECTORY)
+                        continue;
+                fd = openat(dir_fd, state->files[i].name, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
                 must(fd >= 0);
                 while (n > 0 && content->bytes[n - 1] == 0)
                         n--;

@@ -482,11 +482,6 @@ static void files_try(uint64_t every)
         }
 }
 
-static int quiet_sync(const struct lanemap_files *files, int fd)
-{
-        return 0;
-}
-
 static void flips_init(int argc, char **argv)
 {
         rng_init(&flips.rng, argument_seed(argc, argv));
@@ -496,9 +491,7 @@ static void flips_init(int argc, char **argv)
         (void)setenv("TMPDIR", "/dev/shm", 0);
         scratch_init(&flips.scratch, "flip");
         scratch_init(&flips.copy, "flip");
-        flips.quiet = lanemap_files_posix;
-        flips.quiet.sync = quiet_sync;
-        flips.quiet.sync_directory = quiet_sync;
+        flips.quiet = files_without_sync();
         flips.tell = mmap(NULL, sizeof(*flips.tell), PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         must(flips.tell != MAP_FAILED && flips.every > 0);

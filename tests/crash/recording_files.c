@@ -32,6 +32,7 @@ void recording_reset(struct recording *recording)
         recording->n_events = 0;
         recording->n_inodes = 0;
         recording->n_known = 0;
+        recording->n_directories = 0;
 }
 
 static void lock(struct recording *recording)
@@ -57,6 +58,26 @@ uint32_t recording_know(struct recording *recording, ino_t ino)
         if (i == recording->n_known)
                 recording->n_known++;
         return recording->known[i].inode;
+}
+
+void recording_know_directory(struct recording *recording, ino_t ino, const char *name)
+{
+        uint32_t i = recording->n_directories++;
+
+        must(i < RECORDING_DIRECTORIES_MAX && strlen(name) < RECORDING_DIRECTORY_BYTES);
+        recording->directories[i].ino = ino;
+        strcpy(recording->directories[i].name, name);
+}
+
+static const char *directory_of(const struct recording *recording, int dir_fd)
+{
+        struct stat st;
+
+        must(fstat(dir_fd, &st) == 0);
+        for (uint32_t i = 0; i < recording->n_directories; i++)
+                if (recording->directories[i].ino == st.st_ino)
+                        return recording->directories[i].name;
+        abort();
 }
 
 static uint32_t inode_of(const struct recording *recording, ino_t ino)
@@ -96,12 +117,12 @@ static struct event *event_begin(struct recording_files *files, uint32_t kind)
         return event;
 }
 
-static void event_name(struct event *event, const char *name, uint32_t *ret_bytes)
+static void event_name(const struct recording *recording, struct event *event, int dir_fd,
+                       const char *name, uint32_t *ret_bytes)
 {
-        size_t bytes = strlen(name) + 1;
+        char *to = event->data + event->name_bytes + event->name2_bytes;
 
-        memcpy(event->data + event->name_bytes + event->name2_bytes, name, bytes);
-        *ret_bytes = (uint32_t)bytes;
+        *ret_bytes = 1 + (uint32_t)sprintf(to, "%s%s", directory_of(recording, dir_fd), name);
 }
 
 static void event_end(struct recording *recording, struct event *event)
@@ -142,7 +163,7 @@ static int recording_open(const struct lanemap_files *base, int dir_fd, const ch
         if (fd >= 0 && flags & O_CREAT && !exists) {
                 must(fstat(fd, &st) == 0);
                 event->inode = recording_know(recording, st.st_ino);
-                event_name(event, name, &event->name_bytes);
+                event_name(recording, event, dir_fd, name, &event->name_bytes);
                 event_end(recording, event);
         } else if (fd >= 0 && flags & O_TRUNC) {
                 event->inode = inode_of_fd(recording, fd);
@@ -235,12 +256,16 @@ static int recording_sync(const struct lanemap_files *base, int fd)
 static int recording_sync_directory(const struct lanemap_files *base, int dir_fd)
 {
         struct recording_files *files = files_of(base);
+        struct event *event;
         bool failing;
 
         lock(files->recording);
         failing = fails(files);
-        if (!failing)
-                event_end(files->recording, event_begin(files, EVENT_SYNC_DIRECTORY));
+        if (!failing) {
+                event = event_begin(files, EVENT_SYNC_DIRECTORY);
+                event_name(files->recording, event, dir_fd, "", &event->name_bytes);
+                event_end(files->recording, event);
+        }
         unlock(files->recording);
         return failing ? -EIO : 0;
 }
@@ -258,8 +283,8 @@ static int recording_rename(const struct lanemap_files *base, int dir_fd, const 
                          : lanemap_files_posix.rename(&lanemap_files_posix, dir_fd, from, to);
         if (r == 0) {
                 event->inode = inode_of_name(files->recording, dir_fd, to);
-                event_name(event, from, &event->name_bytes);
-                event_name(event, to, &event->name2_bytes);
+                event_name(files->recording, event, dir_fd, from, &event->name_bytes);
+                event_name(files->recording, event, dir_fd, to, &event->name2_bytes);
                 event_end(files->recording, event);
         }
         unlock(files->recording);
@@ -279,9 +304,57 @@ static int recording_unlink(const struct lanemap_files *base, int dir_fd, const 
                 r = fails(files) ? -EIO
                                  : lanemap_files_posix.unlink(&lanemap_files_posix, dir_fd, name);
                 if (r == 0) {
-                        event_name(event, name, &event->name_bytes);
+                        event_name(files->recording, event, dir_fd, name, &event->name_bytes);
                         event_end(files->recording, event);
                 }
+        }
+        unlock(files->recording);
+        return r;
+}
+
+static int recording_link(const struct lanemap_files *base, int dir_fd, const char *from,
+                          int to_dir_fd, const char *to)
+{
+        struct recording_files *files = files_of(base);
+        struct event *event;
+        int r = -EXDEV;
+
+        lock(files->recording);
+        event = event_begin(files, EVENT_LINK);
+        if (!files->no_links)
+                r = fails(files) ? -EIO
+                                 : lanemap_files_posix.link(&lanemap_files_posix, dir_fd, from,
+                                                            to_dir_fd, to);
+        if (r == 0) {
+                event->inode = inode_of_name(files->recording, to_dir_fd, to);
+                event_name(files->recording, event, dir_fd, from, &event->name_bytes);
+                event_name(files->recording, event, to_dir_fd, to, &event->name2_bytes);
+                event_end(files->recording, event);
+        }
+        unlock(files->recording);
+        return r;
+}
+
+static int recording_make_directory(const struct lanemap_files *base, int dir_fd, const char *name,
+                                    mode_t mode)
+{
+        struct recording_files *files = files_of(base);
+        char prefix[RECORDING_DIRECTORY_BYTES];
+        struct event *event;
+        struct stat st;
+        int r;
+
+        lock(files->recording);
+        event = event_begin(files, EVENT_MAKE_DIRECTORY);
+        r = fails(files)
+                    ? -EIO
+                    : lanemap_files_posix.make_directory(&lanemap_files_posix, dir_fd, name, mode);
+        if (r == 0) {
+                must(fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0);
+                must(snprintf(prefix, sizeof(prefix), "%s/", name) < (int)sizeof(prefix));
+                recording_know_directory(files->recording, st.st_ino, prefix);
+                event_name(files->recording, event, dir_fd, name, &event->name_bytes);
+                event_end(files->recording, event);
         }
         unlock(files->recording);
         return r;
@@ -298,7 +371,9 @@ void recording_files_init(struct recording_files *files, struct recording *recor
                           .sync = recording_sync,
                           .sync_directory = recording_sync_directory,
                           .rename = recording_rename,
-                          .unlink = recording_unlink},
+                          .unlink = recording_unlink,
+                          .link = recording_link,
+                          .make_directory = recording_make_directory},
                 .recording = recording,
         };
 }

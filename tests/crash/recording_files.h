@@ -1,7 +1,7 @@
 /*
  * A file layer that does what it is told and writes down what it did, in memory that outlives the
  * process: the history from which every state that a power cut could leave is rebuilt
- * (disk_states.h).
+ * (disk_states.h). A directory and those in it, one level deep: names begin with theirs.
  *
  * The syncs themselves are not executed: what a sync makes durable is for the history to say. Calls
  * can be made to fail, as a disk would: a failed sync promises nothing, now or later; a failed
@@ -25,9 +25,11 @@ enum event_kind {
         EVENT_TRUNCATE,   /* inode, at: the size */
         EVENT_SYNC,       /* inode */
         EVENT_SYNC_FAILED,
-        EVENT_SYNC_DIRECTORY,
-        EVENT_RENAME, /* name, name2, inode */
-        EVENT_UNLINK, /* name, inode */
+        EVENT_SYNC_DIRECTORY, /* name: "", or that of one in it with its slash */
+        EVENT_RENAME,         /* name, name2, inode */
+        EVENT_LINK,           /* name, name2, inode */
+        EVENT_UNLINK,         /* name, inode */
+        EVENT_MAKE_DIRECTORY, /* name */
         /* What the caller of the engine did and was told. */
         EVENT_SENT,      /* at: digest of the index with this batch */
         EVENT_REFUSED,   /* the batch sent last was not applied */
@@ -47,6 +49,9 @@ struct event {
         char data[];
 };
 
+#define RECORDING_DIRECTORIES_MAX 16
+#define RECORDING_DIRECTORY_BYTES 32
+
 /* Shared by the processes that record and the one that reads. */
 struct recording {
         pthread_mutex_t lock; /* robust: a process may be killed with it held */
@@ -59,12 +64,18 @@ struct recording {
                 ino_t ino;
                 uint32_t inode;
         } known[4096]; /* which inode of the history a file is */
+        uint32_t n_directories;
+        struct {
+                ino_t ino;
+                char name[RECORDING_DIRECTORY_BYTES]; /* "", or with a slash behind it */
+        } directories[RECORDING_DIRECTORIES_MAX];
         char events[];
 };
 
 struct recording_files {
         struct lanemap_files files; /* what the engine gets */
         struct recording *recording;
+        bool no_links;      /* as between two file systems */
         uint64_t kill_at;   /* the process dies before this event; 0: never */
         uint64_t fail_once; /* one call in so many fails, from ...; 0: none */
         struct rng rng;
@@ -75,6 +86,8 @@ void recording_reset(struct recording *recording);
 void recording_files_init(struct recording_files *files, struct recording *recording);
 /* A file that is there from the start. */
 uint32_t recording_know(struct recording *recording, ino_t ino);
+/* So is a directory. name: "", or what its files' names begin with, the slash included. */
+void recording_know_directory(struct recording *recording, ino_t ino, const char *name);
 void recording_note(struct recording_files *files, uint32_t kind, uint64_t at);
 
 /* The first event, and the one behind `event`; NULL at the end. */

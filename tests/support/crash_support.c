@@ -107,6 +107,20 @@ bool index_shape_has(uint32_t kind)
         return kind == shape.kind_young || kind == shape.kind_bottom;
 }
 
+static int no_sync(const struct lanemap_files *files, int fd)
+{
+        return 0;
+}
+
+struct lanemap_files files_without_sync(void)
+{
+        struct lanemap_files files = lanemap_files_posix;
+
+        files.sync = no_sync;
+        files.sync_directory = no_sync;
+        return files;
+}
+
 uint64_t now_ns(void)
 {
         struct timespec now;

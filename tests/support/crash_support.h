@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/file.h"
 #include "rng.h"
 #include "scratch.h"
 
@@ -46,6 +47,9 @@ void argument_shape(int argc, char **argv);
 void index_shape(struct lanemap_writer_options *options);
 /* Whether a segment of this kind can be in such an index. */
 bool index_shape_has(uint32_t kind);
+
+/* The real file layer, but for syncs, which are not executed: nothing here loses its power. */
+struct lanemap_files files_without_sync(void);
 
 uint64_t now_ns(void);
 
