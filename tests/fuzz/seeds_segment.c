@@ -20,9 +20,10 @@ struct seed {
         uint32_t kind;
         uint32_t filter;
         bool removed; /* tombstones only */
+        bool crowded; /* all in one place: one sub-block, one bucket */
 };
 
-/* n entries, evenly spread over the first 16 slots. */
+/* n entries, evenly spread over the first 16 slots, or one behind the other. */
 struct even {
         struct lanemap_cursor cursor; /* first */
         const struct seed *seed;
@@ -44,6 +45,8 @@ static int even_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_en
                 even->ids[k] = i * 1000 + k * (1 + i * 7);
         ret_entry->fingerprint.hash =
                 (uint64_t)(((double)i + 0.5) / even->seed->n_entries * 0x1p56);
+        if (even->seed->crowded)
+                ret_entry->fingerprint.hash = UINT64_C(0x123456789abc00) + i;
         ret_entry->fingerprint.ext = even->seed->fingerprint_bits > 64 ? i & 0xffff : 0;
         ret_entry->n_ids = n_ids;
         ret_entry->ids = even->ids;
@@ -98,14 +101,14 @@ static int put_section(struct lanemap_heap *heap, const char *directory, const s
 }
 
 /* A file of two lanes, through the code that writes real ones. */
-static int put_file(struct lanemap_heap *heap, const char *directory, const struct seed *a,
-                    const struct seed *b)
+static int put_file(struct lanemap_heap *heap, const char *directory, const char *name,
+                    unsigned char mode, const struct seed *a, const struct seed *b)
 {
         int dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, r;
         struct lanemap_segment_write_options options = {.file_number = 7, .fingerprint_bits = 64};
         struct lanemap_segment_write_section sections[2] = {{.lane = 1, .kind = a->kind},
                                                             {.lane = 2, .kind = b->kind}};
-        const unsigned char head[2] = {3, 0};
+        const unsigned char head[2] = {mode, 0};
         struct lanemap_segment_written written;
         static unsigned char bytes[65536];
         uint64_t offsets[2];
@@ -119,7 +122,7 @@ static int put_file(struct lanemap_heap *heap, const char *directory, const stru
 
         fd = openat(dir_fd, written.name, O_RDONLY | O_CLOEXEC);
         n = read(fd, bytes, sizeof(bytes));
-        r = n <= 0 || put(directory, "file-2", head, bytes, (size_t)n);
+        r = n <= 0 || put(directory, name, head, bytes, (size_t)n);
         unlinkat(dir_fd, written.name, 0);
         close(fd);
         close(dir_fd);
@@ -191,6 +194,13 @@ int main(int argc, char **argv)
                 {"removed-packed-30", 30, 64, false, 1, 0, true},
                 {"removed-recsplit-30", 30, 64, false, 2, 0, true},
                 {"removed-bbhash-30", 30, 64, false, 3, 1, true},
+                {"crowded-packed-200", 200, 64, false, 1, 0, false, true},
+                {"crowded-packed-lists-80", 70, 80, true, 1, 1, false, true},
+                {"crowded-recsplit-200", 200, 64, false, 2, 0, false, true},
+                {"crowded-bbhash-200", 200, 64, false, 3, 2, false, true},
+                {"xor8-packed-lists-96", 30, 96, true, 1, 2},
+                {"fuse8-recsplit-96", 100, 96, false, 2, 1},
+                {"bbhash-20-lists-96", 20, 96, true, 3},
         };
         struct lanemap_heap *heap = lanemap_heap_new();
         int r = 0;
@@ -200,7 +210,9 @@ int main(int argc, char **argv)
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(seeds); i++)
                 r |= put_section(heap, argv[1], &seeds[i]);
-        r |= put_file(heap, argv[1], &seeds[2], &seeds[3]);
+        r |= put_file(heap, argv[1], "file-2", 3, &seeds[2], &seeds[3]);
+        r |= put_file(heap, argv[1], "file-2-as-it-is", 2, &seeds[7], &seeds[10]);
+        r |= put_file(heap, argv[1], "file-filters", 3, &seeds[14], &seeds[16]);
         r |= put_arrays(argv[1]);
         r |= put_posting(argv[1], "posting-2", 2);
         r |= put_posting(argv[1], "posting-128", 128);
