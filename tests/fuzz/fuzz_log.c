@@ -7,8 +7,9 @@
  * recovers to the same again.
  *
  * An input: a byte of flags (1 checksums made right, 2 and 4 the fingerprint bits, 8 lowest
- * position 2), then up to four files, each two bytes of length (little-endian) and its bytes: 128
- * of a header, then the records.
+ * position 2, 16 file 1 is required, 32 what can be salvaged, 64 headers have their second copy),
+ * then up to four files, each two bytes of length (little-endian) and its bytes: 128 of a header,
+ * then the records.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -83,7 +84,7 @@ static void fix_records(unsigned char *bytes, size_t n_bytes, uint64_t seed)
         }
 }
 
-static void file_write(const uint8_t *data, size_t n_bytes, uint64_t number, bool fix)
+static void file_write(const uint8_t *data, size_t n_bytes, uint64_t number, uint8_t flags)
 {
         char name[LANEMAP_LOG_NAME_BYTES];
         unsigned char *bytes = malloc(n_bytes + 1);
@@ -91,7 +92,7 @@ static void file_write(const uint8_t *data, size_t n_bytes, uint64_t number, boo
 
         MUST(bytes);
         memcpy(bytes, data, n_bytes);
-        if (fix && n_bytes >= LANEMAP_LOG_HEADER_BYTES) {
+        if (flags & 1 && n_bytes >= LANEMAP_LOG_HEADER_BYTES) {
                 fix_header(bytes, number);
                 fix_records(bytes + LANEMAP_LOG_HEADER_BYTES, n_bytes - LANEMAP_LOG_HEADER_BYTES,
                             lanemap_log_seed(bytes + 48));
@@ -101,6 +102,9 @@ static void file_write(const uint8_t *data, size_t n_bytes, uint64_t number, boo
         fd = openat(dir_fd, name, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
         MUST(fd >= 0);
         MUST(pwrite(fd, bytes, LANEMAP_MIN(n_bytes, LANEMAP_LOG_HEADER_BYTES), 0) >= 0);
+        if (flags & 64)
+                MUST(pwrite(fd, bytes, LANEMAP_MIN(n_bytes, LANEMAP_LOG_HEADER_BYTES),
+                            LANEMAP_LOG_HEADER_COPY_OFF) >= 0);
         if (n_bytes > LANEMAP_LOG_HEADER_BYTES)
                 MUST(pwrite(fd, bytes + LANEMAP_LOG_HEADER_BYTES,
                             n_bytes - LANEMAP_LOG_HEADER_BYTES, LANEMAP_LOG_RECORDS_OFF) >= 0);
@@ -186,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
                 size_t length = data[0] | (size_t)data[1] << 8;
 
                 length = LANEMAP_MIN(length, n_bytes - 2);
-                file_write(data + 2, length, number, flags & 1);
+                file_write(data + 2, length, number, flags);
                 data += 2 + length;
                 n_bytes -= 2 + length;
         }
@@ -194,12 +198,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes)
         config.dir_fd = dir_fd;
         config.fingerprint_bits = bits[flags >> 1 & 3];
         config.lowest_position = config.highest_position = flags & 8 ? 2 : 0;
+        config.required_number = flags & 16 ? 1 : 0;
+        config.salvage = flags & 32;
         sum = (struct sum){.next = config.lowest_position + 1};
         r = lanemap_log_recover(&config, sum_record, &sum, &recovery, &error);
         if (r == 0) {
                 MUST(sum.next == recovery.last_seq + 1);
-                MUST(recovery.proven <= recovery.last_seq);
-                take_over(&config, &recovery, &sum);
+                /* What was salvaged ends where the damage begins; nobody writes behind it. */
+                if (!config.salvage) {
+                        MUST(recovery.proven <= recovery.last_seq);
+                        take_over(&config, &recovery, &sum);
+                }
+                MUST(recovery.proven <= recovery.last_seq || recovery.damage.text.text[0]);
                 lanemap_log_recovery_deinit(&recovery);
         } else {
                 MUST(r == -EBADMSG || r == -EINVAL || r == -EPROTONOSUPPORT);

@@ -14,6 +14,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "faulty_files.h"
+#include "manifest_edits.h"
 #include "store/manifest_read.h"
 #include "store/manifest_text.h"
 #include "store/manifest_write.h"
@@ -39,53 +40,6 @@ static void directory_deinit(void)
         rmdir(path);
 }
 
-static void make(uint32_t n_lanes, uint32_t n_segments, struct lanemap_manifest *ret_manifest)
-{
-        struct lanemap_manifest manifest;
-
-        cr_assert_eq(lanemap_manifest_init(n_lanes, &manifest), 0);
-        manifest.generation = 12;
-        memcpy(manifest.uuid, "0123456789abcdef", 16);
-        memcpy(manifest.hash_key, "\x00\xff key of hashes", 16);
-        manifest.fingerprint_bits = 96;
-        manifest.next_file_number = 1000;
-        manifest.next_log_number = 9;
-        manifest.log_number = 8;
-        manifest.clear_position = 17;
-        manifest.mark_position = 90;
-        manifest.mark_bytes = 5;
-        memcpy(manifest.mark, "0/16B", 5);
-
-        /* Lane 0 is in file 1 and so on: file numbers are added out of order. */
-        for (uint32_t s = n_segments; s-- > 0;) {
-                struct lanemap_manifest_file file = {
-                        .number = 10 + s, .bytes = 100000, .n_sections = n_lanes};
-
-                memset(file.checksum, (int)s + 1, sizeof(file.checksum));
-                cr_assert_eq(lanemap_manifest_add_file(&manifest, &file), 0);
-                cr_assert_eq(lanemap_manifest_add_file(&manifest, &file), -EEXIST);
-        }
-        for (uint32_t l = 0; l < n_lanes; l++) {
-                struct lanemap_manifest_segment segments[8];
-
-                for (uint32_t s = 0; s < n_segments; s++)
-                        segments[s] = (struct lanemap_manifest_segment){
-                                .file_number = 10 + s,
-                                .section = l,
-                                .level = s,
-                                .kind = 1,
-                                .n_keys = l * 3 + s,
-                                .n_pairs = l * 7 + s,
-                                .bytes = 100 + l,
-                        };
-                cr_assert_eq(lanemap_manifest_set_segments(&manifest, l, segments, n_segments), 0);
-                manifest.lanes[l].position = 100 + l;
-                manifest.lanes[l].n_keys = l;
-                manifest.lanes[l].n_pairs = 2 * l;
-        }
-        *ret_manifest = manifest;
-}
-
 static void expect_equal(const struct lanemap_manifest *a, const struct lanemap_manifest *b)
 {
         char *a_text, *b_text;
@@ -107,7 +61,7 @@ Test(manifest, what_is_written_comes_back)
         directory_init();
         cr_assert_eq(lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, &error), -ENOENT);
 
-        make(7, 3, &manifest);
+        manifest_sample(7, 3, &manifest);
         cr_assert_eq(lanemap_manifest_write(&lanemap_files_posix, dir_fd, &manifest), 0);
         cr_assert_eq(lanemap_manifest_read(&lanemap_files_posix, dir_fd, &back, &error), 0, "%s",
                      error.text);
@@ -143,7 +97,7 @@ Test(manifest, choices_are_optional)
         size_t bytes;
         char *text;
 
-        make(2, 2, &manifest);
+        manifest_sample(2, 2, &manifest);
         cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
         cr_expect_null(memmem(text, bytes, "segment_kind", 12));
         cr_expect_null(memmem(text, bytes, "filter", 6));
@@ -173,7 +127,7 @@ Test(manifest, files_that_nobody_names_are_forgotten)
 {
         struct lanemap_manifest manifest;
 
-        make(4, 3, &manifest);
+        manifest_sample(4, 3, &manifest);
         for (uint32_t l = 0; l < 4; l++)
                 cr_assert_eq(lanemap_manifest_set_segments(&manifest, l, manifest.lanes[l].segments,
                                                            l == 2),
@@ -201,7 +155,7 @@ Test(manifest, numbers_of_all_64_bits_survive)
                 char *text;
                 size_t bytes;
 
-                make(1, 1, &manifest);
+                manifest_sample(1, 1, &manifest);
                 manifest.generation = values[i];
                 manifest.next_file_number = LANEMAP_MAX(values[i], 11);
                 manifest.files[0].bytes = values[i];
@@ -230,7 +184,7 @@ Test(manifest, every_flipped_bit_and_every_length_is_noticed)
         char *text;
         size_t bytes;
 
-        make(2, 2, &manifest);
+        manifest_sample(2, 2, &manifest);
         cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
         for (size_t i = 0; i < bytes; i++) {
                 for (int bit = 0; bit < 8; bit++) {
@@ -246,98 +200,22 @@ Test(manifest, every_flipped_bit_and_every_length_is_noticed)
         lanemap_manifest_deinit(&manifest);
 }
 
-/* Replace `from` by `to` (of the same length or not) in a good manifest, and make the checksum
- * right again. Return: what parsing answers. */
-static int parse_edited(const char *from, const char *to, struct lanemap_error *ret_error)
-{
-        struct lanemap_manifest manifest, back;
-        char digits[LANEMAP_MANIFEST_DIGITS + 1];
-        char *text, *edited, *at;
-        size_t bytes;
-        int r;
-
-        make(2, 2, &manifest);
-        cr_assert_eq(lanemap_manifest_format(&manifest, &text, &bytes), 0);
-        edited = calloc(1, bytes + strlen(to) + 1);
-        at = memmem(text, bytes, from, strlen(from));
-        cr_assert(at, "\"%s\" is not in the text", from);
-        memcpy(edited, text, (size_t)(at - text));
-        strcat(edited, to);
-        memcpy(edited + strlen(edited), at + strlen(from),
-               bytes - (size_t)(at - text) - strlen(from));
-        bytes = strlen(edited);
-        lanemap_manifest_checksum(edited, bytes, digits);
-        memcpy(edited + bytes - LANEMAP_MANIFEST_ENDING_BYTES - LANEMAP_MANIFEST_DIGITS, digits,
-               LANEMAP_MANIFEST_DIGITS);
-        ret_error->text[0] = 0;
-        r = lanemap_manifest_parse(edited, bytes, &back, ret_error);
-        if (r == 0)
-                lanemap_manifest_deinit(&back);
-        free(edited);
-        lanemap_free(text);
-        lanemap_manifest_deinit(&manifest);
-        return r;
-}
-
 Test(manifest, what_is_wrong_is_said)
 {
-        static const struct {
-                const char *from, *to;
+        for (size_t i = 0; i < manifest_n_edits; i++) {
+                const struct manifest_edit *edit = &manifest_edits[i];
+                struct lanemap_error error = {0};
+                struct lanemap_manifest back;
+                size_t bytes;
+                char *text = manifest_edited(edit, &bytes);
                 int r;
-                const char *said;
-        } cases[] = {
-                {"\"generation\": \"12\"", "\"generation\": \"13\"", 0, ""},
-                {"\"compatible\": []", "\"compatible\": [\"x\"]", 0, ""},
-                {"\"format_version\": 1", "\"format_version\": 2", -EPROTONOSUPPORT, "version 2"},
-                {"\"format_version\": 1", "\"format_version\": 0", -EBADMSG, "format_version"},
-                {"\"incompatible\": []", "\"incompatible\": [\"resharded\"]", -EPROTONOSUPPORT,
-                 "\"resharded\""},
-                {"jump-4096", "rendezvous-9", -EPROTONOSUPPORT, "rendezvous-9"},
-                {"lanemap manifest", "other manifest", -EBADMSG, "format"},
-                {"\"fingerprint_bits\": 96", "\"fingerprint_bits\": 97", -EBADMSG,
-                 "fingerprint_bits is 97"},
-                {"\"n_lanes\": 2", "\"n_lanes\": 3", -EBADMSG, "lanes"},
-                {"\"n_lanes\": 2", "\"n_lanes\": -2", -EBADMSG, "n_lanes"},
-                {"\"n_lanes\": 2", "\"n_lanes\": \"2\"", -EBADMSG, "n_lanes"},
-                {"\"generation\": \"12\"", "\"generation\": 12", -EBADMSG, "generation"},
-                {"\"generation\": \"12\"", "\"generation\": \"012\"", -EBADMSG, "generation"},
-                {"\"generation\": \"12\"", "\"generation\": \"\"", -EBADMSG, "generation"},
-                {"\"generation\": \"12\"", "\"generation\": \"1x\"", -EBADMSG, "generation"},
-                {"\"generation\": \"12\"", "\"generation\": \"18446744073709551616\"", -EBADMSG,
-                 "generation"},
-                {"\"generation\": \"12\",", "", -EBADMSG, "generation"},
-                {"\"generation\": \"12\",", "\"generation\": \"12\", \"generation\": \"12\",",
-                 -EBADMSG, "line"},
-                {"\"next_file_number\": \"1000\"", "\"next_file_number\": \"11\"", -EBADMSG,
-                 "files[1]: number 11 is not below next_file_number 11"},
-                {"\"log_number\": \"8\"", "\"log_number\": \"9\"", -EBADMSG, "log_number"},
-                {"\"mark\": \"302f313642\"", "\"mark\": \"302f31364\"", -EBADMSG, "mark"},
-                {"\"mark\": \"302f313642\"", "\"mark\": \"302F313642\"", -EBADMSG, "mark"},
-                {"\"number\": \"10\"", "\"number\": \"11\"", -EBADMSG, "files[1]"},
-                {"\"n_sections\": 2", "\"n_sections\": 0", -EBADMSG, "files[0]"},
-                {"\"n_sections\": 2", "\"n_sections\": 1", -EBADMSG, "lanes[1].segments[0]"},
-                {"\"file\": \"11\"", "\"file\": \"77\"", -EBADMSG,
-                 "lanes[0].segments[1]: file 77 is not listed"},
-                {"\"file\": \"11\"", "\"file\": \"10\"", -EBADMSG,
-                 "section 0 of file 10 is named twice"},
-                {"\"level\": 1", "\"level\": 32", -EBADMSG, "level 32"},
-                {"\"kind\": 1", "\"kind\": 256", -EBADMSG, "kind 256"},
-                {"\"kind\": 1", "\"kind\": 1.5", -EBADMSG, "lanes[0].segments[0].kind"},
-                {"\"bytes\": \"100\"", "\"bytes\": \"100001\"", -EBADMSG, "lanes[0].segments[0]"},
-                {"\"position\": \"100\"", "\"position\": \"18446744073709551615\"", -EBADMSG,
-                 "position"},
-                {"\"n_keys\": \"1\",\n   \"n_pairs\": \"2\"",
-                 "\"n_keys\": \"3\",\n   \"n_pairs\": \"2\"", -EBADMSG, "lanes[1]"},
-                {"\"uuid\": \"30", "\"uuid\": \"", -EBADMSG, "uuid"},
-                {"{", "[", -EBADMSG, "line"},
-        };
 
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(cases); i++) {
-                struct lanemap_error error;
-                int r = parse_edited(cases[i].from, cases[i].to, &error);
-
-                cr_expect_eq(r, cases[i].r, "%s: %d, %s", cases[i].to, r, error.text);
-                cr_expect(strstr(error.text, cases[i].said), "%s: \"%s\"", cases[i].to, error.text);
+                r = lanemap_manifest_parse(text, bytes, &back, &error);
+                cr_expect_eq(r, edit->r, "%s: %d, %s", edit->name, r, error.text);
+                cr_expect(strstr(error.text, edit->said), "%s: \"%s\"", edit->name, error.text);
+                if (r == 0)
+                        lanemap_manifest_deinit(&back);
+                free(text);
         }
 }
 
@@ -355,7 +233,7 @@ Test(manifest, a_crash_leaves_the_old_one_or_the_new_one)
                         int r;
 
                         directory_init();
-                        make(3, 2, &manifest);
+                        manifest_sample(3, 2, &manifest);
                         faulty_files_init(&faulty, dir_fd);
                         cr_assert_eq(lanemap_manifest_write(&faulty.files, dir_fd, &manifest), 0);
                         manifest.generation = 13;
@@ -388,7 +266,7 @@ Test(manifest, every_allocation_fails_once)
         int r = -1;
 
         directory_init();
-        make(3, 2, &manifest);
+        manifest_sample(3, 2, &manifest);
         cr_assert_eq(lanemap_manifest_write(&lanemap_files_posix, dir_fd, &manifest), 0);
         for (uint64_t n = 1; r != 0; n++) {
                 struct lanemap_manifest copy = {0};
@@ -416,7 +294,7 @@ Test(manifest, is_formatted_fast)
         struct lanemap_manifest manifest;
         uint64_t best = UINT64_MAX;
 
-        make(64, 3, &manifest);
+        manifest_sample(64, 3, &manifest);
         for (int i = 0; i < 10; i++) {
                 uint64_t begin = lanemap_now_ns(&lanemap_clock_monotonic);
                 char *text;
