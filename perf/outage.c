@@ -43,8 +43,13 @@ static void options_parse(int argc, char **argv, struct run *run)
                 {"skip-takeover", PERF_OPTION_FLAG, &run->skip_takeover, NULL, "no takeovers"},
                 {"readers", PERF_OPTION_COUNT, &options->n_readers, NULL,
                  "attached while adds are measured (default 64)", 1, OUTAGE_READERS_MAX},
+                {"seconds", PERF_OPTION_REAL, &options->seconds, NULL,
+                 "of adds through each path (default 8)"},
                 {"rounds", PERF_OPTION_COUNT, &options->n_rounds, NULL,
-                 "blocks of adds of each kind (default 15)", 1, OUTAGE_ROUNDS_MAX},
+                 "so often the readers go round the three indexes (default 1)", 1,
+                 OUTAGE_ROUNDS_MAX},
+                {"only", PERF_OPTION_TEXT, &options->only, "PATH",
+                 "adds: only what begins like that: engine, socket_always"},
                 {"events", PERF_OPTION_COUNT, &options->n_events, NULL,
                  "kills, restarts and flips of each size (default 9)", 1, OUTAGE_EVENTS_MAX},
                 PERF_OPTION_NAME(&options->name),
@@ -69,7 +74,9 @@ static void options_default(struct run *run)
         if (options->n_readers == 0)
                 options->n_readers = quick ? 8 : 64;
         if (options->n_rounds == 0)
-                options->n_rounds = quick ? 1 : 15;
+                options->n_rounds = 1;
+        if (options->seconds <= 0)
+                options->seconds = quick ? 0.2 : 8;
         if (options->n_events == 0)
                 options->n_events = quick ? 2 : 9;
         options->memory_limit = quick ? 16 << 20 : 64 << 20;
@@ -80,7 +87,7 @@ static void options_default(struct run *run)
 
 int main(int argc, char **argv)
 {
-        static struct run run;
+        static struct run run = {.options = {.only = ""}};
         static struct perf_table table;
         struct perf_output output;
         char title[96];

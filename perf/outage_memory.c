@@ -188,8 +188,7 @@ void outage_measure_memory(const struct outage_options *options, struct perf_tab
                 if (wave < WAVES) {
                         uint32_t n = options->n_readers * (wave + 1) / WAVES;
 
-                        outage_readers_start(&readers, n - readers.n, false);
-                        outage_readers_stop(&readers);
+                        outage_readers_start_stopped(&readers, n - readers.n);
                 }
                 (void)perf_engine_request(writer, LANEMAP_REQUEST_FLIP);
                 peaks_update(&place, &readers, &peaks);

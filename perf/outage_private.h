@@ -26,22 +26,23 @@
 #include "support/timer.h"
 
 #define OUTAGE_READERS_MAX 256
-#define OUTAGE_ROUNDS_MAX  64
+#define OUTAGE_ROUNDS_MAX  16
 #define OUTAGE_EVENTS_MAX  64
+#define OUTAGE_SLOTS_FD    3 /* what readers inherit the slots as */
 
-/* Written by one reader with relaxed stores; all but `reset`. */
+/* Written by one reader with relaxed stores; the bench only asks, with `reset` and `reattach`. */
 struct outage_slot {
         uint64_t n_lookups; /* answered */
         uint64_t n_failed;
         uint64_t n_wrong;
-        uint64_t n_retries;
         uint64_t generation;     /* that answered last */
         uint64_t generation_ns;  /* when it first did */
         uint64_t follow_cpu_ns;  /* processor time of the lookup that got it */
         uint64_t longest_gap_ns; /* between two answers */
         uint64_t reattach_ns;
         uint64_t reattach_cpu_ns;
-        uint64_t reset; /* atomic; set by the bench: the longest gap starts again */
+        uint64_t reset;    /* the longest gap starts again */
+        uint64_t reattach; /* what a re-attachment costs is wanted; 0 again when it is there */
         uint64_t padding[5];
 };
 
@@ -52,7 +53,9 @@ struct outage_options {
         const char *reader;
         bool quick;
         uint32_t n_readers;
-        uint32_t n_rounds;
+        uint32_t n_rounds; /* of phases of adds */
+        double seconds;    /* of adds through one path */
+        const char *only;  /* what the name of a path has to begin with */
         uint32_t n_events; /* kills, restarts, flips of one size */
         uint64_t memory_limit;
 };
@@ -65,15 +68,16 @@ struct outage_readers {
         struct outage_slot *slots; /* OUTAGE_READERS_MAX */
         uint32_t n;
         pid_t pids[OUTAGE_READERS_MAX];
-        bool stopped[OUTAGE_READERS_MAX];
 };
 
 /* outage_readers.c: the other processes */
 void outage_readers_init(struct outage_readers *readers, const struct outage_options *options,
                          const struct perf_place *place, uint64_t n_keys);
-/* n more of them, each attached and answered; measuring: on the processor that is kept for it. */
-void outage_readers_start(struct outage_readers *readers, uint32_t n, bool measuring);
-void outage_readers_stop(struct outage_readers *readers); /* SIGSTOP, and until they have */
+/* One more, attached and answered, that goes on; on the processor that is kept for measuring. */
+void outage_readers_start(struct outage_readers *readers);
+/* n more, each attached and answered, and stopped in the midst of its lookups. One after the other:
+ * those that look up would keep the rest from starting. */
+void outage_readers_start_stopped(struct outage_readers *readers, uint32_t n);
 void outage_readers_continue(struct outage_readers *readers);
 void outage_readers_kill(struct outage_readers *readers);
 void outage_readers_deinit(struct outage_readers *readers);

@@ -17,17 +17,13 @@
 #include "outage_private.h"
 #include "support/pin.h"
 
-#define SLOTS_FD 3
-#define ATTACHES 5
-
 /* Relaxed: the bench only looks. */
 static void slot_set(uint64_t *counter, uint64_t value)
 {
         __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
-/* Detaches and attaches again: the medians of some. The reader of the last one stays. */
-static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
+static struct lanemap_reader *attach(const char *name)
 {
         struct lanemap_error error = {0};
         struct lanemap_reader_options options = {
@@ -36,24 +32,26 @@ static struct lanemap_reader *attach(const char *name, struct outage_slot *slot)
                 .statistics = 1,
                 .error = &error,
         };
-        struct lanemap_reader *reader = NULL;
-        double times[ATTACHES], cpu_times[ATTACHES];
+        struct lanemap_reader *reader;
+        int r = lanemap_reader_attach(name, &options, &reader);
 
-        for (int i = 0; i < ATTACHES; i++) {
-                uint64_t from, cpu_from;
-                int r;
+        if (r < 0)
+                perf_die(error.text, r);
+        return reader;
+}
 
-                from = perf_now_ns();
-                cpu_from = perf_thread_ns();
-                lanemap_reader_detach(reader);
-                r = lanemap_reader_attach(name, &options, &reader);
-                if (r < 0)
-                        perf_die(error.text, r);
-                cpu_times[i] = (double)(perf_thread_ns() - cpu_from);
-                times[i] = (double)(perf_now_ns() - from);
-        }
-        slot_set(&slot->reattach_ns, (uint64_t)perf_median(times, ATTACHES));
-        slot_set(&slot->reattach_cpu_ns, (uint64_t)perf_median(cpu_times, ATTACHES));
+/* Detaches and attaches again, once, in the midst of lookups: as it would have to who could not
+ * follow. Return: the new reader. */
+static struct lanemap_reader *reattach(const char *name, struct lanemap_reader *reader,
+                                       struct outage_slot *slot)
+{
+        uint64_t from = perf_now_ns(), cpu_from = perf_thread_ns();
+
+        lanemap_reader_detach(reader);
+        reader = attach(name);
+        slot_set(&slot->reattach_cpu_ns, perf_thread_ns() - cpu_from);
+        slot_set(&slot->reattach_ns, perf_now_ns() - from);
+        __atomic_store_n(&slot->reattach, 0, __ATOMIC_RELEASE);
         return reader;
 }
 
@@ -101,7 +99,6 @@ static void answered(struct lanemap_reader *reader, struct outage_slot *slot, ui
         slot_set(&slot->n_lookups, slot->n_lookups + 1);
 
         if (lanemap_reader_status(reader, &status) == 0 && status.generation != slot->generation) {
-                slot_set(&slot->n_retries, status.n_retries);
                 slot_set(&slot->generation_ns, now_ns);
                 slot_set(&slot->follow_cpu_ns, cpu_ns - *last_cpu_ns);
                 __atomic_store_n(&slot->generation, status.generation, __ATOMIC_RELEASE);
@@ -120,7 +117,7 @@ int main(int argc, char **argv)
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         slots = mmap(NULL, OUTAGE_READERS_MAX * sizeof(*slots), PROT_READ | PROT_WRITE, MAP_SHARED,
-                     SLOTS_FD, 0);
+                     OUTAGE_SLOTS_FD, 0);
         if (slots == MAP_FAILED)
                 perf_die("mmap", errno);
         slot = &slots[strtoul(argv[1], NULL, 10) % OUTAGE_READERS_MAX];
@@ -128,8 +125,11 @@ int main(int argc, char **argv)
         if (argv[4][0] == '1')
                 (void)perf_pin_measuring();
 
-        reader = attach(argv[2], slot);
-        for (uint64_t i = perf_now_ns();; i++)
+        reader = attach(argv[2]);
+        for (uint64_t i = perf_now_ns();; i++) {
+                if (__atomic_load_n(&slot->reattach, __ATOMIC_RELAXED))
+                        reader = reattach(argv[2], reader, slot);
                 if (lookup(reader, n_keys, i, slot) == 0)
                         answered(reader, slot, &last_ns, &last_cpu_ns);
+        }
 }

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "outage_private.h"
+#include "support/pin.h"
 
 #define START_SECONDS 60
-#define SLOTS_FD      3 /* what readers inherit it as */
 
 extern char **environ;
 
@@ -46,7 +46,7 @@ static pid_t reader_spawn(struct outage_readers *readers, uint32_t slot, bool me
         snprintf(slot_text, sizeof(slot_text), "%u", slot);
         snprintf(keys_text, sizeof(keys_text), "%llu", (unsigned long long)readers->n_keys);
         posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_adddup2(&actions, readers->fd, SLOTS_FD);
+        posix_spawn_file_actions_adddup2(&actions, readers->fd, OUTAGE_SLOTS_FD);
         r = posix_spawn(&pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
         posix_spawn_file_actions_destroy(&actions);
         if (r != 0)
@@ -55,50 +55,52 @@ static pid_t reader_spawn(struct outage_readers *readers, uint32_t slot, bool me
         return pid;
 }
 
-void outage_readers_start(struct outage_readers *readers, uint32_t n, bool measuring)
+/* Return: its process, when it has answered. */
+static pid_t reader_start(struct outage_readers *readers, bool measuring)
 {
         double deadline = perf_now() + START_SECONDS;
-        uint32_t first = readers->n;
+        uint32_t i = readers->n;
 
-        if (first + n > OUTAGE_READERS_MAX)
+        if (i == OUTAGE_READERS_MAX)
                 perf_die("too many readers", -EINVAL);
 
-        for (; readers->n < first + n; readers->n++) {
-                memset(&readers->slots[readers->n], 0, sizeof(readers->slots[0]));
-                readers->stopped[readers->n] = false;
-                readers->pids[readers->n] = reader_spawn(readers, readers->n, measuring);
+        memset(&readers->slots[i], 0, sizeof(readers->slots[0]));
+        readers->pids[i] = reader_spawn(readers, i, measuring);
+        while (__atomic_load_n(&readers->slots[i].n_lookups, __ATOMIC_RELAXED) == 0) {
+                if (waitpid(readers->pids[i], NULL, WNOHANG) != 0)
+                        perf_die("a reader has ended", -ECHILD);
+                if (perf_now() > deadline)
+                        perf_die("a reader does not answer", -ETIMEDOUT);
+                perf_sleep_ns(100000);
         }
-        for (uint32_t i = first; i < readers->n; i++)
-                while (__atomic_load_n(&readers->slots[i].n_lookups, __ATOMIC_RELAXED) == 0) {
-                        if (waitpid(readers->pids[i], NULL, WNOHANG) != 0)
-                                perf_die("a reader has ended", -ECHILD);
-                        if (perf_now() > deadline)
-                                perf_die("a reader does not answer", -ETIMEDOUT);
-                        perf_sleep_ms(1);
-                }
+        /* Anywhere: its parent may be pinned. */
+        if (!measuring)
+                (void)perf_pin_working(readers->pids[i], 1);
+        readers->n++;
+        return readers->pids[i];
 }
 
-void outage_readers_stop(struct outage_readers *readers)
+void outage_readers_start(struct outage_readers *readers)
 {
-        int status;
+        (void)reader_start(readers, true);
+}
 
-        for (uint32_t i = 0; i < readers->n; i++)
-                if (!readers->stopped[i])
-                        (void)kill(readers->pids[i], SIGSTOP);
-        for (uint32_t i = 0; i < readers->n; i++) {
-                if (!readers->stopped[i] &&
-                    (waitpid(readers->pids[i], &status, WUNTRACED) < 0 || !WIFSTOPPED(status)))
+void outage_readers_start_stopped(struct outage_readers *readers, uint32_t n)
+{
+        for (uint32_t i = 0; i < n; i++) {
+                pid_t pid = reader_start(readers, false);
+                int status;
+
+                if (kill(pid, SIGSTOP) < 0 || waitpid(pid, &status, WUNTRACED) < 0 ||
+                    !WIFSTOPPED(status))
                         perf_die("a reader has ended", -ECHILD);
-                readers->stopped[i] = true;
         }
 }
 
 void outage_readers_continue(struct outage_readers *readers)
 {
-        for (uint32_t i = 0; i < readers->n; i++) {
+        for (uint32_t i = 0; i < readers->n; i++)
                 (void)kill(readers->pids[i], SIGCONT);
-                readers->stopped[i] = false;
-        }
 }
 
 /* What they have answered is judged here: a wrong answer ends the run. */

@@ -43,6 +43,10 @@ struct takeover {
         double socket_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
         double gap_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
         double follow_cpu_ms[N_EVENTS][OUTAGE_EVENTS_MAX];
+        double reattach_ms[OUTAGE_EVENTS_MAX * N_EVENTS];
+        double reattach_cpu_ms[OUTAGE_EVENTS_MAX * N_EVENTS];
+        double follow_per_reattach[N_EVENTS][OUTAGE_EVENTS_MAX];
+        uint32_t n_reattaches;
 };
 
 static void daemon_start(struct takeover *takeover)
@@ -122,6 +126,26 @@ static uint64_t successor_wait(struct takeover *takeover, uint64_t before)
         return __atomic_load_n(&slot->generation_ns, __ATOMIC_RELAXED);
 }
 
+/* Detaching and attaching again, when the event is over: what following it is compared with, one
+ * with one. */
+static void reattach_make(struct takeover *takeover, enum event event, uint32_t i)
+{
+        struct outage_slot *slot = slot_of(takeover);
+        double deadline = perf_now() + ANSWER_SECONDS, cpu_ms;
+
+        __atomic_store_n(&slot->reattach, 1, __ATOMIC_RELAXED);
+        while (__atomic_load_n(&slot->reattach, __ATOMIC_ACQUIRE)) {
+                if (perf_now() > deadline)
+                        perf_die("the reader does not attach again", -ETIMEDOUT);
+                perf_sleep_ms(1);
+        }
+        cpu_ms = (double)__atomic_load_n(&slot->reattach_cpu_ns, __ATOMIC_RELAXED) * 1e-6;
+        takeover->reattach_cpu_ms[takeover->n_reattaches] = cpu_ms;
+        takeover->reattach_ms[takeover->n_reattaches++] =
+                (double)__atomic_load_n(&slot->reattach_ns, __ATOMIC_RELAXED) * 1e-6;
+        takeover->follow_per_reattach[event][i] = takeover->follow_cpu_ms[event][i] / cpu_ms;
+}
+
 static void event_make(struct takeover *takeover, enum event event, uint32_t i)
 {
         struct outage_slot *slot = slot_of(takeover);
@@ -150,6 +174,8 @@ static void event_make(struct takeover *takeover, enum event event, uint32_t i)
         perf_sleep_ms(WINDOW_MS);
         takeover->gap_ms[event][i] =
                 (double)__atomic_load_n(&slot->longest_gap_ns, __ATOMIC_RELAXED) * 1e-6;
+        if (event != EVENT_QUIET)
+                reattach_make(takeover, event, i);
 }
 
 static double largest(const double *values, size_t n)
@@ -173,26 +199,31 @@ static void series_add(struct takeover *takeover, enum event event, const char *
         perf_table_add(table, name, perf_median(values, n), "ms");
 }
 
-/* Processor time: what others take of the processor meanwhile is not in it. */
-static void follow_add(struct takeover *takeover, enum event event, double reattach_cpu_ms,
-                       struct perf_table *table)
+/* Processor time: what others take of the processor meanwhile is not in it. A ratio is of one event
+ * and the re-attachment after it. */
+static void follow_add(struct takeover *takeover, enum event event, struct perf_table *table)
 {
-        double median = perf_median(takeover->follow_cpu_ms[event], takeover->options->n_events);
+        uint32_t n = takeover->options->n_events;
+        double *ratios = takeover->follow_per_reattach[event];
         char name[64];
 
         snprintf(name, sizeof(name), "%s_follow_cpu", event_names[event]);
-        perf_table_add(table, name, median, "ms");
+        perf_table_add(table, name, perf_median(takeover->follow_cpu_ms[event], n), "ms");
         snprintf(name, sizeof(name), "%s_follow_cpu_per_reattach", event_names[event]);
-        perf_table_add(table, name, median / reattach_cpu_ms, "ratio");
+        perf_table_add(table, name, perf_median(ratios, n), "ratio");
+        snprintf(name, sizeof(name), "%s_follow_cpu_per_reattach_low", event_names[event]);
+        perf_table_add(table, name, perf_minimum(ratios, n), "ratio");
+        snprintf(name, sizeof(name), "%s_follow_cpu_per_reattach_high", event_names[event]);
+        perf_table_add(table, name, largest(ratios, n), "ratio");
 }
 
 static void report(struct takeover *takeover, struct perf_table *table)
 {
         const struct outage_slot *slot = slot_of(takeover);
-        double reattach_cpu_ms = (double)slot->reattach_cpu_ns * 1e-6;
+        uint32_t n = takeover->n_reattaches;
 
-        perf_table_add(table, "reattach", (double)slot->reattach_ns * 1e-6, "ms");
-        perf_table_add(table, "reattach_cpu", reattach_cpu_ms, "ms");
+        perf_table_add(table, "reattach", perf_median(takeover->reattach_ms, n), "ms");
+        perf_table_add(table, "reattach_cpu", perf_median(takeover->reattach_cpu_ms, n), "ms");
         for (int event = 0; event < N_EVENTS; event++) {
                 if (event != EVENT_QUIET)
                         series_add(takeover, (enum event)event, "to_answer",
@@ -203,7 +234,7 @@ static void report(struct takeover *takeover, struct perf_table *table)
                 series_add(takeover, (enum event)event, "reader_gap", takeover->gap_ms[event],
                            table);
                 if (event != EVENT_QUIET)
-                        follow_add(takeover, (enum event)event, reattach_cpu_ms, table);
+                        follow_add(takeover, (enum event)event, table);
         }
         perf_table_add(table, "reader_failed_lookups", (double)slot->n_failed, "");
 }
@@ -220,7 +251,7 @@ void outage_measure_takeover(const struct outage_options *options, uint64_t n_ke
         daemon_start(&takeover);
         daemon_connect(&takeover);
         outage_readers_init(&takeover.readers, options, &takeover.place, n_keys);
-        outage_readers_start(&takeover.readers, 1, true);
+        outage_readers_start(&takeover.readers);
 
         for (uint32_t i = 0; i < n; i++) {
                 event_make(&takeover, EVENT_QUIET, i);

@@ -1,7 +1,8 @@
-"""Runs `perf/index`, `perf/outage` or `perf/serving` with `--quick` and checks that its CSV has every row, once, with a finite number.
+"""Runs a program of `perf/` with `--quick` and checks that its CSV has every row, once, with a finite number.
 
 No verdict on any time: machines that run tests are busy.
 """
+import collections
 import csv
 import math
 import os
@@ -42,10 +43,14 @@ memory_limit memory_pinned_peak memory_pinned_per_limit memory_shared_peak memor
 memory_merges reattach reattach_cpu quiet_reader_gap_max quiet_reader_gap_p50 reader_failed_lookups
 kill_to_socket_max kill_to_socket_p50 restart_to_socket_max restart_to_socket_p50
 """.split()
-OUTAGE += [f"add_{path}_{with_}_{q}" for path in PATHS for with_ in ("none", "stopped", "running") for q in ("p50", "p99")]
-OUTAGE += [f"add_{path}_{with_}_p99_ratio" for path in PATHS for with_ in ("stopped", "running")]
+OUTAGE += [f"add_{path}_{with_}_{q}" for path in PATHS
+           for with_ in ("none", "control", "stopped", "alone", "running") for q in ("p50", "p99")]
+OUTAGE += [f"add_{path}_{with_}_p99_ratio{end}" for path in PATHS for with_ in ("stopped", "control")
+           for end in ("", "_low", "_high")]
+OUTAGE += [f"add_{path}_{what}" for path in PATHS for what in ("running_p99_ratio", "samples")]
 OUTAGE += [f"{event}_{what}" for event in EVENTS for what in (
-    "to_answer_max", "to_answer_p50", "reader_gap_max", "reader_gap_p50", "follow_cpu", "follow_cpu_per_reattach")]
+    "to_answer_max", "to_answer_p50", "reader_gap_max", "reader_gap_p50", "follow_cpu", "follow_cpu_per_reattach",
+    "follow_cpu_per_reattach_low", "follow_cpu_per_reattach_high")]
 
 
 SERVING = ["pages_collapse_time", "pages_small_access", "pages_collapsed_access", "pages_collapsed_later_mapping_access",
@@ -56,22 +61,58 @@ SERVING += [f"maps_t2_{way}_{q}" for way in ("still", "map", "bare", "range", "a
 SERVING += [f"index_t2_{mode}_{q}" for mode in ("quiet", "adds", "alone", "helper") for q in ("p50", "p99", "p999", "max")]
 
 
+VARIANTS = """
+packed packed_plain recsplit recsplit_leaf5 bbhash_gamma1 bbhash_gamma2 packed_fuse8 packed_xor8
+recsplit_fuse8 recsplit_xor8 bbhash_fuse8 bbhash_xor8
+""".split()
+WINDOWS = ["hit", "miss", "hit_batch32", "miss_batch32"]
+SECTION = ["bytes_per_key", "bytes_per_limit", "index_bits_per_key", "build", "chase", "chase_min", "batch_speedup", "miss_batch_speedup"]
+SECTION += [window + end for window in WINDOWS for end in ("", "_min", "_per_chase")]
+SEGMENTS = [f"{variant}.{what}" for variant in VARIANTS for what in SECTION + ["merge"]]
+# Where this machine has AVX2, more than one processor, libcmph.
+SEGMENTS_MORE = [f"packed_avx2.{what}" for what in SECTION + ["merge"]]
+SEGMENTS_MORE += [f"{cmph}.{what}" for cmph in ("cmph_chd", "cmph_bdz") for what in SECTION]
+SEGMENTS_MORE += [f"{kind}.{what}" for kind in ("recsplit", "recsplit_leaf5", "bbhash_gamma1", "bbhash_gamma2")
+                  for what in ("build_wall", "build_2_threads_speedup")]
+
+POSTING = ["bytes_per_id", "decode", "contains", "union"]
+POSTINGS = [f"{lists}.lanemap.{what}" for lists in ("dense", "sparse") for what in POSTING]
+POSTINGS_MORE = [f"{lists}.{format_}.{what}" for lists in ("dense", "sparse") for format_ in ("streamvbyte", "roaring")
+                 for what in POSTING]
+
+OVERLAY = """
+add_p50 add_p99 remove_p50 remove_p99 change_bytes change_bytes_max first_touch_p50 first_touch_min first_touch_bytes
+""".split()
+
+# Program: what every machine has, what only some have, options beside --quick.
+PROGRAMS = {
+    "index": (LOOKUPS + ["churn_" + name for name in LOOKUPS] + OTHERS, [], ["--churn", "--rewrite"]),
+    "outage": (OUTAGE, [], []),
+    "serving": (SERVING, [], []),
+    "segments": (SEGMENTS, SEGMENTS_MORE, []),
+    "postings": (POSTINGS, POSTINGS_MORE, []),
+    "overlay-postings": (OVERLAY, [], []),
+}
+
+
 def main():
-    expected = set(LOOKUPS) | {"churn_" + name for name in LOOKUPS} | set(OTHERS)
-    command = sys.argv[1:] + ["--quick", "--csv", "-"]
-    if os.path.basename(sys.argv[1]) == "outage":
-        expected = set(OUTAGE)
-    elif os.path.basename(sys.argv[1]) == "serving":
-        expected = set(SERVING)
-    else:
-        command += ["--churn", "--rewrite"]
+    program = os.path.basename(sys.argv[1])
+    always, sometimes, options = PROGRAMS[program]
+    command = sys.argv[1:] + ["--quick", "--csv", "-"] + options
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = list(csv.DictReader(output.splitlines()))
-    names = [row["name"].partition(".")[2] for row in rows]
-    problems = [f"twice: {name}" for name in set(names) if names.count(name) > 1]
-    problems += [f"missing: {name}" for name in sorted(expected - set(names))]
-    problems += [f"unknown: {name}" for name in sorted(set(names) - expected)]
-    problems += [f"no number: {row}" for row in rows if not math.isfinite(float(row["value"]))]
+    problems = [] if rows else ["no rows"]
+    sizes = collections.defaultdict(list)
+    for row in rows:
+        size, _, name = row["name"].partition(".")
+        # Of outage's rows some have a size, and the others have none.
+        sizes["" if program == "outage" else size].append(name)
+        if not math.isfinite(float(row["value"])):
+            problems.append(f"no number: {row}")
+    for size, names in sizes.items():
+        problems += [f"twice: {name} {size}" for name, n in collections.Counter(names).items() if n > 1]
+        problems += [f"missing: {name} {size}" for name in sorted(set(always) - set(names))]
+        problems += [f"unknown: {name} {size}" for name in sorted(set(names) - set(always) - set(sometimes))]
     for problem in problems:
         print(problem)
     print(f"{len(rows)} rows, {len(problems)} problems")

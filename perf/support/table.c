@@ -85,14 +85,14 @@ static const struct perf_goal *goal_of(const char *name, const struct perf_goal 
 void perf_table_print(const struct perf_table *table, const char *title,
                       const struct perf_goal *goals, size_t n_goals, FILE *to)
 {
-        fprintf(to, "\n%s\n\n  %-34s %14s  %-8s %s\n", title, "measure", "value", "unit", "goal");
+        fprintf(to, "\n%s\n\n  %-42s %12s  %-8s %s\n", title, "measure", "value", "unit", "goal");
         for (size_t i = 0; i < table->n_rows; i++) {
                 const struct perf_row *row = &table->rows[i];
                 const struct perf_goal *goal = goal_of(row->name, goals, n_goals);
                 char value[32], limit[32];
 
                 value_format(value, sizeof(value), row->value);
-                fprintf(to, "  %-34s %14s  %-8s", row->name, value, row->unit);
+                fprintf(to, "  %-42s %12s  %-8s", row->name, value, row->unit);
                 if (goal) {
                         bool met = goal->at_least ? row->value >= goal->value
                                                   : row->value <= goal->value;
