@@ -61,7 +61,7 @@ static void options_parse(int argc, char **argv, struct run *run)
         perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
 }
 
-/* What was not said. --quick: everything once or twice, with eight readers. */
+/* What was not said. --quick: everything once or twice, with four readers. */
 static void options_default(struct run *run)
 {
         struct outage_options *options = &run->options;
@@ -72,7 +72,7 @@ static void options_default(struct run *run)
         if (!options->lanemapd)
                 options->lanemapd = perf_sibling_path("../src/daemon/lanemapd");
         if (options->n_readers == 0)
-                options->n_readers = quick ? 8 : 64;
+                options->n_readers = quick ? 4 : 64;
         if (options->n_rounds == 0)
                 options->n_rounds = 1;
         if (options->seconds <= 0)
