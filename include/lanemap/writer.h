@@ -255,7 +255,8 @@ struct lanemap_finding {
 /*
  * Check everything that the manifest in force names, at full speed: manifest, segment files (bytes,
  * order, counts), live keys and pairs of every lane, log. What is found is logged once, and
- * stats.degraded stays set while a damaged file is named.
+ * stats.degraded stays set while a damaged file is named, or until all of it can be read again: a
+ * file that was found damaged earlier, and is sound now, is believed again.
  *
  * ret_findings   one block that the caller frees with lanemap_writer_findings_free(); NULL when
  *                everything is sound

@@ -56,7 +56,8 @@ struct writer_file {
         uint64_t named_generation; /* the last manifest, tried or in force, that names it */
         uint64_t sound_ns;         /* when it was written or last found sound; 0: not known */
         uint64_t scrub_due_ns;
-        bool damaged; /* D1 in writer_scrub.c */
+        bool damaged;      /* D1 in writer_damage.h */
+        uint32_t n_marked; /* how often it was found to be */
 
         /* Where it is served from, and how far that has come (writer_serve.c). */
         uint32_t n_holds;               /* looked at without a segment of it */
@@ -427,9 +428,11 @@ int lanemap_writer_merge_run(struct lanemap_writer *writer);
 int lanemap_writer_pace(struct lanemap_writer *writer, struct lanemap_rate *rate, uint64_t n_bytes);
 int lanemap_writer_compact(struct lanemap_writer *writer);
 
-/* writer_scrub.c: damage */
+/* writer_scrub.c */
 void *lanemap_writer_scrub_main(void *writer);
 void lanemap_writer_scrub_signal(struct lanemap_writer *writer);
+
+/* writer_damage.c: the rest of it is in writer_damage.h */
 void lanemap_writer_degraded_publish(struct lanemap_writer *writer); /* under lock */
 /* Whether the files that a job is about to read are what was written; those that were found sound
  * a moment ago are believed unless even_fresh. Return: 0, WRITER_E_DAMAGED. */

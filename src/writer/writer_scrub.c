@@ -1,102 +1,25 @@
 /*
  * Looking for damage beside the writer's work: the scrub reads each segment file soon after it was
  * written or found at open, and again once a day, at a limited rate, past the page cache where the
- * file system lets it; a full pass is made when somebody asks for it; and a flush or merge checks
- * the checksum of what it reads, so that damaged bytes never get a new one.
- *
- *   D1  A file that was found damaged is an input of nothing. Its lanes go on: what is newer is
- *       merged above it, lookups go through it, and answer -EBADMSG where they meet bad bytes.
- *   D2  It is told once, in the log, and `degraded` stays up while a lane names the file.
- *   D3  When its last name goes (a clear), the file moves to quarantine/ instead of being unlinked.
+ * file system lets it; a full pass is made when somebody asks for it. What becomes of a file that is
+ * damaged is in writer_damage.h (D1 to D4).
  *
  * No engine lock is held over I/O, and nothing is held back for it: the scrub reads through a
  * descriptor of its own, so that a file that goes meanwhile goes.
  */
-#include "writer/writer_private.h"
+#include "writer/writer_damage.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
-#include "writer/writer_repair.h"
-#include "writer/writer_verify.h"
 
 #define RATE_DEFAULT (UINT64_C(8) << 20)
 #define AGAIN_NS     (UINT64_C(24) * 3600 * 1000 * 1000 * 1000)
 #define RETRY_NS     (UINT64_C(60) * 1000 * 1000 * 1000)
 #define IDLE_NS      (UINT64_C(1000) * 1000 * 1000)
-
-/* A merge believes a file that was sound so recently. */
-#define FRESH_NS (UINT64_C(600) * 1000 * 1000 * 1000)
-
-/* ---- what is known, under lock ---- */
-
-static struct writer_file *file_find(struct lanemap_writer *writer, uint64_t number)
-{
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++)
-                        if (writer->lanes[l].segments[s]->file->mapped->number == number)
-                                return writer->lanes[l].segments[s]->file;
-
-        return NULL;
-}
-
-void lanemap_writer_degraded_publish(struct lanemap_writer *writer)
-{
-        lanemap_store_relaxed(&writer->object->data->degraded,
-                              (uint32_t)(writer->n_damaged_files + writer->n_other_findings > 0));
-}
-
-static void finding_log(struct lanemap_writer *writer, const struct lanemap_finding *finding)
-{
-        char offset[40] = "", lane[24] = "";
-
-        if (finding->offset != LANEMAP_FINDING_NO_OFFSET)
-                snprintf(offset, sizeof(offset), ", offset %" PRIu64, finding->offset);
-        if (finding->lane != LANEMAP_FINDING_NO_LANE)
-                snprintf(lane, sizeof(lane), ", lane %u", finding->lane);
-        lanemap_writer_log(
-                writer, LOG_CRIT,
-                "%s/%s%s%s: %s; up to %" PRIu64
-                " keys are affected; everything else goes on; stop the writer and run lanemap "
-                "repair",
-                writer->directory, finding->file, offset, lane, finding->what, finding->n_keys);
-}
-
-/* D2. Return: whether it was news. */
-static bool file_mark(struct lanemap_writer *writer, uint64_t number)
-{
-        struct writer_file *file;
-        bool news = false;
-
-        pthread_mutex_lock(&writer->lock);
-        file = file_find(writer, number);
-        if (file && !file->damaged) {
-                file->damaged = news = true;
-                writer->n_damaged_files++;
-                lanemap_writer_degraded_publish(writer);
-        }
-        pthread_mutex_unlock(&writer->lock);
-        return news;
-}
-
-/* The findings about one file: marks it, and tells of them if it was not marked before. */
-static void findings_take(struct lanemap_writer *writer, const struct lanemap_verify_file *file,
-                          const struct lanemap_findings *findings)
-{
-        if (findings->n == 0 || !file_mark(writer, file->number))
-                return;
-
-        for (size_t i = 0; i < findings->n; i++)
-                finding_log(writer, &findings->items[i]);
-        lanemap_writer_event_notify(writer);
-}
 
 /* What the engine knows of a file, as the manifest would say it. */
 static int verify_file_of(struct lanemap_writer *writer, const struct writer_file *file,
@@ -137,114 +60,6 @@ static int verify_file_of(struct lanemap_writer *writer, const struct writer_fil
         return 0;
 }
 
-/* ---- before a flush or a merge reads ---- */
-
-static bool file_is_fresh(struct lanemap_writer *writer, const struct writer_file *file)
-{
-        return file->sound_ns && lanemap_now_ns(writer->clock) - file->sound_ns < FRESH_NS;
-}
-
-/* The file is mapped for as long as the job has its segments. Return: whether it is sound. */
-static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *file)
-{
-        const struct lanemap_lane_file *served = lanemap_writer_file_served(file);
-        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
-        struct lanemap_finding finding = {
-                .offset = LANEMAP_FINDING_NO_OFFSET,
-                .lane = LANEMAP_FINDING_NO_LANE,
-                .what = "the checksum is wrong; found before a merge",
-        };
-
-        if (lanemap_verify_checksum(served->bytes, served->n_bytes, checksum) == 0 &&
-            memcmp(checksum, file->checksum, sizeof(checksum)) == 0) {
-                pthread_mutex_lock(&writer->lock);
-                file->sound_ns = lanemap_now_ns(writer->clock);
-                pthread_mutex_unlock(&writer->lock);
-                return true;
-        }
-
-        snprintf(finding.file, sizeof(finding.file), "%s", file->name);
-        for (uint32_t i = 0; i < file->mapped->n_sections; i++)
-                finding.n_keys += file->mapped->sections[i].n_keys;
-        if (file_mark(writer, file->mapped->number))
-                finding_log(writer, &finding);
-        return false;
-}
-
-int lanemap_writer_inputs_check(struct lanemap_writer *writer,
-                                const struct writer_build_lane *lanes, uint32_t n_lanes,
-                                bool even_fresh)
-{
-        struct writer_file *last = NULL;
-        int r = 0;
-
-        for (uint32_t l = 0; l < n_lanes; l++)
-                for (uint32_t s = 0; s < lanes[l].n_segments; s++) {
-                        struct writer_file *file = lanes[l].segments[s]->file;
-                        bool fresh;
-
-                        if (file == last)
-                                continue;
-                        pthread_mutex_lock(&writer->lock);
-                        fresh = file_is_fresh(writer, file) && !even_fresh;
-                        pthread_mutex_unlock(&writer->lock);
-                        if (!fresh && !input_is_sound(writer, file))
-                                r = WRITER_E_DAMAGED;
-                        last = file;
-                }
-
-        return r;
-}
-
-int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
-                                 const struct writer_build_lane *lane)
-{
-        if (lanemap_writer_inputs_check(writer, lane, 1, true) != 0)
-                return WRITER_E_DAMAGED;
-
-        /* Bytes that were signed as they are, and are no section. Which input it was is not known.
-         */
-        for (uint32_t s = 0; s < lane->n_segments; s++) {
-                struct writer_file *file = lane->segments[s]->file;
-                struct lanemap_finding finding = {
-                        .offset = LANEMAP_FINDING_NO_OFFSET,
-                        .lane = lane->lane,
-                        .n_keys = lanemap_load_acquire(&lane->segments[s]->segment)->n_keys,
-                        .what = "entries do not validate; found in a merge",
-                };
-
-                snprintf(finding.file, sizeof(finding.file), "%s", file->name);
-                if (file_mark(writer, file->mapped->number))
-                        finding_log(writer, &finding);
-        }
-
-        return lane->n_segments > 0 ? WRITER_E_DAMAGED : -EBADMSG;
-}
-
-/* ---- a damaged file's last name is gone ---- */
-
-int lanemap_writer_file_quarantine(struct lanemap_writer *writer, const char *name)
-{
-        char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
-        int r;
-
-        r = writer->files->make_directory(writer->files, writer->dir_fd, LANEMAP_QUARANTINE_NAME,
-                                          0750);
-        /* Its name is durable before a file's only name is in it, whoever made it. */
-        if (r == 0 || r == -EEXIST)
-                r = writer->files->sync_directory(writer->files, writer->dir_fd);
-        if (r < 0)
-                return r;
-
-        snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
-        r = writer->files->rename(writer->files, writer->dir_fd, name, aside);
-        if (r == 0)
-                lanemap_writer_log(writer, LOG_WARNING,
-                                   "%s/%s is damaged and no longer used; it is kept as %s",
-                                   writer->directory, name, aside);
-        return r;
-}
-
 /* ---- the scrub ---- */
 
 struct scrub {
@@ -276,7 +91,7 @@ static bool scrub_file_lives(struct scrub *scrub)
         bool lives;
 
         pthread_mutex_lock(&scrub->writer->lock);
-        lives = file_find(scrub->writer, scrub->number) != NULL;
+        lives = lanemap_writer_file_find(scrub->writer, scrub->number) != NULL;
         pthread_mutex_unlock(&scrub->writer->lock);
         return lives;
 }
@@ -308,7 +123,7 @@ static int scrub_pace(void *arg, uint64_t n_bytes)
 
 static bool scrub_is_due(const struct writer_file *file, uint64_t now)
 {
-        return !file->damaged && now >= file->scrub_due_ns;
+        return now >= file->scrub_due_ns;
 }
 
 /* The file that has been due for longest. Return: 0, 1 there is none, -ENOMEM. */
@@ -334,13 +149,13 @@ static int scrub_choose(struct lanemap_writer *writer, struct lanemap_verify_fil
 }
 
 /* Opened by the real file layer: what a test counts and fails is the engine's own work. */
-static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *file,
+static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *file, bool from_disk,
                       struct lanemap_findings *findings)
 {
         struct lanemap_verify_options options = {
                 .files = &lanemap_files_posix,
                 .dir_fd = scrub->writer->dir_fd,
-                .from_disk = true,
+                .from_disk = from_disk,
                 .chunk_bytes = UINT64_C(256) << 10,
                 .pace = scrub_pace,
                 .pace_arg = scrub,
@@ -364,6 +179,62 @@ static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *fil
         return r;
 }
 
+/* The findings about one file: marks it, and tells of them if it was not marked before. */
+static void findings_take(struct lanemap_writer *writer, const struct lanemap_verify_file *file,
+                          const struct lanemap_findings *findings)
+{
+        if (findings->n == 0 || !lanemap_writer_file_mark(writer, file->number))
+                return;
+
+        for (size_t i = 0; i < findings->n; i++)
+                lanemap_writer_finding_log(writer, &findings->items[i]);
+        lanemap_writer_event_notify(writer);
+}
+
+/* Whether the file was known to be damaged, and how often it was found to be. */
+static bool file_is_marked(struct scrub *scrub, uint32_t *ret_n_marked)
+{
+        const struct writer_file *file;
+        bool marked;
+
+        pthread_mutex_lock(&scrub->writer->lock);
+        file = lanemap_writer_file_find(scrub->writer, scrub->number);
+        marked = file && file->damaged;
+        *ret_n_marked = file ? file->n_marked : 0;
+        pthread_mutex_unlock(&scrub->writer->lock);
+        return marked;
+}
+
+/* Reads a whole file, marks it or takes the mark back. Return: 0 it was read. */
+static int scrub_look(struct scrub *scrub, const struct lanemap_verify_file *file,
+                      struct lanemap_findings *findings)
+{
+        uint32_t n_marked;
+        bool marked;
+        int r;
+
+        scrub->number = file->number;
+        scrub->looked_ns = lanemap_now_ns(&lanemap_clock_monotonic);
+        scrub->n_bytes = 0;
+        marked = file_is_marked(scrub, &n_marked);
+        r = scrub_read(scrub, file, true, findings);
+        /* Lookups and merges read what the page cache has. */
+        if (r == 0 && marked && findings->n == 0)
+                r = scrub_read(scrub, file, false, findings);
+        findings_take(scrub->writer, file, findings);
+        if (r == 0 && marked && findings->n == 0)
+                lanemap_writer_file_unmark(scrub->writer, file->number, n_marked);
+
+        return r;
+}
+
+static uint64_t again_ns(const struct writer_file *file, int r)
+{
+        if (r != 0)
+                return RETRY_NS;
+        return file->damaged ? LANEMAP_DAMAGE_AGAIN_NS : AGAIN_NS;
+}
+
 static void scrub_file(struct scrub *scrub, const struct lanemap_verify_file *file)
 {
         struct lanemap_writer *writer = scrub->writer;
@@ -372,19 +243,14 @@ static void scrub_file(struct scrub *scrub, const struct lanemap_verify_file *fi
         uint64_t now;
         int r;
 
-        scrub->number = file->number;
-        scrub->looked_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-        scrub->n_bytes = 0;
-        r = scrub_read(scrub, file, &findings);
-        findings_take(writer, file, &findings);
-
+        r = scrub_look(scrub, file, &findings);
         now = lanemap_now_ns(writer->clock);
         pthread_mutex_lock(&writer->lock);
-        known = file_find(writer, file->number);
-        if (known && r == 0 && findings.n == 0)
+        known = lanemap_writer_file_find(writer, file->number);
+        if (known && r == 0 && findings.n == 0 && !known->damaged)
                 known->sound_ns = now;
         if (known)
-                known->scrub_due_ns = now + (r == 0 ? AGAIN_NS : RETRY_NS);
+                known->scrub_due_ns = now + again_ns(known, r);
         writer->stats.scrubbed_files += r == 0;
         writer->stats.scrubbed_bytes += scrub->n_bytes;
         pthread_mutex_unlock(&writer->lock);
@@ -413,7 +279,7 @@ void *lanemap_writer_scrub_main(void *arg)
 
 /* ---- a full pass, for somebody who asks ---- */
 
-/* Marks what is named, tells of the rest; then everything else in use is known to be sound. */
+/* Marks what is named, tells of the rest. */
 static void pass_take(struct lanemap_writer *writer, const struct lanemap_findings *findings)
 {
         uint64_t n_other = 0, before = UINT64_MAX;
@@ -424,13 +290,13 @@ static void pass_take(struct lanemap_writer *writer, const struct lanemap_findin
 
                 if (lanemap_segment_file_name_parse(finding->file, &number, &start) < 0) {
                         n_other++;
-                        finding_log(writer, finding);
+                        lanemap_writer_finding_log(writer, finding);
                         continue;
                 }
                 /* One file's findings come one behind the other. */
-                if (file_mark(writer, number) || number == before) {
+                if (lanemap_writer_file_mark(writer, number) || number == before) {
                         before = number;
-                        finding_log(writer, finding);
+                        lanemap_writer_finding_log(writer, finding);
                 }
         }
 
@@ -438,6 +304,58 @@ static void pass_take(struct lanemap_writer *writer, const struct lanemap_findin
         writer->n_other_findings = n_other;
         lanemap_writer_degraded_publish(writer);
         pthread_mutex_unlock(&writer->lock);
+}
+
+static bool findings_name(const struct lanemap_findings *findings, const char *name)
+{
+        for (size_t i = 0; i < findings->n; i++)
+                if (strcmp(findings->items[i].file, name) == 0)
+                        return true;
+
+        return false;
+}
+
+/* Under lock. The damaged file with the next larger number. Return: as scrub_choose(). */
+static int marked_next(struct lanemap_writer *writer, uint64_t number,
+                       struct lanemap_verify_file *ret_file)
+{
+        const struct writer_file *next = NULL;
+
+        for (uint32_t l = 0; l < writer->n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
+                        const struct writer_file *file = writer->lanes[l].segments[s]->file;
+
+                        if (file->damaged && file->mapped->number > number &&
+                            (!next || file->mapped->number < next->mapped->number))
+                                next = file;
+                }
+
+        return next ? verify_file_of(writer, next, ret_file) : 1;
+}
+
+/* Files that are marked, and that the pass has nothing to say of (D4). */
+static void pass_reprieve(struct lanemap_writer *writer, const struct lanemap_findings *findings)
+{
+        struct scrub scrub = {.writer = writer, .rate = UINT64_MAX};
+        uint64_t number = 0;
+
+        for (;;) {
+                struct lanemap_findings own = {0};
+                struct lanemap_verify_file file;
+                int r;
+
+                pthread_mutex_lock(&writer->lock);
+                r = marked_next(writer, number, &file);
+                pthread_mutex_unlock(&writer->lock);
+                if (r != 0)
+                        return;
+
+                number = file.number;
+                if (!findings_name(findings, file.name))
+                        (void)scrub_look(&scrub, &file, &own);
+                lanemap_findings_deinit(&own);
+                lanemap_verify_file_deinit(&file);
+        }
 }
 
 int lanemap_writer_verify(struct lanemap_writer *writer, struct lanemap_finding **ret_findings,
@@ -453,6 +371,7 @@ int lanemap_writer_verify(struct lanemap_writer *writer, struct lanemap_finding 
         }
 
         pass_take(writer, &report.findings);
+        pass_reprieve(writer, &report.findings);
         *ret_findings = report.findings.items;
         *ret_n_findings = report.findings.n;
         return 0;

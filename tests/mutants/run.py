@@ -138,7 +138,7 @@ MUTANTS = [
     ('flips-whoever-holds', 'W6', 'src/writer/writer_flip.c',
      'return n_held == 0 ||', 'return true || n_held == 0 ||',
      ('tests/crash/held', [])),
-    ('input-not-checked', 'W7', 'src/writer/writer_scrub.c',
+    ('input-not-checked', 'W7', 'src/writer/writer_damage.c',
      'if (!fresh && !input_is_sound(writer, file))', 'if (fresh && !input_is_sound(writer, file))',
      ('tests/unit/test_writer_scrub', [])),
     ('unlinked-instead-of-quarantined', 'W7', 'src/writer/writer_files.c',

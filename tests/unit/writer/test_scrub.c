@@ -1,6 +1,7 @@
 /*
- * Damage in a running writer (D1 to D3 in writer_scrub.c): found in the background, told once,
- * shown as degraded, never merged into anything, and put into quarantine when it is no longer used.
+ * Damage in a running writer (D1 to D4 in writer_damage.h): found in the background, told once,
+ * shown as degraded, never merged into anything, and put into quarantine when it is no longer used,
+ * unless all of the file can be read again.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -18,7 +19,8 @@
 
 TestSuite(writer_scrub, .timeout = 120);
 
-#define DAY_NS (UINT64_C(25) * 3600 * 1000 * 1000 * 1000)
+#define HOUR_NS (UINT64_C(3600) * 1000 * 1000 * 1000)
+#define DAY_NS  (25 * HOUR_NS)
 
 /* The real clock, some time ahead. */
 struct ahead_clock {
@@ -323,6 +325,92 @@ Test(writer_scrub, a_lane_with_damage_goes_on_for_ever)
                 expect_all_right(&place);
                 place_deinit(&place);
         }
+}
+
+static bool becomes_sound(struct place *place, uint32_t seconds)
+{
+        struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+
+        for (uint32_t i = 0; i < seconds * 100; i++) {
+                if (degraded(place) == 0)
+                        return true;
+                nanosleep(&pause, NULL);
+        }
+        return false;
+}
+
+/* D4: the disk answered with other bytes for a while. */
+Test(writer_scrub, a_file_that_reads_well_again_is_believed_again)
+{
+        struct lanemap_status status = {.size = sizeof(status)};
+        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+        struct lanemap_reader *reader;
+        struct place place;
+        char path[512];
+        uint64_t n_before;
+
+        place_init(&place, UINT64_C(1) << 30);
+        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_assert(becomes(&place, scrubbed, 1, 20));
+        damage_harmlessly(&place, 0, path, sizeof(path));
+        lanemap_store_relaxed(&place.clock.ahead_ns, DAY_NS);
+        cr_assert(becomes(&place, degraded, 1, 20));
+
+        /* Not before it is sound. */
+        n_before = scrubbed(&place);
+        lanemap_store_relaxed(&place.clock.ahead_ns, DAY_NS + 2 * HOUR_NS);
+        cr_assert(becomes(&place, scrubbed, n_before + 1, 20), "it is looked at every hour");
+        cr_expect_eq(degraded(&place), 1);
+
+        damage_harmlessly(&place, 0, path, sizeof(path)); /* the same bit */
+        lanemap_store_relaxed(&place.clock.ahead_ns, DAY_NS + 4 * HOUR_NS);
+        cr_assert(becomes_sound(&place, 20));
+        engine_stats(place.writer, &stats);
+        cr_expect_eq(stats.n_damaged_files, 0);
+        cr_assert_eq(lanemap_reader_attach(place.scratch.name, NULL, &reader), 0);
+        cr_assert_eq(lanemap_reader_status(reader, &status), 0);
+        cr_expect_eq(status.degraded, 0);
+        lanemap_reader_detach(reader);
+
+        /* And it is an input again. */
+        damage_index_apply(place.writer, &place.model, 3);
+        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_expect_eq(access(path, F_OK), -1);
+        cr_expect_eq(place.n_critical, 1);
+        expect_all_right(&place);
+        place_deinit(&place);
+}
+
+/* D4: somebody who asks need not wait for an hour, nor for a scrub. */
+Test(writer_scrub, a_full_pass_believes_a_file_that_was_put_back)
+{
+        struct lanemap_finding *findings;
+        char path[512], moved[520];
+        struct place place;
+        size_t n;
+
+        place_init(&place, UINT64_MAX);
+        place_settle(&place);
+        cr_assert(damage_segment_path(place.scratch.directory, 0, path, sizeof(path)));
+        snprintf(moved, sizeof(moved), "%s.away", path);
+        cr_assert_eq(rename(path, moved), 0);
+        for (uint32_t i = 0; i < 2; i++) {
+                cr_assert_eq(lanemap_writer_verify(place.writer, &findings, &n), 0);
+                cr_expect_eq(n, 1);
+                lanemap_writer_findings_free(findings);
+                cr_expect_eq(degraded(&place), 1);
+        }
+        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), -EBADMSG);
+
+        cr_assert_eq(rename(moved, path), 0);
+        cr_assert_eq(lanemap_writer_verify(place.writer, &findings, &n), 0);
+        cr_expect_eq(n, 0);
+        lanemap_writer_findings_free(findings);
+        cr_expect_eq(degraded(&place), 0);
+        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_expect_eq(place.n_critical, 1);
+        expect_all_right(&place);
+        place_deinit(&place);
 }
 
 Test(writer_scrub, a_damaged_file_that_is_no_longer_used_goes_to_quarantine)
