@@ -107,7 +107,7 @@ static uint64_t inputs_count(const struct writer_build_lane *lane, const struct 
         uint64_t n = lane->frozen ? inputs->overlay.n_sorted : 0;
 
         for (uint32_t i = 0; i < lane->n_segments; i++)
-                n += lane->segments[i]->segment->n_keys;
+                n += lanemap_load_acquire(&lane->segments[i]->segment)->n_keys;
 
         return n;
 }

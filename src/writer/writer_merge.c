@@ -406,6 +406,8 @@ void *lanemap_writer_worker_main(void *arg)
         while (!lanemap_load_acquire(&writer->stopping)) {
                 int r = lanemap_writer_merge_run(writer);
 
+                if (r == -ESHUTDOWN) /* a paced merge, given up: the next start makes it */
+                        break;
                 if (r < 0 && !was_failing)
                         lanemap_writer_log(
                                 writer, LOG_ERR,

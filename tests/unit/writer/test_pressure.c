@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include "common/order.h"
@@ -95,5 +96,63 @@ Test(writer_pressure, writes_wait_for_a_flush_that_is_stuck)
         cr_expect_leq(stats.n_segments_max, 4);
 
         lanemap_writer_close(adder.writer);
+        scratch_deinit(&scratch);
+}
+
+/* ---- closing in the midst of a merge that is held back ---- */
+
+static void add_keys(struct lanemap_writer *writer, uint32_t n)
+{
+        char key[24];
+
+        for (uint32_t i = 0; i < n; i++) {
+                snprintf(key, sizeof(key), "closed=%u", i);
+                cr_assert_eq(engine_add(writer, key, n), 0);
+        }
+        cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_FLUSH), 0);
+}
+
+static uint32_t n_complaints;
+
+static void complaint_count(void *arg, int priority, const char *line)
+{
+        if (priority <= LOG_WARNING)
+                __atomic_add_fetch(&n_complaints, 1, __ATOMIC_RELAXED);
+}
+
+/* At a byte a second it would take an hour. Whoever closes waits for a section at most, and is not
+ * told of a failure. */
+Test(writer_pressure, a_paced_merge_is_given_up_when_the_writer_closes)
+{
+        struct lanemap_writer_options options;
+        struct lanemap_writer *writer;
+        struct scratch scratch;
+        char path[256];
+        size_t n_ids;
+
+        scratch_init(&scratch, "pressure");
+        engine_options_init(&options, &scratch, NULL);
+        options.n_lanes = N_LANES;
+        options.flush_bytes = UINT64_C(1) << 30;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+        add_keys(writer, 4000);
+        add_keys(writer, 40);
+        lanemap_writer_close(writer);
+
+        /* Lanes that nobody changes are merged, and were not changed since the start. */
+        options.compaction_bytes_per_second = 1;
+        options.log = complaint_count;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+        while (!scratch_find(scratch.directory, "tmp-seg-", path, sizeof(path)))
+                usleep(1000);
+        lanemap_writer_close(writer);
+        cr_expect_eq(n_complaints, 0);
+        cr_expect_not(scratch_find(scratch.directory, "tmp-seg-", path, sizeof(path)));
+
+        options.compaction_bytes_per_second = 0;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+        cr_expect_eq(lanemap_writer_lookup(writer, "closed=39", 9, NULL, 0, &n_ids, NULL), 0);
+        cr_expect_eq(n_ids, 2);
+        lanemap_writer_close(writer);
         scratch_deinit(&scratch);
 }
