@@ -60,6 +60,11 @@ struct lanemap_repair {
         bool manifest_changed;
         char (*aside)[64]; /* names that go to quarantine/ */
         size_t n_aside;
+
+        /* writer_repair_segments.c */
+        struct lanemap_slot *slots;
+        struct lanemap_repair_mend *mends;
+        bool *lane_changed;
 };
 
 void lanemap_repair_say(const struct lanemap_repair *repair, const char *format, ...)
@@ -73,6 +78,14 @@ int lanemap_repair_aside(struct lanemap_repair *repair, const char *name);
 int lanemap_repair_link(struct lanemap_repair *repair, const char *name);
 int lanemap_repair_link_all(struct lanemap_repair *repair);
 int lanemap_repair_unlink_all(struct lanemap_repair *repair);
+
+/* writer_repair_segments.c: what can be had of damaged files, in memory; in the manifest, lanes
+ * counted again; on the disk. */
+int lanemap_repair_segments_take(struct lanemap_repair *repair,
+                                 const struct lanemap_findings *findings);
+int lanemap_repair_segments_replace(struct lanemap_repair *repair);
+int lanemap_repair_segments_write(struct lanemap_repair *repair);
+void lanemap_repair_segments_deinit(struct lanemap_repair *repair);
 
 /* writer_repair_log.c: what is in front of the hole into a new file, which the manifest names. */
 int lanemap_repair_log(struct lanemap_repair *repair);
