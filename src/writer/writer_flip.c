@@ -6,7 +6,7 @@
  * are copied, views made, and one store publishes the new generation. The old object is unlinked
  * and never written again: a lookup in progress ends with an answer that was true, the next one
  * sees the new word. Stopped readers may hold the old one, so a flip is refused while two such are
- * held, or as many bytes as one object may have (F3): no reader can make memory grow without bound.
+ * held, or as many bytes as one object may have (F4): no reader can make memory grow without bound.
  * The writer keeps a descriptor of each to tell, and closes it within a second of the last reader.
  */
 #include "writer/writer_private.h"
@@ -284,7 +284,7 @@ static bool flip_is_worth_it(struct lanemap_writer *writer)
         return stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
-/* F3. What readers hold of retired objects stays below the limit of one object, the one that this
+/* F4. What readers hold of retired objects stays below the limit of one object, the one that this
  * flip retires included. With nothing held that is always so. */
 static bool flip_is_bounded(struct lanemap_writer *writer)
 {
