@@ -314,9 +314,10 @@ static void sides_pin(const struct adds *adds)
 static void path_measure(const struct outage_options *options, const struct path *path,
                          struct perf_table *table)
 {
+        struct path sized = *path;
         struct adds adds = {
                 .options = options,
-                .path = path,
+                .path = &sized,
                 .n_keys = options->quick ? 2000 : 100000,
                 .running = {.samples = perf_map(RUNNING_MAX * sizeof(uint32_t)),
                             .capacity = RUNNING_MAX},
@@ -324,6 +325,8 @@ static void path_measure(const struct outage_options *options, const struct path
         };
         uint32_t n_phases = options->n_rounds * N_PHASES;
 
+        if (options->quick)
+                sized.n_adds = LANEMAP_MIN(path->n_adds, 10);
         perf_arms_init(&adds.arms, N_ROLES);
         perf_arms_init(&adds.alone, 1);
         for (uint32_t i = 0; i < N_SIDES; i++)
