@@ -327,6 +327,30 @@ static void churn(const struct index_options *options, const struct perf_place *
 
 #define REWRITE_PAIRS 3
 
+/* The median of the pairs' ratios, the smallest and the largest; and how far apart windows are that
+ * differ in nothing. */
+static void rewrite_rows(const struct perf_table *quiet, const struct perf_table *busy,
+                         const char *name, struct perf_table *table)
+{
+        double ratios[REWRITE_PAIRS], alone[REWRITE_PAIRS];
+        char row[64];
+
+        for (int i = 0; i < REWRITE_PAIRS; i++) {
+                alone[i] = perf_table_value(&quiet[i], name);
+                ratios[i] = perf_table_value(&busy[i], name) / alone[i];
+        }
+        snprintf(row, sizeof(row), "rewrite_%s_per_quiet", name);
+        perf_table_add(table, row, perf_median(ratios, REWRITE_PAIRS), "ratio");
+        snprintf(row, sizeof(row), "rewrite_%s_per_quiet_low", name);
+        perf_table_add(table, row, perf_minimum(ratios, REWRITE_PAIRS), "ratio");
+        snprintf(row, sizeof(row), "rewrite_%s_per_quiet_high", name);
+        perf_table_add(table, row, perf_maximum(ratios, REWRITE_PAIRS), "ratio");
+        snprintf(row, sizeof(row), "rewrite_%s_quiet_spread", name);
+        perf_table_add(table, row,
+                       perf_maximum(alone, REWRITE_PAIRS) / perf_minimum(alone, REWRITE_PAIRS),
+                       "ratio");
+}
+
 /* The same readers without and with a full rewrite, by turns, so that a noisy minute hits both. */
 static void rewrite(const struct index_options *options, const struct perf_place *place,
                     struct index_writer *writer, uint64_t n_keys, struct perf_table *table)
@@ -336,7 +360,6 @@ static void rewrite(const struct index_options *options, const struct perf_place
         static struct perf_table quiet[REWRITE_PAIRS], busy[REWRITE_PAIRS];
         struct index_writer_reply before, after;
         struct lookups lookups;
-        char row[64];
 
         before = index_writer_ask(writer, INDEX_WRITER_STATS, 0, 0);
         for (int i = 0; i < REWRITE_PAIRS; i++) {
@@ -358,15 +381,8 @@ static void rewrite(const struct index_options *options, const struct perf_place
         perf_table_add(table, "rewrite_bytes_written",
                        (double)(after.stats.merge_bytes_written - before.stats.merge_bytes_written),
                        "bytes");
-        for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
-                double ratios[REWRITE_PAIRS];
-
-                for (int i = 0; i < REWRITE_PAIRS; i++)
-                        ratios[i] = perf_table_value(&busy[i], names[n]) /
-                                    perf_table_value(&quiet[i], names[n]);
-                snprintf(row, sizeof(row), "rewrite_%s_per_quiet", names[n]);
-                perf_table_add(table, row, perf_median(ratios, REWRITE_PAIRS), "ratio");
-        }
+        for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+                rewrite_rows(quiet, busy, names[n], table);
 }
 
 /* Stopped in order and started; then 1 % more keys that no segment has, and the writer killed. */

@@ -178,15 +178,6 @@ static void event_make(struct takeover *takeover, enum event event, uint32_t i)
                 reattach_make(takeover, event, i);
 }
 
-static double largest(const double *values, size_t n)
-{
-        double most = 0;
-
-        for (size_t i = 0; i < n; i++)
-                most = values[i] > most ? values[i] : most;
-        return most;
-}
-
 static void series_add(struct takeover *takeover, enum event event, const char *what,
                        double *values, struct perf_table *table)
 {
@@ -194,7 +185,7 @@ static void series_add(struct takeover *takeover, enum event event, const char *
         char name[64];
 
         snprintf(name, sizeof(name), "%s_%s_max", event_names[event], what);
-        perf_table_add(table, name, largest(values, n), "ms");
+        perf_table_add(table, name, perf_maximum(values, n), "ms");
         snprintf(name, sizeof(name), "%s_%s_p50", event_names[event], what);
         perf_table_add(table, name, perf_median(values, n), "ms");
 }
@@ -214,7 +205,7 @@ static void follow_add(struct takeover *takeover, enum event event, struct perf_
         snprintf(name, sizeof(name), "%s_follow_cpu_per_reattach_low", event_names[event]);
         perf_table_add(table, name, perf_minimum(ratios, n), "ratio");
         snprintf(name, sizeof(name), "%s_follow_cpu_per_reattach_high", event_names[event]);
-        perf_table_add(table, name, largest(ratios, n), "ratio");
+        perf_table_add(table, name, perf_maximum(ratios, n), "ratio");
 }
 
 static void report(struct takeover *takeover, struct perf_table *table)

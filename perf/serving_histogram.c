@@ -53,15 +53,12 @@ void serving_series_report(struct serving_series *series, const char *prefix,
 {
         const char *names[] = {"p50", "p99", "p999"};
         double *from[] = {series->p50, series->p99, series->p999};
-        double largest = 0;
         char name[56];
 
         for (size_t i = 0; i < 3; i++) {
                 snprintf(name, sizeof(name), "%s_%s", prefix, names[i]);
                 perf_table_add(table, name, perf_median(from[i], series->n), "ns");
         }
-        for (uint32_t i = 0; i < series->n; i++)
-                largest = series->max[i] > largest ? series->max[i] : largest;
         snprintf(name, sizeof(name), "%s_max", prefix);
-        perf_table_add(table, name, largest / 1000, "us");
+        perf_table_add(table, name, perf_maximum(series->max, series->n) / 1000, "us");
 }

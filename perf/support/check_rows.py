@@ -26,14 +26,15 @@ churn_memory_per_key churn_memory_per_key_max churn_shared_per_key churn_private
 churn_page_cache_per_key churn_overlay_per_key churn_segments_per_lane churn_segments_per_lane_max
 churn_keys_replaced churn_write_amplification churn_entries_written_per_change churn_flushes churn_merges churn_write_stalls
 churn_hit_p99_per_quiet churn_miss_p99_per_quiet churn_compacted_memory_per_key
-rewrite_rounds rewrite_bytes_written rewrite_hit_p50_per_quiet rewrite_hit_p99_per_quiet rewrite_hit_p999_per_quiet
-rewrite_miss_p50_per_quiet rewrite_miss_p99_per_quiet rewrite_miss_p999_per_quiet
+rewrite_rounds rewrite_bytes_written
 close_time restart_clean restart_killed restart_killed_records
 adds_always_rate adds_everysec_rate adds_no_rate adds_always_one_by_one_rate
 socket_adds_always_rate socket_adds_everysec_rate socket_adds_no_rate
 tenant_shared_and_files tenant_compacted_shared tenant_compacted_files tenant_compacted_shared_and_files
 tenant_writer_private
 """.split()
+OTHERS += [f"rewrite_{window}_{quantile}_{row}" for window in ("hit", "miss") for quantile in ("p50", "p99", "p999")
+           for row in ("per_quiet", "per_quiet_low", "per_quiet_high", "quiet_spread")]
 
 
 PATHS = ["engine_no", "engine_always", "socket_no", "socket_everysec", "socket_always"]

@@ -50,3 +50,13 @@ double perf_minimum(const double *values, size_t n)
 
         return minimum;
 }
+
+double perf_maximum(const double *values, size_t n)
+{
+        double maximum = n ? values[0] : 0;
+
+        for (size_t i = 1; i < n; i++)
+                maximum = values[i] > maximum ? values[i] : maximum;
+
+        return maximum;
+}

@@ -29,8 +29,9 @@ void perf_recorder_sort(struct perf_recorder *recorder);
 /* After the sort; 0 without samples. quantile: 0 .. 1. */
 uint32_t perf_recorder_quantile(const struct perf_recorder *recorder, double quantile);
 
-/* Of one number per window: the median and the smallest. values is sorted on the way. */
+/* Of one number per window: the median (values is sorted on the way), the smallest, the largest. */
 double perf_median(double *values, size_t n);
 double perf_minimum(const double *values, size_t n);
+double perf_maximum(const double *values, size_t n);
 
 #endif
