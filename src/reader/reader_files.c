@@ -65,7 +65,8 @@ static void retire(struct lanemap_reader *reader, struct reader_retired *retired
                 retired->release(retired);
 }
 
-/* Return: 1 it was mapped, 0 it was there already, or a negative errno. */
+/* Return: 1 it was mapped, 0 it was there already, or a negative errno; -EBADMSG also where the file has
+ * no such section, which no mapping would mend. */
 static int segment_ensure(struct lanemap_reader *reader, struct reader_attachment *attachment,
                           const struct lanemap_lane_segment_shm *entry)
 {
@@ -81,11 +82,15 @@ static int segment_ensure(struct lanemap_reader *reader, struct reader_attachmen
                 retire(reader, reader_retired_of(old_table));
         old = attachment->region.files->slots[entry->file_slot];
         if (old && old->number == entry->file_number)
-                return 0;
+                return entry->section < old->n_sections ? 0 : -EBADMSG;
 
         r = lanemap_reader_file_map(attachment, entry, &file);
         if (r < 0)
                 return r;
+        if (entry->section >= file->n_sections) {
+                lanemap_reader_file_release(file);
+                return -EBADMSG;
+        }
 
         /* Pairs with the acquire load in lanemap_lane_segment(). */
         lanemap_store_release(&attachment->region.files->slots[entry->file_slot], file);

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/order.h"
+#include "shm/shm_format.h"
 #include "support/engine.h"
 #include "support/rng.h"
 
@@ -260,6 +262,51 @@ Test(reader, any_bytes_in_the_data_object)
                         cr_assert(r >= 0 || r == -EBADMSG || r == -ENOENT, "%d", r);
                 }
         }
+        close(fd);
+        fixture_deinit(&fixture);
+}
+
+/* Every view names a section that its file does not have: no mapping mends that, so it is bad at once. */
+Test(reader, a_section_that_no_file_has)
+{
+        struct lanemap_shm_data *head;
+        struct lanemap_lane_shm *lanes;
+        struct fixture fixture;
+        unsigned char *bytes;
+        uint32_t n_segments = 0, n_bad = 0;
+        char data[260];
+        struct stat st;
+        int fd;
+
+        fixture_options_init(&fixture);
+        killed_writer(&fixture);
+        attach(&fixture, NULL);
+        snprintf(data, sizeof(data), "/dev/shm/lanemap.%s.%016lx", fixture.scratch.name,
+                 (unsigned long)status_of(fixture.reader).generation);
+        fd = open(data, O_RDWR | O_CLOEXEC);
+        cr_assert(fd >= 0 && fstat(fd, &st) == 0);
+        bytes = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        cr_assert_neq(bytes, MAP_FAILED);
+        head = (void *)bytes;
+        lanes = (void *)(bytes + head->lanes_off);
+        for (uint32_t lane = 0; lane < head->n_lanes; lane++) {
+                struct lanemap_lane_view_shm *view = (void *)(bytes + lanes[lane].view_off);
+
+                for (uint32_t i = 0; i < view->n_segments; i++, n_segments++)
+                        view->segments[i].section += 1000;
+        }
+        cr_assert_gt(n_segments, 0);
+
+        for (uint32_t i = 0; i < 700; i++) {
+                char key[16];
+                size_t n, n_bytes = (size_t)snprintf(key, sizeof(key), "k%u", (unsigned)i);
+                int r = lanemap_reader_lookup(fixture.reader, key, n_bytes, NULL, 0, &n);
+
+                cr_assert(r == 0 || r == -EBADMSG, "%d", r);
+                n_bad += r != 0;
+        }
+        cr_expect_gt(n_bad, 0);
+        munmap(bytes, (size_t)st.st_size);
         close(fd);
         fixture_deinit(&fixture);
 }
