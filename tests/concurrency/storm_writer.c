@@ -134,7 +134,8 @@ static void counts_report(struct state *state)
         state->seen = stats;
 }
 
-/* Flips are refused while stopped readers hold two old objects: then later. */
+/* Flips are refused while stopped readers hold two old objects: then later. In a hurry the workers are
+ * let in: a compaction would leave them nothing to merge, and flushes take in what they do not get to. */
 static void requests_run(struct state *state, uint64_t *ticket)
 {
         int r = *ticket ? lanemap_writer_request_state(state->writer, *ticket) : 0;
@@ -144,11 +145,15 @@ static void requests_run(struct state *state, uint64_t *ticket)
         if (r < 0 && r != -EBUSY)
                 storm_wrong(state->storm, "a request ended with %d", r);
         *ticket = 0;
-        if (lanemap_load_relaxed(&state->storm->hurry) || rng_below(&state->rng, 40) == 0)
+        if (lanemap_load_relaxed(&state->storm->hurry)) {
+                (void)usleep(5000);
+                must(lanemap_writer_request(state->writer, LANEMAP_REQUEST_FLIP, ticket) == 0);
+        } else if (rng_below(&state->rng, 40) == 0) {
                 must(lanemap_writer_request(state->writer,
                                             rng_below(&state->rng, 4) ? LANEMAP_REQUEST_FLIP
                                                                       : LANEMAP_REQUEST_COMPACT,
                                             ticket) == 0);
+        }
 }
 
 void storm_writer_main(struct storm *storm, uint64_t seed)
