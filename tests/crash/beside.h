@@ -1,5 +1,6 @@
 /*
- * A writer and a reader at work, for programs that do something beside them: hostile.c, namespaces.c.
+ * A writer and a reader at work, for programs that do something beside them: hostile.c, namespaces.c,
+ * held.c, strangers.c.
  *
  * The stable keys have the same two ids from the first moment on; every other key has at most one
  * id, which tells whose it is. So any answer can be judged by whoever gets it, without a word from
@@ -56,6 +57,10 @@ void beside_wait_u64(struct beside *beside, const uint64_t *counter, uint64_t le
 
 /* Gives up all that root has. Return: 0, or a negative errno. */
 int beside_drop(uid_t uid, gid_t gid);
+
+/* Whether there are two users, and a directory for shared objects that both may write to: root may become
+ * others. If not, says so. */
+bool beside_two_users(struct beside *beside, uid_t uid, gid_t gid);
 
 /* For beside_fork(): applies until stop_writer, with flushes and flips, then closes. */
 int beside_writer(struct beside *beside);

@@ -345,35 +345,13 @@ static void flips_under_guesses(struct beside *beside)
         lanemap_writer_close(writer);
 }
 
-static int can_drop(struct beside *beside)
-{
-        return beside_drop(UID_STRANGER, GID_READERS) == 0 ? 0 : BESIDE_SKIPPED;
-}
-
-/* Whether there are two users, and a directory that both may write to. */
-static bool permitted(struct beside *beside)
-{
-        struct stat st;
-        int status;
-        pid_t pid;
-
-        if (geteuid() != 0 || stat(LANEMAP_SHM_DIRECTORY, &st) < 0 || (st.st_mode & 01002) != 01002)
-                return false;
-
-        pid = beside_fork(can_drop, beside);
-        must(waitpid(pid, &status, 0) == pid);
-        return status == 0;
-}
-
 int main(void)
 {
         struct beside *beside = beside_new("stranger");
         int r;
 
         alarm(120);
-        if (!permitted(beside)) {
-                printf("skipped: this takes root, a second user and a sticky %s\n",
-                       LANEMAP_SHM_DIRECTORY);
+        if (!beside_two_users(beside, UID_STRANGER, GID_READERS)) {
                 beside_free(beside);
                 return BESIDE_SKIPPED;
         }
