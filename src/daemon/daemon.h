@@ -102,8 +102,9 @@ struct lanemap_server {
         bool accept_paused;
         bool stopping;
         uint64_t stop_deadline_ns;
-        bool failed; /* exit code 1 */
-        uint64_t socket_device, socket_inode;
+        bool failed;                          /* exit code 1 */
+        uint64_t socket_device, socket_inode; /* of the Unix socket's file */
+        bool socket_is_lost;                  /* it is gone, and that was said */
 
         struct lanemap_client_list clients;
         struct lanemap_client_list touched;
@@ -162,6 +163,6 @@ void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked bl
 /* listen.c */
 int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
 void lanemap_listen_close(struct lanemap_server *server);
-void lanemap_listen_resume(struct lanemap_server *server);
+void lanemap_listen_cron(struct lanemap_server *server); /* once a second */
 
 #endif

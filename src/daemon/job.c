@@ -332,7 +332,9 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
 
         if (job->r < 0) {
-                lanemap_log(LOG_ERR, "%s", *job->error.text ? job->error.text : strerror(-job->r));
+                lanemap_log(LOG_ERR, "cannot serve %s from %s: %s", server->options.name,
+                            server->options.directory,
+                            *job->error.text ? job->error.text : strerror(-job->r));
                 server->failed = true;
                 lanemap_server_stop(server);
                 return;

@@ -223,12 +223,13 @@ static int loglevel_parse(const char *text)
         return -EINVAL;
 }
 
-static int password_set(struct lanemap_options *options, const char *text, size_t n_bytes,
-                        struct lanemap_error *ret_error)
+/* `where` it comes from. A NUL within would make it shorter than it looks. */
+static int password_set(struct lanemap_options *options, const char *where, const char *text,
+                        size_t n_bytes, struct lanemap_error *ret_error)
 {
-        if (n_bytes == 0 || n_bytes > LANEMAP_PASSWORD_BYTES_MAX)
-                return refuse(ret_error, "a password has 1 to %d bytes",
-                              LANEMAP_PASSWORD_BYTES_MAX);
+        if (n_bytes == 0 || n_bytes > LANEMAP_PASSWORD_BYTES_MAX || memchr(text, '\0', n_bytes))
+                return refuse(ret_error, "%s: a password has 1 to %d bytes, none of them NUL",
+                              where, LANEMAP_PASSWORD_BYTES_MAX);
         memcpy(options->password, text, n_bytes);
         options->password[n_bytes] = 0;
         return 0;
@@ -252,8 +253,8 @@ static int password_read(struct lanemap_options *options, const char *path,
         } else {
                 const char *end = memchr(text, '\n', (size_t)n_bytes);
 
-                r = password_set(options, text, end ? (size_t)(end - text) : (size_t)n_bytes,
-                                 ret_error);
+                r = password_set(options, "--requirepass-file", text,
+                                 end ? (size_t)(end - text) : (size_t)n_bytes, ret_error);
         }
         close(fd);
         explicit_bzero(text, sizeof(text));
@@ -341,15 +342,19 @@ static int option_take(struct lanemap_options *options, int option, char *value,
                 options->directory = value;
                 return 0;
         case OPTION_SERVE_FROM:
+                if (!*value)
+                        return refuse(ret_error, "--serve-from: the name of a directory is empty");
                 options->serve_from = value;
                 return 0;
         case OPTION_SOCKET:
+                if (!*value)
+                        return refuse(ret_error, "--socket: the path is empty");
                 if ((size_t)snprintf(options->socket, sizeof(options->socket), "%s", value) >=
                     sizeof(options->socket))
                         return refuse(ret_error, "--socket: the path is too long");
                 return 0;
         case OPTION_REQUIREPASS:
-                r = password_set(options, value, strlen(value), ret_error);
+                r = password_set(options, "--requirepass", value, strlen(value), ret_error);
                 explicit_bzero(value, strlen(value));
                 return r;
         case OPTION_REQUIREPASS_FILE:
@@ -404,7 +409,8 @@ static int options_check(struct lanemap_options *options, struct lanemap_error *
         if (!options->directory || !*options->directory)
                 return refuse(ret_error, "--dir is needed; see lanemapd --help");
         if (password && !*options->password) {
-                r = password_set(options, password, strlen(password), ret_error);
+                r = password_set(options, "LANEMAPD_REQUIREPASS", password, strlen(password),
+                                 ret_error);
                 if (r < 0)
                         return r;
         }
@@ -418,6 +424,19 @@ static int options_check(struct lanemap_options *options, struct lanemap_error *
                              options->directory) >= sizeof(options->socket))
                 return refuse(ret_error, "--dir: the path is too long");
         return 0;
+}
+
+/* What getopt_long() stopped at. Without its value, which may be a password. */
+static int unknown_option(char **argv, struct lanemap_error *ret_error)
+{
+        const char *word = argv[optind - 1];
+        int n = (int)LANEMAP_MIN(strcspn(word, "="), (size_t)200);
+
+        if (optopt >= OPTION_NAME)
+                return refuse(ret_error, "%.*s takes no value", n, word);
+        if (optopt > 0) /* a letter; argv is at its word or behind it */
+                return refuse(ret_error, "unknown option '-%c'; see lanemapd --help", optopt);
+        return refuse(ret_error, "unknown option '%.*s'; see lanemapd --help", n, word);
 }
 
 int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
@@ -439,8 +458,7 @@ int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **
                 case ':':
                         return refuse(ret_error, "%s needs a value", argv[optind - 1]);
                 case '?':
-                        return refuse(ret_error, "unknown option '%.200s'; see lanemapd --help",
-                                      argv[optind - 1]);
+                        return unknown_option(argv, ret_error);
                 }
                 r = option_take(&options, option, optarg, ret_error);
                 if (r != 0)

@@ -156,7 +156,7 @@ static void server_cron(struct lanemap_server *server)
         if (server->n_blocked > 0 && server->writer)
                 lanemap_command_requests_ended(server);
         lanemap_job_ready(server, NULL, 0);
-        lanemap_listen_resume(server);
+        lanemap_listen_cron(server);
 }
 
 static bool server_is_done(const struct lanemap_server *server)

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import tempfile
 import threading
-import time
 
 from harness import Client, Closed, Daemon, Skip, encode, equal, eventually, main
 
@@ -27,6 +26,8 @@ def test_usage():
     equal(run("--version").stdout.split()[0], "lanemapd")
     assert "--appendfsync" in run("--help").stdout
     ok = ["--name", "x", "--dir", "/nonexistent/lanemap"]
+    equal(run(*ok, env={"LANEMAPD_REQUIREPASS": "x" * 513}).stderr,
+          "lanemapd: LANEMAPD_REQUIREPASS: a password has 1 to 512 bytes, none of them NUL\n")
     for args, text in [
         ([], "--name is needed"),
         (["--name", "x"], "--dir is needed"),
@@ -40,7 +41,15 @@ def test_usage():
         (ok + ["--port", "70000"], "--port: '70000' is not a number from 1 to 65535"),
         (ok + ["--port", "6379"], "--port needs a password"),
         (ok + ["--requirepass-file", "/nonexistent/file"], "--requirepass-file: cannot open"),
-        (ok + ["--requirepass", ""], "a password has 1 to 512 bytes"),
+        (ok + ["--nosuch=secret"], "unknown option '--nosuch';"),
+        (ok + ["-xy"], "unknown option '-x'"),
+        (["-xy"], "unknown option '-x'"),
+        (ok + ["--version=1"], "--version takes no value"),
+        (ok + ["--socket", ""], "--socket: the path is empty"),
+        (ok + ["--serve-from", ""], "--serve-from: the name of a directory is empty"),
+        (ok + ["--requirepass", ""], "--requirepass: a password has 1 to 512 bytes"),
+        (ok + ["--requirepass-file", "/dev/null"], "--requirepass-file: a password has 1 to 512 bytes"),
+        (ok + ["--requirepass-file", "/dev/zero"], "--requirepass-file: a password has 1 to 512 bytes, none of them NUL"),
         (ok + ["--appendfsync", "sometimes"], "'sometimes' is not always, everysec or no"),
         (ok + ["--lanes", "1025"], "--lanes: '1025' is not a number from 1 to 1024"),
         (ok + ["--lanes", "4x"], "--lanes: '4x' is not"),
@@ -60,12 +69,52 @@ def test_usage():
 
 
 def test_what_cannot_be_opened():
-    done = run("--name", "x", "--dir", "/nonexistent/lanemap")
-    equal(done.returncode, 1)
-    assert "/nonexistent/lanemap" in done.stderr, done.stderr
-    done = run("--name", "x", "--dir", "/tmp", "--socket", "/tmp/" + "x" * 120)
-    equal(done.returncode, 1)
-    assert "at most 107 bytes" in done.stderr, done.stderr
+    """It says what, where and what to do; and touches nothing that belongs to others."""
+    with tempfile.TemporaryDirectory(prefix="lmd-") as room, socket.socket() as taken, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        file, others, data = os.path.join(room, "file"), os.path.join(room, "others"), os.path.join(room, "data")
+        other.bind(others)
+        open(file, "w", encoding="ascii").close()
+        name = f"test-{os.getpid()}-unopened"
+        for args, words in [
+            (["--dir", room + "/no/data"], [room + "/no/data: the one above it is not there"]),
+            (["--dir", file], [file, "Not a directory"]),
+            (["--dir", data, "--socket", "/tmp/" + "x" * 120], ["at most 107 bytes", "--socket"]),
+            (["--dir", data, "--socket", room + "/no/s"], [room + "/no/s: No such file"]),
+            (["--dir", data, "--socket", file], [file + ": there is something that is no socket", "--socket"]),
+            (["--dir", data, "--socket", others], [others + ": there is a socket of something else", "--socket"]),
+            (["--dir", data, "--requirepass", "p", "--port", port],
+             [f"TCP port {port} of 127.0.0.1: Address already in use", "--port"]),
+            (["--dir", data, "--serve-from", room + "/no"], [f"cannot serve {name} from {data}: ", room + "/no"]),
+        ]:
+            done = run("--name", name, *args)
+            equal(done.returncode, 1, str(args))
+            assert all(word in done.stderr for word in words), (args, done.stderr)
+        assert stat.S_ISSOCK(os.stat(others).st_mode) and os.path.exists(file)
+        assert not os.path.exists(os.path.join(data, "lanemapd.sock"))
+        for entry in os.listdir("/dev/shm"):
+            if entry.startswith("lanemap." + name):
+                os.unlink("/dev/shm/" + entry)
+
+
+def test_a_socket_file_that_is_removed_comes_back():
+    with Daemon() as daemon:
+        before = daemon.client()
+        os.unlink(daemon.socket)
+        after = eventually(lambda: _connect(daemon))
+        equal(after("SADD", "k", 1), (":", 1))
+        equal(before("SADD", "k", 1), (":", 0))
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(daemon.socket + ".other")
+            other.listen()
+            os.rename(daemon.socket + ".other", daemon.socket)
+            eventually(lambda: "the socket's file is gone, and another server answers" in daemon.messages())
+        equal(eventually(lambda: _connect(daemon))("SCARD", "k"), (":", 1))
+        equal(daemon.stop(), 0)
+        assert not os.path.exists(daemon.socket)
 
 
 def choices(client):
@@ -245,7 +294,7 @@ def test_stop_while_loading():
         daemon.start(wait=False)
         eventually(lambda: _connect(daemon))
         daemon.process.terminate()
-        time.sleep(0.2)
+        eventually(lambda: "stopping" in daemon.messages())
         os.unlink(daemon.hold)
         equal(daemon.process.wait(30), 0)
 
@@ -343,7 +392,8 @@ def test_systemd_is_told():
         first = told.recv(4096)
         if b"STATUS=Loading" not in first:
             raise AssertionError(first)
-        assert b"READY=1" in told.recv(4096)
+        while b"READY=1" not in (message := told.recv(4096)):  # a slow start is no hang
+            equal(message, b"WATCHDOG=1")
         equal(told.recv(4096), b"WATCHDOG=1")
         daemon.process.terminate()
         while b"STOPPING=1" not in (message := told.recv(4096)):
