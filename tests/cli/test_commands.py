@@ -54,7 +54,8 @@ class Scripts(unittest.TestCase):
         for script, *bad in (("record-stream", ["--transactions", "x"], ["--transactions"], ["--output"],
                               ["--bad"]),
                              ("quickstart", ["--routes"], ["--routes", "0"], ["--build"], ["--bad"]),
-                             ("install-packages", [], ["nonsense"])):
+                             ("install-packages", [], ["nonsense"]),
+                             ("../tests/run", ["nonsense"], ["--stage"], ["--stage", "x"], ["--build"], ["--bad"])):
             for arguments, code in [(words, 2) for words in bad] + [(["--help"], 0)]:
                 with self.subTest(script=script, arguments=arguments):
                     result = subprocess.run([SOURCE / "tools" / script, *arguments], timeout=60,

@@ -8,7 +8,9 @@ A replacement that no longer fits its file is an error: the table is kept with t
 Every guarantee of the tables in src/README.md has a mutant here, or a reason in WITHOUT; --check looks at that, and
 whether each replacement still fits, and runs nothing.
 
-Usage: run.py [--list] [--check] [--only NAME]... [--log FILE]
+--suite SUITE: only the mutants whose program belongs to it.
+
+Usage: run.py [--list] [--check] [--only NAME]... [--suite SUITE]... [--log FILE]
 """
 import argparse
 import json
@@ -280,14 +282,16 @@ def main():
     options.add_argument('--list', action='store_true')
     options.add_argument('--check', action='store_true')
     options.add_argument('--only', action='append', default=[])
+    options.add_argument('--suite', action='append', default=[])
     options.add_argument('--log', default=os.devnull)
     options = options.parse_args()
 
-    mutants = [mutant for mutant in MUTANTS if not options.only or mutant[0] in options.only]
+    mutants = [mutant for mutant in MUTANTS if (not options.only or mutant[0] in options.only) and
+               (not options.suite or Path(mutant[5][0]).parts[1] in options.suite)]
     if options.list:
         for name, guarantee, path, _, _, program in mutants:
             print(f'{guarantee:4} {name:30} {path:36} {Path(program[0]).name}')
-        for guarantee, reason in WITHOUT.items():
+        for guarantee, reason in WITHOUT.items() if not options.suite else ():
             print(f'{guarantee:4} none: {reason}')
         return 0
     wrong = check()
