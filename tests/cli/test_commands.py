@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import subprocess
 import tempfile
 import time
@@ -144,22 +145,20 @@ class GetAndLoad(WriterTest):
         self.assertEqual(result.stdout + result.stderr, "")
 
     def test_a_progress_bar_on_a_terminal_after_a_second(self):
-        shown = self.on_a_terminal(["load", "--socket", self.writer.socket])
-        self.assertRegex(shown, r"\d+ lines, \d+/s")
-        self.assertEqual(self.on_a_terminal(["load", "--quiet", "--socket", self.writer.socket]), "")
+        self.assertRegex(self.on_a_terminal(["load", "--socket", self.writer.socket], 60), r"\d+ lines, \d+/s")
+        self.assertEqual(self.on_a_terminal(["load", "--quiet", "--socket", self.writer.socket], 1.6), "")
 
-    def on_a_terminal(self, command):
-        """What `lanemap` writes to its stderr while it gets lines for a bit more than a second."""
+    def on_a_terminal(self, command, seconds_max):
+        """What `lanemap` writes to its stderr while it gets lines, until there is something or the time is over."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen([LANEMAP, *command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                                    stderr=theirs)
         os.close(theirs)
-        deadline = time.monotonic() + 1.6
+        deadline = time.monotonic() + seconds_max
         try:
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not select.select([ours], [], [], 0.05)[0]:
                 process.stdin.write(b"".join(b"slow:%d\t1\n" % i for i in range(300)))
                 process.stdin.flush()
-                time.sleep(0.05)
             process.stdin.close()
         except BrokenPipeError:
             pass
@@ -251,6 +250,41 @@ class StatOfKinds(unittest.TestCase):
         kinds = [answer["segments_" + name] for name in ("packed", "recsplit", "bbhash", "filtered")]
         self.assertEqual(kinds, [0, 64, 0, 64])
         self.assertRegex(run("stat", writer.name).stdout, r"kinds +64 recsplit, 64 with a filter\n")
+
+
+class StatOfAmplification(unittest.TestCase):
+    def test_what_the_writer_says_on_its_socket(self):
+        writer = Writer()
+        self.addCleanup(writer.remove)
+        writer.start()
+        self.assertRegex(run("stat", "--socket", writer.socket, writer.name).stdout,
+                         r"amplification +write none yet: .*\n +entries written per change none yet\n +read 0.00: .*; 0 at most\n")
+        writer.load("".join(f"stat:{i}\t{i}\n" for i in range(1000)))
+        self.assertEqual(writer.command("LANEMAP.FLUSH"), "OK")
+        writer.load("".join(f"stat:{i}\t{i + 1}\n" for i in range(1000)))
+        self.assertEqual(writer.command("LANEMAP.COMPACT"), "OK")
+        answer = json.loads(run("stat", "--json", "--socket", writer.socket, writer.name).stdout)
+        told = answer["writer"]
+        self.assertEqual((told["uuid"], told["n_keys"], told["n_pairs"]), (answer["uuid"], 1000, 2000))
+        self.assertGreater(told["segment_bytes_written"], told["segment_bytes"])
+        self.assertAlmostEqual(told["write_amplification"], 1 + told["segment_bytes_written"] / told["user_bytes_in"], 3)
+        self.assertAlmostEqual(told["entries_written_per_change"],
+                               (told["flush_entries_written"] + told["merge_entries_written"]) / told["n_changed"], 3)
+        self.assertAlmostEqual(told["read_amplification"], 1, 1)
+        table = run("stat", "--socket", writer.socket, writer.name).stdout
+        self.assertIn(f"write {told['write_amplification']:.2f}: ", table)
+        self.assertRegex(table, r"read 1.00: .*; 1 at most\n")
+        self.assertNotIn("amplification", run("stat", writer.name).stdout)
+
+    def test_another_writer_is_refused(self):
+        one, other = Writer(), Writer()
+        for writer in (one, other):
+            self.addCleanup(writer.remove)
+            writer.start()
+        result = run("stat", "--socket", other.socket, one.name)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("give the socket of its own writer", result.stderr)
+        self.assertIn("cannot connect", run("stat", "--socket", one.socket + ".not", one.name).stderr)
 
 
 class StatOfADeadWriter(unittest.TestCase):

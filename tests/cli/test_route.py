@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 import unittest
 
 from harness import LANEMAP, SOURCE, STREAM, Writer, WriterTest, run
@@ -267,8 +266,8 @@ class Live(WriterTest):
         process = subprocess.Popen([LANEMAP, "route", "--wait", "30", writer.name], text=True,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.kill)
-        time.sleep(0.3)
-        self.assertIsNone(process.poll())
+        with self.assertRaises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.3)
         writer.start()
         self.assertEqual(process.communicate(timeout=60)[1], "")
         self.assertEqual(process.returncode, 0)

@@ -13,13 +13,14 @@
 
 #include "common/clock.h"
 #include "odds.h"
+#include "stat_writer.h"
 #include "tool.h"
 
 #define LOOKUPS_MAX     UINT64_C(1000000000000000)
 #define ALIVE_WITHIN_NS UINT64_C(1000000000)
 
 static const char help[] =
-        "Usage: lanemap stat [--json] [--lookups-per-second N] NAME\n"
+        "Usage: lanemap stat [--json] [--lookups-per-second N] [--socket PATH] NAME\n"
         "\n"
         "Print what the index published as NAME holds: keys, (key, id) pairs, memory, the state\n"
         "of its writer, and the odds of a false route.\n"
@@ -27,6 +28,13 @@ static const char help[] =
         "  --json                  one JSON object; sizes in bytes\n"
         "  --lookups-per-second N  how long until a false route is to be expected, when so many\n"
         "                          absent keys are looked up in a second; for 64, 80 and 96 bits\n"
+        "  --socket PATH           also ask the index's lanemapd, which listens there, for what "
+        "only\n"
+        "                          it knows: write and read amplification; with --json all "
+        "counters;\n"
+        "                          the environment variable LANEMAP_PASSWORD holds its password "
+        "if\n"
+        "                          it wants one\n"
         "\n"
         "Exit codes: 0 done; 1 failure; 2 usage.\n";
 
@@ -82,31 +90,6 @@ static int writer_alive(struct lanemap_reader *reader, struct lanemap_status *re
         return r;
 }
 
-static void uuid_format(const unsigned char *uuid, char room[37])
-{
-        size_t at = 0;
-
-        for (size_t i = 0; i < 16; i++) {
-                if (i == 4 || i == 6 || i == 8 || i == 10)
-                        room[at++] = '-';
-                at += (size_t)snprintf(room + at, 37 - at, "%02x", uuid[i]);
-        }
-}
-
-/* "12.3 MiB" */
-static void bytes_format(uint64_t bytes, char *room, size_t room_bytes)
-{
-        static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-        double amount = (double)bytes;
-        size_t unit = 0;
-
-        while (amount >= 1024 && unit + 1 < LANEMAP_N_ELEMENTS(units)) {
-                amount /= 1024;
-                unit++;
-        }
-        snprintf(room, room_bytes, unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
-}
-
 /* Groups of three digits. */
 static void count_format(uint64_t count, char room[32])
 {
@@ -146,13 +129,13 @@ static void print_kinds(const struct lanemap_status *status)
 }
 
 static void print_table(const char *name, const struct lanemap_status *status, bool alive,
-                        uint64_t lookups_per_second)
+                        uint64_t lookups_per_second, json_t *counters)
 {
         uint32_t bits = status->fingerprint_bits;
         uint64_t bytes = status->shared_bytes + status->segment_bytes;
         char room[40], rate[32];
 
-        uuid_format(status->uuid, room);
+        lanemap_tool_uuid_format(status->uuid, room);
         printf("name             %s\n", name);
         printf("index            %s\n", room);
         printf("writer           %s%s\n", writer_words(status->state, alive),
@@ -163,15 +146,17 @@ static void print_table(const char *name, const struct lanemap_status *status, b
         printf("keys             %s\n", room);
         count_format(status->n_pairs, room);
         printf("(key, id) pairs  %s\n", room);
-        bytes_format(status->shared_bytes, room, sizeof(room));
+        lanemap_tool_bytes_format(status->shared_bytes, room, sizeof(room));
         printf("shared memory    %s\n", room);
-        bytes_format(status->segment_bytes, room, sizeof(room));
+        lanemap_tool_bytes_format(status->segment_bytes, room, sizeof(room));
         printf("segments         %s in %llu files\n", room,
                (unsigned long long)status->n_segment_files);
         print_kinds(status);
         if (status->n_keys > 0)
                 printf("per key          %.2f bytes, shared memory and segments\n",
                        (double)bytes / (double)status->n_keys);
+        if (counters)
+                lanemap_stat_writer_print(counters);
         printf("false route      %.2g per lookup of an absent key (n / 2^%u)\n",
                lanemap_odds_false_route(status->n_keys, bits), bits);
         printf("collision        %.2g that any two live keys share a posting (n^2 / 2^%u)\n",
@@ -214,13 +199,13 @@ static void json_kinds(json_t *json, const struct lanemap_status *status)
 }
 
 static void print_json(const char *name, const struct lanemap_status *status, bool alive,
-                       uint64_t lookups_per_second)
+                       uint64_t lookups_per_second, json_t *counters)
 {
         uint32_t bits = status->fingerprint_bits;
         char uuid[37], generation[17];
         json_t *json;
 
-        uuid_format(status->uuid, uuid);
+        lanemap_tool_uuid_format(status->uuid, uuid);
         snprintf(generation, sizeof(generation), "%016llx", (unsigned long long)status->generation);
         json = json_pack(
                 "{s:s, s:s, s:s, s:b, s:b, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
@@ -240,55 +225,96 @@ static void print_json(const char *name, const struct lanemap_status *status, bo
                 json_object_set_new(json, "seconds_between_false_routes",
                                     json_seconds_between(status->n_keys, lookups_per_second));
         }
+        if (counters)
+                json_object_set(json, "writer", counters);
         json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
         putchar('\n');
         json_decref(json);
 }
 
-int lanemap_tool_stat(int argc, char **argv)
+struct arguments {
+        const char *name, *socket;
+        uint64_t lookups_per_second;
+        bool json;
+};
+
+/* Return: -1 to go on, or the exit code. */
+static int arguments_parse(int argc, char **argv, struct arguments *arguments)
 {
         static const struct option options[] = {
                 {"help", no_argument, NULL, 'h'},
                 {"json", no_argument, NULL, 'j'},
                 {"lookups-per-second", required_argument, NULL, 'l'},
+                {"socket", required_argument, NULL, 's'},
                 {0}};
-        uint64_t lookups_per_second = 0;
-        struct lanemap_status status = {.size = sizeof(status)};
-        struct lanemap_reader *reader;
-        bool json = false, alive = false;
-        int c, r;
+        int c;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
                 if (c == 'h')
                         return lanemap_tool_help(help);
-                if (c == 'l' &&
-                    (!lanemap_tool_number((struct lanemap_slice){optarg, strlen(optarg)},
-                                          LOOKUPS_MAX, &lookups_per_second) ||
-                     lookups_per_second == 0)) {
-                        lanemap_tool_say("--lookups-per-second wants a number from 1 on, not '%s'",
-                                         optarg);
+                if (c == 'j') {
+                        arguments->json = true;
+                } else if (c == 's') {
+                        arguments->socket = optarg;
+                } else if (c == 'l') {
+                        struct lanemap_slice text = {.data = optarg, .bytes = strlen(optarg)};
+
+                        if (lanemap_tool_number(text, LOOKUPS_MAX,
+                                                &arguments->lookups_per_second) &&
+                            arguments->lookups_per_second > 0)
+                                continue;
+                        lanemap_tool_say("--lookups-per-second wants a number from 1 to %llu, not "
+                                         "'%s'",
+                                         (unsigned long long)LOOKUPS_MAX, optarg);
+                        return lanemap_tool_usage("stat");
+                } else {
                         return lanemap_tool_usage("stat");
                 }
-                if (c != 'j' && c != 'l')
-                        return lanemap_tool_usage("stat");
-                json |= c == 'j';
         }
         if (argc - optind != 1) {
                 lanemap_tool_say("stat wants one NAME");
                 return lanemap_tool_usage("stat");
         }
-        if (lanemap_tool_attach(argv[optind], 0, &reader) < 0)
-                return LANEMAP_TOOL_FAILURE;
+        arguments->name = argv[optind];
+        return -1;
+}
 
+static int status_read(const char *name, struct lanemap_status *ret_status, bool *ret_alive)
+{
+        struct lanemap_reader *reader;
+        int r = lanemap_tool_attach(name, 0, &reader);
+
+        if (r < 0)
+                return r;
         r = lanemap_reader_poll(reader);
         if (r >= 0)
-                r = writer_alive(reader, &status, &alive);
+                r = writer_alive(reader, ret_status, ret_alive);
         lanemap_reader_detach(reader);
-        if (r < 0) {
-                lanemap_tool_say("cannot read the status of '%s': %s", argv[optind],
+        if (r < 0)
+                lanemap_tool_say("cannot read the status of '%s': %s", name,
                                  lanemap_tool_strerror(r));
+        return r;
+}
+
+int lanemap_tool_stat(int argc, char **argv)
+{
+        struct lanemap_status status = {.size = sizeof(status)};
+        struct arguments arguments = {0};
+        int exit_code = arguments_parse(argc, argv, &arguments);
+        json_t *counters = NULL;
+        bool alive = false;
+        char uuid[37];
+
+        if (exit_code >= 0)
+                return exit_code;
+        if (status_read(arguments.name, &status, &alive) < 0)
                 return LANEMAP_TOOL_FAILURE;
-        }
-        (json ? print_json : print_table)(argv[optind], &status, alive, lookups_per_second);
+        lanemap_tool_uuid_format(status.uuid, uuid);
+        if (arguments.socket && lanemap_stat_writer_read(arguments.socket, uuid, &counters) < 0)
+                return LANEMAP_TOOL_FAILURE;
+
+        (arguments.json ? print_json : print_table)(arguments.name, &status, alive,
+                                                    arguments.lookups_per_second, counters);
+        json_decref(counters);
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
 }

@@ -25,16 +25,6 @@ static const char help[] =
         "Exit codes: 0 sound; 1 it could not be checked; 2 usage; 5 damage was found, and is "
         "said.\n";
 
-static void uuid_format(const unsigned char *uuid, char room[37])
-{
-        size_t at = 0;
-
-        for (size_t i = 0; i < 16; i++)
-                at += (size_t)snprintf(room + at, 37 - at,
-                                       i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
-                                       uuid[i]);
-}
-
 static void print_finding(const struct lanemap_finding *finding)
 {
         printf("DAMAGED  %s", finding->file);
@@ -53,7 +43,7 @@ static void print_text(const char *path, const struct lanemap_verify_report *rep
 {
         char uuid[37];
 
-        uuid_format(report->uuid, uuid);
+        lanemap_tool_uuid_format(report->uuid, uuid);
         if (report->n_lanes > 0) {
                 printf("index     %s, manifest generation %" PRIu64 "%s\n", uuid,
                        report->generation, report->writer_lives ? ", a writer is running" : "");
@@ -93,7 +83,7 @@ static void print_json(const char *path, const struct lanemap_verify_report *rep
         json_t *findings = json_array(), *json;
         char uuid[37];
 
-        uuid_format(report->uuid, uuid);
+        lanemap_tool_uuid_format(report->uuid, uuid);
         for (size_t i = 0; i < report->findings.n; i++) {
                 const struct lanemap_finding *finding = &report->findings.items[i];
 

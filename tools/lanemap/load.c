@@ -25,13 +25,21 @@ void lanemap_load_refuse(struct lanemap_load_target *target, uint64_t line, cons
 #ifndef LANEMAP_HAVE_HIREDIS
 int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_target)
 {
-        lanemap_tool_say("this program was built without hiredis, so it cannot talk to '%s'; load "
-                         "with --dir while no writer runs",
-                         path);
+        lanemap_tool_say("this program was built without hiredis, so it cannot talk to '%s'", path);
         return -EPROTONOSUPPORT;
 }
 
 int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+{
+        struct lanemap_load_target *target;
+
+        return lanemap_load_socket_open(path, &target);
+}
+
+int lanemap_load_socket_stats(const char *path,
+                              void (*fn)(void *arg, const char *name, const char *text,
+                                         int64_t number),
+                              void *arg)
 {
         struct lanemap_load_target *target;
 

@@ -30,6 +30,13 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
  * negative errno after saying what is wrong. */
 int lanemap_load_socket_command(const char *path, const char **words, int n_words);
 
+/* LANEMAP.STATS of the writer that listens there, one call for each value: text, or (NULL) a number.
+ * Return: 0 or a negative errno after saying what is wrong. */
+int lanemap_load_socket_stats(const char *path,
+                              void (*fn)(void *arg, const char *name, const char *text,
+                                         int64_t number),
+                              void *arg);
+
 /* name: what to publish as meanwhile; NULL: nothing that stays. */
 int lanemap_load_engine_open(const char *directory, const char *name,
                              struct lanemap_load_target **ret_target);

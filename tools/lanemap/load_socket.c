@@ -194,7 +194,8 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
         return 0;
 }
 
-int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+/* One command and its answer, which the caller frees. Return: 0 or a negative errno after saying. */
+static int socket_ask(const char *path, const char **words, int n_words, redisReply **ret_reply)
 {
         struct lanemap_load_target *target;
         struct socket_target *socket;
@@ -213,9 +214,44 @@ int lanemap_load_socket_command(const char *path, const char **words, int n_word
                 r = -EPIPE;
         } else if (reply->type == REDIS_REPLY_ERROR) {
                 lanemap_tool_say("the writer says: %s", reply->str);
+                freeReplyObject(reply);
                 r = -EIO;
         }
-        freeReplyObject(reply);
         socket_close(target);
+        if (r == 0)
+                *ret_reply = reply;
         return r;
+}
+
+int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+{
+        redisReply *reply;
+        int r = socket_ask(path, words, n_words, &reply);
+
+        if (r == 0)
+                freeReplyObject(reply);
+        return r;
+}
+
+int lanemap_load_socket_stats(const char *path,
+                              void (*fn)(void *arg, const char *name, const char *text,
+                                         int64_t number),
+                              void *arg)
+{
+        const char *words[] = {"LANEMAP.STATS"};
+        redisReply *reply;
+        int r = socket_ask(path, words, 1, &reply);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+                const redisReply *name = reply->element[i], *value = reply->element[i + 1];
+
+                if (name->type == REDIS_REPLY_STRING &&
+                    (value->type == REDIS_REPLY_STRING || value->type == REDIS_REPLY_INTEGER))
+                        fn(arg, name->str, value->type == REDIS_REPLY_STRING ? value->str : NULL,
+                           value->integer);
+        }
+        freeReplyObject(reply);
+        return 0;
 }

@@ -54,6 +54,29 @@ bool lanemap_tool_number(struct lanemap_slice text, uint64_t max, uint64_t *ret_
         return true;
 }
 
+void lanemap_tool_uuid_format(const unsigned char *uuid, char room[37])
+{
+        size_t at = 0;
+
+        for (size_t i = 0; i < 16; i++)
+                at += (size_t)snprintf(room + at, 37 - at,
+                                       i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                                       uuid[i]);
+}
+
+void lanemap_tool_bytes_format(uint64_t bytes, char *room, size_t room_bytes)
+{
+        static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+        double amount = (double)bytes;
+        size_t unit = 0;
+
+        while (amount >= 1024 && unit + 1 < LANEMAP_N_ELEMENTS(units)) {
+                amount /= 1024;
+                unit++;
+        }
+        snprintf(room, room_bytes, unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
+}
+
 const char *lanemap_tool_strerror(int error)
 {
         switch (error) {

@@ -46,6 +46,12 @@ int lanemap_tool_flush(void);
 /* A decimal number, nothing before or behind it. Return: whether it is one and at most max. */
 bool lanemap_tool_number(struct lanemap_slice text, uint64_t max, uint64_t *ret_number);
 
+/* As 8-4-4-4-12 hexadecimal digits. */
+void lanemap_tool_uuid_format(const unsigned char *uuid, char room[37]);
+
+/* "12.3 MiB" */
+void lanemap_tool_bytes_format(uint64_t bytes, char *room, size_t room_bytes);
+
 /* What a negative errno from the library means to a person. */
 const char *lanemap_tool_strerror(int error);
 
