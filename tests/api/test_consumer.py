@@ -20,6 +20,11 @@ def run(*command, **options):
     return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, **options).stdout
 
 
+def run_cli(socket, *words):
+    return subprocess.run(['redis-cli', '-s', socket, *words], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False).stdout.strip()
+
+
 def check_symbols():
     library = BUILD / 'src/liblanemap.so'
     exported = {line.split()[-1].split('@')[0] for line in run('nm', '-D', '--defined-only', library).splitlines()}
@@ -61,14 +66,10 @@ def main():
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + 30
-            while not os.path.exists(socket):
+            while run_cli(socket, 'PING') != 'PONG':  # nobody listens yet, or it is LOADING
                 assert writer.poll() is None and time.monotonic() < deadline, 'the writer did not start'
                 time.sleep(0.02)
-            while True:
-                answer = run('redis-cli', '-s', socket, 'SADD', 'public.users.org_id=42', '7', '8').strip()
-                if 'LOADING' not in answer:
-                    break
-                time.sleep(0.02)
+            answer = run_cli(socket, 'SADD', 'public.users.org_id=42', '7', '8')
             assert answer == '2', answer
             environment = dict(os.environ, LD_LIBRARY_PATH=library_path)
             answer = run(f'{folder}/lookup', name, 'public.users.org_id=42', 'public.users.org_id=43', env=environment)

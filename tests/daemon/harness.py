@@ -3,6 +3,8 @@
 A reply is a pair (type byte, value), so that a test sees a set where an array was right: (':', 1), ('+', 'OK'),
 ('-', 'ERR ...'), ('$', b'..' or None), ('*', [...]), ('~', [...]), ('%', [...]), ('=', b'txt:..'), ('_', None).
 """
+import array
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import traceback
 import uuid
@@ -75,6 +78,12 @@ class Client:
     def __call__(self, *command):
         self.send(encode(*command))
         return self.reply()
+
+    def is_taken(self):
+        """Whether the server has read everything that was sent. What it read in one round it runs in that round."""
+        n_bytes = array.array("i", [0])
+        fcntl.ioctl(self.socket, termios.TIOCOUTQ, n_bytes)
+        return n_bytes[0] == 0
 
     def is_silent(self, seconds):
         """Whether nothing arrives in that time."""
