@@ -4,7 +4,8 @@
 1. Every call that lanemap.h declares is in the version script, and the other way round.
 2. Every exported call has a comment before it that says Return or Owner, and Thread.
 3. Every file that a document names exists.
-4. Every command of the daemon's table is in its man page; every option too.
+4. Every command of the daemon's table is in its man page; every option too, and in what --help prints. The same for
+   the options of each command of lanemap.
 
 Usage: check_documents.py SOURCE-ROOT
 """
@@ -59,15 +60,30 @@ def check_commands(source):
     # Hidden commands (HID) only answer why they are not there.
     names = set(re.findall(r'\{"([a-z.]+)", (?:(?!HID)[^}])*\}', table.read_text()))
     faults = [f'lanemapd.8 does not name the command {name}' for name in sorted(names) if name.upper() not in manual]
-    options = set(re.findall(r'\{"([a-z-]+)", (?:required|no|optional)_argument', (source / 'src/daemon/options.c').read_text()))
-    faults += [f'lanemapd.8 does not name the option --{name}' for name in sorted(options)
-               if f'--{name}'.upper() not in manual]
+    return faults
+
+
+def check_options(source):
+    pages = source / 'tools/man'
+    programs = [(source / 'src/daemon/options.c', pages / 'lanemapd.8')]
+    programs += [(code, pages / f'lanemap-{code.stem[4:]}.1') for code in sorted(source.glob('tools/lanemap/cmd_*.c'))]
+    faults = []
+    for code, page in programs:
+        text = code.read_text()
+        printed = ''.join(re.findall(r'"((?:[^"\\]|\\.)*)"', text))
+        manual = page.read_text().replace('\\-', '-')
+        for name in re.findall(r'\{"([a-z-]+)",\s+(?:required|no|optional)_argument', text):
+            if name == 'help':
+                continue
+            faults += [f'{where} does not name the option --{name}' for where, words in
+                       ((page.name, manual), (f'the help in {code.name}', printed))
+                       if not re.search(rf'--{name}(?![a-z-])', words)]
     return faults
 
 
 def main():
     source = Path(sys.argv[1])
-    faults = check_symbols(source) + check_docstrings(source) + check_paths(source) + check_commands(source)
+    faults = check_symbols(source) + check_docstrings(source) + check_paths(source) + check_commands(source) + check_options(source)
     for fault in faults:
         print(fault)
     print(f'{len(faults)} faults')
