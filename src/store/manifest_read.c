@@ -59,35 +59,6 @@ static int array_copy(const void *from, size_t bytes, void *ret_copy)
         return 0;
 }
 
-int lanemap_manifest_copy(const struct lanemap_manifest *manifest,
-                          struct lanemap_manifest *ret_copy)
-{
-        struct lanemap_manifest copy = *manifest;
-        int r;
-
-        copy.files = NULL;
-        copy.lanes = lanemap_alloc_zero(manifest->n_lanes * sizeof(*copy.lanes));
-        if (!copy.lanes)
-                return -ENOMEM;
-
-        r = array_copy(manifest->files, manifest->n_files * sizeof(*copy.files), &copy.files);
-        for (uint32_t i = 0; r == 0 && i < manifest->n_lanes; i++) {
-                const struct lanemap_manifest_lane *lane = &manifest->lanes[i];
-
-                copy.lanes[i] = *lane;
-                copy.lanes[i].segments = NULL;
-                r = array_copy(lane->segments, lane->n_segments * sizeof(*lane->segments),
-                               &copy.lanes[i].segments);
-        }
-        if (r < 0) {
-                lanemap_manifest_deinit(&copy);
-                return r;
-        }
-
-        *ret_copy = copy;
-        return 0;
-}
-
 int lanemap_manifest_set_segments(struct lanemap_manifest *manifest, uint32_t lane,
                                   const struct lanemap_manifest_segment *segments,
                                   uint32_t n_segments)

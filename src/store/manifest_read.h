@@ -17,10 +17,6 @@ int lanemap_manifest_init(uint32_t n_lanes, struct lanemap_manifest *ret_manifes
 /* Frees what the struct points to and zeroes it. Fine on a zeroed struct, and twice. */
 void lanemap_manifest_deinit(struct lanemap_manifest *manifest);
 
-/* A deep copy. Return: 0, -ENOMEM. */
-int lanemap_manifest_copy(const struct lanemap_manifest *manifest,
-                          struct lanemap_manifest *ret_copy);
-
 /* Replace a lane's segments (newest first) by a copy of these. Return: 0; -ENOMEM: unchanged. */
 int lanemap_manifest_set_segments(struct lanemap_manifest *manifest, uint32_t lane,
                                   const struct lanemap_manifest_segment *segments,

@@ -476,7 +476,6 @@ void lanemap_writer_retired_objects_drop(struct lanemap_writer *writer);
 
 /* writer_request.c */
 void lanemap_writer_requests_serve(struct lanemap_writer *writer);
-bool lanemap_writer_requests_waiting(struct lanemap_writer *writer);
 void lanemap_writer_requests_free(struct lanemap_writer *writer);
 
 /* writer_sync.c */

@@ -52,11 +52,6 @@ static int request_run(struct lanemap_writer *writer, uint32_t request)
         return lanemap_writer_flip_run(writer, request == LANEMAP_REQUEST_COMPACT);
 }
 
-bool lanemap_writer_requests_waiting(struct lanemap_writer *writer)
-{
-        return !cds_wfcq_empty(&writer->request_head, &writer->request_tail);
-}
-
 void lanemap_writer_requests_serve(struct lanemap_writer *writer)
 {
         struct cds_wfcq_node *node;

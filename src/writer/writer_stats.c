@@ -195,7 +195,7 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
         r = lanemap_segment_merge_init(&snapshot->merge, inputs, n, &options);
         while (r == 0) {
                 r = snapshot->merge.cursor.next(&snapshot->merge.cursor, &entry);
-                for (uint32_t i = 0; i < entry.n_ids && r == 0; i++)
+                for (uint32_t i = 0; r == 0 && i < entry.n_ids; i++)
                         r = ids_push(list, entry.ids[i]);
         }
 
