@@ -92,6 +92,31 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
         return lanemap_segment_merge_init(&inputs->merge, cursors, n, &options);
 }
 
+void lanemap_writer_inputs_take(struct writer_lane *lane, struct writer_build_lane *build,
+                                struct writer_edit *edit)
+{
+        edit->n_old = build->n_segments;
+        for (uint32_t i = 0; i < build->n_segments; i++) {
+                build->segments[i] = edit->olds[i] = lane->segments[i];
+                lane->segments[i]->busy = true;
+                lanemap_writer_segment_ref(lane->segments[i]);
+        }
+}
+
+void lanemap_writer_inputs_release(struct lanemap_writer *writer,
+                                   const struct writer_build_lane *lanes,
+                                   const struct writer_edit *edits, uint32_t n_lanes)
+{
+        for (uint32_t i = 0; i < n_lanes; i++) {
+                for (uint32_t s = 0; s < lanes[i].n_segments; s++) {
+                        lanes[i].segments[s]->busy = false;
+                        lanemap_writer_segment_unref(writer, lanes[i].segments[s]);
+                }
+                if (edits[i].new_segment)
+                        lanemap_writer_segment_unref(writer, edits[i].new_segment);
+        }
+}
+
 /* Each segment says its own kind, so a lane may hold any mix of them. */
 static uint32_t kind_of(const struct lanemap_writer *writer, uint32_t level)
 {

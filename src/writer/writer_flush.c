@@ -136,12 +136,8 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct flus
                          : n_taken > 0               ? 1
                                                      : 0,
         };
-        *edit = (struct writer_edit){.lane = index, .n_old = n_taken};
-        for (uint32_t i = 0; i < n_taken; i++) {
-                build->segments[i] = edit->olds[i] = lane->segments[i];
-                lane->segments[i]->busy = true;
-                lanemap_writer_segment_ref(lane->segments[i]);
-        }
+        *edit = (struct writer_edit){.lane = index};
+        lanemap_writer_inputs_take(lane, build, edit);
         flush->n++;
 }
 
@@ -212,14 +208,7 @@ static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct
 static void flush_end(struct lanemap_writer *writer, struct flush *flush)
 {
         pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < flush->n; i++) {
-                for (uint32_t s = 0; s < flush->lanes[i].n_segments; s++) {
-                        flush->lanes[i].segments[s]->busy = false;
-                        lanemap_writer_segment_unref(writer, flush->lanes[i].segments[s]);
-                }
-                if (flush->edits[i].new_segment)
-                        lanemap_writer_segment_unref(writer, flush->edits[i].new_segment);
-        }
+        lanemap_writer_inputs_release(writer, flush->lanes, flush->edits, flush->n);
         writer->stats.flush_bytes_written += flush->built.n_bytes;
         writer->stats.flush_entries_written += flush->built.n_entries;
         orphans_retire(writer);

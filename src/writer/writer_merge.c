@@ -178,14 +178,8 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merg
                 .drop_tombstones = is_bottom,
                 .level = is_bottom ? 2 : 1,
         };
-        *edit = (struct writer_edit){.lane = index, .n_old = n_sound};
-        for (uint32_t i = 0; i < n_sound; i++) {
-                struct writer_segment *segment = lane->segments[i];
-
-                build->segments[i] = edit->olds[i] = segment;
-                segment->busy = true;
-                lanemap_writer_segment_ref(segment);
-        }
+        *edit = (struct writer_edit){.lane = index};
+        lanemap_writer_inputs_take(lane, build, edit);
         lane->compact_wanted = false;
         merge->n++;
 }
@@ -206,14 +200,7 @@ static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
 static void merge_end(struct lanemap_writer *writer, struct merge *merge, int r)
 {
         pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < merge->n; i++) {
-                for (uint32_t s = 0; s < merge->lanes[i].n_segments; s++) {
-                        merge->lanes[i].segments[s]->busy = false;
-                        lanemap_writer_segment_unref(writer, merge->lanes[i].segments[s]);
-                }
-                if (merge->edits[i].new_segment)
-                        lanemap_writer_segment_unref(writer, merge->edits[i].new_segment);
-        }
+        lanemap_writer_inputs_release(writer, merge->lanes, merge->edits, merge->n);
         writer->n_merging--;
         pthread_cond_broadcast(&writer->stall_wake);
         writer->stats.n_merges += r == 0;

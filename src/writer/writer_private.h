@@ -390,6 +390,13 @@ struct writer_build_lane {
         bool drop_tombstones;
         uint32_t level;
 };
+/* Under lock. The lane's newest build->n_segments segments become the inputs of a job, and what it
+ * replaces; afterwards they are let go, with what did not become the lanes'. */
+void lanemap_writer_inputs_take(struct writer_lane *lane, struct writer_build_lane *build,
+                                struct writer_edit *edit);
+void lanemap_writer_inputs_release(struct lanemap_writer *writer,
+                                   const struct writer_build_lane *lanes,
+                                   const struct writer_edit *edits, uint32_t n_lanes);
 /* A cursor whose memory is the heap's. Return: 0. Errors: -ENOMEM. */
 int lanemap_writer_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
                                   struct lanemap_segment_cursor *cursor);

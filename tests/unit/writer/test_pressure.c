@@ -116,7 +116,7 @@ static uint32_t n_complaints;
 
 static void complaint_count(void *arg, int priority, const char *line)
 {
-        if (priority <= LOG_WARNING)
+        if (priority <= LOG_WARNING && strstr(line, "merged"))
                 __atomic_add_fetch(&n_complaints, 1, __ATOMIC_RELAXED);
 }
 
