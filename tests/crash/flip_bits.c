@@ -6,10 +6,13 @@
  *                    [--only-segments]
  *
  * Files, to a writer: it refuses with an error that says why, or recovers exactly what was there.
- * A flipped bit of a segment's data may pass the open, which reads headers only; then the segment's
- * verification must find it. Files and shared objects, to a reader: an error code or an answer,
- * never a crash, a hang, or a byte outside of what is mapped (R5). Shared memory has no checksums,
- * so an answer may be wrong there; how many were is told.
+ * A flipped bit of a segment's data may pass the open, which reads headers only, and change answers
+ * until it is found: every bit of a segment file has to be found by its verification (W7). Files and
+ * shared objects, to a reader: an error code or an answer, never a crash, a hang, or a byte outside of
+ * what is mapped (R5). Readers compute no checksums and shared memory has none, so an answer may be
+ * wrong by a bit of a segment file, which verification has to find, or of shared memory, where nothing
+ * can; how many were is told. With the bit as it was, an attached reader has to be right again. A wrong
+ * answer by a bit of any other file is a failure.
  *
  * --every N tries every N-th bit, from a random first one. Attaching reads the head of the data
  * object, the slot table and the lanes' words, so the rest of it is tried more thinly there; while a
@@ -40,7 +43,7 @@
 /* What the children tell. */
 struct tell {
         uint64_t at_bit;
-        uint64_t n_flips, n_refused, n_right, n_wrong_answers;
+        uint64_t n_flips, n_refused, n_right, n_wrong_answers, n_wrong_of_files;
         uint32_t n_bad;
 };
 
@@ -272,7 +275,7 @@ static void writer_try(uint64_t bit)
                 if (index_is_right(writer))
                         flips.tell->n_right++;
                 else if (found)
-                        flips.tell->n_wrong_answers++;
+                        flips.tell->n_wrong_answers++, flips.tell->n_wrong_of_files++;
                 else
                         bad("the index came back as another one", 0);
                 lanemap_writer_abandon(writer);
@@ -298,72 +301,108 @@ static int nothing_to_do(void *arg, uint64_t hash, uint32_t hash_ext, const uint
         return 0;
 }
 
-/* All keys, in all the ways there are to ask. */
-static void reader_ask(struct lanemap_reader *reader)
+/* Return: 1 right, 0 wrong, or the error. */
+static int key_ask(struct lanemap_reader *reader, uint32_t key, const struct lanemap_key *text)
 {
-        static uint32_t ids[N_IDS_MAX * 4], want[N_IDS_MAX];
-        char texts[N_KEYS][16];
-        struct lanemap_key keys[N_KEYS];
-        struct lanemap_span spans[N_KEYS];
-        bool right = true, refused = false;
-        uint32_t n, seen;
-        size_t n_ids;
-        int r;
+        static uint32_t ids[N_IDS_MAX], want[N_IDS_MAX];
+        uint32_t n = key_ids(key, want);
+        size_t n_ids = 0;
+        int r, contains;
 
-        for (uint32_t k = 0; k < N_KEYS && !refused; k++) {
-                n = key_ids(k, want);
-                n_ids = 0;
-                keys[k].data = texts[k];
-                keys[k].bytes = key_text(k, texts[k]);
-                r = lanemap_reader_lookup(reader, keys[k].data, keys[k].bytes, ids, N_IDS_MAX,
-                                          &n_ids);
-                refused |= r < 0;
-                if (r < 0)
-                        reader_error_judge(r);
-                else
-                        right &= n_ids == n && memcmp(ids, want, n * sizeof(ids[0])) == 0;
-                r = lanemap_reader_contains(reader, keys[k].data, keys[k].bytes, k * 1000);
-                if (r < 0)
-                        reader_error_judge(r);
-        }
-        if (!refused) {
-                r = lanemap_reader_lookup_batch(reader, keys, N_KEYS, ids, N_IDS_MAX * 4, spans);
-                if (r < 0)
-                        reader_error_judge(r);
-        }
+        r = lanemap_reader_lookup(reader, text->data, text->bytes, ids, N_IDS_MAX, &n_ids);
+        if (r < 0)
+                return r;
 
-        flips.tell->n_refused += refused;
-        flips.tell->n_right += !refused && right;
-        flips.tell->n_wrong_answers += !refused && !right;
-        if (rng_below(&flips.rng, 16) == 0) {
-                r = lanemap_reader_iterate(reader, nothing_to_do, &seen);
-                if (r < 0)
-                        reader_error_judge(r);
-        }
+        contains = lanemap_reader_contains(reader, text->data, text->bytes, key * 1000);
+        if (contains < 0)
+                return contains;
+        return n_ids == n && memcmp(ids, want, n * sizeof(ids[0])) == 0 && contains == (n > 0);
 }
 
-static void reader_attach_and_ask(void)
+static int batch_ask(struct lanemap_reader *reader, const struct lanemap_key *keys)
+{
+        static uint32_t ids[N_IDS_MAX * 4], want[N_IDS_MAX];
+        struct lanemap_span spans[N_KEYS];
+        int r = lanemap_reader_lookup_batch(reader, keys, N_KEYS, ids, N_IDS_MAX * 4, spans);
+
+        if (r != 0)
+                return r < 0 ? r : 0;
+        for (uint32_t k = 0; k < N_KEYS; k++) {
+                uint32_t n = key_ids(k, want);
+
+                if (spans[k].n_ids != n ||
+                    memcmp(ids + spans[k].offset, want, n * sizeof(ids[0])) != 0)
+                        return 0;
+        }
+        return 1;
+}
+
+/* All keys, in all the ways there are to ask. Return: 1 all is right, 0 something is wrong, or the
+ * error. */
+static int keys_ask(struct lanemap_reader *reader)
+{
+        char texts[N_KEYS][16];
+        struct lanemap_key keys[N_KEYS];
+        bool right = true;
+        int r;
+
+        for (uint32_t k = 0; k < N_KEYS; k++) {
+                keys[k].data = texts[k];
+                keys[k].bytes = key_text(k, texts[k]);
+                r = key_ask(reader, k, &keys[k]);
+                if (r < 0)
+                        return r;
+                right &= r == 1;
+        }
+        r = batch_ask(reader, keys);
+        return r < 0 ? r : right && r == 1;
+}
+
+/* Return: whether it answered, and not all of it right. */
+static bool reader_ask(struct lanemap_reader *reader)
+{
+        int r = keys_ask(reader);
+        uint32_t seen;
+
+        if (r < 0)
+                reader_error_judge(r);
+        flips.tell->n_refused += r < 0;
+        flips.tell->n_right += r == 1;
+        flips.tell->n_wrong_answers += r == 0;
+        if (rng_below(&flips.rng, 16) == 0) {
+                int r2 = lanemap_reader_iterate(reader, nothing_to_do, &seen);
+
+                if (r2 < 0)
+                        reader_error_judge(r2);
+        }
+        return r == 0;
+}
+
+/* Return: as reader_ask(). */
+static bool reader_attach_and_ask(void)
 {
         struct lanemap_error error = {{0}};
         struct lanemap_reader_options options = {
                 .size = sizeof(options), .directory = flips.copy.directory, .error = &error};
         struct lanemap_status status = {.size = sizeof(status)};
         struct lanemap_reader *reader;
+        bool is_wrong;
         int r;
 
         r = lanemap_reader_attach(flips.copy.name, &options, &reader);
         if (r < 0) {
                 flips.tell->n_refused++;
                 reader_error_judge(r);
-                return;
+                return false;
         }
 
-        reader_ask(reader);
+        is_wrong = reader_ask(reader);
         must(lanemap_reader_status(reader, &status) == 0);
         r = lanemap_reader_poll(reader);
         if (r < 0)
                 reader_error_judge(r);
         lanemap_reader_detach(reader);
+        return is_wrong;
 }
 
 static unsigned char *object_in_hand; /* mapped, of the copy */
@@ -372,16 +411,23 @@ static struct lanemap_reader *reader_in_hand;
 static void object_attach_try(uint64_t bit)
 {
         flip(object_in_hand, bit);
-        reader_attach_and_ask();
+        (void)reader_attach_and_ask();
         flip(object_in_hand, bit);
 }
 
-/* While a reader is attached: what it checked once may have changed since. */
+/* While a reader is attached: what it checked once may have changed since. When the bit is as it was, so
+ * are the answers. */
 static void object_live_try(uint64_t bit)
 {
         flip(object_in_hand, bit);
-        reader_ask(reader_in_hand);
+        (void)reader_ask(reader_in_hand);
         flip(object_in_hand, bit);
+        if (rng_below(&flips.rng, 4) == 0) {
+                int r = keys_ask(reader_in_hand);
+
+                if (r != 1)
+                        bad("its effect stays when it is gone", r);
+        }
 }
 
 static void segment_try(uint64_t bit)
@@ -393,7 +439,13 @@ static void segment_try(uint64_t bit)
         snprintf(path, sizeof(path), "%s/%s", flips.copy.directory, file_in_hand->name);
         fd = open(path, O_WRONLY | O_CLOEXEC);
         must(fd >= 0 && pwrite(fd, &byte, 1, (off_t)(bit / 8)) == 1);
-        reader_attach_and_ask();
+        if (reader_attach_and_ask()) {
+                flips.tell->n_wrong_of_files++;
+                flip(file_in_hand->content.bytes, bit);
+                if (!verification_finds())
+                        bad("it changes an answer, and verification does not find it", 0);
+                flip(file_in_hand->content.bytes, bit);
+        }
         byte = file_in_hand->content.bytes[bit / 8];
         must(pwrite(fd, &byte, 1, (off_t)(bit / 8)) == 1);
         close(fd);
@@ -515,9 +567,10 @@ int main(int argc, char **argv)
         shared_try(generation, flips.every);
         files_try(flips.every);
         printf("%" PRIu64 " flips: %" PRIu64 " refused, %" PRIu64 " without effect, %" PRIu64
-               " changed an answer, %u wrong\n",
+               " changed an answer (%" PRIu64
+               " of them in segment files, found by verification), %u wrong\n",
                flips.tell->n_flips, flips.tell->n_refused, flips.tell->n_right,
-               flips.tell->n_wrong_answers, flips.tell->n_bad);
+               flips.tell->n_wrong_answers, flips.tell->n_wrong_of_files, flips.tell->n_bad);
         disk_state_deinit(&flips.files);
         disk_reset(&flips.disk);
         scratch_deinit(&flips.scratch);
