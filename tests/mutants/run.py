@@ -152,6 +152,18 @@ MUTANTS = [
     ('spare-of-anybody', 'W8', 'src/shm/shm_write.c',
      '(st.st_mode & 07777) == 0600', 'true',
      ('tests/unit/test_shm_object', [])),
+    ('growth-before-the-spare', 'R4', 'src/writer/writer_flip.c',
+     'object->before_growth = growth_prepare;', 'object->before_growth = NULL;',
+     ('tests/unit/test_writer_memory', [])),
+    ('section-not-checked', 'R5', 'src/reader/reader_files.c',
+     'return entry->section < old->n_sections ? 0 : -EBADMSG;', 'return 0;',
+     ('tests/unit/test_reader_reader', [])),
+    ('backup-not-synced', 'W3', 'src/writer/writer_backup_copy.c',
+     'r = files->sync(files, fd);', 'r = 0;',
+     ('tests/crash/backup_states', [])),
+    ('quarantine-not-durable', 'W7', 'src/writer/writer_repair_files.c',
+     'return r < 0 ? r : files->sync_directory(files, repair->dir_fd);', 'return r;',
+     ('tests/crash/repair_states', [])),
     ('old-segments-unknown', 'W9', 'src/segment/segment_format.h',
      '#define LANEMAP_SEGMENT_FORMAT_VERSION 1', '#define LANEMAP_SEGMENT_FORMAT_VERSION 2',
      ('tests/unit/test_segment_golden', [])),
@@ -177,6 +189,10 @@ def targets_of(program):
 ENVIRONMENT = dict(os.environ, CCACHE_NOHASHDIR='1')
 
 
+# What a killed program leaves of its files goes with this.
+ROOM = None
+
+
 def build_targets(build, program, log):
     return subprocess.run(['ninja', '-C', str(build)] + targets_of(program), stdout=log, stderr=log, check=False,
                           env=ENVIRONMENT).returncode == 0
@@ -185,7 +201,8 @@ def build_targets(build, program, log):
 def build_and_run(build, program, log, seconds_max):
     if not build_targets(build, program, log):
         return 'does not build'
-    running = subprocess.Popen(command_of(build, program), stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
+    running = subprocess.Popen(command_of(build, program), stdout=log, stderr=log, env=dict(ENVIRONMENT, TMPDIR=ROOM),
+                               start_new_session=True)
     try:
         code = running.wait(seconds_max)
         return 'passes' if code == 0 else f'exit {code}'
@@ -304,8 +321,10 @@ def main():
     programs = queue.Queue()
     for program in dict.fromkeys(json.dumps(mutant[5]) for mutant in mutants):
         programs.put([mutant for mutant in mutants if json.dumps(mutant[5]) == program])
-    with tempfile.TemporaryDirectory(prefix='lanemap-mutants-') as folder, open(options.log, 'a') as log, \
-            ThreadPoolExecutor(2) as pool:
+    global ROOM
+    with tempfile.TemporaryDirectory(prefix='lanemap-mutants-') as folder, \
+            tempfile.TemporaryDirectory(prefix='lanemap-mutants-', dir='/dev/shm') as ROOM, \
+            open(options.log, 'a') as log, ThreadPoolExecutor(2) as pool:
         runs = []
         for i in range(min(2, programs.qsize())):
             (Path(folder) / str(i)).mkdir()

@@ -118,7 +118,7 @@ void scratch_remove_shared(const char *name)
                 char *path = path_join(LANEMAP_SHM_DIRECTORY, names[i]);
 
                 if (object_is_of(names[i], name))
-                        (void)unlink(path);
+                        scratch_remove_tree(path); /* a test may have put a folder there */
                 free(path);
         }
         names_free(names, n);
