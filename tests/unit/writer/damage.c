@@ -53,25 +53,6 @@ void damage_index_apply(struct lanemap_writer *writer, struct model *model, uint
                 step(writer, model, LANEMAP_OP_MARK, "mark", 0);
 }
 
-static int index_main(void *arg)
-{
-        struct lanemap_writer_options options;
-        struct lanemap_writer *writer;
-
-        engine_options_init(&options, arg, NULL);
-        options.flush_bytes = UINT64_C(1) << 30;
-        options.log_file_bytes = 1 << 20;
-        options.scrub_bytes_per_second = UINT64_MAX;
-        if (lanemap_writer_open(&options, &writer) != 0)
-                return 1;
-        for (uint32_t part = 0; part < 3; part++) {
-                damage_index_apply(writer, NULL, part);
-                if (part < 2 && engine_request(writer, LANEMAP_REQUEST_FLUSH) != 0)
-                        return 2;
-        }
-        return lanemap_writer_sync(writer, lanemap_writer_position(writer)) == 0 ? 0 : 3;
-}
-
 /* Which lane a key is in depends on the random hash key: now and then a section of the newer file
  * has next to no keys, or no list. */
 static bool has_something_of_everything(const char *directory)
@@ -92,15 +73,40 @@ static bool has_something_of_everything(const char *directory)
         return true;
 }
 
+#define INDEX_AGAIN 4
+
+static int index_main(void *arg)
+{
+        const struct scratch *scratch = arg;
+        struct lanemap_writer_options options;
+        struct lanemap_writer *writer;
+
+        engine_options_init(&options, scratch, NULL);
+        options.flush_bytes = UINT64_C(1) << 30;
+        options.log_file_bytes = 1 << 20;
+        options.scrub_bytes_per_second = UINT64_MAX;
+        if (lanemap_writer_open(&options, &writer) != 0)
+                return 1;
+        for (uint32_t part = 0; part < 3; part++) {
+                /* Before the hundred syncs of the last part. */
+                if (part == 2 && !has_something_of_everything(scratch->directory))
+                        return INDEX_AGAIN;
+                damage_index_apply(writer, NULL, part);
+                if (part < 2 && engine_request(writer, LANEMAP_REQUEST_FLUSH) != 0)
+                        return 2;
+        }
+        return lanemap_writer_sync(writer, lanemap_writer_position(writer)) == 0 ? 0 : 3;
+}
+
 void damage_index_make(const struct scratch *scratch, struct model *model)
 {
-        for (;;) {
-                lanemap_check(engine_crash_after(index_main, (void *)(uintptr_t)scratch) == 0);
-                if (has_something_of_everything(scratch->directory))
-                        break;
+        int r;
+
+        while ((r = engine_crash_after(index_main, (void *)(uintptr_t)scratch)) == INDEX_AGAIN) {
                 scratch_remove_shared(scratch->name);
                 scratch_empty(scratch->directory);
         }
+        lanemap_check(r == 0);
         model_init(model);
         for (uint32_t part = 0; part < 3; part++)
                 damage_index_apply(NULL, model, part);
