@@ -212,6 +212,8 @@ static void killed_writer(struct fixture *fixture)
                         snprintf(key, sizeof(key), "k%u", (unsigned)i % 700);
                         if (engine_add(fixture->writer, key, i) < 0)
                                 _exit(1);
+                        if (i == 1500 && engine_request(fixture->writer, LANEMAP_REQUEST_FLUSH) < 0)
+                                _exit(1);
                 }
                 (void)raise(SIGKILL);
         }
