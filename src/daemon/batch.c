@@ -165,7 +165,6 @@ static size_t batch_refuse_next(struct lanemap_batch *batch, size_t entry, int r
         size_t n_applied = op_end > e->op_first ? op_end - e->op_first : 0;
 
         e->client->n_batched--;
-        e->client->server->n_errors++;
         lanemap_batch_refuse(&e->client->out, r, n_applied, e->n_ops);
         lanemap_client_reply_end(e->client);
         return entry + 1;

@@ -166,7 +166,6 @@ static void client_protocol_error(struct lanemap_client *client, int r)
         reply = lanemap_client_reply(client);
         lanemap_reply_error(reply, "ERR Protocol error: %s", client->parser.error);
         lanemap_client_reply_end(client);
-        client->server->n_errors++;
         client->close_after = true;
         client->query_begin = client->query_end;
 }
@@ -257,7 +256,7 @@ void lanemap_client_send(struct lanemap_client *client)
                 if (client->blocked == LANEMAP_BLOCKED_IDS_SEND)
                         lanemap_job_ids_continue(client);
         }
-        if (client->close_after && lanemap_reply_bytes(&client->out) == 0)
+        if (client->close_after && !client->blocked && lanemap_reply_bytes(&client->out) == 0)
                 client->close_now = true;
 }
 

@@ -20,11 +20,18 @@ struct lanemap_reply *lanemap_client_reply(struct lanemap_client *client)
         return &client->out;
 }
 
+static void errors_count(struct lanemap_client *client)
+{
+        client->server->n_errors += client->out.n_errors;
+        client->out.n_errors = 0;
+}
+
 void lanemap_client_reply_end(struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;
         int r;
 
+        errors_count(client);
         r = lanemap_gate_push(&client->gate, lanemap_reply_stream_end(&client->out),
                               server->position, server->acknowledged);
         if (r < 0 || client->out.failed) {
@@ -49,7 +56,6 @@ static void client_outcome_unknown(struct lanemap_client *client)
                                     strerror(-server->log_error));
         client->gate.released = lanemap_reply_stream_end(&client->out);
         server->n_outcome_unknown += n_replies;
-        server->n_errors += n_replies;
 }
 
 void lanemap_client_gate(struct lanemap_client *client)
@@ -64,6 +70,7 @@ void lanemap_client_gate(struct lanemap_client *client)
         if (client->blocked == LANEMAP_BLOCKED_IDS_GATE ||
             client->blocked == LANEMAP_BLOCKED_IDS_SEND)
                 lanemap_job_ids_continue(client);
+        errors_count(client); /* those that came in the place of replies */
 }
 
 void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked blocked)

@@ -14,7 +14,6 @@ bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i)
                         lanemap_reply_error(lanemap_client_reply(call->client),
                                             "ERR Client names cannot contain spaces, newlines or "
                                             "special characters.");
-                        call->server->n_errors++;
                         return false;
                 }
         }
@@ -23,7 +22,6 @@ bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i)
         lanemap_reply_error(lanemap_client_reply(call->client),
                             "ERR Client names have at most %zu bytes",
                             sizeof(call->client->name) - 1);
-        call->server->n_errors++;
         return false;
 }
 

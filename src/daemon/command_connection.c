@@ -10,7 +10,6 @@ void lanemap_command_ping(const struct lanemap_call *call)
 
         if (call->n_args > 2) {
                 lanemap_reply_error(reply, "ERR wrong number of arguments for 'ping' command");
-                call->server->n_errors++;
         } else if (call->n_args == 2) {
                 lanemap_reply_bulk(reply, lanemap_call_bytes(call, 1), call->args[1].bytes);
         } else {
@@ -51,7 +50,6 @@ static bool client_login(const struct lanemap_call *call, uint32_t user, uint32_
                 lanemap_reply_error(
                         lanemap_client_reply(client),
                         "WRONGPASS invalid username-password pair or user is disabled.");
-                call->server->n_errors++;
                 lanemap_log(LOG_WARNING, "client %llu at %s: wrong password",
                             (unsigned long long)client->id, client->address);
                 return false;
@@ -119,7 +117,6 @@ static bool hello_options(const struct lanemap_call *call, uint32_t *ret_name)
                                             "ERR Syntax error in HELLO option '%.*s'",
                                             (int)LANEMAP_MIN(call->args[i].bytes, 128u),
                                             lanemap_call_bytes(call, i));
-                        call->server->n_errors++;
                         return false;
                 }
         }
@@ -144,13 +141,11 @@ void lanemap_command_hello(const struct lanemap_call *call)
                                  &protocol) < 0) {
                 lanemap_reply_error(lanemap_client_reply(client),
                                     "ERR Protocol version is not an integer or out of range");
-                call->server->n_errors++;
                 return;
         }
         if (protocol < 2 || protocol > 3) {
                 lanemap_reply_error(lanemap_client_reply(client),
                                     "NOPROTO unsupported protocol version");
-                call->server->n_errors++;
                 return;
         }
         if (!hello_options(call, &name))
@@ -162,7 +157,6 @@ void lanemap_command_hello(const struct lanemap_call *call)
                         "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
                         "authenticate the client and select the RESP protocol version at the same "
                         "time");
-                call->server->n_errors++;
                 return;
         }
         if (name)

@@ -19,7 +19,6 @@ void lanemap_command_lanemap_ids(const struct lanemap_call *call)
         if (r < 0) {
                 lanemap_reply_error(lanemap_client_reply(call->client),
                                     "ERR cannot gather the ids (%s)", strerror(-r));
-                call->server->n_errors++;
         }
 }
 
@@ -33,7 +32,6 @@ void lanemap_command_lanemap_verify(const struct lanemap_call *call)
         if (r < 0) {
                 lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot verify (%s)",
                                     strerror(-r));
-                call->server->n_errors++;
         }
 }
 
@@ -48,7 +46,6 @@ void lanemap_command_lanemap_backup(const struct lanemap_call *call)
         if (r < 0) {
                 lanemap_reply_error(lanemap_client_reply(call->client),
                                     "ERR no backup was made: %s", strerror(-r));
-                call->server->n_errors++;
         }
 }
 
@@ -67,7 +64,6 @@ void lanemap_command_lanemap_request(const struct lanemap_call *call)
         if (r < 0) {
                 lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot start (%s)",
                                     strerror(-r));
-                call->server->n_errors++;
                 return;
         }
         lanemap_client_block(call->client, LANEMAP_BLOCKED_REQUEST);
@@ -143,5 +139,4 @@ void lanemap_command_lanemap_later(const struct lanemap_call *call)
                 *c = (char)toupper((unsigned char)*c);
         lanemap_reply_error(lanemap_client_reply(call->client),
                             "ERR %s is not part of this version of lanemapd", name);
-        call->server->n_errors++;
 }

@@ -279,7 +279,6 @@ static void config_set(const struct lanemap_call *call)
                                     "can't set immutable config",
                                     (int)LANEMAP_MIN(call->args[i].bytes, 64u),
                                     lanemap_call_bytes(call, i));
-                server->n_errors++;
                 return;
         }
         if (!server->writer) {
@@ -295,7 +294,6 @@ static void config_set(const struct lanemap_call *call)
                 lanemap_reply_error(reply, "ERR CONFIG SET failed (possibly related to argument "
                                            "'appendfsync') - argument(s) must be one of the "
                                            "following: everysec, always, no");
-                server->n_errors++;
                 return;
         }
         server->gate_is_due = true;
@@ -399,12 +397,10 @@ void lanemap_command_no_keys(const struct lanemap_call *call)
                             "ERR keys are not stored, only their fingerprints; '%s' cannot be "
                             "answered",
                             call->command->name);
-        call->server->n_errors++;
 }
 
 void lanemap_command_other_type(const struct lanemap_call *call)
 {
         lanemap_reply_error(lanemap_client_reply(call->client),
                             "ERR lanemapd stores sets of integers only");
-        call->server->n_errors++;
 }

@@ -18,7 +18,6 @@ bool lanemap_command_key(const struct lanemap_call *call, uint32_t i)
                 return true;
         lanemap_reply_error(lanemap_client_reply(call->client), "ERR key must have 1 to %d bytes",
                             LANEMAP_KEY_BYTES_MAX);
-        call->server->n_errors++;
         return false;
 }
 
@@ -33,7 +32,6 @@ bool lanemap_command_id(const struct lanemap_call *call, uint32_t i, uint32_t *r
         }
         lanemap_reply_error(lanemap_client_reply(call->client),
                             "ERR value is not an integer or out of range");
-        call->server->n_errors++;
         return false;
 }
 
@@ -41,7 +39,6 @@ static void fail(const struct lanemap_call *call, int r)
 {
         lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot read (%s)",
                             strerror(-r));
-        call->server->n_errors++;
 }
 
 /*
@@ -63,7 +60,6 @@ static struct lanemap_op *ops_reserve(const struct lanemap_call *call, size_t n_
                                     "ERR too much for one log record, which holds %zu operations; "
                                     "nothing was changed",
                                     LANEMAP_BATCH_OPS_MAX);
-                call->server->n_errors++;
                 return NULL;
         }
         ops = lanemap_batch_reserve(batch, n_ops);
@@ -156,7 +152,6 @@ void lanemap_command_flushall(const struct lanemap_call *call)
         if (call->n_args > 2 || (call->n_args == 2 && !lanemap_call_is(call, 1, "async") &&
                                  !lanemap_call_is(call, 1, "sync"))) {
                 lanemap_reply_error(lanemap_client_reply(call->client), "ERR syntax error");
-                call->server->n_errors++;
                 return;
         }
         ops = ops_reserve(call, 1, 0);
@@ -190,7 +185,6 @@ void lanemap_command_lanemap_mark(const struct lanemap_call *call)
                                                    ? "ERR mark must have at most 255 bytes"
                                                    : "ERR wrong number of arguments for "
                                                      "'lanemap.mark' command");
-                call->server->n_errors++;
                 return;
         }
         if (lanemap_transaction_runs(call->client)) {

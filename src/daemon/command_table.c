@@ -181,7 +181,6 @@ void lanemap_command_subcommand_unknown(const struct lanemap_call *call)
         lanemap_reply_error(
                 lanemap_client_reply(call->client), "ERR unknown subcommand '%.*s'. Try %s HELP.",
                 (int)LANEMAP_MIN(call->args[1].bytes, 128u), lanemap_call_bytes(call, 1), name);
-        call->server->n_errors++;
 }
 
 void lanemap_command_subcommand_arity(const struct lanemap_call *call, const char *subcommand)
@@ -189,7 +188,6 @@ void lanemap_command_subcommand_arity(const struct lanemap_call *call, const cha
         lanemap_reply_error(lanemap_client_reply(call->client),
                             "ERR wrong number of arguments for '%s|%s' command",
                             call->command->name, subcommand);
-        call->server->n_errors++;
 }
 
 int lanemap_command_subcommand(const struct lanemap_call *call,
@@ -212,7 +210,6 @@ int lanemap_command_subcommand(const struct lanemap_call *call,
 /* A command that is refused makes the transaction it was meant for fail. */
 static struct lanemap_reply *refusal(const struct lanemap_call *call)
 {
-        call->server->n_errors++;
         if (call->client->transaction)
                 call->client->transaction->aborted = true;
         return lanemap_client_reply(call->client);

@@ -105,6 +105,7 @@ static void transaction_answer(struct lanemap_transaction *transaction, struct l
                 lanemap_batch_answer(&transaction->batch, entry, reply);
         }
         rest_copy(reply, rest, at, lanemap_reply_bytes(rest) - at);
+        reply->n_errors += rest->n_errors;
 }
 
 void lanemap_command_exec(const struct lanemap_call *call)

@@ -132,6 +132,7 @@ void lanemap_reply_error(struct lanemap_reply *reply, const char *format, ...)
         char text[768];
         va_list args;
 
+        reply->n_errors++;
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);

@@ -21,6 +21,7 @@ struct lanemap_reply {
         uint64_t stream;   /* the number, in the stream of replies, of the byte at `begin` */
         uint32_t protocol; /* 2 or 3 */
         bool failed;
+        uint64_t n_errors; /* error replies written since whoever counts them set it to 0 */
 };
 
 void lanemap_reply_init(struct lanemap_reply *reply, uint32_t protocol);

@@ -332,6 +332,22 @@ def test_no_space():
         eventually(lambda: client("SADD", "new", 1)[0] == ":")
 
 
+def test_every_error_reply_is_counted():
+    with Daemon() as daemon:
+        client = daemon.client()
+        bad = [["NOSUCH"], ["SADD", "k"], ["SADD", "k", "x"], ["EXEC"], ["DISCARD"], ["SELECT", "1"], ["AUTH", "a"], ["GET", "k"],
+               ["FLUSHALL", "x"], ["WAIT", "a", "b"], ["HELLO", "9"], ["CLIENT", "NO-EVICT", "x"], ["SHUTDOWN", "x"],
+               ["LANEMAP.BACKUP", "relative"], ["MULTI"], ["SADD", "k", "x"], ["GET", "k"], ["SADD", "k", "1"], ["EXEC"],
+               ["MULTI"], ["MULTI"], ["DISCARD"], ["CONFIG", "SET", "appendfsync", "x"]]
+        equal(client("CONFIG", "RESETSTAT"), ("+", "OK"))  # LOADING may have been said before
+        client.send_commands(*bad)
+        replies = [client.reply() for _ in bad]
+        n_errors = sum(kind == "-" for kind, _ in replies) + sum(kind == "-" for kind, _ in replies[18][1])
+        equal(n_errors, 14 + 2 + 1 + 1, replies)
+        fields = client("INFO", "stats")[1].decode()
+        assert f"total_error_replies:{n_errors}\r\n" in fields, (n_errors, fields)
+
+
 def test_shutdown():
     with Daemon() as daemon:
         client = daemon.client()

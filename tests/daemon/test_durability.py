@@ -43,6 +43,24 @@ def test_replies_wait_for_fdatasync():
         equal(clients[5].reply(), ("*", [(":", 1), (":", 2)]))
 
 
+def test_ids_that_wait_at_the_gate_are_answered_in_a_stop():
+    need_preload()
+    with Daemon() as daemon:
+        writer, reader = daemon.client(), daemon.client()
+        touch(daemon.hold)
+        writer.send_commands(["SADD", "k", 1])
+        eventually(writer.is_taken)
+        reader.send_commands(["LANEMAP.IDS"])
+        assert reader.is_silent(0.2)  # gathered by now, most likely; if not, the stop is told
+        daemon.process.terminate()
+        eventually(lambda: "stopping" in daemon.messages())
+        os.unlink(daemon.hold)
+        equal(writer.reply(), (":", 1))
+        reply = reader.reply()
+        assert reply in (("*", [(":", 1)]), ("-", "ERR lanemapd is stopping")), reply
+        equal(daemon.process.wait(30), 0)
+
+
 def test_other_policies_do_not_wait():
     need_preload()
     for policy in ("everysec", "no"):
