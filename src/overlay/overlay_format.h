@@ -81,11 +81,12 @@ struct lanemap_overlay_long_shm {
 static_assert(sizeof(struct lanemap_overlay_long_shm) == 16, "long posting head");
 
 /* A leaf and an inner node are at most 1 KiB: a change of a 100,000-id posting copies three of
- * them. */
-#define LANEMAP_OVERLAY_LEAF_IDS_MAX 254
-#define LANEMAP_OVERLAY_INNER_MAX    63
-#define LANEMAP_OVERLAY_TREE_HEIGHT_MAX \
-        6 /* 254 * 63^5 ids and more: over 2^32 even when half full */
+ * them. Six levels above the leaves hold 254 * 63^6 ids, over 2^32 when they are half full; a tree
+ * that removals have left emptier than that, and that would have to be higher, takes no id more
+ * (-ENOSPC) until a flush has made it anew. */
+#define LANEMAP_OVERLAY_LEAF_IDS_MAX    254
+#define LANEMAP_OVERLAY_INNER_MAX       63
+#define LANEMAP_OVERLAY_TREE_HEIGHT_MAX 6
 
 struct lanemap_overlay_node_shm {
         uint32_t n;

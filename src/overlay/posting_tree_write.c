@@ -7,9 +7,9 @@
  */
 #include "overlay/posting_tree_write.h"
 
+#include <errno.h>
 #include <string.h>
 
-#include "common/check.h"
 #include "overlay/posting_node_write.h"
 
 /* A node below a quarter looks for a neighbour; together they may fill three quarters. */
@@ -188,10 +188,13 @@ static int root_emit(struct tree_step *step, struct posting_node *root, uint64_t
 
         r = node_emit(step, root, children, &n);
         if (r == 0 && n == 2) {
+                /* Readers follow no higher tree. */
+                if (root->height == LANEMAP_OVERLAY_TREE_HEIGHT_MAX)
+                        return -ENOSPC;
+
                 root->height++;
                 root->n = 2;
                 memcpy(root->children, children, sizeof(children));
-                lanemap_check(root->height <= LANEMAP_OVERLAY_TREE_HEIGHT_MAX);
                 r = part_emit(step, root, 0, 2, &children[0]);
         }
         if (r < 0)

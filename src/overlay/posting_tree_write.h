@@ -22,7 +22,7 @@ int lanemap_posting_tree_build(struct lanemap_arena *arena, const uint32_t *ids,
  * which is. New blocks and those they replace are noted in the change, also on failure: the caller
  * aborts it.
  *
- * Return: 0, -ENOSPC.
+ * Return: 0; -ENOSPC no room, or the tree is as high as it may be.
  */
 int lanemap_posting_tree_change(struct lanemap_arena *arena, uint64_t head_off, uint32_t id,
                                 bool insert, struct lanemap_posting_change *change,

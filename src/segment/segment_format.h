@@ -198,7 +198,8 @@
 #define LANEMAP_BBHASH_BLOCK_BITS         496
 #define LANEMAP_BBHASH_RECORD_BYTES       8
 
-/* `filter_kind`. An unknown one is as good as none to a reader; the write side calls it damage. */
+/* `filter_kind`. An unknown one is as good as none to a reader; verification answers
+ * -EPROTONOSUPPORT. */
 #define LANEMAP_FILTER_NONE      0
 #define LANEMAP_FILTER_FUSE8     1
 #define LANEMAP_FILTER_XOR8      2

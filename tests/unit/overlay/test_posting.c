@@ -1,9 +1,11 @@
 /* Postings against a sorted array, with failing allocations, and against bytes that are anything.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "overlay/posting_node_write.h"
 #include "overlay/posting_write.h"
 #include "plain_arena.h"
 
@@ -167,6 +169,47 @@ Test(posting, ascending_ids_fill_their_leaves)
         expect_equals_model(value);
         cr_assert_lt(arena.live_bytes, 30000 * 4 * 11 / 10);
         cr_assert_eq(arena.live_bytes, lanemap_posting_bytes(&arena.arena, value));
+}
+
+/* A tree of the greatest height whose nodes on the way to one leaf are full: one id more would split
+ * them all. What is beside that way is one and the same leaf. */
+static uint64_t highest_posting_make(void)
+{
+        struct lanemap_overlay_child_shm children[LANEMAP_OVERLAY_INNER_MAX], way, beside;
+        uint32_t ids[LANEMAP_OVERLAY_LEAF_IDS_MAX];
+        uint64_t head_off;
+
+        for (uint32_t i = 0; i < LANEMAP_OVERLAY_LEAF_IDS_MAX; i++)
+                ids[i] = 2 * i;
+        cr_assert_eq(
+                lanemap_posting_leaf_new(&arena.arena, ids, LANEMAP_OVERLAY_LEAF_IDS_MAX, &way), 0);
+        ids[0] = 1000000;
+        cr_assert_eq(lanemap_posting_leaf_new(&arena.arena, ids, 1, &beside), 0);
+        for (uint32_t height = 1; height <= LANEMAP_OVERLAY_TREE_HEIGHT_MAX; height++) {
+                for (uint32_t i = 0; i < LANEMAP_OVERLAY_INNER_MAX; i++)
+                        children[i] = i == 0 ? way : beside;
+                cr_assert_eq(lanemap_posting_inner_new(&arena.arena, height, children,
+                                                       LANEMAP_OVERLAY_INNER_MAX, &way),
+                             0);
+        }
+        cr_assert_eq(lanemap_posting_head_new(&arena.arena, 1 << 30, way.off, &head_off), 0);
+        return head_off | LANEMAP_OVERLAY_TAG_LONG;
+}
+
+Test(posting, a_tree_that_would_be_too_high_takes_no_id_more)
+{
+        uint64_t value = highest_posting_make(), n_live = arena.n_live;
+        struct lanemap_posting_change change;
+
+        cr_expect_eq(lanemap_posting_prepare_insert(&arena.arena, value, 101, &change), -ENOSPC);
+        cr_expect_eq(arena.n_live, n_live, "a refused change leaked blocks");
+
+        /* One id less, and there is room for one more. */
+        cr_assert_eq(lanemap_posting_prepare_remove(&arena.arena, value, 100, &change), 0);
+        (void)lanemap_posting_commit(&arena.arena, &change);
+        value = change.value;
+        cr_expect_eq(lanemap_posting_prepare_insert(&arena.arena, value, 101, &change), 0);
+        (void)lanemap_posting_commit(&arena.arena, &change);
 }
 
 /* What a change of a tree of three levels may make: two nodes a level and a head; dropped: as many,
