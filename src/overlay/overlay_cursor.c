@@ -122,8 +122,7 @@ static int cells_gather(const struct lanemap_overlay *overlay,
                 const struct lanemap_overlay_wide_cell_shm *cell = lanemap_arena_at(
                         overlay->arena, overlay->table.off + i * overlay->table.cell_bytes);
 
-                if (cell->value == 0 ||
-                    cell->value == (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH))
+                if (!lanemap_overlay_value_is_kept(cell->value))
                         continue;
 
                 r = lanemap_overlay_posting_count(&window, cell->value, &n_ids);

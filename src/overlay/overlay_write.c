@@ -32,11 +32,6 @@ cell_fingerprint(const struct lanemap_overlay_table *table,
         };
 }
 
-static bool value_is_fresh_tombstone(uint64_t value)
-{
-        return value == (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);
-}
-
 int lanemap_overlay_init(struct lanemap_overlay *overlay, struct lanemap_arena *arena,
                          uint32_t log2_cells, uint32_t cell_bytes)
 {
@@ -125,7 +120,7 @@ static uint64_t table_n_live(const struct lanemap_overlay *overlay)
         for (uint64_t i = 0; i < table_n_cells(&overlay->table); i++) {
                 uint64_t value = table_cell(overlay->arena, &overlay->table, i)->value;
 
-                n_live += value != 0 && !value_is_fresh_tombstone(value);
+                n_live += lanemap_overlay_value_is_kept(value);
         }
 
         return n_live;
@@ -157,7 +152,7 @@ int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_o
                 struct lanemap_fingerprint fp;
                 uint64_t value;
 
-                if (from->value == 0 || value_is_fresh_tombstone(from->value))
+                if (!lanemap_overlay_value_is_kept(from->value))
                         continue;
 
                 fp = cell_fingerprint(&overlay->table, from);
@@ -190,64 +185,78 @@ uint64_t lanemap_overlay_slack_bytes(const struct lanemap_overlay *overlay)
         return table_bytes(&overlay->table) - table_bytes(&fitting);
 }
 
+/* Ids on their way from one arena to another. */
+struct ids_room {
+        uint32_t *ids;
+        size_t capacity;
+};
+
+static int ids_room_extend(struct ids_room *room, uint64_t n_ids)
+{
+        uint32_t *ids;
+
+        if (n_ids <= room->capacity)
+                return 0;
+
+        ids = lanemap_realloc(room->ids, n_ids * sizeof(*ids));
+        if (!ids)
+                return -ENOMEM;
+
+        room->ids = ids;
+        room->capacity = n_ids;
+        return 0;
+}
+
+/* One key of an overlay, and its posting, into the copy. */
+static int cell_copy(const struct lanemap_overlay *overlay,
+                     const struct lanemap_overlay_wide_cell_shm *from, struct ids_room *room,
+                     struct lanemap_overlay *copy)
+{
+        struct lanemap_window window = {.base = overlay->arena->base, .bytes = UINT64_MAX};
+        struct lanemap_fingerprint fp = cell_fingerprint(&overlay->table, from);
+        struct lanemap_posting_change change;
+        uint64_t n, value;
+        size_t n_ids;
+        int r;
+
+        r = lanemap_overlay_posting_count(&window, from->value, &n);
+        if (r == 0)
+                r = ids_room_extend(room, n);
+        if (r == 0)
+                r = lanemap_overlay_posting_copy(&window, from->value, room->ids, room->capacity,
+                                                 &n_ids);
+        if (r == 0)
+                r = lanemap_posting_prepare_build(copy->arena, 0, room->ids, n_ids,
+                                                  from->value & LANEMAP_OVERLAY_TAG_FRESH, &change);
+        if (r < 0)
+                return r;
+
+        lanemap_overlay_store(copy, lanemap_overlay_cell(copy, fp, &value), fp, change.value);
+        copy->posting_bytes += (uint64_t)lanemap_posting_commit(copy->arena, &change);
+        return 0;
+}
+
 int lanemap_overlay_copy(const struct lanemap_overlay *overlay, struct lanemap_arena *arena,
                          struct lanemap_overlay *ret_copy)
 {
-        struct lanemap_window window = {.base = overlay->arena->base, .bytes = UINT64_MAX};
-        struct lanemap_posting_change change;
+        struct ids_room room = {0};
         struct lanemap_overlay copy;
-        uint32_t *ids = NULL;
-        size_t capacity = 0, n_ids;
         int r;
 
         r = lanemap_overlay_init(&copy, arena, fitting_log2_cells(table_n_live(overlay)),
                                  overlay->table.cell_bytes);
-        if (r < 0)
-                return r;
-
-        for (uint64_t i = 0; i < table_n_cells(&overlay->table); i++) {
+        for (uint64_t i = 0; r == 0 && i < table_n_cells(&overlay->table); i++) {
                 const struct lanemap_overlay_wide_cell_shm *from =
                         table_cell(overlay->arena, &overlay->table, i);
-                struct lanemap_fingerprint fp;
-                uint64_t n, value;
 
-                if (from->value == 0 || value_is_fresh_tombstone(from->value))
-                        continue;
-
-                r = lanemap_overlay_posting_count(&window, from->value, &n);
-                if (r < 0)
-                        break;
-                if (n > capacity) {
-                        uint32_t *grown = lanemap_realloc(ids, n * sizeof(*ids));
-
-                        if (!grown) {
-                                r = -ENOMEM;
-                                break;
-                        }
-                        ids = grown;
-                        capacity = n;
-                }
-
-                r = lanemap_overlay_posting_copy(&window, from->value, ids, capacity, &n_ids);
-                if (r < 0)
-                        break;
-                r = lanemap_posting_prepare_build(arena, 0, ids, n_ids,
-                                                  from->value & LANEMAP_OVERLAY_TAG_FRESH, &change);
-                if (r < 0)
-                        break;
-
-                fp = cell_fingerprint(&overlay->table, from);
-                lanemap_overlay_store(&copy, lanemap_overlay_cell(&copy, fp, &value), fp,
-                                      change.value);
-                copy.posting_bytes += (uint64_t)lanemap_posting_commit(arena, &change);
+                if (lanemap_overlay_value_is_kept(from->value))
+                        r = cell_copy(overlay, from, &room, &copy);
         }
 
-        lanemap_free(ids);
-        if (r < 0)
-                return r;
-
-        *ret_copy = copy;
-        return 0;
+        lanemap_free(room.ids);
+        if (r == 0)
+                *ret_copy = copy;
+        return r;
 }
 
 uint64_t lanemap_overlay_bytes(const struct lanemap_overlay *overlay)

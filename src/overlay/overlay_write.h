@@ -22,6 +22,13 @@ struct lanemap_overlay {
         uint64_t posting_bytes;
 };
 
+/* Whether a key with this value word is there when a table is grown, copied or flushed: neither an
+ * empty cell nor a fresh tombstone, which hides nothing. */
+LANEMAP_ALWAYS_INLINE bool lanemap_overlay_value_is_kept(uint64_t value)
+{
+        return value != 0 && value != (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);
+}
+
 /* A table of 2^log2_cells empty cells. Return: 0, -ENOSPC, -ENOMEM. */
 int lanemap_overlay_init(struct lanemap_overlay *overlay, struct lanemap_arena *arena,
                          uint32_t log2_cells, uint32_t cell_bytes);

@@ -1,6 +1,7 @@
 /* The table: growth, order of its cursor, both widths of cells, a reader's find against every
  * stored key. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,6 +205,44 @@ Test(overlay, copy_holds_the_same_postings_in_another_arena)
         }
         cr_assert_eq(copy.posting_bytes, other.live_bytes - (64u * 16));
         plain_arena_deinit(&other);
+}
+
+/* Wherever room or memory ends, the answer says so and what was copied from is as it was. */
+Test(overlay, copy_without_room_is_refused)
+{
+        static uint32_t ids[300];
+        struct lanemap_posting_change change;
+        struct lanemap_overlay overlay, copy;
+        uint64_t fail_after = 0;
+        int r;
+
+        for (uint32_t i = 0; i < 300; i++)
+                ids[i] = 5 * i;
+        cr_assert_eq(lanemap_overlay_init(&overlay, &arena.arena, 6, 16), 0);
+        for (uint64_t i = 0; i < 4; i++) {
+                cr_assert_eq(lanemap_posting_prepare_build(&arena.arena, 0, ids, i * 100, false,
+                                                           &change),
+                             0);
+                put(&overlay, fp_of(i, 64), change.value);
+                overlay.posting_bytes += (uint64_t)lanemap_posting_commit(&arena.arena, &change);
+        }
+
+        do {
+                struct plain_arena other;
+
+                plain_arena_init(&other);
+                other.fail_after = ++fail_after;
+                r = lanemap_overlay_copy(&overlay, &other.arena, &copy);
+                cr_assert(r == 0 || r == -ENOSPC, "%d", r);
+                other.fail_after = 0;
+                lanemap_alloc_fail_after(1);
+                cr_expect_eq(lanemap_overlay_copy(&overlay, &other.arena, &copy), -ENOMEM);
+                lanemap_alloc_fail_after(0);
+                plain_arena_deinit(&other);
+        } while (r != 0);
+        cr_expect_gt(fail_after, 5);
+        lanemap_overlay_retire(&overlay);
+        cr_expect_eq(arena.n_live, 0);
 }
 
 Test(overlay, copy_of_a_table_that_is_nearly_empty_is_small)
