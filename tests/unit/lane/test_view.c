@@ -9,6 +9,7 @@
 #include "lane/lane_write.h"
 #include "overlay/overlay_write.h"
 #include "overlay/posting_write.h"
+#include "segment/segment_build.h"
 #include "support/plain_arena.h"
 #include "support/rng.h"
 
@@ -135,6 +136,112 @@ Test(lane_view, a_segment_that_is_not_mapped_is_said)
         cr_expect_eq(find(&bench, 1), -ENOENT, "an empty slot");
         publish(&bench, false, &segments[1], 1);
         cr_expect_eq(find(&bench, 1), -ENOENT, "a slot past the table");
+        bench_deinit(&bench);
+}
+
+/* Keys with one id each, or tombstones. */
+struct keys {
+        struct lanemap_cursor cursor; /* first */
+        struct lanemap_entry entries[8];
+        uint32_t ids[8];
+        uint32_t n, at;
+};
+
+static int keys_next(struct lanemap_cursor *cursor, struct lanemap_entry *ret_entry)
+{
+        struct keys *keys = (struct keys *)cursor;
+
+        if (keys->at == keys->n)
+                return LANEMAP_CURSOR_END;
+
+        *ret_entry = keys->entries[keys->at++];
+        return 0;
+}
+
+static int keys_rewind(struct lanemap_cursor *cursor)
+{
+        ((struct keys *)cursor)->at = 0;
+        return 0;
+}
+
+static int keys_order(const void *a, const void *b)
+{
+        const struct lanemap_entry *left = a, *right = b;
+
+        return lanemap_fingerprint_compare(left->fingerprint, right->fingerprint);
+}
+
+/* A file of one section, of all slots, with the keys first .. first + n - 1, whose ids count from `id` on;
+ * 0: tombstones. */
+static struct lanemap_lane_file *file_make(struct lanemap_heap *heap, uint64_t number,
+                                           uint64_t first, uint32_t n, uint32_t id, uint32_t kind)
+{
+        uint64_t slots[LANEMAP_SLOT_WORDS];
+        struct keys keys = {.cursor = {keys_next, keys_rewind}, .n = n};
+        struct lanemap_segment_build_options options = {
+                .kind = kind, .fingerprint_bits = 64, .slot_bitmap = slots};
+        struct lanemap_lane_file *file = calloc(1, sizeof(*file) + sizeof(struct lanemap_segment));
+        struct lanemap_segment_built built;
+
+        cr_assert(file);
+        memset(slots, 0xff, sizeof(slots));
+        for (uint32_t i = 0; i < n; i++) {
+                keys.ids[i] = id + i;
+                keys.entries[i] = (struct lanemap_entry){
+                        .fingerprint = HASH(first + i), .n_ids = id > 0, .ids = &keys.ids[i]};
+        }
+        qsort(keys.entries, n, sizeof(keys.entries[0]), keys_order);
+        cr_assert_eq(lanemap_segment_build(heap, &options, &keys.cursor, &built), 0);
+        file->number = number;
+        file->n_sections = 1;
+        cr_assert_eq(lanemap_segment_open(&file->sections[0], built.bytes, built.n_bytes, 64), 0);
+        return file;
+}
+
+/* Active, frozen, then segments from the newest on, of every kind; the first that knows the key. */
+Test(lane_view, segments_are_asked_from_the_newest_on)
+{
+        const struct lanemap_lane_segment_shm segments[] = {{.file_number = 7, .file_slot = 2},
+                                                            {.file_number = 8, .file_slot = 0},
+                                                            {.file_number = 9, .file_slot = 3}};
+        struct lanemap_lane_segment_shm other = segments[0];
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct bench bench;
+
+        bench_init(&bench);
+        bench.files->slots[2] = file_make(heap, 7, 3, 2, 700, LANEMAP_SEGMENT_KIND_PACKED);
+        bench.files->slots[0] = file_make(heap, 8, 4, 2, 0, LANEMAP_SEGMENT_KIND_BBHASH);
+        bench.files->slots[3] = file_make(heap, 9, 1, 8, 900, LANEMAP_SEGMENT_KIND_RECSPLIT);
+        put(&bench.active, &bench.plain.arena, 1, 11, false);
+        put(&bench.frozen, &bench.plain.arena, 2, 12, false);
+        publish(&bench, true, segments, 3);
+        cr_expect_eq(find(&bench, 1), 11);
+        cr_expect_eq(find(&bench, 2), 12);
+        cr_expect_eq(find(&bench, 3), 700, "the newest segment");
+        cr_expect_eq(find(&bench, 4), 701, "not the tombstone below");
+        cr_expect_eq(find(&bench, 5), UINT32_MAX, "a tombstone ends the search");
+        cr_expect_eq(find(&bench, 6), 905, "the bottom");
+        cr_expect_eq(find(&bench, 9), UINT32_MAX);
+
+        /* The slot of a file is another file's by now, or the section is none of its. */
+        other.file_number = 6;
+        publish(&bench, false, &other, 1);
+        cr_expect_eq(find(&bench, 3), -ENOENT, "another file");
+        other = segments[0];
+        other.section = 1;
+        publish(&bench, false, &other, 1);
+        cr_expect_eq(find(&bench, 3), -ENOENT, "no such section");
+
+        /* All slots are the section's: the rank that the slot table gives is the section's, too; the
+         * bench gives 0, which is the rank of another slot. */
+        other = segments[0];
+        other.flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS;
+        publish(&bench, false, &other, 1);
+        cr_expect_eq(find(&bench, 3), UINT32_MAX, "the rank is believed");
+
+        for (uint32_t i = 0; i < 4; i++)
+                free(bench.files->slots[i]);
+        lanemap_heap_free(heap);
         bench_deinit(&bench);
 }
 
