@@ -325,6 +325,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix='lanemap-mutants-') as folder, \
             tempfile.TemporaryDirectory(prefix='lanemap-mutants-', dir='/dev/shm') as ROOM, \
             open(options.log, 'a') as log, ThreadPoolExecutor(2) as pool:
+        os.chmod(ROOM, 0o755)  # some programs are several users
         runs = []
         for i in range(min(2, programs.qsize())):
             (Path(folder) / str(i)).mkdir()
