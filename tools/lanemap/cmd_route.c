@@ -359,7 +359,8 @@ static int arguments_parse(int argc, char **argv, struct arguments *arguments)
 
                         if (!lanemap_tool_number(text, WAIT_SECONDS_MAX,
                                                  &arguments->wait_seconds)) {
-                                lanemap_tool_say("--wait wants whole seconds, not '%s'", optarg);
+                                lanemap_tool_say("--wait wants whole seconds, at most %d, not '%s'",
+                                                 WAIT_SECONDS_MAX, optarg);
                                 return lanemap_tool_usage("route");
                         }
                 } else if (c != 't' || alias_add(optarg) < 0) {

@@ -10,7 +10,10 @@
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "load.h"
 #include "tool.h"
@@ -167,20 +170,55 @@ static int password_send(struct socket_target *socket)
         return r;
 }
 
+/*
+ * By hand, since hiredis 0.14 cuts a path that is too long, and would talk to whoever listens there;
+ * one of just the greatest length it does not end.
+ *
+ * Return: 0, or a negative errno after saying what is wrong.
+ */
+static int writer_connect(const char *path, int *ret_fd)
+{
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        size_t n_bytes = strlen(path);
+        int fd, r;
+
+        if (n_bytes == 0 || n_bytes >= sizeof(address.sun_path)) {
+                lanemap_tool_say(
+                        "--socket: a Unix socket's path has 1 to %zu bytes; '%.200s' has %zu",
+                        sizeof(address.sun_path) - 1, path, n_bytes);
+                return -EINVAL;
+        }
+        memcpy(address.sun_path, path, n_bytes);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+                r = -errno;
+                lanemap_tool_say("cannot connect to the writer at '%s': %s", path, strerror(-r));
+                if (fd >= 0)
+                        close(fd);
+                return r;
+        }
+        *ret_fd = fd;
+        return 0;
+}
+
 int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_target)
 {
-        struct socket_target *socket = lanemap_tool_realloc(NULL, 1, sizeof(*socket));
-        int r;
+        struct socket_target *socket;
+        int fd = -1, r;
 
+        r = writer_connect(path, &fd);
+        if (r < 0)
+                return r;
+        socket = lanemap_tool_realloc(NULL, 1, sizeof(*socket));
         *socket = (struct socket_target){
                 .target = {.add = socket_add, .finish = socket_finish, .close = socket_close},
-                .context = redisConnectUnix(path),
+                .context = redisConnectFd(fd),
         };
-        if (!socket->context || socket->context->err) {
-                lanemap_tool_say("cannot connect to the writer at '%s': %s", path,
-                                 socket->context ? socket->context->errstr : "out of memory");
+        if (!socket->context) {
+                close(fd);
                 socket_close(&socket->target);
-                return -ECONNREFUSED;
+                lanemap_tool_say("out of memory");
+                return -ENOMEM;
         }
         r = password_send(socket);
         if (r == 0)

@@ -46,6 +46,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
+        static char program[] = "lanemap"; /* what getopt_long() puts before its messages */
         const char *name = argc > 1 ? argv[1] : "";
 
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
@@ -55,8 +56,10 @@ int main(int argc, char **argv)
                 return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
         }
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(commands); i++) {
-                if (strcmp(name, commands[i].name) == 0)
-                        return commands[i].run(argc - 1, argv + 1);
+                if (strcmp(name, commands[i].name) != 0)
+                        continue;
+                argv[1] = program;
+                return commands[i].run(argc - 1, argv + 1);
         }
 
         if (*name)
