@@ -302,12 +302,16 @@ static void side_close(struct side *side)
         perf_place_remove(&side->place);
 }
 
-/* The three writers on the same processors, who adds on another: where the scheduler happens to put
- * one of them would look like a difference between the arms. */
+/* Three daemons on the same processors, who adds on another: where the scheduler happens to put one of
+ * them would look like a difference between the arms. Engines have the thread that adds in common, and
+ * their sync threads do better where the scheduler wakes them. */
 static void sides_pin(const struct adds *adds)
 {
+        if (!adds->path->policy)
+                return;
+
         for (uint32_t i = 0; i < N_SIDES; i++)
-                (void)perf_pin_working(adds->sides[i].pid ? adds->sides[i].pid : getpid(), 0);
+                (void)perf_pin_working(adds->sides[i].pid, 0);
         (void)perf_pin_measuring();
 }
 
