@@ -2,6 +2,7 @@
  * really holds. */
 #include "common/alloc.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <mimalloc.h>
 #endif
 
+#include "common/alloc_pool.h"
 #include "common/check.h"
 #include "common/order.h"
 
@@ -45,15 +47,53 @@ struct heap_block {
 };
 
 #ifdef LANEMAP_HAVE_MIMALLOC
-#define RAW_MALLOC      mi_malloc
-#define RAW_REALLOC     mi_realloc
-#define RAW_FREE        mi_free
-#define RAW_USABLE_SIZE mi_usable_size
+static void *raw_malloc(size_t bytes)
+{
+        void *block = bytes <= LANEMAP_ALLOC_POOL_BYTES_MAX ? lanemap_alloc_pool_take(bytes) : NULL;
+
+        return block ? block : mi_malloc(bytes);
+}
+
+static size_t raw_usable_size(const void *block)
+{
+        return lanemap_alloc_pool_owns(block) ? lanemap_alloc_pool_usable(block)
+                                              : mi_usable_size(block);
+}
+
+static void raw_free(void *block)
+{
+        if (lanemap_alloc_pool_owns(block))
+                lanemap_alloc_pool_give(block);
+        else
+                mi_free(block);
+}
+
+static void *raw_realloc(void *block, size_t bytes)
+{
+        size_t usable;
+        void *moved;
+
+        if (!block)
+                return raw_malloc(bytes);
+        if (!lanemap_alloc_pool_owns(block))
+                return mi_realloc(block, bytes);
+
+        usable = lanemap_alloc_pool_usable(block);
+        if (bytes <= usable)
+                return block;
+
+        moved = raw_malloc(bytes);
+        if (moved) {
+                memcpy(moved, block, usable);
+                lanemap_alloc_pool_give(block);
+        }
+        return moved;
+}
 #else
-#define RAW_MALLOC      malloc
-#define RAW_REALLOC     realloc
-#define RAW_FREE        free
-#define RAW_USABLE_SIZE malloc_usable_size
+#define raw_malloc      malloc
+#define raw_realloc     realloc
+#define raw_free        free
+#define raw_usable_size malloc_usable_size
 #endif
 
 static bool alloc_should_fail(void)
@@ -73,9 +113,9 @@ void *lanemap_alloc(size_t bytes)
         if (alloc_should_fail())
                 return NULL;
 
-        block = RAW_MALLOC(bytes);
+        block = raw_malloc(bytes);
         if (block)
-                lanemap_add_relaxed(&alloc_n_bytes, RAW_USABLE_SIZE(block));
+                lanemap_add_relaxed(&alloc_n_bytes, raw_usable_size(block));
 
         return block;
 }
@@ -92,15 +132,15 @@ void *lanemap_alloc_zero(size_t bytes)
 
 void *lanemap_realloc(void *block, size_t bytes)
 {
-        size_t before = block ? RAW_USABLE_SIZE(block) : 0;
+        size_t before = block ? raw_usable_size(block) : 0;
         void *grown;
 
         if (alloc_should_fail())
                 return NULL;
 
-        grown = RAW_REALLOC(block, bytes);
+        grown = raw_realloc(block, bytes);
         if (grown)
-                lanemap_add_relaxed(&alloc_n_bytes, RAW_USABLE_SIZE(grown) - before);
+                lanemap_add_relaxed(&alloc_n_bytes, raw_usable_size(grown) - before);
 
         return grown;
 }
@@ -118,8 +158,8 @@ void lanemap_free(void *block)
         if (!block)
                 return;
 
-        lanemap_add_relaxed(&alloc_n_bytes, -(uint64_t)RAW_USABLE_SIZE(block));
-        RAW_FREE(block);
+        lanemap_add_relaxed(&alloc_n_bytes, -(uint64_t)raw_usable_size(block));
+        raw_free(block);
 }
 
 void *lanemap_alloc_pages(size_t bytes)
@@ -253,6 +293,9 @@ void lanemap_alloc_give_back(void)
 #endif
 }
 
+#define STACK_BYTES       (UINT64_C(8) << 20)
+#define STACK_GUARD_BYTES (UINT64_C(64) << 10) /* any page size divides it */
+
 struct apart {
         int (*fn)(void *arg);
         void *arg;
@@ -270,25 +313,52 @@ static void *apart_main(void *arg)
         return NULL;
 }
 
+/* A stack of its own: libc keeps those that it makes, with the pages that were touched. */
+static int apart_start(struct apart *apart, void *stack, pthread_t *ret_thread)
+{
+        pthread_attr_t attributes;
+        sigset_t all, before;
+        int r;
+
+        if (mprotect(stack, STACK_GUARD_BYTES, PROT_NONE) < 0)
+                return errno;
+        r = pthread_attr_init(&attributes);
+        if (r != 0)
+                return r;
+
+        r = pthread_attr_setstack(&attributes, stack, STACK_BYTES);
+        if (r == 0) {
+                /* Signals are the caller's business. */
+                sigfillset(&all);
+                pthread_sigmask(SIG_SETMASK, &all, &before);
+                r = pthread_create(ret_thread, &attributes, apart_main, apart);
+                pthread_sigmask(SIG_SETMASK, &before, NULL);
+        }
+        pthread_attr_destroy(&attributes);
+        return r;
+}
+
 int lanemap_alloc_apart(int (*fn)(void *arg), void *arg)
 {
         struct apart apart = {.fn = fn, .arg = arg};
-        sigset_t all, before;
         pthread_t thread;
+        void *stack;
         int r;
 
         if (is_apart)
                 return fn(arg);
 
-        /* Signals are the caller's business. */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = pthread_create(&thread, NULL, apart_main, &apart);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (r != 0)
+        stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+        if (stack == MAP_FAILED)
                 return fn(arg);
 
-        (void)pthread_join(thread, NULL);
+        r = apart_start(&apart, stack, &thread);
+        if (r == 0)
+                (void)pthread_join(thread, NULL);
+        else
+                apart.result = fn(arg);
+        (void)munmap(stack, STACK_BYTES);
         return apart.result;
 }
 

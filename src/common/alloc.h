@@ -20,8 +20,9 @@ char *lanemap_strdup(const char *text);
 void lanemap_free(void *block);
 
 /*
- * Large blocks that one thread takes and another frees: straight from the system, since an
- * allocator keeps such a block until the first thread comes by again, which may be never.
+ * Large blocks that one thread takes and another frees, or that stay: zeros straight from the system,
+ * whole pages. An allocator keeps such a block until the first thread comes by again, which may be
+ * never, and has book-keeping of its own for it.
  */
 void *lanemap_alloc_pages(size_t bytes);
 void lanemap_free_pages(void *block, size_t bytes); /* bytes as they were asked for */

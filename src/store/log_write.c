@@ -238,7 +238,7 @@ void lanemap_log_block_free(struct lanemap_log_block *block)
 static int ensure_memory(struct lanemap_log *log, size_t bytes)
 {
         struct lanemap_log_block *block = log->tail;
-        size_t capacity = BLOCK_BYTES_MIN;
+        size_t capacity = BLOCK_BYTES_MIN - sizeof(*block); /* whole pages */
 
         if (block && block->capacity - block->n_bytes >= bytes)
                 return 0;

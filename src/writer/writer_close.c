@@ -108,15 +108,15 @@ void lanemap_writer_abandon(struct lanemap_writer *writer)
         if (writer->event_fd >= 0)
                 close(writer->event_fd);
         lanemap_free(writer->worker_threads);
-        lanemap_free(writer->lane_files);
-        lanemap_free(writer->orphans);
+        lanemap_free_pages(writer->lane_files, writer->lane_files_bytes);
+        lanemap_free_pages(writer->orphans, writer->n_lanes * sizeof(*writer->orphans));
         lanemap_writer_reserves_deinit(writer);
-        lanemap_free(writer->lanes);
+        lanemap_free_pages(writer->lanes, writer->n_lanes * sizeof(*writer->lanes));
         lanemap_free(writer->scratch);
         lanemap_free(writer->log_ops);
         lanemap_free(writer->directory);
         lanemap_free(writer->name);
-        lanemap_free(writer);
+        lanemap_free_pages(writer, sizeof(*writer));
 }
 
 void lanemap_writer_close(struct lanemap_writer *writer)

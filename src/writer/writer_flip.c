@@ -244,9 +244,10 @@ static int flip_locked(struct lanemap_writer *writer)
         struct lanemap_shm_region *region;
         struct lanemap_overlay *overlays;
         uint64_t *view_offs;
+        size_t bytes = writer->n_lanes * (2 * sizeof(*overlays) + sizeof(*view_offs));
         int r;
 
-        overlays = lanemap_alloc(writer->n_lanes * (2 * sizeof(*overlays) + sizeof(*view_offs)));
+        overlays = lanemap_alloc_pages(bytes);
         if (!overlays)
                 return -ENOMEM;
 
@@ -267,7 +268,7 @@ static int flip_locked(struct lanemap_writer *writer)
                 }
         }
 
-        lanemap_free(overlays);
+        lanemap_free_pages(overlays, bytes);
         return r;
 }
 

@@ -377,6 +377,7 @@ void *lanemap_writer_flusher_main(void *arg)
                 lanemap_writer_spare_ensure(writer);
                 settle_when_quiet(writer);
                 if (!take_flush_wanted(writer)) {
+                        lanemap_alloc_give_back(); /* making a thread allocates, too */
                         flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);
                         continue;
                 }

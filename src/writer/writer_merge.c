@@ -404,6 +404,7 @@ void *lanemap_writer_worker_main(void *arg)
                 if (r > 0)
                         continue;
 
+                lanemap_alloc_give_back();
                 seen = lanemap_writer_worker_wait(writer, seen);
         }
 

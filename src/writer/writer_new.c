@@ -67,7 +67,7 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
         if (!options || options->size != sizeof(*options))
                 return -EINVAL;
 
-        writer = lanemap_alloc_zero(sizeof(*writer));
+        writer = lanemap_alloc_pages(sizeof(*writer));
         if (!writer)
                 return -ENOMEM;
 

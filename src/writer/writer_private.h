@@ -176,6 +176,7 @@ struct lanemap_writer {
         struct lanemap_shm_data_object *object; /* replaced by a flip, under lock */
         struct lanemap_shm_region *region;      /* RCU */
         struct lanemap_lane_files *lane_files;
+        size_t lane_files_bytes;
         int retired_object_fds[8]; /* of generations that readers may still hold; -1: free; under
                                       commit_lock */
 

@@ -33,10 +33,12 @@ static int lanes_alloc(struct lanemap_writer *writer)
 
         writer->cell_bytes = lanemap_overlay_cell_bytes(writer->hash_key.fingerprint_bits);
         lanemap_slot_table_init(writer->slots, writer->n_lanes);
-        writer->lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*writer->lanes));
-        writer->orphans = lanemap_alloc_zero(writer->n_lanes * sizeof(*writer->orphans));
-        writer->lane_files = lanemap_alloc_zero(sizeof(*writer->lane_files) +
-                                                n_slots * sizeof(writer->lane_files->slots[0]));
+        /* Zeros, of which the system has only what is ever used. */
+        writer->lanes = lanemap_alloc_pages(writer->n_lanes * sizeof(*writer->lanes));
+        writer->orphans = lanemap_alloc_pages(writer->n_lanes * sizeof(*writer->orphans));
+        writer->lane_files_bytes =
+                sizeof(*writer->lane_files) + n_slots * sizeof(writer->lane_files->slots[0]);
+        writer->lane_files = lanemap_alloc_pages(writer->lane_files_bytes);
         if (!writer->lanes || !writer->orphans || !writer->lane_files ||
             lanemap_writer_reserves_init(writer) < 0)
                 return -ENOMEM;
