@@ -4,17 +4,30 @@
 #include "common/check.h"
 #include "common/order.h"
 
-int lanemap_lane_view_alloc(struct lanemap_arena *arena, uint64_t *ret_off)
+int lanemap_lane_view_alloc(struct lanemap_arena *arena, uint32_t n_segments_max,
+                            struct lanemap_lane_view_block *ret_block)
 {
-        return arena->alloc(arena, LANEMAP_LANE_VIEW_BYTES, ret_off);
+        uint64_t off;
+        int r;
+
+        r = arena->alloc(arena, LANEMAP_LANE_VIEW_BYTES(n_segments_max), &off);
+        if (r < 0)
+                return r;
+
+        *ret_block = (struct lanemap_lane_view_block){.off = off, .n_segments_max = n_segments_max};
+        return 0;
+}
+
+void lanemap_lane_view_free(struct lanemap_arena *arena,
+                            const struct lanemap_lane_view_block *block)
+{
+        arena->free(arena, block->off, LANEMAP_LANE_VIEW_BYTES(block->n_segments_max));
 }
 
 static void view_fill(struct lanemap_arena *arena, uint64_t off,
                       const struct lanemap_lane_view_options *options)
 {
         struct lanemap_lane_view_shm *view;
-
-        lanemap_check(options->n_segments <= LANEMAP_LANE_SEGMENTS_MAX);
 
         /* The block may be one that a late reader still looks at: relaxed stores, published below.
          */
@@ -44,14 +57,20 @@ static void view_fill(struct lanemap_arena *arena, uint64_t off,
 }
 
 void lanemap_lane_view_publish(struct lanemap_arena *arena, struct lanemap_lane_shm *lane,
-                               uint64_t view_off, const struct lanemap_lane_view_options *options)
+                               const struct lanemap_lane_view_block *block,
+                               const struct lanemap_lane_view_options *options,
+                               struct lanemap_lane_view_block *current)
 {
-        uint64_t old_off = lane->view_off;
+        bool is_first = lane->view_off == 0;
 
-        view_fill(arena, view_off, options);
+        lanemap_check(options->n_segments <= block->n_segments_max &&
+                      options->n_segments <= LANEMAP_LANE_SEGMENTS_MAX);
+        view_fill(arena, block->off, options);
         /* Pairs with the acquire load of the word in a lookup: weaker, a reader could follow the
          * word into bytes that are not there yet. */
-        lanemap_store_release(&lane->view_off, view_off);
-        if (old_off)
-                arena->retire(arena, old_off, LANEMAP_LANE_VIEW_BYTES);
+        lanemap_store_release(&lane->view_off, block->off);
+        if (!is_first)
+                arena->retire(arena, current->off,
+                              LANEMAP_LANE_VIEW_BYTES(current->n_segments_max));
+        *current = *block;
 }

@@ -12,7 +12,7 @@
 #define NO_PAGE        UINT32_MAX
 #define N_CLASSES      27
 #define SMALL_MAX      2048
-#define GROW_BYTES_MIN (UINT64_C(64) << 10)
+#define GROW_BYTES_MIN (UINT64_C(16) << 10)
 #define GROW_BYTES_MAX (UINT64_C(32) << 20)
 
 /* Every 16 bytes up to 256, then four to a doubling: at most a fifth of a block is lost to
@@ -487,6 +487,16 @@ int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes)
         /* What waits only so that readers need not retry is given back now. */
         quarantine_release(arena, UINT64_MAX, 0);
         return arena->n_pages_free >= n_pages ? 0 : r;
+}
+
+uint32_t lanemap_shm_arena_blocks_per_page(uint64_t bytes)
+{
+        uint32_t class_index = 0;
+
+        lanemap_check(bytes <= SMALL_MAX);
+        while (class_bytes[class_index] < bytes)
+                class_index++;
+        return PAGE_BYTES / class_bytes[class_index];
 }
 
 struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena)

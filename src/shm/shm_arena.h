@@ -71,6 +71,9 @@ void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena);
  */
 int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes);
 
+/* How many blocks of so many bytes, 2 KiB at most, share a page. */
+uint32_t lanemap_shm_arena_blocks_per_page(uint64_t bytes);
+
 struct lanemap_shm_arena_stats {
         uint64_t bytes;            /* of the object */
         uint64_t used_bytes;       /* allocated, quarantine included */

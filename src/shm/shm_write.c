@@ -206,21 +206,6 @@ static int data_grow(void *arg, uint64_t bytes)
 
 /* ---- the spare ---- */
 
-int lanemap_shm_spare_make(int shm_dir_fd, const char *name, uint64_t bytes)
-{
-        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
-        struct stat st;
-        int r;
-
-        lanemap_shm_spare_name(name, object);
-        r = object_link(shm_dir_fd, object, bytes, NULL, 0, 0600);
-        if (r != -EEXIST)
-                return r;
-        if (fstatat(shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) < 0)
-                return -errno;
-        return S_ISREG(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
-}
-
 /* Whether it is what lanemap_shm_spare_make() makes: who else could write it could truncate it. */
 static bool spare_is_good(int fd)
 {
@@ -229,6 +214,37 @@ static bool spare_is_good(int fd)
         return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
                (st.st_mode & 07777) == 0600 && st.st_nlink == 1 && st.st_size > 0 &&
                st.st_size % LANEMAP_SHM_PAGE_BYTES == 0 && st.st_blocks * 512 >= st.st_size;
+}
+
+/* Nobody has it mapped, and a size that is not all allocated is never there to be seen. */
+static int spare_extend(int shm_dir_fd, const char *object, uint64_t bytes)
+{
+        struct stat st;
+        int fd, r;
+
+        fd = openat(shm_dir_fd, object, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0)
+                return errno == ELOOP || errno == EACCES ? -EPERM : -errno;
+
+        r = spare_is_good(fd) ? 0 : -EPERM;
+        if (r == 0 && fstat(fd, &st) < 0)
+                r = -errno;
+        if (r == 0 && (uint64_t)st.st_size < bytes)
+                r = -posix_fallocate(fd, 0, (off_t)bytes);
+        close(fd);
+        return r;
+}
+
+int lanemap_shm_spare_make(int shm_dir_fd, const char *name, uint64_t bytes)
+{
+        char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        int r;
+
+        lanemap_shm_spare_name(name, object);
+        r = spare_extend(shm_dir_fd, object, bytes);
+        if (r == -ENOENT)
+                r = object_link(shm_dir_fd, object, bytes, NULL, 0, 0600);
+        return r == -EEXIST ? spare_extend(shm_dir_fd, object, bytes) : r;
 }
 
 /* Renames the spare. Return: its descriptor; -ENOENT there is none that will do; -EEXIST the name is

@@ -91,8 +91,8 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
 void lanemap_shm_data_close(struct lanemap_shm_data_object *object);
 
 /*
- * Sets room aside for a writer that takes over: the spare object, of so many bytes, all of them
- * allocated. One that is there already will do.
+ * Sets room aside for a writer that takes over: the spare object, of so many bytes or more, all of
+ * them allocated. One that is there already will do, and is made larger where it has to be.
  *
  * Return: 0. Errors: -ENOSPC; -EPERM somebody else's is in the way; errno.
  */

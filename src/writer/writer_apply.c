@@ -389,6 +389,25 @@ static bool replay_covers(const struct lanemap_writer *writer, const struct repl
         }
 }
 
+/*
+ * In the midst of a record. The flush covers what comes before the record, as the manifest will say,
+ * and the mark is as of then: after a crash the whole record is replayed, over a state that has the
+ * effects of its first operations already, which changes nothing in how it ends.
+ */
+static int replay_flush(struct lanemap_writer *writer, uint64_t seq,
+                        const struct writer_mark *mark_before)
+{
+        struct writer_mark mark = writer->mark;
+        int r;
+
+        writer->mark = *mark_before;
+        lanemap_store_release(&writer->position, seq - 1);
+        lanemap_writer_memory_room_update(writer);
+        r = lanemap_writer_flush_run(writer, false);
+        writer->mark = mark;
+        return r;
+}
+
 static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *ops,
                       size_t n_ops)
 {
@@ -396,6 +415,7 @@ static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct 
                 .clears = seq <= writer->clear_position,
                 .marks = seq <= writer->mark.position,
         };
+        struct writer_mark mark_before = writer->mark;
         struct lanemap_op_result result;
         bool changed;
         int r = 0;
@@ -405,14 +425,20 @@ static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct 
                         continue;
 
                 r = op_apply(writer, &ops[i], seq, &result, &changed);
+                if (r == -ENOSPC) {
+                        r = replay_flush(writer, seq, &mark_before);
+                        if (r == 0)
+                                r = op_apply(writer, &ops[i], seq, &result, &changed);
+                }
                 cover.cleared |= ops[i].code == LANEMAP_OP_CLEAR;
         }
 
         return r;
 }
 
-/* Overlays are flushed at a small fixed budget on the way, so that a long log does not need much
- * shared memory. */
+/* Overlays are flushed on the way, when they are due, and whenever there is no room: so a log of any
+ * length, and a record of any number of operations, can be replayed in what the predecessor has put
+ * aside (S4). */
 int lanemap_writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
 {
         struct lanemap_writer *writer = arg;

@@ -15,7 +15,8 @@ static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
         return lanemap_shm_arena_base(writer->object->arena);
 }
 
-static int lane_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *fresh)
+static int lane_fresh_alloc(struct lanemap_writer *writer, uint32_t n_segments,
+                            struct writer_fresh *fresh)
 {
         int r;
 
@@ -24,7 +25,7 @@ static int lane_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *
         if (r < 0)
                 return r;
 
-        r = lanemap_lane_view_alloc(arena_of(writer), &fresh->view_off);
+        r = lanemap_lane_view_alloc(arena_of(writer), n_segments, &fresh->view);
         if (r < 0)
                 lanemap_overlay_free(&fresh->overlay);
         return r;
@@ -32,20 +33,19 @@ static int lane_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *
 
 static int fresh_try(struct lanemap_writer *writer, struct writer_fresh *fresh)
 {
-        struct lanemap_arena *arena = arena_of(writer);
         uint32_t n;
         int r = 0;
 
         for (n = 0; n < writer->n_lanes && r == 0; n += r == 0)
                 if (fresh[n].log2_cells)
-                        r = lane_fresh_alloc(writer, &fresh[n]);
+                        r = lane_fresh_alloc(writer, writer->lanes[n].n_segments, &fresh[n]);
         if (r == 0)
                 return 0;
 
         while (n-- > 0)
                 if (fresh[n].log2_cells) {
                         lanemap_overlay_free(&fresh[n].overlay);
-                        arena->free(arena, fresh[n].view_off, LANEMAP_LANE_VIEW_BYTES);
+                        lanemap_lane_view_free(arena_of(writer), &fresh[n].view);
                 }
         return r;
 }
@@ -110,7 +110,7 @@ int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint3
                 lane_orphan_frozen(writer, lane);
                 lane->active = fresh[i].overlay;
                 lane->n_segments = 0;
-                lanemap_writer_lane_publish(writer, i, fresh[i].view_off);
+                lanemap_writer_lane_publish(writer, i, &fresh[i].view);
                 lanemap_overlay_retire(&old);
                 for (uint32_t s = 0; s < n_segments; s++)
                         lanemap_writer_segment_unref(writer, lane->segments[s]);

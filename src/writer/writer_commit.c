@@ -196,15 +196,19 @@ static int manifest_enforce(struct lanemap_writer *writer, const struct lanemap_
 
 /* ---- the views ---- */
 
+/* For the segments that each lane will have (C3). */
 static int view_blocks_alloc(struct lanemap_writer *writer, struct writer_commit *commit)
 {
+        struct writer_segment *after[LANEMAP_LANE_SEGMENTS_MAX + 1];
+
         for (uint32_t i = 0; i < commit->n_edits; i++) {
-                int r = lanemap_lane_view_alloc(arena_of(writer), &commit->edits[i].view_off);
+                struct writer_edit *edit = &commit->edits[i];
+                uint32_t n = lane_segments_after(&writer->lanes[edit->lane], edit, after);
+                int r = lanemap_lane_view_alloc(arena_of(writer), n, &edit->view);
 
                 if (r < 0) {
                         while (i-- > 0)
-                                arena_of(writer)->free(arena_of(writer), commit->edits[i].view_off,
-                                                       LANEMAP_LANE_VIEW_BYTES);
+                                lanemap_lane_view_free(arena_of(writer), &commit->edits[i].view);
                         return r;
                 }
         }
@@ -226,8 +230,7 @@ static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit 
 static void view_blocks_free(struct lanemap_writer *writer, struct writer_commit *commit)
 {
         for (uint32_t i = 0; i < commit->n_edits; i++)
-                arena_of(writer)->free(arena_of(writer), commit->edits[i].view_off,
-                                       LANEMAP_LANE_VIEW_BYTES);
+                lanemap_lane_view_free(arena_of(writer), &commit->edits[i].view);
         if (commit->is_flush)
                 lanemap_writer_reserves_fill(writer);
 }
@@ -244,7 +247,7 @@ static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, b
         memcpy(lane->segments, after, n * sizeof(after[0]));
         if (had_frozen)
                 lane->has_frozen = false;
-        lanemap_writer_lane_publish(writer, edit->lane, edit->view_off);
+        lanemap_writer_lane_publish(writer, edit->lane, &edit->view);
         edit->new_segment = NULL; /* it is the lane's now */
 
         if (had_frozen)

@@ -191,7 +191,7 @@ static void retired_objects_add(struct lanemap_writer *writer, uint64_t generati
 /* The lanes' new overlays and views in the new object; the engine's state is not touched. */
 static int lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
                       struct lanemap_overlay *actives, struct lanemap_overlay *frozens,
-                      uint64_t *view_offs)
+                      struct lanemap_lane_view_block *views)
 {
         struct lanemap_arena *arena = lanemap_shm_arena_base(object->arena);
         int r;
@@ -203,7 +203,7 @@ static int lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_obj
                 if (r == 0 && lane->has_frozen)
                         r = lanemap_overlay_copy(&lane->frozen, arena, &frozens[i]);
                 if (r == 0)
-                        r = lanemap_lane_view_alloc(arena, &view_offs[i]);
+                        r = lanemap_lane_view_alloc(arena, lane->n_segments, &views[i]);
                 if (r < 0)
                         return r;
         }
@@ -213,7 +213,8 @@ static int lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_obj
 
 static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
                       struct lanemap_shm_region *region, const struct lanemap_overlay *actives,
-                      const struct lanemap_overlay *frozens, const uint64_t *view_offs)
+                      const struct lanemap_overlay *frozens,
+                      const struct lanemap_lane_view_block *views)
 {
         uint64_t old_generation = writer->object->generation;
 
@@ -226,7 +227,7 @@ static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_obj
                 lane->active = actives[i];
                 if (lane->has_frozen)
                         lane->frozen = frozens[i];
-                lanemap_writer_lane_publish(writer, i, view_offs[i]);
+                lanemap_writer_lane_publish(writer, i, &views[i]);
         }
         lanemap_writer_active_count(writer);
         lanemap_writer_reserves_fill(writer);
@@ -243,21 +244,21 @@ static int flip_locked(struct lanemap_writer *writer)
         struct lanemap_shm_data_object *object;
         struct lanemap_shm_region *region;
         struct lanemap_overlay *overlays;
-        uint64_t *view_offs;
-        size_t bytes = writer->n_lanes * (2 * sizeof(*overlays) + sizeof(*view_offs));
+        struct lanemap_lane_view_block *views;
+        size_t bytes = writer->n_lanes * (2 * sizeof(*overlays) + sizeof(*views));
         int r;
 
         overlays = lanemap_alloc_pages(bytes);
         if (!overlays)
                 return -ENOMEM;
 
-        view_offs = (uint64_t *)(overlays + 2 * writer->n_lanes);
+        views = (struct lanemap_lane_view_block *)(overlays + 2 * writer->n_lanes);
         r = lanemap_writer_object_create(writer, &object, &region);
         if (r == 0) {
-                r = lanes_copy(writer, object, overlays, overlays + writer->n_lanes, view_offs);
+                r = lanes_copy(writer, object, overlays, overlays + writer->n_lanes, views);
                 if (r == 0) {
                         flip_swap(writer, object, region, overlays, overlays + writer->n_lanes,
-                                  view_offs);
+                                  views);
                 } else {
                         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 

@@ -67,7 +67,7 @@ static void freeze_publish(struct lanemap_writer *writer, const struct writer_fr
                         lane->frozen = lane->active;
                         lane->has_frozen = true;
                         lane->active = fresh[i].overlay;
-                        lanemap_writer_lane_publish(writer, i, fresh[i].view_off);
+                        lanemap_writer_lane_publish(writer, i, &fresh[i].view);
                 }
         }
         lanemap_writer_active_count(writer);

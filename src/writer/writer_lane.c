@@ -53,7 +53,7 @@ static uint32_t lane_segment_entries(const struct writer_lane *lane,
 }
 
 void lanemap_writer_lane_publish(struct lanemap_writer *writer, uint32_t lane_index,
-                                 uint64_t view_off)
+                                 const struct lanemap_lane_view_block *view)
 {
         struct lanemap_lane_segment_shm entries[LANEMAP_LANE_SEGMENTS_MAX];
         struct writer_lane *lane = &writer->lanes[lane_index];
@@ -64,20 +64,20 @@ void lanemap_writer_lane_publish(struct lanemap_writer *writer, uint32_t lane_in
                 .n_segments = lane_segment_entries(lane, entries),
         };
 
-        lanemap_lane_view_publish(arena_of(writer), &writer->object->lanes[lane_index], view_off,
-                                  &options);
+        lanemap_lane_view_publish(arena_of(writer), &writer->object->lanes[lane_index], view,
+                                  &options, &lane->view);
 }
 
 int lanemap_writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
 {
-        uint64_t view_off;
+        struct lanemap_lane_view_block view;
         int r;
 
-        r = lanemap_lane_view_alloc(arena_of(writer), &view_off);
+        r = lanemap_lane_view_alloc(arena_of(writer), writer->lanes[lane_index].n_segments, &view);
         if (r < 0)
                 return r;
 
-        lanemap_writer_lane_publish(writer, lane_index, view_off);
+        lanemap_writer_lane_publish(writer, lane_index, &view);
         return 0;
 }
 
@@ -103,21 +103,21 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
 {
         struct writer_lane *lane = &writer->lanes[lane_index];
         struct lanemap_overlay old = lane->active, grown;
-        uint64_t view_off;
+        struct lanemap_lane_view_block view;
         int r;
 
-        r = lanemap_lane_view_alloc(arena_of(writer), &view_off);
+        r = lanemap_lane_view_alloc(arena_of(writer), lane->n_segments, &view);
         if (r < 0)
                 return r;
 
         r = lanemap_overlay_grow(&lane->active, &grown);
         if (r < 0) {
-                arena_of(writer)->free(arena_of(writer), view_off, LANEMAP_LANE_VIEW_BYTES);
+                lanemap_lane_view_free(arena_of(writer), &view);
                 return r;
         }
 
         lane->active = grown;
-        lanemap_writer_lane_publish(writer, lane_index, view_off);
+        lanemap_writer_lane_publish(writer, lane_index, &view);
         writer->active_bytes += lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
         writer->active_used_bytes += (grown.n_used - old.n_used) * writer->cell_bytes;
         lanemap_overlay_retire_table(&old);
@@ -399,7 +399,12 @@ void lanemap_writer_memory_room_update(struct lanemap_writer *writer)
 }
 
 /* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
- * quarantine: an eighth of what there is goes as far. */
+ * quarantine: an eighth of what there is goes as far. A replay waits for its flushes. */
+static uint64_t flush_room(const struct lanemap_writer *writer)
+{
+        return writer->memory_room / (writer->recovering ? 4 : 8);
+}
+
 uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer)
 {
         uint64_t bytes = writer->options.flush_bytes
@@ -407,14 +412,14 @@ uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer)
                                  : lanemap_lane_policy_flush_bytes(writer->n_keys, writer->n_lanes,
                                                                    writer->cell_bytes);
 
-        return LANEMAP_MIN(bytes, writer->memory_room / 8);
+        return LANEMAP_MIN(bytes, flush_room(writer));
 }
 
 bool lanemap_writer_flush_is_due(const struct lanemap_writer *writer)
 {
         uint64_t bytes = lanemap_writer_flush_threshold(writer);
 
-        if (writer->options.flush_bytes || bytes == writer->memory_room / 8)
+        if (writer->options.flush_bytes || bytes == flush_room(writer))
                 return writer->active_bytes >= bytes;
         return writer->active_used_bytes >= LANEMAP_LANE_POLICY_FLUSH_FILL(bytes);
 }

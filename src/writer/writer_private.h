@@ -97,6 +97,7 @@ struct writer_lane {
         uint64_t changed_position; /* of the last operation that changed it */
         uint64_t quiet_position;   /* as it was at quiet_ns, and ever since */
         uint64_t quiet_ns;
+        struct lanemap_lane_view_block view; /* in force */
         uint32_t n_segments;
         struct writer_segment *segments[LANEMAP_LANE_SEGMENTS_MAX]; /* newest first */
 
@@ -243,7 +244,8 @@ struct lanemap_writer {
         int event_fd;
 
         /* ---- flusher and workers ---- */
-        bool has_spare; /* atomic: an object for a successor is set aside */
+        uint64_t spare_bytes; /* atomic: of the object that is set aside for a successor; 0: none */
+        uint64_t spare_bytes_wanted; /* atomic */
         pthread_t flusher_thread;
         pthread_t *worker_threads;
         uint32_t n_worker_threads;
@@ -324,7 +326,8 @@ void lanemap_writer_files_reap(struct lanemap_writer *writer);
 /* writer_lane.c: one lane, under lock */
 int lanemap_writer_lanes_init(struct lanemap_writer *writer);
 int lanemap_writer_lane_publish_new(struct lanemap_writer *writer, uint32_t lane);
-void lanemap_writer_lane_publish(struct lanemap_writer *writer, uint32_t lane, uint64_t view_off);
+void lanemap_writer_lane_publish(struct lanemap_writer *writer, uint32_t lane,
+                                 const struct lanemap_lane_view_block *view);
 void lanemap_writer_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp);
 int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
                            struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
@@ -340,7 +343,7 @@ void lanemap_writer_memory_room_update(struct lanemap_writer *writer);
 struct writer_fresh {
         uint32_t log2_cells; /* of the table; 0: the lane goes on as it is */
         struct lanemap_overlay overlay;
-        uint64_t view_off;
+        struct lanemap_lane_view_block view;
 };
 /* An empty overlay and a block for a view for each lane that is to have them, with smaller tables
  * where memory is short. Return: 0. Errors: -ENOSPC, and there is none of them. */
@@ -354,8 +357,8 @@ void lanemap_writer_reserves_fill(struct lanemap_writer *writer);
 /* Gives the pages to whoever allocates next. Return: whether there were any. */
 bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
 uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer);
-/* Any thread, under any lock: the spare object, if there is none yet and room for it. Two at once make
- * one. */
+/* Any thread, under any lock: the spare object, as large as it has to be, if there is room for it. Two
+ * at once make one. */
 void lanemap_writer_spare_ensure(struct lanemap_writer *writer);
 /* The object that they were of is gone. */
 void lanemap_writer_reserves_forget(struct lanemap_writer *writer);
@@ -370,7 +373,7 @@ struct writer_edit {
         uint32_t n_old; /* segments that go, from the one that is olds[0] */
         struct writer_segment *olds[LANEMAP_LANE_SEGMENTS_MAX];
         struct writer_segment *new_segment; /* NULL: nothing was left */
-        uint64_t view_off;
+        struct lanemap_lane_view_block view;
 };
 struct writer_commit {
         struct writer_edit *edits;

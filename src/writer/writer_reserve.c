@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "common/alloc.h"
+#include "common/check.h"
 
 #define PAGE_BYTES LANEMAP_SHM_PAGE_BYTES
 
@@ -22,13 +23,32 @@ static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
         return lanemap_shm_arena_base(writer->object->arena);
 }
 
-/* How many pages hold a block of so many bytes for each lane: blocks do not cross pages, and are
- * rounded up by at most a quarter. */
-static uint32_t pages_for(const struct lanemap_writer *writer, uint64_t bytes)
+static uint32_t pages_for(uint32_t n_blocks, uint64_t bytes)
 {
-        uint32_t per_page = (uint32_t)(PAGE_BYTES / (bytes * 5 / 4));
+        uint32_t per_page = lanemap_shm_arena_blocks_per_page(bytes);
 
-        return (writer->n_lanes + per_page - 1) / per_page;
+        return (n_blocks + per_page - 1) / per_page;
+}
+
+/* Of an empty overlay for each lane. */
+static uint32_t tables_pages(const struct lanemap_writer *writer)
+{
+        return pages_for(writer->n_lanes,
+                         (uint64_t)writer->cell_bytes << LANEMAP_OVERLAY_LOG2_CELLS_MIN);
+}
+
+/* Of a view for each lane, with n_more segments than it has now. One page more, since a merge may
+ * change how many views there are of which size. */
+static uint32_t views_pages(const struct lanemap_writer *writer, uint32_t n_more)
+{
+        uint32_t n_views[LANEMAP_LANE_SEGMENTS_MAX + 1] = {0}, n_pages = 1;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                n_views[LANEMAP_MIN(writer->lanes[i].n_segments + n_more,
+                                    (uint32_t)LANEMAP_LANE_SEGMENTS_MAX)]++;
+        for (uint32_t n = 0; n <= LANEMAP_LANE_SEGMENTS_MAX; n++)
+                n_pages += pages_for(n_views[n], LANEMAP_LANE_VIEW_BYTES(n));
+        return n_pages;
 }
 
 static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
@@ -43,12 +63,13 @@ static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
 
 int lanemap_writer_reserves_init(struct lanemap_writer *writer)
 {
-        uint32_t n_views = pages_for(writer, LANEMAP_LANE_VIEW_BYTES);
-        uint32_t n_tables =
-                pages_for(writer, (uint64_t)writer->cell_bytes << LANEMAP_OVERLAY_LOG2_CELLS_MIN);
+        /* As views_pages() at most. */
+        uint32_t n_views =
+                pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(LANEMAP_LANE_SEGMENTS_MAX)) +
+                LANEMAP_LANE_SEGMENTS_MAX + 1;
         int r;
 
-        r = reserve_init(&writer->freeze_reserve, n_views + n_tables);
+        r = reserve_init(&writer->freeze_reserve, n_views + tables_pages(writer));
         if (r == 0)
                 r = reserve_init(&writer->commit_reserve, n_views);
         return r;
@@ -60,18 +81,25 @@ void lanemap_writer_reserves_deinit(struct lanemap_writer *writer)
         lanemap_free(writer->commit_reserve.offs);
 }
 
-static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *reserve)
+static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *reserve,
+                         uint32_t n_wanted)
 {
-        while (reserve->n < reserve->n_max &&
-               arena_of(writer)->alloc(arena_of(writer), PAGE_BYTES, &reserve->offs[reserve->n]) ==
-                       0)
+        struct lanemap_arena *arena = arena_of(writer);
+
+        lanemap_check(n_wanted <= reserve->n_max);
+        while (reserve->n > n_wanted)
+                arena->free(arena, reserve->offs[--reserve->n], PAGE_BYTES);
+        while (reserve->n < n_wanted &&
+               arena->alloc(arena, PAGE_BYTES, &reserve->offs[reserve->n]) == 0)
                 reserve->n++;
 }
 
 void lanemap_writer_reserves_fill(struct lanemap_writer *writer)
 {
-        reserve_fill(writer, &writer->commit_reserve);
-        reserve_fill(writer, &writer->freeze_reserve);
+        reserve_fill(writer, &writer->commit_reserve, views_pages(writer, 1));
+        reserve_fill(writer, &writer->freeze_reserve,
+                     views_pages(writer, 0) + tables_pages(writer));
+        lanemap_store_relaxed(&writer->spare_bytes_wanted, lanemap_writer_spare_bytes(writer));
 }
 
 bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
@@ -89,28 +117,38 @@ void lanemap_writer_reserves_forget(struct lanemap_writer *writer)
         writer->freeze_reserve.n = writer->commit_reserve.n = 0;
 }
 
-/* What an empty index needs, with its reserves, and room to replay a log by flushes. */
-#define SPARE_REPLAY_BYTES (UINT64_C(128) << 10)
+/* Beside what it cannot do without, so that not every few operations of the log need a flush. */
+#define SPARE_REPLAY_BYTES (UINT64_C(16) << 10)
 
+/*
+ * What a successor cannot do without: the head, overlays and views; and to flush, which is how it
+ * goes on when the rest is full (lanemap_writer_replay()), overlays and views again, and views once
+ * more. Lanes have as many segments as they may have, or as they have.
+ */
 uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer)
 {
-        uint64_t n_pages =
-                2 * (uint64_t)writer->freeze_reserve.n_max + writer->commit_reserve.n_max;
+        uint32_t n_segments = LANEMAP_LANE_POLICY_SEGMENTS_MAX, n_pages;
         uint64_t bytes = LANEMAP_ALIGN_UP(sizeof(struct lanemap_shm_data) +
                                                   LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +
                                                   writer->n_lanes * sizeof(struct lanemap_lane_shm),
-                                          (uint64_t)PAGE_BYTES) +
-                         n_pages * PAGE_BYTES + SPARE_REPLAY_BYTES;
+                                          (uint64_t)PAGE_BYTES);
 
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                n_segments = LANEMAP_MAX(n_segments, writer->lanes[i].n_segments);
+        n_pages = 2 * (tables_pages(writer) +
+                       pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(n_segments))) +
+                  pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(n_segments + 1));
+        bytes += (uint64_t)n_pages * PAGE_BYTES + SPARE_REPLAY_BYTES;
         return LANEMAP_MIN(bytes, writer->options.shared_bytes_max) & ~(uint64_t)(PAGE_BYTES - 1);
 }
 
 void lanemap_writer_spare_ensure(struct lanemap_writer *writer)
 {
-        if (lanemap_load_relaxed(&writer->has_spare))
+        uint64_t bytes = lanemap_load_relaxed(&writer->spare_bytes_wanted);
+
+        if (lanemap_load_relaxed(&writer->spare_bytes) >= bytes)
                 return;
 
-        if (lanemap_shm_spare_make(writer->shm_dir_fd, writer->name,
-                                   lanemap_writer_spare_bytes(writer)) == 0)
-                lanemap_store_relaxed(&writer->has_spare, true);
+        if (lanemap_shm_spare_make(writer->shm_dir_fd, writer->name, bytes) == 0)
+                lanemap_store_relaxed(&writer->spare_bytes, bytes);
 }

@@ -26,6 +26,7 @@
 
 #define FILL_KEYS_MAX 10000
 #define BATCH         64
+#define RECORD        2560 /* one batch of more than fits into what is put aside at once */
 #define FILLER        "/dev/shm/filler"
 
 /* In memory shared with the writers: who is acknowledged what. */
@@ -72,24 +73,24 @@ static size_t key_text(uint32_t key, char *text)
         return (size_t)sprintf(text, "key-%u", key);
 }
 
-/* One batch of new keys. Return: 0 or what refused it; whatever was applied is counted. */
-static int batch_add(struct lanemap_writer *writer)
+/* One batch of n new keys. Return: 0 or what refused it; whatever was applied is counted. */
+static int keys_add(struct lanemap_writer *writer, uint32_t n)
 {
-        struct lanemap_op ops[BATCH];
-        char texts[BATCH][16];
+        static struct lanemap_op ops[RECORD];
+        static char texts[RECORD][16];
         uint64_t position = 0;
         size_t n_applied = 0;
         int r, r2 = 0;
 
         must(tiny.n_sent == tiny.n_acknowledged);
-        for (uint32_t i = 0; i < BATCH; i++) {
+        for (uint32_t i = 0; i < n; i++) {
                 uint32_t key = tiny.n_acknowledged + i;
 
                 ops[i] = (struct lanemap_op){LANEMAP_OP_ADD, key, texts[i], 0};
                 ops[i].key_bytes = key_text(key, texts[i]);
         }
-        tiny.n_sent += BATCH;
-        r = lanemap_writer_apply(writer, ops, BATCH, NULL, &n_applied, &position);
+        tiny.n_sent += n;
+        r = lanemap_writer_apply(writer, ops, n, NULL, &n_applied, &position);
         tiny.n_sent = tiny.n_acknowledged + (uint32_t)n_applied;
         /* On a full disk the log may keep it undecided for a while. */
         if (n_applied > 0)
@@ -102,6 +103,11 @@ static int batch_add(struct lanemap_writer *writer)
         must(r2 == 0);
         tiny.n_acknowledged = tiny.n_sent;
         return r;
+}
+
+static int batch_add(struct lanemap_writer *writer)
+{
+        return keys_add(writer, BATCH);
 }
 
 /* Adds until it is refused. Return: the error; 0: there is room without an end. */
@@ -220,6 +226,14 @@ static int mount_tiny(const char *at, const char *options)
         return mount("tmpfs", at, "tmpfs", 0, options) < 0 ? -errno : 0;
 }
 
+static void compact(struct lanemap_writer *writer)
+{
+        uint64_t ticket;
+
+        must(lanemap_writer_request(writer, LANEMAP_REQUEST_COMPACT, &ticket) == 0);
+        must(lanemap_writer_request_wait(writer, ticket) == 0);
+}
+
 static void shared_memory(uint32_t n_lanes)
 {
         struct lanemap_writer *writer;
@@ -263,6 +277,16 @@ static void shared_memory(uint32_t n_lanes)
         must(unlink(FILLER) == 0);
         resume_await(writer, "shared memory");
         reader_judge(reader, "with room again");
+
+        /* One record of the log that does not fit at once into what is put aside. */
+        spare_await();
+        compact(writer);
+        must(keys_add(writer, RECORD) == 0);
+        lanemap_writer_abandon(writer);
+        filler_make(FILLER);
+        writer = writer_up();
+        reader_judge(reader, "full, after a long record");
+        must(unlink(FILLER) == 0);
 
         lanemap_reader_detach(reader);
         lanemap_writer_close(writer);

@@ -21,6 +21,7 @@ struct bench {
         struct plain_arena plain;
         struct lanemap_overlay active, frozen;
         struct lanemap_lane_shm lane;
+        struct lanemap_lane_view_block current;
         struct lanemap_lane_files *files;
         struct lanemap_lane_source source;
 };
@@ -70,10 +71,11 @@ static void publish(struct bench *bench, bool with_frozen,
                 .segments = segments,
                 .n_segments = n_segments,
         };
-        uint64_t off;
+        struct lanemap_lane_view_block block;
 
-        cr_assert_eq(lanemap_lane_view_alloc(&bench->plain.arena, &off), 0);
-        lanemap_lane_view_publish(&bench->plain.arena, &bench->lane, off, &options);
+        cr_assert_eq(lanemap_lane_view_alloc(&bench->plain.arena, n_segments, &block), 0);
+        lanemap_lane_view_publish(&bench->plain.arena, &bench->lane, &block, &options,
+                                  &bench->current);
         bench->source.window.bytes = bench->plain.used_bytes;
 }
 
@@ -247,7 +249,7 @@ Test(lane_view, segments_are_asked_from_the_newest_on)
 
 Test(lane_view, any_bytes)
 {
-        unsigned char whole[LANEMAP_LANE_VIEW_BYTES];
+        unsigned char whole[LANEMAP_LANE_VIEW_BYTES(1)];
         struct lanemap_lane_segment_shm segment = {.file_number = 7, .file_slot = 1};
         struct bench bench;
         unsigned char *view;

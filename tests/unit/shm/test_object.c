@@ -249,6 +249,13 @@ Test(shm_object, the_spare_becomes_the_data_object)
         cr_expect_eq(spare.st_size, 200 << 10);
         cr_expect_eq(lanemap_shm_spare_make(bench.shm_fd, bench.scratch.name, 100 << 10), 0,
                      "one is enough");
+        cr_assert_eq(stat(path, &st), 0);
+        cr_expect_eq(st.st_size, 200 << 10);
+        cr_expect_eq(lanemap_shm_spare_make(bench.shm_fd, bench.scratch.name, 240 << 10), 0);
+        cr_assert_eq(stat(path, &st), 0);
+        cr_expect_eq(st.st_size, 240 << 10, "made larger, and the same");
+        cr_expect_eq(st.st_blocks * 512, 240 << 10);
+        cr_expect_eq(st.st_ino, spare.st_ino);
 
         cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &object),
                      0);
