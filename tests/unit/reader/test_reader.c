@@ -242,7 +242,8 @@ Test(reader, any_bytes_in_the_data_object)
         bytes = lseek(fd, 0, SEEK_END);
         rng_init(&rng, rng_test_seed(11));
         for (int round = 0; round < 300; round++) {
-                for (int i = 0; i < 50; i++) {
+                /* So that a quarter of it is junk in the end. */
+                for (off_t i = 0; i < bytes / 9600; i++) {
                         uint64_t junk = rng_next(&rng) >> rng_below(&rng, 64);
 
                         /* Behind the head, which a reader has validated when it attached. */
