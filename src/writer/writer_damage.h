@@ -7,6 +7,8 @@
  *       merged above it, lookups go through it, and answer -EBADMSG where they meet bad bytes.
  *   D2  It is told once, in the log, and `degraded` stays up while a lane names the file.
  *   D3  When its last name goes (a clear), the file moves to quarantine/ instead of being unlinked.
+ *       A writer that dies between the two leaves it to its successor, which does not know what was
+ *       wrong with it and unlinks what nothing names: only what had been cleared is lost that way.
  *   D4  The mark is taken back when every byte reads as it was written, from the disk, through the
  *       page cache, and in the copy that is served: the disk failed for a while, or somebody put the
  *       file back. The scrub looks once an hour, a full pass at once. Whoever is about to merge the
