@@ -109,12 +109,8 @@ static bool writer_is_up(const struct control *control)
 /* A run that saw less than this proved nothing. */
 static bool enough_happened(const struct storm *storm)
 {
-        /* Flushes that build a perfect hash come one after the other here, and take the segments
-         * with them that workers would merge. */
-        uint64_t merges_least = index_shape_has(LANEMAP_SEGMENT_PACKED) ? 5 : 1;
-
         return lanemap_load_relaxed(&storm->writer.n_flushes) >= 20 &&
-               lanemap_load_relaxed(&storm->writer.n_merges) >= merges_least &&
+               lanemap_load_relaxed(&storm->writer.n_merges) >= STORM_MERGES_LEAST &&
                lanemap_load_relaxed(&storm->writer.n_growths) >= 5 &&
                lanemap_load_relaxed(&storm->writer.n_flips) >= 1 &&
                lanemap_load_relaxed(&storm->readers.n_strict) > 0 &&
@@ -150,7 +146,7 @@ static void storm_run(struct control *control, uint64_t until_ns)
                 (void)nanosleep(&pause, NULL);
                 if (now_ns() > takeover_at_ns && writer_is_up(control)) {
                         writer_succeed(control);
-                        /* A slow one has to get to its merges. */
+                        /* A slow one has to get somewhere. */
                         if (storm->hurry)
                                 control->takeover_ns *= 2;
                         takeover_at_ns = now_ns() + control->takeover_ns;

@@ -18,6 +18,9 @@
 #define STORM_KEYS        20000
 #define STORM_READERS_MAX 64
 
+/* A run with fewer proved nothing. */
+#define STORM_MERGES_LEAST 5
+
 struct storm_key {
         uint64_t started;
         uint64_t finished;

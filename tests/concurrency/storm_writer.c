@@ -81,7 +81,8 @@ static uint32_t key_pick(struct state *state)
         return (uint32_t)rng_below(&state->rng, STORM_KEYS);
 }
 
-static void batch_run(struct state *state)
+/* Of random keys, or all of one. */
+static void batch_run(struct state *state, bool of_one_key)
 {
         struct flight *flight = &state->flights[state->n_begun % FLIGHT_MAX];
         struct storm_key *keys = state->storm->keys;
@@ -91,7 +92,7 @@ static void batch_run(struct state *state)
 
         flight->n = 1 + (uint32_t)rng_below(&state->rng, BATCH_MAX);
         for (uint32_t i = 0; i < flight->n; i++) {
-                uint32_t k = key_pick(state);
+                uint32_t k = of_one_key ? 0 : key_pick(state);
                 uint64_t version = keys[k].started + 1;
 
                 ops[i] = versions_op(k, version);
@@ -134,26 +135,49 @@ static void counts_report(struct state *state)
         state->seen = stats;
 }
 
-/* Flips are refused while stopped readers hold two old objects: then later. In a hurry the workers are
- * let in: a compaction would leave them nothing to merge, and flushes take in what they do not get to. */
+/* Flips are refused while stopped readers hold two old objects: then later. */
+static void outcome_judge(struct state *state, int r)
+{
+        if (r < 0 && r != -EBUSY)
+                storm_wrong(state->storm, "a request ended with %d", r);
+}
+
+static void request_run(struct state *state, uint32_t request)
+{
+        uint64_t ticket;
+
+        must(lanemap_writer_request(state->writer, request, &ticket) == 0);
+        outcome_judge(state, lanemap_writer_request_wait(state->writer, ticket));
+}
+
+/*
+ * A flush by itself takes in what workers would merge, and may do so always. So: all lanes into one
+ * file, then one lane out of it into the next; a compaction has to fetch the others.
+ */
+static void merge_bring_about(struct state *state)
+{
+        request_run(state, LANEMAP_REQUEST_FLUSH);
+        batch_run(state, true);
+        request_run(state, LANEMAP_REQUEST_COMPACT);
+}
+
 static void requests_run(struct state *state, uint64_t *ticket)
 {
+        bool hurry = lanemap_load_relaxed(&state->storm->hurry);
         int r = *ticket ? lanemap_writer_request_state(state->writer, *ticket) : 0;
 
         if (r == LANEMAP_PENDING)
                 return;
-        if (r < 0 && r != -EBUSY)
-                storm_wrong(state->storm, "a request ended with %d", r);
+        outcome_judge(state, r);
         *ticket = 0;
-        if (lanemap_load_relaxed(&state->storm->hurry)) {
-                (void)usleep(5000);
-                must(lanemap_writer_request(state->writer, LANEMAP_REQUEST_FLIP, ticket) == 0);
-        } else if (rng_below(&state->rng, 40) == 0) {
+        if (hurry && state->storm->writer.n_merges < STORM_MERGES_LEAST)
+                merge_bring_about(state);
+        if (hurry || rng_below(&state->rng, 40) == 0)
                 must(lanemap_writer_request(state->writer,
-                                            rng_below(&state->rng, 4) ? LANEMAP_REQUEST_FLIP
-                                                                      : LANEMAP_REQUEST_COMPACT,
+                                            hurry || rng_below(&state->rng, 4)
+                                                    ? LANEMAP_REQUEST_FLIP
+                                                    : LANEMAP_REQUEST_COMPACT,
                                             ticket) == 0);
-        }
 }
 
 void storm_writer_main(struct storm *storm, uint64_t seed)
@@ -177,7 +201,7 @@ void storm_writer_main(struct storm *storm, uint64_t seed)
         __atomic_fetch_add(&storm->era, 1, __ATOMIC_SEQ_CST);
 
         for (uint64_t i = 0; !lanemap_load_relaxed(&storm->stop_writer); i++) {
-                batch_run(&state);
+                batch_run(&state, false);
                 flights_land(&state);
                 if (state.n_begun - state.n_landed == FLIGHT_MAX) {
                         must(lanemap_writer_sync(

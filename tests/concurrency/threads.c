@@ -223,7 +223,8 @@ static void questions_run(struct rng *rng)
 static bool enough_happened(void)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
-        /* As in the storm. */
+        /* Flushes that build a perfect hash come one after the other here, and take the segments
+         * with them that workers would merge. */
         uint64_t merges_least = index_shape_has(LANEMAP_SEGMENT_PACKED) ? 5 : 1;
 
         must(lanemap_writer_get_stats(threads.writer, &stats) == 0);
