@@ -76,6 +76,7 @@ static int32_t slot_after(const struct lanemap_segment *segment, int32_t slot)
         return (int32_t)(word * 64) + __builtin_ctzll(bits);
 }
 
+/* Return: 0; LANEMAP_CURSOR_END: behind the last slot that is wanted. Errors: -EBADMSG. */
 static int cursor_slot(struct lanemap_segment_cursor *cursor, uint64_t dense)
 {
         int32_t rank = (int32_t)(dense >> LANEMAP_SLOT_LOW_BITS);
@@ -93,7 +94,7 @@ static int cursor_slot(struct lanemap_segment_cursor *cursor, uint64_t dense)
                 cursor->rank++;
         }
 
-        return 0;
+        return cursor->slot <= cursor->slot_last ? 0 : LANEMAP_CURSOR_END;
 }
 
 /* ---- all kinds ---- */
@@ -130,7 +131,7 @@ LANEMAP_ALWAYS_INLINE int cursor_take(struct lanemap_segment_cursor *cursor, uin
 
         if (LANEMAP_UNLIKELY((int32_t)(dense >> LANEMAP_SLOT_LOW_BITS) != cursor->rank)) {
                 r = cursor_slot(cursor, dense);
-                if (r < 0)
+                if (r != 0)
                         return r;
         }
 
@@ -148,6 +149,9 @@ LANEMAP_ALWAYS_INLINE int cursor_take(struct lanemap_segment_cursor *cursor, uin
 static bool cursor_wants(const struct lanemap_segment_cursor *cursor)
 {
         uint32_t slot = (uint32_t)cursor->slot;
+
+        if (LANEMAP_UNLIKELY(cursor->slot < cursor->slot_first))
+                return false;
 
         return !cursor->slot_mask || cursor->slot_mask[slot >> 6] >> (slot & 63) & 1;
 }
@@ -197,8 +201,11 @@ static int cursor_give(struct lanemap_segment_cursor *cursor, uint32_t n, struct
                         return 0;
 
                 r = cursor_take(cursor, i, &entry->fingerprint);
-                if (LANEMAP_UNLIKELY(r < 0))
-                        return r;
+                if (LANEMAP_UNLIKELY(r != 0)) {
+                        if (r == LANEMAP_CURSOR_END)
+                                cursor->end = cursor->position;
+                        return r < 0 ? r : 0;
+                }
                 if (!cursor_wants(cursor))
                         continue;
 
@@ -230,7 +237,7 @@ static int cursor_next_batch(struct lanemap_cursor *base, struct lanemap_entry *
         struct given given = {.entries = entries};
         int r = 0;
 
-        while (given.n < n_max && cursor->position < cursor->segment.n_keys) {
+        while (given.n < n_max && cursor->position < cursor->end) {
                 uint32_t n, from = cursor->position;
 
                 if (cursor->position == cursor->stored_end) {
@@ -258,11 +265,50 @@ static int cursor_next(struct lanemap_cursor *base, struct lanemap_entry *ret_en
         return cursor_next_batch(base, ret_entry, 1, &n);
 }
 
+/* To the sub-block or bucket where the entries of cursor->slot_first begin. */
+static int cursor_seek(struct lanemap_segment_cursor *cursor)
+{
+        const struct lanemap_segment *segment = &cursor->segment;
+        uint32_t rank = lanemap_segment_rank(segment, (uint32_t)cursor->slot_first);
+        uint64_t dense = (uint64_t)rank << LANEMAP_SLOT_LOW_BITS;
+        int r;
+
+        if (segment->n_keys == 0 || rank == LANEMAP_SEGMENT_RANK_UNKNOWN) {
+                cursor->end = 0;
+                return 0;
+        }
+        if (rank >= segment->n_slots)
+                return -EBADMSG;
+
+        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED) {
+                struct lanemap_packed_range range;
+
+                r = lanemap_packed_range(&segment->packed, dense, &range);
+                if (r != 0)
+                        return -EBADMSG;
+                cursor->sub = dense >> segment->packed.sub_shift;
+                cursor->position = (uint32_t)range.first;
+        } else {
+                struct lanemap_mph_bucket bucket;
+
+                cursor->sub = lanemap_mph_bucket_of(&segment->mph, dense);
+                r = lanemap_segment_mph_bucket(segment, (uint32_t)cursor->sub, &bucket);
+                if (r < 0)
+                        return r;
+                cursor->position = (uint32_t)bucket.first;
+        }
+
+        cursor->sub_end = cursor->stored_first = cursor->stored_end = cursor->position;
+        return 0;
+}
+
 static int cursor_rewind(struct lanemap_cursor *base)
 {
         struct lanemap_segment_cursor *cursor =
                 LANEMAP_CONTAINER_OF(base, struct lanemap_segment_cursor, cursor);
 
+        cursor->last = (struct lanemap_fingerprint){0};
+        cursor->end = cursor->segment.n_keys;
         cursor->position = 0;
         cursor->sub_end = 0;
         cursor->sub = 0;
@@ -270,7 +316,9 @@ static int cursor_rewind(struct lanemap_cursor *base)
         cursor->stored_end = 0;
         cursor->rank = -1;
         cursor->slot = -1;
-        return 0;
+        return cursor->slot_first > 0 || cursor->slot_last < LANEMAP_N_SLOTS - 1
+                       ? cursor_seek(cursor)
+                       : 0;
 }
 
 size_t lanemap_segment_cursor_scratch_bytes(const struct lanemap_segment *segment)
@@ -282,9 +330,8 @@ size_t lanemap_segment_cursor_scratch_bytes(const struct lanemap_segment *segmen
                (2 * sizeof(struct lanemap_segment_cursor_slot) + sizeof(uint32_t));
 }
 
-int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
-                                const struct lanemap_segment *segment, const uint64_t *slot_mask,
-                                uint32_t *ids, size_t ids_capacity, void *scratch)
+static int cursor_init(struct lanemap_segment_cursor *cursor, const struct lanemap_segment *segment,
+                       uint32_t *ids, size_t ids_capacity, void *scratch)
 {
         if (ids_capacity < segment->ids_max ||
             (!scratch && lanemap_segment_cursor_scratch_bytes(segment) > 0))
@@ -293,11 +340,32 @@ int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
         cursor->cursor = (struct lanemap_cursor){
                 .next = cursor_next, .rewind = cursor_rewind, .next_batch = cursor_next_batch};
         cursor->segment = *segment;
-        cursor->slot_mask = slot_mask;
         cursor->ids = ids;
         cursor->ids_capacity = ids_capacity;
         cursor->bucket = scratch;
         return cursor_rewind(&cursor->cursor);
+}
+
+int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
+                                const struct lanemap_segment *segment, const uint64_t *slot_mask,
+                                uint32_t *ids, size_t ids_capacity, void *scratch)
+{
+        cursor->slot_mask = slot_mask;
+        cursor->slot_first = 0;
+        cursor->slot_last = LANEMAP_N_SLOTS - 1;
+        return cursor_init(cursor, segment, ids, ids_capacity, scratch);
+}
+
+int lanemap_segment_cursor_init_slot(struct lanemap_segment_cursor *cursor,
+                                     const struct lanemap_segment *segment, uint32_t slot,
+                                     uint32_t *ids, size_t ids_capacity, void *scratch)
+{
+        if (slot >= LANEMAP_N_SLOTS)
+                return -EINVAL;
+
+        cursor->slot_mask = NULL;
+        cursor->slot_first = cursor->slot_last = (int32_t)slot;
+        return cursor_init(cursor, segment, ids, ids_capacity, scratch);
 }
 
 /* ---- without order ---- */
@@ -305,7 +373,8 @@ int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
 static int packed_walk(const struct lanemap_segment *segment,
                        int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
 {
-        struct lanemap_segment_cursor cursor = {.segment = *segment, .rank = -1, .slot = -1};
+        struct lanemap_segment_cursor cursor = {
+                .segment = *segment, .rank = -1, .slot = -1, .slot_last = LANEMAP_N_SLOTS - 1};
         struct lanemap_fingerprint fp;
         int r;
 

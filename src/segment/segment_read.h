@@ -289,6 +289,9 @@ struct lanemap_segment_cursor {
         uint32_t stored_end;
         int32_t rank; /* of the last entry's slot; -1: none yet */
         int32_t slot;
+        int32_t slot_first; /* of a cursor over some slots; entries of others are not given */
+        int32_t slot_last;
+        uint32_t end; /* the position behind its last entry, as far as that is known */
         struct lanemap_segment_cursor_stored stored;
         uint32_t inlined[LANEMAP_CURSOR_BATCH]; /* ids of entries that have one */
 };
@@ -325,6 +328,16 @@ size_t lanemap_segment_cursor_scratch_bytes(const struct lanemap_segment *segmen
 int lanemap_segment_cursor_init(struct lanemap_segment_cursor *cursor,
                                 const struct lanemap_segment *segment, const uint64_t *slot_mask,
                                 uint32_t *ids, size_t ids_capacity, void *scratch);
+
+/*
+ * The same for the entries of one slot, reached without reading what is before it.
+ *
+ * Return, Thread, Owner: as above; also -EBADMSG. Cost: as above for these entries; beside them at
+ * most a sub-block (packed) or a bucket is read, and a rank is counted.
+ */
+int lanemap_segment_cursor_init_slot(struct lanemap_segment_cursor *cursor,
+                                     const struct lanemap_segment *segment, uint32_t slot,
+                                     uint32_t *ids, size_t ids_capacity, void *scratch);
 
 /*
  * Calls fn with every fingerprint, in no order, until it answers something else than 0.

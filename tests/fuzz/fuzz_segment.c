@@ -164,6 +164,36 @@ static void iterate_batches(const struct lanemap_segment *segment)
         free(scratch_one);
 }
 
+/* A slot at a time, as a resharding reads it: of that slot only, and what is begun anew is the same. */
+static void iterate_slots(const struct lanemap_segment *segment)
+{
+        static const uint32_t slots[] = {0, 1, 7, 64, 2048, LANEMAP_N_SLOTS - 1};
+        uint32_t *ids = malloc(((size_t)segment->ids_max + 1) * sizeof(*ids));
+        void *scratch = malloc(lanemap_segment_cursor_scratch_bytes(segment) + 1);
+        struct lanemap_segment_cursor cursor;
+        struct lanemap_entry entry;
+
+        MUST(ids && scratch);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(slots); i++) {
+                uint64_t n[2] = {0};
+                int r;
+
+                r = lanemap_segment_cursor_init_slot(&cursor, segment, slots[i], ids,
+                                                     segment->ids_max, scratch);
+                for (uint32_t round = 0; round < 2 && r == 0; round++) {
+                        while ((r = cursor.cursor.next(&cursor.cursor, &entry)) == 0) {
+                                MUST(lanemap_slot_of(entry.fingerprint.hash) == slots[i]);
+                                MUST(++n[round] <= segment->n_keys);
+                        }
+                        if (r == LANEMAP_CURSOR_END)
+                                r = cursor.cursor.rewind(&cursor.cursor);
+                }
+                MUST(r == 0 ? n[0] == n[1] : r == -EBADMSG);
+        }
+        free(ids);
+        free(scratch);
+}
+
 static int count(void *arg, struct lanemap_fingerprint fingerprint)
 {
         ++*(uint64_t *)arg;
@@ -192,6 +222,7 @@ static void exercise_section(const uint8_t *bytes, size_t n_bytes, uint32_t fing
                 look_up(&segment, fp, (uint32_t)i);
         }
         iterate_batches(&segment);
+        iterate_slots(&segment);
         if (iterate(&segment) < 0)
                 MUST(verified < 0);
         if (lanemap_segment_walk(&segment, count, &n) == 0)

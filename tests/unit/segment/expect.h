@@ -54,6 +54,47 @@ static inline void expect_near_misses(const struct lanemap_segment *segment,
         }
 }
 
+/* A cursor over one slot: what the model has there, twice; and nothing of a slot that is empty or
+ * not the section's. */
+static inline void expect_slot(const struct lanemap_segment *segment, const struct model *model,
+                               uint32_t slot)
+{
+        struct lanemap_segment_cursor all, cursor;
+        struct lanemap_entry entry;
+
+        cr_assert_eq(cursor_init(&all, segment), 0);
+        cr_assert_eq(lanemap_segment_cursor_init_slot(&cursor, segment, slot, all.ids,
+                                                      all.ids_capacity, all.bucket),
+                     0);
+        for (int round = 0; round < 2; round++) {
+                for (size_t n = 0; n < model->n_entries; n++) {
+                        if (lanemap_slot_of(model->entries[n].fingerprint.hash) != slot)
+                                continue;
+                        cr_assert_eq(cursor.cursor.next(&cursor.cursor, &entry), 0);
+                        cr_assert(entry_equal(&entry, &model->entries[n]), "slot %u", slot);
+                }
+                cr_assert_eq(cursor.cursor.next(&cursor.cursor, &entry), LANEMAP_CURSOR_END);
+                cr_assert_eq(cursor.cursor.rewind(&cursor.cursor), 0);
+        }
+        cursor_deinit(&all);
+}
+
+static inline void expect_slots(const struct lanemap_segment *segment, const struct model *model)
+{
+        uint32_t last = UINT32_MAX;
+
+        expect_slot(segment, model, 0);
+        expect_slot(segment, model, LANEMAP_N_SLOTS - 1);
+        for (size_t i = 0; i < model->n_entries; i += 1 + model->n_entries / 50) {
+                uint32_t slot = lanemap_slot_of(model->entries[i].fingerprint.hash);
+
+                if (slot != last)
+                        expect_slot(segment, model, slot);
+                last = slot;
+                expect_slot(segment, model, (slot + 1) % LANEMAP_N_SLOTS);
+        }
+}
+
 static inline void expect_iteration(const struct lanemap_segment *segment,
                                     const struct model *model)
 {
@@ -136,6 +177,7 @@ static inline void expect_same(struct model *model, uint64_t *seed)
                 expect_agreement(&segment, model, fingerprint_random(model, seed));
         }
         expect_iteration(&segment, model);
+        expect_slots(&segment, model);
         expect_walk(&segment, model);
         cr_assert_eq(lanemap_segment_verify(built.bytes, built.n_bytes, model->fingerprint_bits,
                                             &report),
