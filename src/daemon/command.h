@@ -129,7 +129,7 @@ void lanemap_command_lanemap_backup(const struct lanemap_call *call);
 void lanemap_command_lanemap_request(const struct lanemap_call *call);
 void lanemap_command_lanemap_mark(const struct lanemap_call *call);
 void lanemap_command_lanemap_stats(const struct lanemap_call *call);
-void lanemap_command_lanemap_later(const struct lanemap_call *call);
+void lanemap_command_lanemap_reshard(const struct lanemap_call *call);
 /* Replies to clients whose request has ended. */
 void lanemap_command_requests_ended(struct lanemap_server *server);
 

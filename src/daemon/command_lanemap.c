@@ -1,6 +1,5 @@
 /* lanemapd's own verbs that run long or tell about the engine. ADD, REM and MARK are in
  * command_set.c. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -130,13 +129,10 @@ void lanemap_command_lanemap_stats(const struct lanemap_call *call)
         lanemap_stats_each(&stats, stats_reply, reply);
 }
 
-void lanemap_command_lanemap_later(const struct lanemap_call *call)
+/* Known, so that whoever looks for it learns where it is. */
+void lanemap_command_lanemap_reshard(const struct lanemap_call *call)
 {
-        char name[32];
-
-        snprintf(name, sizeof(name), "%s", call->command->name);
-        for (char *c = name; *c; c++)
-                *c = (char)toupper((unsigned char)*c);
         lanemap_reply_error(lanemap_client_reply(call->client),
-                            "ERR %s is not part of this version of lanemapd", name);
+                            "ERR resharding is for a stopped writer: stop lanemapd, then run "
+                            "'lanemap reshard DIR --lanes N'");
 }

@@ -27,7 +27,7 @@ static const char usage_text[] =
         "  --requirepass PASSWORD    the same, seen by everybody who can list processes for a\n"
         "                            moment; the environment may also hold LANEMAPD_REQUIREPASS\n"
         "  --appendfsync POLICY      always (default), everysec or no\n"
-        "  --lanes N                 1 to 1024, at creation only (default 64)\n"
+        "  --lanes N                 1 to 1024, at creation (default 64); later: 'lanemap reshard'\n"
         "  --fingerprint-bits N      64 (default), 80 or 96, at creation only\n"
         "  --segment-kind-young K    packed (default), recsplit or bbhash, for the upper levels\n"
         "  --segment-kind-bottom K   the same, for the lowest level; the index may hold any mix\n"

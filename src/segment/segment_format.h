@@ -27,8 +27,8 @@
  * first 8 bytes.
  *
  * Dense hash. A section carries the bitmap of the slots it holds (common/slot.h). The dense hash is
- * rank << 52 | low 52 bits of the hash, rank counted among the section's own slots. Resharding
- * never rewrites a section: slots that left are masked until its next merge.
+ * rank << 52 | low 52 bits of the hash, rank counted among the section's own slots. So
+ * what is in a section does not depend on how many lanes the index has.
  *
  * Kind `packed`. The dense hash, from its top:
  *

@@ -134,10 +134,12 @@ int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_m
                                            LANEMAP_MANIFEST_NAME, strerror(-r));
 
         if (options->n_lanes && options->n_lanes != manifest->n_lanes)
-                return lanemap_writer_fail(
-                        writer, -EINVAL,
-                        "%s: the index has %u lanes, not %u; the number is chosen at creation",
-                        writer->directory, manifest->n_lanes, options->n_lanes);
+                return lanemap_writer_fail(writer, -EINVAL,
+                                           "%s: the index has %u lanes, not %u; to change that, "
+                                           "stop the writer and run 'lanemap reshard %s "
+                                           "--lanes %u'",
+                                           writer->directory, manifest->n_lanes, options->n_lanes,
+                                           writer->directory, options->n_lanes);
         if (options->fingerprint_bits && options->fingerprint_bits != manifest->fingerprint_bits)
                 return lanemap_writer_fail(
                         writer, -EINVAL,

@@ -1,4 +1,4 @@
-"""lanemap verify, repair, backup and restore: what they print, and their exit codes."""
+"""lanemap verify, repair, reshard, backup and restore: what they print, and their exit codes."""
 import glob
 import json
 import os
@@ -75,6 +75,31 @@ class DirectoryTest(unittest.TestCase):
         self.assertIn("manifest.json", self.lanemap("verify", self.directory, code=5).stdout)
         self.assertIn("hash key", self.lanemap("repair", self.directory, code=1).stderr)
 
+    def test_resharded(self):
+        out = self.lanemap("reshard", self.directory, "--lanes", "7").stdout
+        self.assertRegex(out, r"^7 lanes, were 64: 1000 keys, 2000 pairs, .* in \d+ files, \d+\.\d+ s\n$")
+        self.assertIn("7 lanes already; nothing to do", self.lanemap("reshard", "--lanes=7", self.directory).stdout)
+        told = json.loads(self.lanemap("verify", "--json", self.directory).stdout)
+        self.assertEqual((told["sound"], told["keys"], told["pairs"]), (True, 1000, 2000))
+        # The next writer has the keys, and removes the old files.
+        self.lanemap("load", "--quiet", "--dir", self.directory, input="one more\t1\n")
+        told = json.loads(self.lanemap("verify", "--json", self.directory).stdout)
+        self.assertEqual((told["sound"], told["keys"], told["pairs"]), (True, 1001, 2001))
+        with open(os.path.join(self.directory, "manifest.json")) as file:
+            manifest = json.load(file)
+        self.assertEqual(manifest["n_lanes"], 7)
+        self.assertEqual(len(glob.glob(os.path.join(self.directory, "seg-*"))), len(manifest["files"]))
+
+    def test_not_resharded(self):
+        for arguments in (["--lanes", "0"], ["--lanes", "1025"], ["--lanes", "7x"], ["--lanes", "-1"], [], ["--lanes"]):
+            self.assertIn("reshard", self.lanemap("reshard", self.directory, *arguments, code=2).stderr)
+        self.lanemap("reshard", "--lanes", "7", code=2)
+        self.lanemap("reshard", "--lanes", "7", "a", "b", code=2)
+        self.assertIn("not resharded", self.lanemap("reshard", "--lanes", "7", os.path.join(self.room, "nowhere"), code=1).stderr)
+        self.assertIn("not resharded", self.lanemap("reshard", "--lanes", "7", self.room, code=1).stderr)
+        flip(self.segment(), os.path.getsize(self.segment()) // 2)
+        self.assertIn("lanemap repair", self.lanemap("reshard", "--lanes", "7", self.directory, code=1).stderr)
+
     def test_backup_and_restore_of_a_directory(self):
         backup, restored = os.path.join(self.room, "backup"), os.path.join(self.room, "restored")
         self.lanemap("backup", "--dir", self.directory, backup)
@@ -93,6 +118,7 @@ class DirectoryTest(unittest.TestCase):
         writer.load(ROUTES)
         self.lanemap("verify", writer.directory)
         self.assertIn("writer", self.lanemap("repair", writer.directory, code=1).stderr)
+        self.assertIn("stop it first", self.lanemap("reshard", writer.directory, "--lanes", "7", code=1).stderr)
         backup = os.path.join(self.room, "backup")
         self.lanemap("backup", "--socket", writer.socket, "backup", cwd=self.room)
         self.assertEqual(json.loads(self.lanemap("verify", "--json", backup).stdout)["pairs"], 2000)

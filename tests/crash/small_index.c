@@ -14,15 +14,17 @@ static size_t key_text(uint32_t key, char *text)
         return (size_t)sprintf(text, "key-%u", key);
 }
 
-int small_index_open(const struct lanemap_files *files, const char *name, const char *directory,
-                     struct lanemap_writer **ret_writer, struct lanemap_error *ret_error)
+/* n_lanes    0: those that it has */
+static int index_open(const struct lanemap_files *files, const char *name, const char *directory,
+                      uint32_t n_lanes, struct lanemap_writer **ret_writer,
+                      struct lanemap_error *ret_error)
 {
         struct lanemap_writer_hooks hooks = {.files = files};
         struct lanemap_writer_options options = {
                 .size = sizeof(options),
                 .name = name,
                 .directory = directory,
-                .n_lanes = 2,
+                .n_lanes = n_lanes,
                 .shared_bytes_max = 4 << 20,
                 .scrub_bytes_per_second = UINT64_MAX,
                 .hooks = &hooks,
@@ -33,12 +35,18 @@ int small_index_open(const struct lanemap_files *files, const char *name, const 
         return lanemap_writer_open(&options, ret_writer);
 }
 
+int small_index_open(const struct lanemap_files *files, const char *name, const char *directory,
+                     struct lanemap_writer **ret_writer, struct lanemap_error *ret_error)
+{
+        return index_open(files, name, directory, 0, ret_writer, ret_error);
+}
+
 void small_index_make(const struct lanemap_files *files, const struct scratch *scratch)
 {
         struct lanemap_writer *writer;
         struct lanemap_error error;
 
-        must(small_index_open(files, scratch->name, scratch->directory, &writer, &error) == 0);
+        must(index_open(files, scratch->name, scratch->directory, 2, &writer, &error) == 0);
         for (uint32_t i = 0; i < 2 * N_KEYS + 40; i++) {
                 struct lanemap_op op = {LANEMAP_OP_ADD, i, NULL, 0};
                 char text[16];

@@ -7,7 +7,7 @@
 
 #include "crash_support.h"
 
-/* A writer of such an index there. Return: 0, or the error; *ret_error says why. */
+/* A writer of an index that is there. Return: 0, or the error; *ret_error says why. */
 int small_index_open(const struct lanemap_files *files, const char *name, const char *directory,
                      struct lanemap_writer **ret_writer, struct lanemap_error *ret_error);
 

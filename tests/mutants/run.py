@@ -34,6 +34,7 @@ VIEWS = ('tests/concurrency/storm', ['--seconds', '4', '--immediate-reuse', '--v
 STORM = ('tests/concurrency/storm', ['--seconds', '4'])
 ARENA = ('tests/unit/test_shm_arena', [])
 FILTER = ('tests/unit/test_segment_filter', [])
+RESHARD = ('tests/unit/test_writer_reshard', [])
 INDEX = ('tests/property/test_property_index', [])
 
 # Guarantees that no single replacement breaks, and why.
@@ -164,6 +165,35 @@ MUTANTS = [
     ('quarantine-not-durable', 'W7', 'src/writer/writer_repair_files.c',
      'return r < 0 ? r : files->sync_directory(files, repair->dir_fd);', 'return r;',
      ('tests/crash/repair_states', [])),
+    ('resharded-names-not-durable', 'W10', 'src/writer/writer_reshard.c',
+     'r = files->sync_directory(files, reshard->dir_fd);\n        if (r < 0) {', 'if (r < 0) {',
+     ('tests/crash/reshard_states', [])),
+    ('resharded-tombstone-kept', 'W10', 'src/writer/writer_reshard_build.c',
+     '{.drop_tombstones = true}', '{.drop_tombstones = false}',
+     RESHARD),
+    ('resharded-slot-read-to-the-end', 'W10', 'src/segment/segment_cursor_read.c',
+     'return cursor->slot <= cursor->slot_last ? 0 : LANEMAP_CURSOR_END;', 'return 0;',
+     RESHARD),
+    ('resharded-slot-begun-early', 'W10', 'src/segment/segment_cursor_read.c',
+     'if (LANEMAP_UNLIKELY(cursor->slot < cursor->slot_first))', 'if (0)',
+     RESHARD),
+    ('resharded-from-the-wrong-lane', 'W10', 'src/writer/writer_reshard_build.c',
+     '&reshard->before.lanes[reshard->slots_before[slot].lane];',
+     '&reshard->before.lanes[reshard->slots_after[slot].lane % reshard->before.n_lanes];',
+     RESHARD),
+    ('resharded-positions-lost', 'W10', 'src/writer/writer_reshard.c',
+     'reshard->after.lanes[i].position = reshard->before.lanes[0].position;',
+     'reshard->after.lanes[i].position = 0;',
+     RESHARD),
+    ('resharded-unchecked', 'W7', 'src/writer/writer_reshard.c',
+     'if (r == 0 && findings.n > 0)', 'if (0)',
+     RESHARD),
+    ('resharded-in-spite-of-positions', 'W10', 'src/writer/writer_reshard.c',
+     'if (lane->position != manifest->lanes[0].position)', 'if (0)',
+     RESHARD),
+    ('resharded-uncounted', 'W10', 'src/writer/writer_reshard.c',
+     'if (n_keys == report->n_keys && n_pairs == report->n_pairs)', 'if (1)',
+     RESHARD),
     ('old-segments-unknown', 'W9', 'src/segment/segment_format.h',
      '#define LANEMAP_SEGMENT_FORMAT_VERSION 1', '#define LANEMAP_SEGMENT_FORMAT_VERSION 2',
      ('tests/unit/test_segment_golden', [])),

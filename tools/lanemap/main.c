@@ -18,6 +18,7 @@ static const char help[] =
         "  route  read a PostgreSQL change stream and print which ids each change touches\n"
         "  verify whether a data directory holds what was written\n"
         "  repair make a damaged data directory usable, and say what was lost\n"
+        "  reshard  give a data directory another number of lanes\n"
         "  backup copy an index into an empty directory\n"
         "  restore  bring a backup back\n"
         "\n"
@@ -39,6 +40,7 @@ static const struct {
         {"route", lanemap_tool_route},
         {"verify", lanemap_tool_verify},
         {"repair", lanemap_tool_repair},
+        {"reshard", lanemap_tool_reshard},
         {"backup", lanemap_tool_backup},
         {"restore", lanemap_tool_restore},
         /* clang-format on */

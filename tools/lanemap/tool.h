@@ -28,6 +28,7 @@ int lanemap_tool_stat(int argc, char **argv);
 int lanemap_tool_route(int argc, char **argv);
 int lanemap_tool_verify(int argc, char **argv);
 int lanemap_tool_repair(int argc, char **argv);
+int lanemap_tool_reshard(int argc, char **argv);
 int lanemap_tool_backup(int argc, char **argv);
 int lanemap_tool_restore(int argc, char **argv);
 
