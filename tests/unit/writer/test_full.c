@@ -205,7 +205,7 @@ static void clear_all(struct fixture *fixture)
         (void)model_apply(&fixture->model, &clear);
 }
 
-static void shared_memory(uint32_t n_lanes, bool long_keys)
+static void shared_memory(uint64_t bytes_max, uint32_t n_lanes, bool long_keys)
 {
         struct lanemap_writer_hooks hooks = {0};
         struct faulty_files faulty;
@@ -218,7 +218,7 @@ static void shared_memory(uint32_t n_lanes, bool long_keys)
         hooks.files = &faulty.files;
         fixture.options.hooks = &hooks;
         fixture.options.n_lanes = n_lanes;
-        fixture.options.shared_bytes_max = 512 << 10;
+        fixture.options.shared_bytes_max = bytes_max;
         fixture.options.flush_bytes = 64 << 20; /* never for its own sake */
         fixture.options.log_file_bytes = 64 << 20;
         fixture.options.appendfsync = LANEMAP_APPENDFSYNC_NO;
@@ -248,17 +248,23 @@ static void shared_memory(uint32_t n_lanes, bool long_keys)
 
 Test(writer_full, shared_memory_with_many_keys)
 {
-        shared_memory(4, false);
+        shared_memory(512 << 10, 4, false);
 }
 
 Test(writer_full, shared_memory_with_many_lanes)
 {
-        shared_memory(200, false);
+        shared_memory(512 << 10, 200, false);
+}
+
+/* A table for each of so many lanes may take all of it: what a flush needs is there only because it was kept back. */
+Test(writer_full, shared_memory_that_empty_overlays_fill)
+{
+        shared_memory(1 << 20, 1000, false);
 }
 
 Test(writer_full, shared_memory_with_long_postings)
 {
-        shared_memory(1, true);
+        shared_memory(512 << 10, 1, true);
 }
 
 /* Not even the first object has room: open says so and leaves nothing behind. */
