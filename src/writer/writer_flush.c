@@ -342,6 +342,19 @@ static bool take_flush_wanted(struct lanemap_writer *writer)
         return wanted;
 }
 
+/* Quiet since the open at most: a restart does not rewrite every lane at once. */
+static void settle_begin(struct lanemap_writer *writer)
+{
+        uint64_t now_ns = lanemap_now_ns(writer->clock);
+
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                writer->lanes[i].quiet_position = writer->lanes[i].changed_position;
+                writer->lanes[i].quiet_ns = now_ns;
+        }
+        pthread_mutex_unlock(&writer->lock);
+}
+
 /* A lane that nobody has changed for a while becomes one segment, whatever the others do. */
 static void settle_when_quiet(struct lanemap_writer *writer)
 {
@@ -371,6 +384,7 @@ void *lanemap_writer_flusher_main(void *arg)
         bool was_failing = false;
         int r;
 
+        settle_begin(writer);
         while (!lanemap_load_acquire(&writer->stopping)) {
                 lanemap_writer_requests_serve(writer);
                 lanemap_writer_retired_objects_drop(writer);

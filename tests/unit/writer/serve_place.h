@@ -19,6 +19,7 @@ struct place {
         struct lanemap_writer_options options;
         struct lanemap_error error;
         struct lanemap_writer_hooks hooks;
+        struct lanemap_clock clock; /* slow: no lane is quiet for ten seconds within a test */
         struct lanemap_writer *writer;
         struct lanemap_reader *reader;
 

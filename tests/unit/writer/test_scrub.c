@@ -82,8 +82,8 @@ static void place_init(struct place *place, uint64_t rate)
         place_open(place, rate);
 }
 
-/* Two segments in each lane, of two files, and nothing that the workers want to merge: after an
- * open they do at once, since the index has been quiet. */
+/* Two segments in each lane, of two files, and nothing that the workers want to merge before the
+ * lanes have been quiet for ten seconds. */
 static void place_settle(struct place *place)
 {
         cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_COMPACT), 0);
@@ -160,7 +160,9 @@ static void damage_harmlessly(struct place *place, uint32_t nth, char *path, siz
 Test(writer_scrub, finds_damage_of_a_file_in_use_tells_it_once_and_shows_it)
 {
         struct lanemap_status status = {.size = sizeof(status)};
+        struct lanemap_writer_stats stats;
         struct lanemap_reader *reader;
+        uint64_t n_scrubbed;
         struct place place;
         char path[512];
 
@@ -170,6 +172,8 @@ Test(writer_scrub, finds_damage_of_a_file_in_use_tells_it_once_and_shows_it)
         cr_assert(becomes(&place, scrubbed, 1, 20), "new files are read at once");
         cr_expect_eq(degraded(&place), 0);
 
+        engine_stats(place.writer, &stats);
+        cr_assert(becomes(&place, scrubbed, stats.n_segment_files, 20));
         damage_harmlessly(&place, 0, path, sizeof(path));
         cr_assert_eq(lanemap_reader_attach(place.scratch.name, NULL, &reader), 0);
         cr_assert_eq(lanemap_reader_status(reader, &status), 0);
@@ -180,8 +184,11 @@ Test(writer_scrub, finds_damage_of_a_file_in_use_tells_it_once_and_shows_it)
         cr_expect_eq(status.degraded, 1);
         lanemap_reader_detach(reader);
 
+        n_scrubbed = scrubbed(&place) + 2 * stats.n_segment_files;
         lanemap_store_relaxed(&place.clock.ahead_ns, 3 * DAY_NS);
-        sleep(2);
+        cr_assert(becomes(&place, scrubbed, n_scrubbed - stats.n_segment_files, 60));
+        lanemap_store_relaxed(&place.clock.ahead_ns, 5 * DAY_NS);
+        cr_assert(becomes(&place, scrubbed, n_scrubbed, 60));
         pthread_mutex_lock(&place.lock);
         cr_expect_eq(place.n_critical, 1, "%u", place.n_critical);
         cr_expect_not_null(strstr(place.critical, strrchr(path, '/') + 1), "%s", place.critical);
