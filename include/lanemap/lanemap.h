@@ -105,6 +105,8 @@ enum lanemap_state {
                 1, /* a writer is recovering; readers see its predecessor's state */
         LANEMAP_STATE_RUNNING = 2,
         LANEMAP_STATE_CLOSED = 3, /* the writer stopped in good order */
+        LANEMAP_STATE_SILENT = 4, /* it did not, and its heartbeat has stood still for two seconds:
+                                     it is dead, or stopped (SIGSTOP) */
 };
 
 /* Set `size` to sizeof(struct lanemap_status) before the call. Members that an older library does
@@ -309,6 +311,10 @@ LANEMAP_PUBLIC int lanemap_reader_view_end(struct lanemap_view *view);
  * while a writer lives, to stand still. It is looked at by attach, this call, poll, and lookups
  * with stale_after_ns: so the writer's last sign of life is at least that old, and at most that and
  * the time between two looks older (10 ms with the helper thread).
+ *
+ * The heart beats in a thread of its own that does no I/O: it goes on beside a disk that hangs, and
+ * stops with the process. state follows it: LANEMAP_STATE_SILENT after two seconds, counted from this
+ * process's first look.
  *
  * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the
  * clock.

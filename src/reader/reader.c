@@ -214,6 +214,16 @@ static void segments_count(const struct lanemap_lane_file *file, struct lanemap_
         }
 }
 
+/* A writer that was killed left its last word. */
+static uint32_t state_seen(const struct lanemap_shm_control *control, uint64_t age_ns)
+{
+        uint32_t state = lanemap_load_relaxed(&control->state);
+
+        return state != LANEMAP_STATE_CLOSED && age_ns > LANEMAP_SILENT_AFTER_NS
+                       ? (uint32_t)LANEMAP_STATE_SILENT
+                       : state;
+}
+
 int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *ret_status)
 {
         const struct reader_attachment *attachment;
@@ -229,7 +239,7 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
         status.generation = attachment->region.generation;
         status.heartbeat_age_ns =
                 lanemap_reader_heartbeat_age_ns(reader, attachment->region.control);
-        status.state = lanemap_load_relaxed(&attachment->region.control->state);
+        status.state = state_seen(attachment->region.control, status.heartbeat_age_ns);
         status.n_lanes = attachment->region.n_lanes;
         status.fingerprint_bits = attachment->region.hash_key.fingerprint_bits;
         status.degraded = lanemap_load_relaxed(&attachment->data->degraded);

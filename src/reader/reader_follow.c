@@ -16,10 +16,6 @@
 
 #define HELPER_INTERVAL_NS (10 * 1000 * 1000)
 
-/* A writer that has shown no sign of life for so long may be gone together with its control object.
- */
-#define CONTROL_GONE_AFTER_NS (UINT64_C(2) * 1000 * 1000 * 1000)
-
 static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t fork_hooks_once = PTHREAD_ONCE_INIT;
 
@@ -190,7 +186,7 @@ static bool control_is_gone(const struct lanemap_reader *reader,
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct stat st;
 
-        if (age_ns <= CONTROL_GONE_AFTER_NS)
+        if (age_ns <= LANEMAP_SILENT_AFTER_NS)
                 return false;
 
         lanemap_shm_control_name(reader->name, object);

@@ -220,6 +220,10 @@ void lanemap_reader_explain(const char *name, int r, const char *detail,
                             struct lanemap_error *error);
 
 uint64_t lanemap_reader_now_ns(void);
+/* A writer that has shown no sign of life for so long is dead or stopped, and may be gone together
+ * with its control object. */
+#define LANEMAP_SILENT_AFTER_NS (UINT64_C(2) * 1000 * 1000 * 1000)
+
 /* Looks at the heartbeat; answers its age. */
 uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
                                          const struct lanemap_shm_control *control);

@@ -92,6 +92,7 @@ void lanemap_writer_abandon(struct lanemap_writer *writer)
 
         threads_stop(writer);
         sync_stop(writer);
+        lanemap_writer_heart_stop(writer);
         lanemap_rcu_synchronize();
         segments_free(writer);
         lanemap_log_close(writer->log);

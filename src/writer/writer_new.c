@@ -88,6 +88,7 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
         pthread_mutex_init(&writer->sync_lock, NULL);
         pthread_mutex_init(&writer->work_lock, NULL);
         pthread_mutex_init(&writer->request_lock, NULL);
+        pthread_mutex_init(&writer->heart.lock, NULL);
         pthread_cond_init(&writer->request_done, NULL);
         lanemap_writer_cond_init(&writer->stall_wake);
         lanemap_writer_cond_init(&writer->sync_wake);
@@ -96,6 +97,7 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
         lanemap_writer_cond_init(&writer->worker_wake);
         lanemap_writer_cond_init(&writer->scrub_wake);
         lanemap_writer_cond_init(&writer->serve.wake);
+        lanemap_writer_cond_init(&writer->heart.wake);
         cds_wfcq_init(&writer->request_head, &writer->request_tail);
 
         r = options_check(writer, options);

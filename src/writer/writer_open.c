@@ -103,9 +103,22 @@ static void garbage_unlink(struct lanemap_writer *writer)
         lanemap_manifest_deinit(&manifest);
 }
 
-static int threads_start(struct lanemap_writer *writer)
+/* Signals are the program's business, not the engine's threads'. */
+int lanemap_writer_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
+                              struct lanemap_writer *writer)
 {
         sigset_t all, before;
+        int r;
+
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        r = -pthread_create(ret_thread, NULL, main, writer);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return r;
+}
+
+static int threads_start(struct lanemap_writer *writer)
+{
         int r;
 
         writer->worker_threads =
@@ -114,30 +127,28 @@ static int threads_start(struct lanemap_writer *writer)
                 return -ENOMEM;
 
         writer->compaction_rate.per_second = writer->options.compaction_bytes_per_second;
-        /* Signals are the program's business, not the engine's threads'. */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        r = -pthread_create(&writer->sync_thread, NULL, lanemap_writer_sync_main, writer);
+        r = lanemap_writer_thread_new(&writer->sync_thread, lanemap_writer_sync_main, writer);
         writer->has_sync_thread = r == 0;
         if (r == 0) {
-                r = -pthread_create(&writer->flusher_thread, NULL, lanemap_writer_flusher_main,
-                                    writer);
+                r = lanemap_writer_thread_new(&writer->flusher_thread, lanemap_writer_flusher_main,
+                                              writer);
                 writer->has_flusher_thread = r == 0;
         }
         for (uint32_t i = 0; i < writer->options.n_workers && r == 0; i++) {
-                r = -pthread_create(&writer->worker_threads[i], NULL, lanemap_writer_worker_main,
-                                    writer);
+                r = lanemap_writer_thread_new(&writer->worker_threads[i],
+                                              lanemap_writer_worker_main, writer);
                 writer->n_worker_threads += r == 0;
         }
         if (r == 0 && writer->options.scrub_bytes_per_second != UINT64_MAX) {
-                r = -pthread_create(&writer->scrub_thread, NULL, lanemap_writer_scrub_main, writer);
+                r = lanemap_writer_thread_new(&writer->scrub_thread, lanemap_writer_scrub_main,
+                                              writer);
                 writer->has_scrub_thread = r == 0;
         }
         if (r == 0) {
-                r = -pthread_create(&writer->serve.thread, NULL, lanemap_writer_serve_main, writer);
+                r = lanemap_writer_thread_new(&writer->serve.thread, lanemap_writer_serve_main,
+                                              writer);
                 writer->serve.has_thread = r == 0;
         }
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
 
         return r;
 }
@@ -208,7 +219,9 @@ static int index_open(struct lanemap_writer *writer, const struct lanemap_manife
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_STARTING);
         (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name,
                                         writer->control->generation);
-        r = index_recover(writer, manifest);
+        r = lanemap_writer_heart_start(writer);
+        if (r == 0)
+                r = index_recover(writer, manifest);
         if (r < 0)
                 lanemap_store_relaxed(&writer->control->state, state);
         return r;

@@ -4,7 +4,8 @@
  * Threads
  *
  *   any         apply, lookups, statistics: the caller's threads
- *   sync        writes and syncs the log, beats the heart (writer_sync.c)
+ *   heart       beats, and does nothing else (writer_heart.c)
+ *   sync        writes and syncs the log (writer_sync.c)
  *   flusher     freezes overlays and flushes them, serves requests (writer_flush.c,
  *               writer_request.c)
  *   workers     merge segments (writer_merge.c), help to build them (writer_executor.c)
@@ -144,6 +145,15 @@ struct writer_serve {
         uint64_t n_counts; /* passes of lanemap_writer_serve_count() */
 };
 
+/* What readers watch. */
+struct writer_heart {
+        pthread_t thread;
+        bool has_thread;
+        pthread_mutex_t lock; /* held for a few instructions; taken last */
+        pthread_cond_t wake;
+        bool stopping; /* under lock */
+};
+
 struct writer_request {
         struct cds_wfcq_node node; /* first: the queue from any thread to the flusher */
         struct writer_request *next;
@@ -231,6 +241,8 @@ struct lanemap_writer {
 
         struct lanemap_log *log;
 
+        struct writer_heart heart;
+
         /* ---- sync thread ---- */
         pthread_t sync_thread;
         pthread_mutex_t sync_lock;
@@ -288,6 +300,14 @@ int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_m
 int lanemap_writer_segments_load(struct lanemap_writer *writer,
                                  const struct lanemap_manifest *manifest);
 int lanemap_writer_log_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest);
+
+/* writer_open.c: a thread of the engine's, to which no signals go. Return: 0, -errno. */
+int lanemap_writer_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
+                              struct lanemap_writer *writer);
+
+/* writer_heart.c */
+int lanemap_writer_heart_start(struct lanemap_writer *writer);
+void lanemap_writer_heart_stop(struct lanemap_writer *writer);
 
 /* writer_close.c: gives up whatever there is, without a flush */
 void lanemap_writer_abandon(struct lanemap_writer *writer);

@@ -1,5 +1,5 @@
 /*
- * The sync thread: it writes and syncs the log in groups, and beats the heart that readers watch.
+ * The sync thread: it writes and syncs the log in groups.
  *
  *   always     whatever is appended is synced at once; what arrives meanwhile is the next group
  *   everysec   written at once, synced when the oldest unsynced record is half a second old
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEARTBEAT_NS     (UINT64_C(100) * 1000 * 1000)
+#define LOOK_NS          (UINT64_C(100) * 1000 * 1000)
 #define EVERYSEC_SYNC_NS (UINT64_C(500) * 1000 * 1000)
 #define EVERYSEC_LATE_NS (UINT64_C(1000) * 1000 * 1000)
 #define SETTLE_NS        (UINT64_C(500) * 1000 * 1000)
@@ -157,19 +157,13 @@ static void log_settle(struct lanemap_writer *writer)
 void *lanemap_writer_sync_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
-        uint64_t settled_ns = 0, beat_ns = 0;
+        uint64_t settled_ns = 0;
         bool was_failing = false;
 
         for (;;) {
                 bool stopping = lanemap_load_acquire(&writer->sync_stopping);
                 uint64_t now_ns = lanemap_now_ns(writer->clock);
                 int r;
-
-                if (now_ns - beat_ns >= HEARTBEAT_NS / 2) {
-                        lanemap_store_relaxed(&writer->control->heartbeat,
-                                              writer->control->heartbeat + 1);
-                        beat_ns = now_ns;
-                }
 
                 r = sync_round(writer);
                 failure_report(writer, r, &was_failing);
@@ -192,7 +186,7 @@ void *lanemap_writer_sync_main(void *arg)
 
                         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
                 } else {
-                        sync_sleep(writer, HEARTBEAT_NS);
+                        sync_sleep(writer, LOOK_NS);
                 }
         }
 }
@@ -254,8 +248,7 @@ int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
                 writer->sync_target = position;
         pthread_cond_signal(&writer->sync_wake);
         while (lanemap_log_durable(writer->log) < position && r == 0) {
-                lanemap_writer_cond_wait_ns(&writer->durable_wake, &writer->sync_lock,
-                                            HEARTBEAT_NS);
+                lanemap_writer_cond_wait_ns(&writer->durable_wake, &writer->sync_lock, LOOK_NS);
                 r = log_error(writer);
         }
         pthread_mutex_unlock(&writer->sync_lock);

@@ -41,8 +41,10 @@ static const char help[] =
 /* What an index can be created with. */
 static const uint32_t widths[] = {64, 80, 96};
 
-static const char *state_name(uint32_t state)
+static const char *state_name(uint32_t state, bool alive)
 {
+        if (!alive && state != LANEMAP_STATE_CLOSED)
+                return "silent";
         switch (state) {
         case LANEMAP_STATE_STARTING:
                 return "starting";
@@ -62,7 +64,7 @@ static const char *writer_words(uint32_t state, bool alive)
                 return "closed: stopped in good order";
         if (!alive)
                 return "dead: no sign of life for a second";
-        return state_name(state);
+        return state_name(state, alive);
 }
 
 /*
@@ -209,7 +211,7 @@ static void print_json(const char *name, const struct lanemap_status *status, bo
         snprintf(generation, sizeof(generation), "%016llx", (unsigned long long)status->generation);
         json = json_pack(
                 "{s:s, s:s, s:s, s:b, s:b, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
-                "name", name, "uuid", uuid, "state", state_name(status->state), "degraded",
+                "name", name, "uuid", uuid, "state", state_name(status->state, alive), "degraded",
                 (int)status->degraded, "writer_alive", (int)alive, "generation", generation,
                 "lanes", (int)status->n_lanes, "fingerprint_bits", (int)status->fingerprint_bits,
                 "keys", (json_int_t)status->n_keys, "pairs", (json_int_t)status->n_pairs,
