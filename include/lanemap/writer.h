@@ -151,9 +151,10 @@ void lanemap_writer_close(struct lanemap_writer *writer);
  * also when nothing changed; may be NULL. Set whenever *ret_n_applied > 0 or the return value is 0.
  *
  * Return: 0. Errors: operations from *ret_n_applied on have not been applied and never will be:
- * -EINVAL bad key, id or code; -ENOSPC the disk or the shared memory is full; -EIO the log cannot
- * be written now. Writing resumes by itself when the cause is gone: try again. Cost: per operation
- * one lookup, and amortised constant work; O(log n) in a long posting.
+ * -EINVAL bad key, id or code; -ENOSPC the disk or the shared memory is full, or RLIMIT_FSIZE is
+ * reached (a program with such a limit ignores SIGXFSZ); -EIO the log cannot be written now.
+ * Writing resumes by itself when the cause is gone: try again. Cost: per operation one lookup, and
+ * amortised constant work; O(log n) in a long posting.
  */
 int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                          struct lanemap_op_result *ret_results, size_t *ret_n_applied,

@@ -7,6 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* RLIMIT_FSIZE, or the largest file of the file system: no room, as on a full disk. */
+static int room_errno(int error)
+{
+        return error == EFBIG ? -ENOSPC : -error;
+}
+
 static int posix_open(const struct lanemap_files *files, int dir_fd, const char *name, int flags,
                       mode_t mode)
 {
@@ -26,7 +32,7 @@ static ssize_t posix_pwrite(const struct lanemap_files *files, int fd, const voi
 {
         ssize_t n = pwrite(fd, bytes, n_bytes, at);
 
-        return n < 0 ? -errno : n;
+        return n < 0 ? room_errno(errno) : n;
 }
 
 static int posix_allocate(const struct lanemap_files *files, int fd, off_t at, off_t n_bytes)
@@ -37,12 +43,7 @@ static int posix_allocate(const struct lanemap_files *files, int fd, off_t at, o
                 r = posix_fallocate(fd, at, n_bytes);
         } while (r == EINTR);
 
-        return -r;
-}
-
-static int posix_truncate(const struct lanemap_files *files, int fd, off_t n_bytes)
-{
-        return ftruncate(fd, n_bytes) < 0 ? -errno : 0;
+        return room_errno(r);
 }
 
 static int posix_sync(const struct lanemap_files *files, int fd)
@@ -83,7 +84,6 @@ const struct lanemap_files lanemap_files_posix = {
         .close = posix_close,
         .pwrite = posix_pwrite,
         .allocate = posix_allocate,
-        .truncate = posix_truncate,
         .sync = posix_sync,
         .sync_directory = posix_sync_directory,
         .rename = posix_rename,

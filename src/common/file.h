@@ -5,8 +5,10 @@
  * calls so that every legal state after a crash can be rebuilt. Reading a file is not hooked,
  * except opening it.
  *
- * Every function answers 0 (or a count, or a descriptor) or a negative errno. Names are relative to
- * dir_fd. Thread: any. A layer's own state is its own business.
+ * Every function answers 0 (or a count, or a descriptor) or a negative errno; -ENOSPC also where a
+ * file would be larger than RLIMIT_FSIZE or its file system allows (the program ignores SIGXFSZ).
+ * Reserved room stays reserved: nothing sets a file's length, since an ftruncate even to the
+ * present length drops blocks that are reserved past it. Names are relative to dir_fd. Thread: any. A layer's own state is its own business.
  */
 #ifndef LANEMAP_COMMON_FILE_H
 #define LANEMAP_COMMON_FILE_H
@@ -24,7 +26,6 @@ struct lanemap_files {
         ssize_t (*pwrite)(const struct lanemap_files *files, int fd, const void *bytes,
                           size_t n_bytes, off_t at);
         int (*allocate)(const struct lanemap_files *files, int fd, off_t at, off_t n_bytes);
-        int (*truncate)(const struct lanemap_files *files, int fd, off_t n_bytes);
         int (*sync)(const struct lanemap_files *files, int fd);               /* fdatasync */
         int (*sync_directory)(const struct lanemap_files *files, int dir_fd); /* fsync */
         int (*rename)(const struct lanemap_files *files, int dir_fd, const char *from,

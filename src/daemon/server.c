@@ -214,6 +214,18 @@ static void clients_limit(struct lanemap_server *server)
                         LANEMAP_MIN(limit.rlim_cur - FDS_FOR_OURSELF, (rlim_t)CLIENTS_WANTED);
 }
 
+static void file_limit_warn(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+                lanemap_log(LOG_WARNING,
+                            "no file may be larger than %llu bytes (ulimit -f, LimitFSIZE=): log, "
+                            "segment files and shared memory that need more are refused as on a "
+                            "full disk",
+                            (unsigned long long)limit.rlim_cur);
+}
+
 static int server_init(struct lanemap_server *server)
 {
         sigset_t stop;
@@ -235,6 +247,8 @@ static int server_init(struct lanemap_server *server)
         sigaddset(&stop, SIGINT);
         pthread_sigmask(SIG_BLOCK, &stop, NULL);
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
+        file_limit_warn();
         server->signals.ready = signals_ready;
         server->jobs.ready = lanemap_job_ready;
         server->engine.ready = engine_ready;

@@ -26,6 +26,18 @@ static int error_set(struct lanemap_error *error, int r, const char *format, con
         return r;
 }
 
+/* A quota and RLIMIT_FSIZE are a full /dev/shm: the same is to be done. */
+static int object_extend(int fd, uint64_t from, uint64_t bytes)
+{
+        int r;
+
+        do {
+                r = posix_fallocate(fd, (off_t)from, (off_t)(bytes - from));
+        } while (r == EINTR);
+
+        return r == EFBIG || r == EDQUOT ? -ENOSPC : -r;
+}
+
 /* Writes an object aside and links it into place: it is whole when it has its name. `head` and then
  * zeros, all of it allocated. */
 static int object_link(int shm_dir_fd, const char *object, uint64_t bytes, const void *head,
@@ -38,7 +50,7 @@ static int object_link(int shm_dir_fd, const char *object, uint64_t bytes, const
         if (fd < 0)
                 return -errno;
 
-        r = -posix_fallocate(fd, 0, (off_t)bytes);
+        r = object_extend(fd, 0, bytes);
         if (r == 0 && head_bytes && pwrite(fd, head, head_bytes, 0) != (ssize_t)head_bytes)
                 r = -EIO;
         if (r == 0 && fchmod(fd, mode) < 0)
@@ -190,11 +202,9 @@ static int data_grow(void *arg, uint64_t bytes)
 
         if (object->before_growth)
                 object->before_growth(object->before_growth_arg);
-        do {
-                r = posix_fallocate(object->fd, st.st_size, (off_t)bytes - st.st_size);
-        } while (r == EINTR);
-        if (r != 0)
-                return -r;
+        r = object_extend(object->fd, (uint64_t)st.st_size, bytes);
+        if (r < 0)
+                return r;
 
 #ifdef MADV_POPULATE_WRITE
         (void)madvise(object->base + st.st_size, bytes - (uint64_t)st.st_size, MADV_POPULATE_WRITE);
@@ -230,7 +240,7 @@ static int spare_extend(int shm_dir_fd, const char *object, uint64_t bytes)
         if (r == 0 && fstat(fd, &st) < 0)
                 r = -errno;
         if (r == 0 && (uint64_t)st.st_size < bytes)
-                r = -posix_fallocate(fd, 0, (off_t)bytes);
+                r = object_extend(fd, 0, bytes);
         close(fd);
         return r;
 }

@@ -76,7 +76,7 @@ int lanemap_log_output_allocate(struct lanemap_log_output *output, uint64_t end)
 
         r = output->files->allocate(output->files, output->fd, (off_t)output->allocated,
                                     (off_t)(wanted - output->allocated));
-        if (r == -ENOSPC && wanted > LANEMAP_ALIGN_UP(end, PAGE_BYTES)) {
+        if ((r == -ENOSPC || r == -EDQUOT) && wanted > LANEMAP_ALIGN_UP(end, PAGE_BYTES)) {
                 /* Nearly full: what is needed now, and not more. */
                 wanted = LANEMAP_ALIGN_UP(end, PAGE_BYTES);
                 r = output->files->allocate(output->files, output->fd, (off_t)output->allocated,

@@ -92,12 +92,6 @@ static int killing_allocate(const struct lanemap_files *files, int fd, off_t at,
         return lanemap_files_posix.allocate(files, fd, at, n_bytes);
 }
 
-static int killing_truncate(const struct lanemap_files *files, int fd, off_t n_bytes)
-{
-        operation();
-        return lanemap_files_posix.truncate(files, fd, n_bytes);
-}
-
 static int killing_sync(const struct lanemap_files *files, int fd)
 {
         operation();
@@ -130,7 +124,6 @@ static struct lanemap_files killing_files(void)
         files.open = killing_open;
         files.pwrite = killing_pwrite;
         files.allocate = killing_allocate;
-        files.truncate = killing_truncate;
         files.sync = killing_sync;
         files.sync_directory = killing_sync_directory;
         files.rename = killing_rename;

@@ -204,21 +204,18 @@ static ssize_t recording_pwrite(const struct lanemap_files *base, int fd, const 
         return failing ? -EIO : n;
 }
 
-/* An allocation and a truncation alike only say how long the file is. */
-static int resize(struct recording_files *files, int fd, uint32_t kind, off_t at, off_t n_bytes)
+/* An allocation only says how long the file is. */
+static int recording_allocate(const struct lanemap_files *base, int fd, off_t at, off_t n_bytes)
 {
+        struct recording_files *files = files_of(base);
         struct recording *recording = files->recording;
         struct event *event;
         int r;
 
         lock(recording);
-        event = event_begin(files, kind);
-        if (fails(files))
-                r = -EIO;
-        else if (kind == EVENT_ALLOCATE)
-                r = lanemap_files_posix.allocate(&lanemap_files_posix, fd, at, n_bytes);
-        else
-                r = lanemap_files_posix.truncate(&lanemap_files_posix, fd, n_bytes);
+        event = event_begin(files, EVENT_ALLOCATE);
+        r = fails(files) ? -EIO
+                         : lanemap_files_posix.allocate(&lanemap_files_posix, fd, at, n_bytes);
         if (r == 0) {
                 event->inode = inode_of_fd(recording, fd);
                 event->at = (uint64_t)(at + n_bytes);
@@ -226,16 +223,6 @@ static int resize(struct recording_files *files, int fd, uint32_t kind, off_t at
         }
         unlock(recording);
         return r;
-}
-
-static int recording_allocate(const struct lanemap_files *base, int fd, off_t at, off_t n_bytes)
-{
-        return resize(files_of(base), fd, EVENT_ALLOCATE, at, n_bytes);
-}
-
-static int recording_truncate(const struct lanemap_files *base, int fd, off_t n_bytes)
-{
-        return resize(files_of(base), fd, EVENT_TRUNCATE, 0, n_bytes);
 }
 
 static int recording_sync(const struct lanemap_files *base, int fd)
@@ -367,7 +354,6 @@ void recording_files_init(struct recording_files *files, struct recording *recor
                           .close = recording_close,
                           .pwrite = recording_pwrite,
                           .allocate = recording_allocate,
-                          .truncate = recording_truncate,
                           .sync = recording_sync,
                           .sync_directory = recording_sync_directory,
                           .rename = recording_rename,

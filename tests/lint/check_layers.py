@@ -3,7 +3,8 @@
 
 1. A room includes only itself and rooms to its left; segment and overlay do not know each other.
 2. A read-side file includes no write-side header.
-3. A function with external linkage is named lanemap_...; the exceptions are listed with their reason.
+3. Nothing sets a file's length: ftruncate, also to the present length, and FALLOC_FL_KEEP_SIZE lose reserved room.
+4. A function with external linkage is named lanemap_...; the exceptions are listed with their reason.
 
 Usage: check_layers.py SOURCE-ROOT
 """
@@ -70,9 +71,18 @@ def check_includes(source):
     return faults
 
 
+def check_reserved_room(source):
+    faults = []
+    for path in sorted((source / 'src').glob('*/*.[ch]')):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if re.search(r'\b(f?truncate(64)?\(|FALLOC_FL_KEEP_SIZE)', line):
+                faults.append(f'{path.relative_to(source)}:{number}: reserved room would be lost: posix_fallocate instead')
+    return faults
+
+
 def main():
     source = Path(sys.argv[1])
-    faults = check_includes(source)
+    faults = check_includes(source) + check_reserved_room(source)
     for fault in faults:
         print(fault)
     print(f'{len(faults)} faults')

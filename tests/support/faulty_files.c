@@ -287,19 +287,6 @@ static int faulty_allocate(const struct lanemap_files *files, int fd, off_t at, 
         return r < 0 ? r : lanemap_files_posix.allocate(&lanemap_files_posix, fd, at, n_bytes);
 }
 
-static int faulty_truncate(const struct lanemap_files *files, int fd, off_t n_bytes)
-{
-        struct faulty_files *faulty = faulty_of(files);
-        int r;
-
-        pthread_mutex_lock(&faulty->mutex);
-        r = fault(faulty, FAULTY_TRUNCATE);
-        if (r == 0)
-                inode_change(faulty, fd, 0, NULL, (size_t)n_bytes);
-        pthread_mutex_unlock(&faulty->mutex);
-        return r < 0 ? r : lanemap_files_posix.truncate(&lanemap_files_posix, fd, n_bytes);
-}
-
 static int faulty_sync(const struct lanemap_files *files, int fd)
 {
         struct faulty_files *faulty = faulty_of(files);
@@ -372,7 +359,6 @@ void faulty_files_init(struct faulty_files *faulty, int dir_fd)
                                 .close = faulty_close,
                                 .pwrite = faulty_pwrite,
                                 .allocate = faulty_allocate,
-                                .truncate = faulty_truncate,
                                 .sync = faulty_sync,
                                 .sync_directory = faulty_sync_directory,
                                 .rename = faulty_rename,

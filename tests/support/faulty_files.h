@@ -29,12 +29,11 @@ enum faulty_call {
         FAULTY_CLOSE = 1 << 1,
         FAULTY_PWRITE = 1 << 2,
         FAULTY_ALLOCATE = 1 << 3,
-        FAULTY_TRUNCATE = 1 << 4,
-        FAULTY_SYNC = 1 << 5,
-        FAULTY_SYNC_DIRECTORY = 1 << 6,
-        FAULTY_RENAME = 1 << 7,
-        FAULTY_UNLINK = 1 << 8,
-        FAULTY_ALL = (1 << 9) - 1,
+        FAULTY_SYNC = 1 << 4,
+        FAULTY_SYNC_DIRECTORY = 1 << 5,
+        FAULTY_RENAME = 1 << 6,
+        FAULTY_UNLINK = 1 << 7,
+        FAULTY_ALL = (1 << 8) - 1,
 };
 
 struct faulty_inode;

@@ -2,6 +2,7 @@
  * lanemap: the command line of a route index. Everything is in the subcommands, a file each; this
  * one picks one of them.
  */
+#include <signal.h>
 #include <stdio.h>
 
 #include "tool.h"
@@ -50,6 +51,9 @@ int main(int argc, char **argv)
 {
         static char program[] = "lanemap"; /* what getopt_long() puts before its messages */
         const char *name = argc > 1 ? argv[1] : "";
+
+        /* A file that may not grow is a full disk, with an error that says so. */
+        signal(SIGXFSZ, SIG_IGN);
 
         if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
                 return lanemap_tool_help(help);

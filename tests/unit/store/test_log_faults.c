@@ -261,8 +261,7 @@ Test(log_faults, a_failed_sync_gives_the_file_up)
         log_model_deinit(&model);
 }
 
-/* W5. */
-Test(log_faults, a_full_disk_refuses_before_anything_is_applied)
+static void disk_fill(int error)
 {
         struct lanemap_log_op op = {.code = LANEMAP_OP_ADD, .id = 1};
         struct faulty_files faulty;
@@ -279,7 +278,7 @@ Test(log_faults, a_full_disk_refuses_before_anything_is_applied)
         faulty.n_calls = 0;
         faulty.fail_at = 1;
         faulty.n_failing = UINT64_MAX;
-        faulty.error = -ENOSPC;
+        faulty.error = error;
 
         /* What was set aside holds (65536 - 8192) / 56 records of one operation. */
         while (lanemap_log_reserve(log, 56) == 0) {
@@ -298,6 +297,13 @@ Test(log_faults, a_full_disk_refuses_before_anything_is_applied)
         lanemap_log_close(log);
         faulty_files_deinit(&faulty);
         log_model_deinit(&model);
+}
+
+/* W5. A quota is a disk, too. */
+Test(log_faults, a_full_disk_refuses_before_anything_is_applied)
+{
+        disk_fill(-ENOSPC);
+        disk_fill(-EDQUOT);
 }
 
 /* W2: a full disk lets the next file not begin; the old one has room for all that was promised. */
