@@ -105,6 +105,7 @@ struct lanemap_server {
         bool failed;                          /* exit code 1 */
         uint64_t socket_device, socket_inode; /* of the Unix socket's file */
         bool socket_is_lost;                  /* it is gone, and that was said */
+        bool socket_is_passed;                /* it is the service manager's */
 
         struct lanemap_client_list clients;
         struct lanemap_client_list touched;
@@ -164,5 +165,7 @@ void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked bl
 int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
 void lanemap_listen_close(struct lanemap_server *server);
 void lanemap_listen_cron(struct lanemap_server *server); /* once a second */
+/* The index is open: clients of a socket that was passed may come. */
+int lanemap_listen_serve(struct lanemap_server *server);
 
 #endif

@@ -344,8 +344,9 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
                 return;
         server->position = lanemap_writer_position(server->writer);
         server->engine.fd = lanemap_writer_event_fd(server->writer);
-        if (lanemap_server_watch(server, &server->engine, 1) < 0) {
-                lanemap_log(LOG_ERR, "cannot wait for the engine");
+        if (lanemap_server_watch(server, &server->engine, 1) < 0 ||
+            lanemap_listen_serve(server) < 0) {
+                lanemap_log(LOG_ERR, "cannot wait for the engine and for clients");
                 server->failed = true;
                 lanemap_server_stop(server);
                 return;

@@ -25,6 +25,12 @@ uint64_t lanemap_notify_watchdog_usec(void)
         return sd_watchdog_enabled(0, &usec) > 0 ? usec : 0;
 }
 
+int lanemap_notify_passed_fds(int *ret_fd)
+{
+        *ret_fd = SD_LISTEN_FDS_START;
+        return sd_listen_fds(1);
+}
+
 #else
 
 void lanemap_notify(const char *format, ...)
@@ -32,6 +38,11 @@ void lanemap_notify(const char *format, ...)
 }
 
 uint64_t lanemap_notify_watchdog_usec(void)
+{
+        return 0;
+}
+
+int lanemap_notify_passed_fds(int *ret_fd)
 {
         return 0;
 }

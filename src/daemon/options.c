@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@ static const char usage_text[] =
         "  --name NAME               what readers attach to: 1 to 64 of A-Z a-z 0-9 _ -\n"
         "  --dir DIR                 segments, manifest and log; created if it does not exist\n"
         "  --socket PATH             Unix socket (default: DIR/lanemapd.sock)\n"
+        "  --socket-group GROUP      who may write: the members of GROUP, a name or a number\n"
+        "  --socket-mode MODE        of the socket, octal (default: 0600, with --socket-group "
+        "0660)\n"
         "  --port N                  also listen on this TCP port of the loopback addresses;\n"
         "                            needs a password\n"
         "  --requirepass-file FILE   clients must give the password that is the first line of "
@@ -27,7 +31,8 @@ static const char usage_text[] =
         "  --requirepass PASSWORD    the same, seen by everybody who can list processes for a\n"
         "                            moment; the environment may also hold LANEMAPD_REQUIREPASS\n"
         "  --appendfsync POLICY      always (default), everysec or no\n"
-        "  --lanes N                 1 to 1024, at creation (default 64); later: 'lanemap reshard'\n"
+        "  --lanes N                 1 to 1024, at creation (default 64); later: 'lanemap "
+        "reshard'\n"
         "  --fingerprint-bits N      64 (default), 80 or 96, at creation only\n"
         "  --segment-kind-young K    packed (default), recsplit or bbhash, for the upper levels\n"
         "  --segment-kind-bottom K   the same, for the lowest level; the index may hold any mix\n"
@@ -57,6 +62,8 @@ enum {
         OPTION_NAME = 256,
         OPTION_DIR,
         OPTION_SOCKET,
+        OPTION_SOCKET_GROUP,
+        OPTION_SOCKET_MODE,
         OPTION_PORT,
         OPTION_REQUIREPASS,
         OPTION_REQUIREPASS_FILE,
@@ -83,6 +90,8 @@ static const struct option long_options[] = {
         {"name", required_argument, NULL, OPTION_NAME},
         {"dir", required_argument, NULL, OPTION_DIR},
         {"socket", required_argument, NULL, OPTION_SOCKET},
+        {"socket-group", required_argument, NULL, OPTION_SOCKET_GROUP},
+        {"socket-mode", required_argument, NULL, OPTION_SOCKET_MODE},
         {"port", required_argument, NULL, OPTION_PORT},
         {"requirepass", required_argument, NULL, OPTION_REQUIREPASS},
         {"requirepass-file", required_argument, NULL, OPTION_REQUIREPASS_FILE},
@@ -261,6 +270,46 @@ static int password_read(struct lanemap_options *options, const char *path,
         return r;
 }
 
+static int socket_group_take(struct lanemap_options *options, const char *text,
+                             struct lanemap_error *ret_error)
+{
+        const struct group *group;
+        uint64_t number;
+
+        group = getgrnam(text);
+        if (group)
+                options->socket_gid = group->gr_gid;
+        else if (lanemap_number_parse(text, strlen(text), UINT32_MAX - 1, &number) == 0)
+                options->socket_gid = (gid_t)number;
+        else
+                return refuse(ret_error, "--socket-group: there is no group '%.80s'", text);
+        options->has_socket_group = true;
+        return 0;
+}
+
+/* Owner, group and others; the owner may always connect. */
+static int socket_mode_take(struct lanemap_options *options, const char *text,
+                            struct lanemap_error *ret_error)
+{
+        size_t n = strlen(text);
+        mode_t mode = 0;
+
+        if (n < 3 || n > 4 || strspn(text, "01234567") != n || (n == 4 && text[0] != '0'))
+                return refuse(ret_error,
+                              "--socket-mode: '%.80s' is not an octal mode from 0600 to 0777",
+                              text);
+        for (size_t i = 0; i < n; i++)
+                mode = mode << 3 | (mode_t)(text[i] - '0');
+        if ((mode & 0600) != 0600)
+                return refuse(ret_error,
+                              "--socket-mode: '%.80s' keeps lanemapd's own user out; it is "
+                              "0600 to 0777",
+                              text);
+        options->socket_mode = mode;
+        options->has_socket_mode = true;
+        return 0;
+}
+
 static int number_option(const char *name, const char *text, uint64_t min, uint64_t max,
                          uint64_t *ret_number, struct lanemap_error *ret_error)
 {
@@ -353,6 +402,10 @@ static int option_take(struct lanemap_options *options, int option, char *value,
                     sizeof(options->socket))
                         return refuse(ret_error, "--socket: the path is too long");
                 return 0;
+        case OPTION_SOCKET_GROUP:
+                return socket_group_take(options, value, ret_error);
+        case OPTION_SOCKET_MODE:
+                return socket_mode_take(options, value, ret_error);
         case OPTION_REQUIREPASS:
                 r = password_set(options, "--requirepass", value, strlen(value), ret_error);
                 explicit_bzero(value, strlen(value));
@@ -419,6 +472,8 @@ static int options_check(struct lanemap_options *options, struct lanemap_error *
                 return refuse(ret_error,
                               "--port needs a password, since every user of this machine "
                               "can reach a TCP port: give --requirepass-file FILE");
+        if (!options->has_socket_mode)
+                options->socket_mode = options->has_socket_group ? 0660 : 0600;
         if (!*options->socket &&
             (size_t)snprintf(options->socket, sizeof(options->socket), "%s/lanemapd.sock",
                              options->directory) >= sizeof(options->socket))

@@ -1,6 +1,8 @@
-/* The command line of lanemapd. Pure: no file is opened but the password's. */
+/* The command line of lanemapd. No file is opened but the password's and the list of groups. */
 #ifndef LANEMAP_DAEMON_OPTIONS_H
 #define LANEMAP_DAEMON_OPTIONS_H
+
+#include <sys/types.h>
 
 #include <lanemap/writer.h>
 
@@ -12,6 +14,9 @@ struct lanemap_options {
         const char *name;
         const char *directory;
         char socket[4096];
+        bool has_socket_group, has_socket_mode; /* were given */
+        gid_t socket_gid;
+        mode_t socket_mode;
         uint32_t port; /* 0: no TCP */
         char password[LANEMAP_PASSWORD_BYTES_MAX + 1];
         uint32_t appendfsync;

@@ -46,6 +46,10 @@ def test_usage():
         (["-xy"], "unknown option '-x'"),
         (ok + ["--version=1"], "--version takes no value"),
         (ok + ["--socket", ""], "--socket: the path is empty"),
+        (ok + ["--socket-group", "no such group"], "--socket-group: there is no group 'no such group'"),
+        (ok + ["--socket-mode", "0888"], "--socket-mode: '0888' is not an octal mode from 0600 to 0777"),
+        (ok + ["--socket-mode", "1660"], "--socket-mode: '1660' is not an octal mode"),
+        (ok + ["--socket-mode", "0460"], "--socket-mode: '0460' keeps lanemapd's own user out"),
         (ok + ["--serve-from", ""], "--serve-from: the name of a directory is empty"),
         (ok + ["--requirepass", ""], "--requirepass: a password has 1 to 512 bytes"),
         (ok + ["--requirepass-file", "/dev/null"], "--requirepass-file: a password has 1 to 512 bytes"),
@@ -174,21 +178,6 @@ def test_second_daemon_on_the_same_directory():
             assert done.stderr.strip(), "it says why"
         equal(daemon.client()("SCARD", "k"), (":", 1))
         assert not os.path.exists(daemon.directory + "/other.sock")
-
-
-def test_unix_socket_is_for_the_group_and_goes_away():
-    with Daemon() as daemon:
-        mode = os.stat(daemon.socket).st_mode
-        assert stat.S_ISSOCK(mode)
-        equal(stat.S_IMODE(mode), 0o660)
-        equal(daemon.stop(), 0)
-        assert not os.path.exists(daemon.socket)
-        daemon.start()
-        daemon.stop(signal.SIGKILL)
-        assert os.path.exists(daemon.socket)
-        daemon.start()
-        equal(daemon.client()("PING"), ("+", "PONG"), "a dead socket is replaced")
-        equal(daemon.stop(signal.SIGINT), 0)
 
 
 def test_tcp_needs_the_password():
