@@ -92,6 +92,60 @@ const struct lanemap_files lanemap_files_posix = {
         .make_directory = posix_make_directory,
 };
 
+/* ---- in the name of the directory's owner ---- */
+
+/* Of a new file only: one that was there may be a second name of a file from elsewhere. */
+static void owner_give(int dir_fd, int fd)
+{
+        struct stat dir, st;
+
+        if (geteuid() != 0 || fstat(dir_fd, &dir) < 0 || fstat(fd, &st) < 0)
+                return;
+        if (st.st_uid != dir.st_uid || st.st_gid != dir.st_gid)
+                (void)!fchown(fd, dir.st_uid, dir.st_gid);
+}
+
+static int owned_open(const struct lanemap_files *files, int dir_fd, const char *name, int flags,
+                      mode_t mode)
+{
+        int fd = posix_open(files, dir_fd, name, flags & O_CREAT ? flags | O_EXCL : flags, mode);
+
+        if (flags & O_CREAT && fd >= 0)
+                owner_give(dir_fd, fd);
+        if (fd == -EEXIST && flags & O_CREAT && !(flags & O_EXCL))
+                return posix_open(files, dir_fd, name, flags, mode);
+        return fd;
+}
+
+static int owned_make_directory(const struct lanemap_files *files, int dir_fd, const char *name,
+                                mode_t mode)
+{
+        int r = posix_make_directory(files, dir_fd, name, mode), fd;
+
+        if (r < 0)
+                return r;
+
+        fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0) {
+                owner_give(dir_fd, fd);
+                close(fd);
+        }
+        return 0;
+}
+
+const struct lanemap_files lanemap_files_owned = {
+        .open = owned_open,
+        .close = posix_close,
+        .pwrite = posix_pwrite,
+        .allocate = posix_allocate,
+        .sync = posix_sync,
+        .sync_directory = posix_sync_directory,
+        .rename = posix_rename,
+        .unlink = posix_unlink,
+        .link = posix_link,
+        .make_directory = owned_make_directory,
+};
+
 int lanemap_files_pwrite_all(const struct lanemap_files *files, int fd, const void *bytes,
                              size_t n_bytes, off_t at)
 {

@@ -41,6 +41,10 @@ struct lanemap_files {
 
 extern const struct lanemap_files lanemap_files_posix;
 
+/* The same for a tool that root runs: what it makes gets the owner and the group of the directory
+ * that it is in, where the kernel lets it. */
+extern const struct lanemap_files lanemap_files_owned;
+
 /* Writes all of it. Return: 0 or a negative errno; after a failure some prefix may have been
  * written. */
 int lanemap_files_pwrite_all(const struct lanemap_files *files, int fd, const void *bytes,

@@ -5,7 +5,9 @@
  * Exit codes: 0 a clean stop, 1 the index could not be opened or served, 2 usage.
  */
 #include <stdio.h>
+#include <string.h>
 
+#include "common/owner.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
 
@@ -13,6 +15,7 @@ int main(int argc, char **argv)
 {
         static struct lanemap_options options;
         struct lanemap_error error;
+        uid_t uid;
         int r;
 
         r = lanemap_options_parse(&options, argc, argv, &error);
@@ -23,5 +26,16 @@ int main(int argc, char **argv)
         if (r > 0)
                 return 0;
         lanemap_log_init(options.loglevel);
+        r = lanemap_owner_become(options.directory, &uid);
+        if (r < 0) {
+                lanemap_log(LOG_ERR,
+                            "%s belongs to another user, and root cannot become that one "
+                            "(%s): run lanemapd as the owner of its directory",
+                            options.directory, strerror(-r));
+                return 1;
+        }
+        if (r > 0)
+                lanemap_log(LOG_NOTICE, "running as uid %u, the owner of %s", (unsigned)uid,
+                            options.directory);
         return lanemap_server_run(&options);
 }

@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/owner.h"
 #include "daemon/command.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
@@ -297,6 +298,8 @@ int lanemap_server_run(const struct lanemap_options *options)
         r = lanemap_listen_open(&server, &error);
         if (r < 0) {
                 lanemap_log(LOG_ERR, "%s", *error.text ? error.text : strerror(-r));
+                if (lanemap_owner_explain(options->directory, error.text, sizeof(error.text)))
+                        lanemap_log(LOG_ERR, "%s", error.text);
         } else {
                 lanemap_notify("STATUS=Loading the index");
                 r = lanemap_job_open_start(&server);

@@ -252,6 +252,8 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
         }
         if (r < 0) {
                 if (writer)
+                        lanemap_writer_owner_explain(writer, r);
+                if (writer)
                         lanemap_writer_fail(writer, r, "%s: %s",
                                             options->directory ? options->directory : "",
                                             strerror(-r));

@@ -289,6 +289,8 @@ void lanemap_writer_log(const struct lanemap_writer *writer, int priority, const
         LANEMAP_PRINTF(3, 4);
 int lanemap_writer_fail(const struct lanemap_writer *writer, int r, const char *format, ...)
         LANEMAP_PRINTF(3, 4);
+/* Puts a reason that is another user into options.error, if there is one. */
+void lanemap_writer_owner_explain(const struct lanemap_writer *writer, int r);
 
 /* writer_new.c: *ret_writer is set as soon as there is something to abandon, also on failure */
 int lanemap_writer_new(const struct lanemap_writer_options *options,

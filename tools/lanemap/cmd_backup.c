@@ -47,7 +47,7 @@ static int backup_directory(const char *directory, const char *destination)
         struct lanemap_error error = {.text = ""};
         int r;
 
-        r = lanemap_restore_directory(&lanemap_files_posix, directory, destination, &error);
+        r = lanemap_restore_directory(&lanemap_files_owned, directory, destination, &error);
         if (r == 0)
                 return LANEMAP_TOOL_DONE;
 

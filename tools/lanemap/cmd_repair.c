@@ -39,6 +39,7 @@ static int repair(const struct lanemap_repair_options *options)
                 if (lanemap_tool_flush() == 0)
                         lanemap_tool_say("'%s' is not repaired: %s", options->directory,
                                          error.text[0] ? error.text : strerror(-r));
+                lanemap_tool_owner_say(options->directory, r);
                 return LANEMAP_TOOL_FAILURE;
         }
 
@@ -63,7 +64,7 @@ int lanemap_tool_repair(int argc, char **argv)
                                                 {"accept-log-loss", no_argument, NULL, 'l'},
                                                 {0}};
         struct lanemap_repair_options repair_options = {
-                .files = &lanemap_files_posix,
+                .files = &lanemap_files_owned,
                 .say = line_print,
         };
         int c;

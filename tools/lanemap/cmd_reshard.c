@@ -35,6 +35,7 @@ static int reshard(const struct lanemap_reshard_options *options)
         if (r < 0) {
                 lanemap_tool_say("'%s' is not resharded: %s", options->directory,
                                  error.text[0] ? error.text : strerror(-r));
+                lanemap_tool_owner_say(options->directory, r);
                 return LANEMAP_TOOL_FAILURE;
         }
 
@@ -66,7 +67,7 @@ int lanemap_tool_reshard(int argc, char **argv)
 {
         static const struct option options[] = {
                 {"help", no_argument, NULL, 'h'}, {"lanes", required_argument, NULL, 'n'}, {0}};
-        struct lanemap_reshard_options reshard_options = {.files = &lanemap_files_posix};
+        struct lanemap_reshard_options reshard_options = {.files = &lanemap_files_owned};
         int c;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {

@@ -26,11 +26,13 @@ int lanemap_tool_restore(int argc, char **argv)
                 return lanemap_tool_usage("restore");
         }
 
-        r = lanemap_restore_directory(&lanemap_files_posix, argv[optind], argv[optind + 1], &error);
+        r = lanemap_restore_directory(&lanemap_files_owned, argv[optind], argv[optind + 1], &error);
         if (r == 0)
                 return LANEMAP_TOOL_DONE;
 
         lanemap_tool_say("nothing was restored: %s",
                          error.text[0] ? error.text : lanemap_tool_strerror(r));
+        lanemap_tool_owner_say(argv[optind], r);
+        lanemap_tool_owner_say(argv[optind + 1], r);
         return LANEMAP_TOOL_FAILURE;
 }

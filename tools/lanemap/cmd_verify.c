@@ -118,7 +118,9 @@ static int verify(const char *path, bool json)
 
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0) {
-                lanemap_tool_say("cannot open '%s': %s", path, strerror(errno));
+                r = -errno;
+                lanemap_tool_say("cannot open '%s': %s", path, strerror(-r));
+                lanemap_tool_owner_say(path, r);
                 return LANEMAP_TOOL_FAILURE;
         }
 
@@ -128,6 +130,7 @@ static int verify(const char *path, bool json)
         if (r < 0) {
                 lanemap_tool_say("cannot check all of '%s': %s", path,
                                  error.text[0] ? error.text : strerror(-r));
+                lanemap_tool_owner_say(path, r);
                 code = LANEMAP_TOOL_FAILURE;
         }
         if (r == 0 || report.findings.n > 0)

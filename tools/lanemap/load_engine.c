@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <syslog.h>
 
+#include "common/owner.h"
 #include "load.h"
 #include "tool.h"
 
@@ -145,6 +146,19 @@ static int name_choose(struct engine_target *engine, const char *name)
         return 0;
 }
 
+/* What the engine makes, here and in shared memory, is the service's, and not root's. */
+static int owner_become(const char *directory)
+{
+        uid_t uid;
+        int r = lanemap_owner_become(directory, &uid);
+
+        if (r < 0)
+                lanemap_tool_say("'%s' belongs to another user, and root cannot become that one "
+                                 "(%s): run it as the directory's owner",
+                                 directory, strerror(-r));
+        return r < 0 ? r : 0;
+}
+
 int lanemap_load_engine_open(const char *directory, const char *name,
                              struct lanemap_load_target **ret_target)
 {
@@ -163,6 +177,8 @@ int lanemap_load_engine_open(const char *directory, const char *name,
         engine->target = (struct lanemap_load_target){
                 .add = engine_add, .finish = engine_finish, .close = engine_close};
         r = name_choose(engine, name);
+        if (r == 0)
+                r = owner_become(directory);
         if (r == 0) {
                 options.name = engine->name;
                 r = lanemap_writer_open(&options, &engine->writer);

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "common/owner.h"
+
 void lanemap_tool_say(const char *format, ...)
 {
         char line[1024];
@@ -14,6 +16,14 @@ void lanemap_tool_say(const char *format, ...)
         vsnprintf(line, sizeof(line), format, args);
         va_end(args);
         fprintf(stderr, "lanemap: %s\n", line);
+}
+
+void lanemap_tool_owner_say(const char *directory, int r)
+{
+        char why[768];
+
+        if ((r == -EACCES || r == -EPERM) && lanemap_owner_explain(directory, why, sizeof(why)))
+                lanemap_tool_say("%s", why);
 }
 
 int lanemap_tool_usage(const char *command)

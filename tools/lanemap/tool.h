@@ -56,6 +56,9 @@ void lanemap_tool_bytes_format(uint64_t bytes, char *room, size_t room_bytes);
 /* What a negative errno from the library means to a person. */
 const char *lanemap_tool_strerror(int error);
 
+/* If r is a refusal, and something in the directory is another user's: whose it is, what to do. */
+void lanemap_tool_owner_say(const char *directory, int r);
+
 /* Return: 0, or a negative errno after saying what is wrong and what to do. */
 int lanemap_tool_attach(const char *name, uint64_t timeout_ns, struct lanemap_reader **ret_reader);
 
