@@ -286,6 +286,40 @@ void lanemap_writer_findings_free(struct lanemap_finding *findings);
 int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination,
                           struct lanemap_error *error);
 
+/*
+ * What keeps the writer from its work. Set `size` first.
+ *
+ * fatal       0; or why the index cannot be published any longer (its shared memory was removed, and
+ *             the name has been taken, or there is no room): close the writer
+ * refused     0; -ENOENT the data directory was moved or deleted, and writes are refused
+ * hung_ns     how long the part that has been at one step for longest has been at it: a write, a
+ *             sync, a section of a flush or merge. A part without work does not count.
+ * part        "log", "flush", "merge", "serve" or "scrub"; NULL: none has work
+ * text        what is the matter, for people; "": nothing
+ */
+struct lanemap_writer_health {
+        size_t size;
+        int fatal;
+        int refused;
+        uint64_t hung_ns;
+        const char *part;
+        char text[192];
+};
+
+/* Return: 0; -EINVAL size is unknown. Thread: any. Cost: no lock, no system call but the clock: it
+ * answers although every other thread hangs. */
+int lanemap_writer_get_health(struct lanemap_writer *writer,
+                              struct lanemap_writer_health *ret_health);
+
+/*
+ * Whether an apply now, of a record of so many bytes, would be answered at once, with success or a
+ * refusal: it would wait for no flush and no sync. For an event loop, which has others to answer.
+ *
+ * Return: 1 it would; 0 it would wait: ask again a little later. Thread: any. Cost: two uncontended
+ * mutexes; at most 10 ms when one is held.
+ */
+int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes);
+
 /* Set `size` first. Counters are since open unless said otherwise. */
 struct lanemap_writer_stats {
         size_t size;
@@ -349,6 +383,10 @@ struct lanemap_writer_stats {
         uint64_t locked_bytes;
 };
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
+/* The same, and it waits for the engine's locks no longer than that, for each of two. Return: 0;
+ * -EAGAIN another thread has one, at a disk that hangs perhaps; -EINVAL. */
+int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
+                             struct lanemap_writer_stats *ret_stats);
 
 /*
  * Removes the shared objects of a name that no writer holds. Readers that are attached keep what

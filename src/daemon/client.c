@@ -189,6 +189,8 @@ static void client_relieve(struct lanemap_client *client)
 
 static bool client_may_run(const struct lanemap_client *client)
 {
+        if (client->write_waits && !lanemap_server_may_write(client->server))
+                return false;
         return client->has_input && !client->blocked && !client->close_after &&
                !client->close_now && !client->server->stopping;
 }
@@ -226,6 +228,12 @@ void lanemap_client_run(struct lanemap_client *client)
                 } else if (r < 0) {
                         client_protocol_error(client, r);
                 } else {
+                        client->write_waits =
+                                parser->n_args > 0 && client->server->batch.n_entries == 0 &&
+                                lanemap_command_writes(client, message, parser->args) &&
+                                !lanemap_server_may_write(client->server);
+                        if (LANEMAP_UNLIKELY(client->write_waits))
+                                return; /* parsed again then */
                         client->query_begin += n_bytes;
                         if (parser->n_args > 0)
                                 lanemap_command_execute(client, message, parser->args,

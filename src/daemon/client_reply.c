@@ -26,20 +26,30 @@ static void errors_count(struct lanemap_client *client)
         client->out.n_errors = 0;
 }
 
-void lanemap_client_reply_end(struct lanemap_client *client)
+static void reply_end_at(struct lanemap_client *client, uint64_t position)
 {
         struct lanemap_server *server = client->server;
         int r;
 
         errors_count(client);
-        r = lanemap_gate_push(&client->gate, lanemap_reply_stream_end(&client->out),
-                              server->position, server->acknowledged);
+        r = lanemap_gate_push(&client->gate, lanemap_reply_stream_end(&client->out), position,
+                              server->acknowledged);
         if (r < 0 || client->out.failed) {
                 lanemap_log(LOG_WARNING, "client %llu: no memory for its replies, closing",
                             (unsigned long long)client->id);
                 lanemap_client_close(client);
         }
         lanemap_client_touch(client);
+}
+
+void lanemap_client_reply_end(struct lanemap_client *client)
+{
+        reply_end_at(client, client->server->position);
+}
+
+void lanemap_client_reply_end_ungated(struct lanemap_client *client)
+{
+        reply_end_at(client, 0);
 }
 
 /* Everything that waits is replaced by errors, which wait for nothing. */

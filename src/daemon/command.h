@@ -20,6 +20,7 @@ enum {
         LANEMAP_COMMAND_ADMIN = 1 << 6,
         LANEMAP_COMMAND_AT_ONCE = 1 << 7, /* within a transaction: run, do not queue */
         LANEMAP_COMMAND_HIDDEN = 1 << 8,  /* only there to say why it is not there */
+        LANEMAP_COMMAND_UNGATED = 1 << 9, /* its reply does not wait until the log is durable */
 };
 
 struct lanemap_call {
@@ -58,6 +59,9 @@ const struct lanemap_command *lanemap_command_at(size_t i); /* NULL behind the l
 /* Looks the command up, checks, queues or runs it. args[0] is its name. */
 void lanemap_command_execute(struct lanemap_client *client, const char *message,
                              const struct lanemap_resp_arg *args, uint32_t n_args);
+/* Whether this is a command that applies something. */
+bool lanemap_command_writes(const struct lanemap_client *client, const char *message,
+                            const struct lanemap_resp_arg *args);
 /* "ERR unknown subcommand ..." and "ERR wrong number of arguments for 'a|b' command" */
 void lanemap_command_subcommand_unknown(const struct lanemap_call *call);
 void lanemap_command_subcommand_arity(const struct lanemap_call *call, const char *subcommand);

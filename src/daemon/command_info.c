@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include "daemon/command.h"
+#include "daemon/health.h"
 #include "daemon/stats.h"
 
 struct info {
         struct lanemap_server *server;
         struct lanemap_reply text;
         struct lanemap_writer_stats stats;
+        uint64_t stats_age_ns;
         bool has_stats;
 };
 
@@ -51,6 +53,35 @@ static void info_server(struct info *info)
         line(info, "uptime_in_seconds:%lld", (long long)(now.tv_sec - server->started_at.tv_sec));
         line(info, "uptime_in_days:%lld",
              (long long)(now.tv_sec - server->started_at.tv_sec) / 86400);
+}
+
+/* Clients whose next write the engine would make wait. */
+static size_t writers_waiting(const struct lanemap_server *server)
+{
+        const struct lanemap_client *client;
+        size_t n = 0;
+
+        TAILQ_FOREACH(client, &server->clients, all)
+        n += client->write_waits;
+        return n;
+}
+
+/* health: "ok", or what is the matter. */
+static void info_health(struct info *info)
+{
+        const struct lanemap_server *server = info->server;
+        struct lanemap_writer_health health = {.size = sizeof(health)};
+
+        line(info, "status:%s", server->health.status);
+        line(info, "hang_limit_seconds:%" PRIu64, server->options.hang_limit_seconds);
+        line(info, "watchdog_fed:%d", !server->health.starving);
+        line(info, "waiting_writers:%zu", writers_waiting(server));
+        if (!server->writer || lanemap_writer_get_health(server->writer, &health) < 0)
+                return;
+        line(info, "health:%s", health.text[0] ? health.text : "ok");
+        line(info, "busy_part:%s", health.part ? health.part : "none");
+        line(info, "busy_part_ms:%" PRIu64, health.hung_ns / 1000000);
+        line(info, "stats_age_ms:%" PRIu64, info->stats_age_ns / 1000000);
 }
 
 static void info_clients(struct info *info)
@@ -142,10 +173,11 @@ static const struct {
         const char *name;
         void (*write)(struct info *info);
 } sections[] = {
-        {"Server", info_server},   {"Clients", info_clients},
-        {"Memory", info_memory},   {"Persistence", info_persistence},
-        {"Stats", info_stats},     {"Replication", info_replication},
-        {"Lanemap", info_lanemap}, {"Keyspace", info_keyspace},
+        {"Server", info_server},           {"Health", info_health},
+        {"Clients", info_clients},         {"Memory", info_memory},
+        {"Persistence", info_persistence}, {"Stats", info_stats},
+        {"Replication", info_replication}, {"Lanemap", info_lanemap},
+        {"Keyspace", info_keyspace},
 };
 
 static bool section_is_wanted(const struct lanemap_call *call, const char *name)
@@ -165,8 +197,7 @@ void lanemap_command_info(const struct lanemap_call *call)
         struct info info = {.server = call->server, .stats = {.size = sizeof(info.stats)}};
 
         lanemap_reply_init(&info.text, 2);
-        info.has_stats = call->server->writer &&
-                         lanemap_writer_get_stats(call->server->writer, &info.stats) == 0;
+        info.has_stats = lanemap_health_stats(call->server, &info.stats, &info.stats_age_ns);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(sections); i++) {
                 if (!section_is_wanted(call, sections[i].name))
                         continue;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/command.h"
+#include "daemon/health.h"
 #include "daemon/job.h"
 #include "daemon/stats.h"
 
@@ -116,12 +117,10 @@ void lanemap_command_lanemap_stats(const struct lanemap_call *call)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
         struct lanemap_reply *reply = lanemap_client_reply(call->client);
-        uint64_t n = 0;
-        int r;
+        uint64_t n = 0, age_ns;
 
-        r = lanemap_writer_get_stats(call->server->writer, &stats);
-        if (r < 0) {
-                lanemap_reply_error(reply, "ERR cannot read (%s)", strerror(-r));
+        if (!lanemap_health_stats(call->server, &stats, &age_ns)) {
+                lanemap_reply_error(reply, "ERR cannot read (%s)", strerror(EAGAIN));
                 return;
         }
         lanemap_stats_each(&stats, stats_count, &n);

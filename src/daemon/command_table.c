@@ -21,6 +21,7 @@
 #define ADM  LANEMAP_COMMAND_ADMIN
 #define ONCE LANEMAP_COMMAND_AT_ONCE
 #define HID  LANEMAP_COMMAND_HIDDEN
+#define U    LANEMAP_COMMAND_UNGATED
 
 /* clang-format off */
 static const struct lanemap_command commands[] = {
@@ -38,23 +39,23 @@ static const struct lanemap_command commands[] = {
         {"dbsize", lanemap_command_dbsize, 1, R | F, 0, 0, 0, "How many keys there are."},
         {"flushall", lanemap_command_flushall, -1, W, 0, 0, 0, "Remove everything."},
         {"flushdb", lanemap_command_flushall, -1, W, 0, 0, 0, "Remove everything."},
-        {"ping", lanemap_command_ping, -1, F, 0, 0, 0, "PONG."},
-        {"echo", lanemap_command_echo, 2, F | L, 0, 0, 0, "The argument."},
-        {"hello", lanemap_command_hello, -1, F | L | A, 0, 0, 0, "Choose the protocol version."},
-        {"auth", lanemap_command_auth, -2, F | L | A, 0, 0, 0, "Give the password."},
-        {"select", lanemap_command_select, 2, F | L, 0, 0, 0, "There is one database: 0."},
-        {"quit", lanemap_command_quit, -1, F | L | A | ONCE, 0, 0, 0, "Close the connection."},
-        {"reset", lanemap_command_reset, 1, F | L | A | ONCE, 0, 0, 0, "Reset the connection."},
-        {"client", lanemap_command_client, -2, L | ADM, 0, 0, 0, "About connections."},
-        {"multi", lanemap_command_multi, 1, F | L | ONCE, 0, 0, 0, "Start a transaction."},
+        {"ping", lanemap_command_ping, -1, F | U, 0, 0, 0, "PONG."},
+        {"echo", lanemap_command_echo, 2, F | L | U, 0, 0, 0, "The argument."},
+        {"hello", lanemap_command_hello, -1, F | L | A | U, 0, 0, 0, "Choose the protocol version."},
+        {"auth", lanemap_command_auth, -2, F | L | A | U, 0, 0, 0, "Give the password."},
+        {"select", lanemap_command_select, 2, F | L | U, 0, 0, 0, "There is one database: 0."},
+        {"quit", lanemap_command_quit, -1, F | L | A | ONCE | U, 0, 0, 0, "Close the connection."},
+        {"reset", lanemap_command_reset, 1, F | L | A | ONCE | U, 0, 0, 0, "Reset the connection."},
+        {"client", lanemap_command_client, -2, L | ADM | U, 0, 0, 0, "About connections."},
+        {"multi", lanemap_command_multi, 1, F | L | ONCE | U, 0, 0, 0, "Start a transaction."},
         {"exec", lanemap_command_exec, 1, L | ONCE, 0, 0, 0, "Apply the transaction as one log record."},
-        {"discard", lanemap_command_discard, 1, F | L | ONCE, 0, 0, 0, "Forget the transaction."},
-        {"command", lanemap_command_command, -1, L, 0, 0, 0, "About commands."},
-        {"config", lanemap_command_config, -2, L | ADM, 0, 0, 0, "Read settings; set appendfsync."},
-        {"info", lanemap_command_info, -1, L, 0, 0, 0, "State and counters."},
+        {"discard", lanemap_command_discard, 1, F | L | ONCE | U, 0, 0, 0, "Forget the transaction."},
+        {"command", lanemap_command_command, -1, L | U, 0, 0, 0, "About commands."},
+        {"config", lanemap_command_config, -2, L | ADM | U, 0, 0, 0, "Read settings; set appendfsync."},
+        {"info", lanemap_command_info, -1, L | U, 0, 0, 0, "State and counters."},
         {"shutdown", lanemap_command_shutdown, -1, L | ADM | NM, 0, 0, 0, "Stop in good order."},
-        {"time", lanemap_command_time, 1, F | L, 0, 0, 0, "Seconds and microseconds."},
-        {"lastsave", lanemap_command_lastsave, 1, F | L, 0, 0, 0, "When lanemapd started: every write is saved."},
+        {"time", lanemap_command_time, 1, F | L | U, 0, 0, 0, "Seconds and microseconds."},
+        {"lastsave", lanemap_command_lastsave, 1, F | L | U, 0, 0, 0, "When lanemapd started: every write is saved."},
         {"wait", lanemap_command_wait, 3, 0, 0, 0, 0, "0: there are no replicas."},
         {"lanemap.add", lanemap_command_lanemap_add, 3, W | F, 1, 1, 1, "Add one id: changed, ids the key has now."},
         {"lanemap.rem", lanemap_command_lanemap_rem, 3, W | F, 1, 1, 1, "Remove one id: changed, ids the key has now."},
@@ -63,7 +64,7 @@ static const struct lanemap_command commands[] = {
         {"lanemap.compact", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0, "One segment per lane."},
         {"lanemap.flip", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0, "A fresh data object."},
         {"lanemap.mark", lanemap_command_lanemap_mark, -1, W | F, 0, 0, 0, "Read or set the mark of the write stream."},
-        {"lanemap.stats", lanemap_command_lanemap_stats, 1, R, 0, 0, 0, "Names and values."},
+        {"lanemap.stats", lanemap_command_lanemap_stats, 1, R | U, 0, 0, 0, "Names and values."},
         {"lanemap.verify", lanemap_command_lanemap_verify, 1, ADM | NM, 0, 0, 0, "Check every file; the findings."},
         {"lanemap.backup", lanemap_command_lanemap_backup, 2, ADM | NM, 0, 0, 0, "A copy in an empty directory."},
         {"lanemap.reshard", lanemap_command_lanemap_reshard, -1, R | HID, 0, 0, 0, ""},
@@ -74,8 +75,8 @@ static const struct lanemap_command commands[] = {
         {"dump", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
         {"rename", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
         {"renamenx", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"post", lanemap_command_cross_protocol, -1, L | A | ONCE | HID, 0, 0, 0, ""},
-        {"host:", lanemap_command_cross_protocol, -1, L | A | ONCE | HID, 0, 0, 0, ""},
+        {"post", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U, 0, 0, 0, ""},
+        {"host:", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U, 0, 0, 0, ""},
 };
 /* clang-format on */
 
@@ -294,6 +295,19 @@ static void command_queue(const struct lanemap_call *call)
                 lanemap_reply_error(refusal(call), "ERR the transaction is too large");
 }
 
+bool lanemap_command_writes(const struct lanemap_client *client, const char *message,
+                            const struct lanemap_resp_arg *args)
+{
+        const struct lanemap_command *command =
+                lanemap_command_find(message + args[0].off, args[0].bytes);
+
+        if (!command)
+                return false;
+        if (client->transaction)
+                return command->run == lanemap_command_exec;
+        return command->flags & LANEMAP_COMMAND_WRITE;
+}
+
 void lanemap_command_execute(struct lanemap_client *client, const char *message,
                              const struct lanemap_resp_arg *args, uint32_t n_args)
 {
@@ -305,19 +319,24 @@ void lanemap_command_execute(struct lanemap_client *client, const char *message,
                 .args = args,
                 .n_args = n_args,
         };
+        bool gated = false; /* a refusal, and QUEUED, tell nothing of the data */
 
         client->replied = false;
         call.server->n_commands++;
         if (LANEMAP_LIKELY(command_check(&call))) {
                 client->last_command = call.command->name;
                 if (LANEMAP_UNLIKELY(client->transaction &&
-                                     !(call.command->flags & LANEMAP_COMMAND_AT_ONCE)))
+                                     !(call.command->flags & LANEMAP_COMMAND_AT_ONCE))) {
                         command_queue(&call);
-                else
+                } else {
                         call.command->run(&call);
+                        gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);
+                }
         }
-        if (client->replied)
+        if (client->replied && gated)
                 lanemap_client_reply_end(client);
+        else if (client->replied)
+                lanemap_client_reply_end_ungated(client);
         else if (call.server->batch.n_ops >= LANEMAP_BATCH_OPS_FULL)
                 lanemap_batch_flush(call.server);
 }

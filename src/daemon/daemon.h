@@ -12,6 +12,9 @@
  * S2  A client is freed only at the end of a round, so a batch never names one that is gone.
  * S3  No client can make another wait for more than the work of its own bounded messages: what
  * takes long runs in the engine or in a helper thread, and only its client is paused.
+ * S4  While the engine would make an apply wait (a sync or a flush is far behind, or hangs), clients
+ * whose next command is a write are paused before it. Commands that tell nothing of the data (PING,
+ * INFO, ...) are run and answered at once, whatever hangs.
  */
 #ifndef LANEMAP_DAEMON_DAEMON_H
 #define LANEMAP_DAEMON_DAEMON_H
@@ -80,6 +83,7 @@ struct lanemap_client {
         bool is_tcp;
         bool close_after; /* nothing more is read; close when everything has left */
         bool close_now;
+        bool write_waits; /* the next command is a write, which the engine would not answer at once */
         bool half_closed; /* the peer sends no more; seen while it was paused */
         bool replied;     /* the command at hand has written to `out` */
         time_t created, last_active;
@@ -90,8 +94,18 @@ struct lanemap_client {
 
 TAILQ_HEAD(lanemap_client_list, lanemap_client);
 
+/* health.c */
+struct lanemap_health {
+        char status[320];                  /* what systemd was told last */
+        uint64_t hung_ns;                  /* as of the last look */
+        bool starving;                     /* the watchdog is not fed */
+        struct lanemap_writer_stats stats; /* the last that could be had */
+        uint64_t stats_ns;                 /* when; 0: none yet */
+};
+
 struct lanemap_server {
         struct lanemap_options options;
+        struct lanemap_health health;
         struct lanemap_writer *writer; /* NULL while loading */
         struct lanemap_job *job_list;  /* in the order they were asked for */
         int epoll_fd;
@@ -137,6 +151,8 @@ int lanemap_server_watch(struct lanemap_server *server, struct lanemap_watch *wa
                          uint32_t events);
 /* How far replies may leave: asks the engine when it has to. */
 void lanemap_server_gate(struct lanemap_server *server);
+/* Whether writes may be run now (S4). */
+bool lanemap_server_may_write(struct lanemap_server *server);
 
 /* client.c: the life of a connection */
 void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, const char *address);
@@ -155,6 +171,8 @@ void lanemap_client_cron(struct lanemap_client *client);
 struct lanemap_reply *lanemap_client_reply(struct lanemap_client *client);
 /* A reply is whole: it waits for server->position. */
 void lanemap_client_reply_end(struct lanemap_client *client);
+/* A reply is whole that tells nothing of the data: it waits for the replies before it, only. */
+void lanemap_client_reply_end_ungated(struct lanemap_client *client);
 /* Release what may leave; replace what nobody can vouch for any more. */
 void lanemap_client_gate(struct lanemap_client *client);
 /* A blocked client goes on. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "daemon/health.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -356,7 +357,8 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
                 LOG_NOTICE, "serving %s from %s: %llu keys, %llu pairs, %llu log records replayed",
                 server->options.name, server->options.directory, (unsigned long long)stats.n_keys,
                 (unsigned long long)stats.n_pairs, (unsigned long long)stats.recovered_records);
-        lanemap_notify("READY=1\nSTATUS=Serving %s", server->options.name);
+        lanemap_notify("READY=1");
+        lanemap_health_cron(server);
 }
 
 void lanemap_job_ready(struct lanemap_server *server, struct lanemap_watch *watch, uint32_t events)

@@ -52,6 +52,9 @@ static const char usage_text[] =
         "  --lock-memory N           keep so many bytes of what is served in memory, newest "
         "levels\n"
         "                            first (default 0: none); needs LimitMEMLOCK=\n"
+        "  --hang-limit N            feed systemd's watchdog until a part of the writer has been "
+        "at\n"
+        "                            one step for so many seconds (default 60); 0: always\n"
         "  --loglevel LEVEL          debug, info, notice (default), warning or error\n"
         "  --version                 print the version and exit\n"
         "  --help                    print this and exit\n"
@@ -81,6 +84,7 @@ enum {
         OPTION_SCRUB,
         OPTION_SERVE_FROM,
         OPTION_LOCK_MEMORY,
+        OPTION_HANG_LIMIT,
         OPTION_LOGLEVEL,
         OPTION_VERSION,
         OPTION_HELP,
@@ -109,6 +113,7 @@ static const struct option long_options[] = {
         {"scrub-bytes-per-second", required_argument, NULL, OPTION_SCRUB},
         {"serve-from", required_argument, NULL, OPTION_SERVE_FROM},
         {"lock-memory", required_argument, NULL, OPTION_LOCK_MEMORY},
+        {"hang-limit", required_argument, NULL, OPTION_HANG_LIMIT},
         {"loglevel", required_argument, NULL, OPTION_LOGLEVEL},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
@@ -367,6 +372,9 @@ static int number_option_take(struct lanemap_options *options, int option, const
         case OPTION_LOCK_MEMORY:
                 return number_option("lock-memory", value, 0, UINT64_C(1) << 46,
                                      &options->lock_bytes, ret_error);
+        case OPTION_HANG_LIMIT:
+                return number_option("hang-limit", value, 0, 86400, &options->hang_limit_seconds,
+                                     ret_error);
         case OPTION_SCRUB:
                 if (strcmp(value, "off") == 0) {
                         options->scrub_bytes_per_second = UINT64_MAX;
@@ -497,7 +505,7 @@ static int unknown_option(char **argv, struct lanemap_error *ret_error)
 int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
                           struct lanemap_error *ret_error)
 {
-        struct lanemap_options options = {.loglevel = LOG_NOTICE};
+        struct lanemap_options options = {.loglevel = LOG_NOTICE, .hang_limit_seconds = 60};
         int option, r;
 
         opterr = 0;

@@ -33,6 +33,7 @@ struct lanemap_options {
         const char *serve_from; /* NULL: nowhere else */
         uint64_t lock_bytes;
         uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
+        uint64_t hang_limit_seconds;     /* 0: none */
         int loglevel;                    /* as in syslog(3) */
 };
 

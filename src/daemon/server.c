@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/owner.h"
 #include "daemon/command.h"
+#include "daemon/health.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -19,6 +20,7 @@
 #define STOP_LIMIT_NS   UINT64_C(10000000000) /* replies that nobody takes, or that cannot leave */
 #define FDS_FOR_OURSELF 256                   /* listeners, segments, log, manifest, threads */
 #define CLIENTS_WANTED  10000
+#define WRITE_RETRY_MS  20 /* writes that the engine would make wait */
 
 int lanemap_server_watch(struct lanemap_server *server, struct lanemap_watch *watch,
                          uint32_t events)
@@ -45,6 +47,13 @@ void lanemap_server_gate(struct lanemap_server *server)
         }
         server->log_error = error;
         server->gate_is_due = false;
+}
+
+/* Asked once for each batch; a batch is no larger. */
+bool lanemap_server_may_write(struct lanemap_server *server)
+{
+        return !server->writer ||
+               lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX);
 }
 
 void lanemap_server_stop(struct lanemap_server *server)
@@ -133,6 +142,10 @@ static int round_timeout(const struct lanemap_server *server)
                 timeout = LANEMAP_MIN(timeout, 20);
         TAILQ_FOREACH(client, &server->touched, touched)
         {
+                if (client->write_waits) {
+                        timeout = LANEMAP_MIN(timeout, WRITE_RETRY_MS);
+                        continue;
+                }
                 if (client->has_input && !client->blocked && !client->close_after &&
                     lanemap_gate_is_open(&client->gate))
                         return 0;
@@ -158,6 +171,7 @@ static void server_cron(struct lanemap_server *server)
                 lanemap_command_requests_ended(server);
         lanemap_job_ready(server, NULL, 0);
         lanemap_listen_cron(server);
+        lanemap_health_cron(server);
 }
 
 static bool server_is_done(const struct lanemap_server *server)
@@ -186,11 +200,8 @@ static int server_loop(struct lanemap_server *server)
 
                         watch->ready(server, watch, events[i].events);
                 }
-                if (server->now != last) {
+                if (server->now != last)
                         server_cron(server);
-                        if (server->watchdog_usec)
-                                lanemap_notify("WATCHDOG=1");
-                }
                 round_end(server);
         }
         return 0;
@@ -301,7 +312,7 @@ int lanemap_server_run(const struct lanemap_options *options)
                 if (lanemap_owner_explain(options->directory, error.text, sizeof(error.text)))
                         lanemap_log(LOG_ERR, "%s", error.text);
         } else {
-                lanemap_notify("STATUS=Loading the index");
+                lanemap_health_status(&server, "Loading the index");
                 r = lanemap_job_open_start(&server);
                 if (r == 0)
                         r = server_loop(&server);

@@ -69,6 +69,7 @@ struct lanemap_log {
         uint64_t pending_since_ns;   /* since when something appended has not been taken */
         uint64_t undurable_since_ns; /* since when something taken is not durable */
         uint64_t error_since_ns;
+        uint64_t progress_ns; /* by the monotonic clock */
         uint64_t number;
         uint64_t next_number;
         int error;

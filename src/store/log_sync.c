@@ -31,6 +31,11 @@ struct batch {
         size_t to;
 };
 
+static void log_note_progress(struct lanemap_log *log)
+{
+        lanemap_store_relaxed(&log->progress_ns, lanemap_now_ns(&lanemap_clock_monotonic));
+}
+
 static void find_unwritten(struct lanemap_log *log, struct batch *ret_batch)
 {
         struct lanemap_log_block *block;
@@ -88,6 +93,7 @@ static int write_batch(struct lanemap_log *log, struct lanemap_log_output *outpu
         output->end += bytes;
         log->n_unwritten -= bytes;
         lanemap_store_release(&log->written, LANEMAP_MAX(log->written, seq));
+        log_note_progress(log);
         pthread_mutex_unlock(&log->mutex);
         return 0;
 }
@@ -146,6 +152,7 @@ static void mark_durable(struct lanemap_log *log, uint64_t seq)
                 lanemap_store_relaxed(&log->undurable_since_ns, 0);
         lanemap_store_release(&log->proven, LANEMAP_MAX(log->proven, log->claimed));
         lanemap_store_release(&log->durable, seq);
+        log_note_progress(log);
         pthread_mutex_unlock(&log->mutex);
 }
 

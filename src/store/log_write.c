@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/lock.h"
 #include "common/order.h"
 #include "store/log_state.h"
 
@@ -440,9 +441,33 @@ uint64_t lanemap_log_next_number(const struct lanemap_log *log)
         return lanemap_load_acquire(&log->next_number);
 }
 
-void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *ret_stats)
+uint64_t lanemap_log_progress_ns(const struct lanemap_log *log)
 {
-        pthread_mutex_lock(&log->mutex);
+        return lanemap_load_relaxed(&log->progress_ns);
+}
+
+bool lanemap_log_is_ready(struct lanemap_log *log, size_t bytes, size_t allocated_bytes)
+{
+        bool ready = true;
+
+        if (pthread_mutex_trylock(&log->mutex) != 0)
+                return false;
+
+        if (!log->error)
+                ready = (log->n_buffered == 0 || log->n_buffered + bytes <= log->buffer_bytes) &&
+                        (allocated_bytes == 0 ||
+                         log->current.end + log->n_unwritten + allocated_bytes <=
+                                 log->current.allocated);
+        pthread_mutex_unlock(&log->mutex);
+        return ready;
+}
+
+int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,
+                          struct lanemap_log_stats *ret_stats)
+{
+        if (!lanemap_lock_within(&log->mutex, wait_ns))
+                return -EAGAIN;
+
         *ret_stats = log->stats;
         ret_stats->n_files = log->n_files;
         ret_stats->buffered_bytes = log->n_buffered;
@@ -450,6 +475,12 @@ void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *re
         for (size_t i = 0; i + 1 < log->n_files; i++)
                 ret_stats->bytes += log->files[i].bytes;
         pthread_mutex_unlock(&log->mutex);
+        return 0;
+}
+
+void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *ret_stats)
+{
+        (void)lanemap_log_try_stats(log, LANEMAP_LOCK_FOR_EVER, ret_stats);
 }
 
 size_t lanemap_log_get_files(struct lanemap_log *log, struct lanemap_log_file *ret_files,

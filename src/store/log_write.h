@@ -127,6 +127,17 @@ uint64_t lanemap_log_proven(const struct lanemap_log *log);
 /* When the oldest record that is not durable was appended, or a little earlier; 0: all are. */
 uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
 
+/* When a write or a sync last ended, by the monotonic clock; 0: none has yet. */
+uint64_t lanemap_log_progress_ns(const struct lanemap_log *log);
+
+/*
+ * Whether a reserve would be answered at once: there is room in memory for `bytes`, and
+ * `allocated_bytes` of what is allocated on the disk are not used. Waits for nothing, so it can be
+ * wrong in the safe direction: false while another thread is in the log. While the log is failing:
+ * true, a reserve refuses at once.
+ */
+bool lanemap_log_is_ready(struct lanemap_log *log, size_t bytes, size_t allocated_bytes);
+
 /* 0, or the negative errno of the last failed attempt, and when the failing began. */
 int lanemap_log_error(const struct lanemap_log *log, uint64_t *ret_since_ns);
 
@@ -157,6 +168,9 @@ struct lanemap_log_stats {
         uint64_t n_restarts; /* files given up after a failure */
 };
 void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *ret_stats);
+/* Return: 0; -EAGAIN another thread, at a disk that hangs perhaps, has been in the log for wait_ns. */
+int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,
+                          struct lanemap_log_stats *ret_stats);
 
 /*
  * The files, ascending by number, the current one last: which seqs pin which bytes.

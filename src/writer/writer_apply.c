@@ -12,6 +12,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/lock.h"
 
 /* Operations whose cache lines are requested together. */
 #define APPLY_PREFETCH 16
@@ -24,6 +25,12 @@
 /* What an operation takes of shared memory, in the usual case and rounded up: a cell in a table that
  * may be about to double, and a short posting. */
 #define APPLY_BYTES_PER_OP 128
+
+/* A log that has been at one step for so long hangs, and allocating room would wait for the same disk:
+ * whoever may not wait goes on only while so much is allocated. */
+#define HANG_NS         (UINT64_C(250) * 1000 * 1000)
+#define HANG_ROOM_BYTES (UINT32_C(32) << 10)
+#define READY_WAIT_NS   (UINT64_C(10) * 1000 * 1000)
 
 /* How long one apply waits for room before it answers -ENOSPC. */
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
@@ -185,26 +192,43 @@ static uint64_t stall_bytes(const struct lanemap_writer *writer)
         return LANEMAP_MIN(bytes, LANEMAP_MAX(writer->memory_room / 4, 4 * empty_bytes));
 }
 
+/* Whether applies wait for a flush. */
+static bool flush_is_behind(struct lanemap_writer *writer)
+{
+        if (LANEMAP_LIKELY(writer->active_bytes <= stall_bytes(writer))) {
+                writer->stall_since_ns = 0;
+                return false;
+        }
+
+        return true;
+}
+
+/* A flush that gets on is waited for, however slow the disk is. One that does not is waited for once:
+ * the applies after the one that gave up are refused at once, until it gets on. */
+static bool flush_is_hopeless(struct lanemap_writer *writer, uint64_t now_ns)
+{
+        uint64_t progress = lanemap_load_relaxed(&writer->n_sections_built);
+
+        if (writer->stall_since_ns == 0 || progress != writer->stall_progress)
+                writer->stall_since_ns = now_ns;
+        writer->stall_progress = progress;
+        return writer->flush_failing || now_ns - writer->stall_since_ns > 10 * STALL_NS_MAX;
+}
+
 /* Back-pressure: while a flush is far behind, applies wait for it; when it cannot get through, they
  * are refused. */
 static int flush_wait(struct lanemap_writer *writer)
 {
-        uint64_t began_ns = 0, since_ns = 0, now_ns, seen = 0;
+        uint64_t began_ns = 0, now_ns;
         int r = 0;
 
-        while (LANEMAP_UNLIKELY(writer->active_bytes > stall_bytes(writer))) {
-                uint64_t progress = lanemap_load_relaxed(&writer->n_sections_built);
-
+        while (LANEMAP_UNLIKELY(flush_is_behind(writer))) {
                 now_ns = lanemap_now_ns(writer->clock);
                 if (began_ns == 0) {
                         began_ns = now_ns;
                         writer->stats.n_write_stalls++;
                 }
-                /* A flush that gets on is waited for, however slow the disk is. */
-                if (since_ns == 0 || progress != seen)
-                        since_ns = now_ns;
-                seen = progress;
-                if (writer->flush_failing || now_ns - since_ns > 10 * STALL_NS_MAX) {
+                if (flush_is_hopeless(writer, now_ns)) {
                         r = -ENOSPC;
                         break;
                 }
@@ -294,6 +318,24 @@ static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
         return false;
 }
 
+int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes)
+{
+        bool hangs = lanemap_writer_log_age_ns(writer) >= HANG_NS;
+        bool ready;
+
+        if (!lanemap_log_is_ready(writer->log, log_bytes, hangs ? HANG_ROOM_BYTES : 0))
+                return 0;
+        if (!lanemap_lock_within(&writer->lock, READY_WAIT_NS))
+                return 0;
+
+        ready = !flush_is_behind(writer) ||
+                flush_is_hopeless(writer, lanemap_now_ns(writer->clock));
+        if (!ready)
+                flush_start(writer);
+        pthread_mutex_unlock(&writer->lock);
+        return ready;
+}
+
 static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                         struct lanemap_op_result *results, size_t *ret_n_applied)
 {
@@ -301,6 +343,9 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         uint64_t seq, appended;
         int r;
 
+        r = lanemap_load_relaxed(&writer->refused);
+        if (r < 0)
+                return r;
         /* A clear makes room: it does not wait for any. */
         if (!ops_clear(ops, n_ops)) {
                 r = flush_wait(writer);

@@ -161,6 +161,7 @@ struct build {
         struct lanemap_writer *writer;
         const struct writer_build_lane *lanes;
         uint32_t n_lanes;
+        uint32_t part;                                  /* whose progress it is */
         struct lanemap_rate *rate;                      /* NULL: as fast as it goes */
         struct lanemap_segment_write_section *sections; /* a lane each; their bytes are gone */
         bool *has_section;
@@ -242,8 +243,11 @@ static int lane_write(struct build *build, uint32_t i, struct lanemap_segment_fi
 
         if (lane->frozen)
                 lanemap_add_relaxed(&build->writer->n_sections_built, 1);
-        if (r == 0 && build->rate)
+        if (r == 0 && build->rate) {
+                lanemap_writer_idle(build->writer, build->part);
                 r = lanemap_writer_pace(build->writer, build->rate, section->built.n_bytes);
+        }
+        lanemap_writer_progress(build->writer, build->part);
         return r;
 }
 
@@ -288,6 +292,7 @@ static int build_run(void *arg)
         for (uint32_t i = 0; i < build->n_lanes && r == 0; i++) {
                 const struct writer_build_lane *lane = &build->lanes[i];
 
+                lanemap_writer_progress(build->writer, build->part);
                 build->sections[i] = (struct lanemap_segment_write_section){
                         .lane = lane->lane,
                         .level = lane->level,
@@ -307,7 +312,9 @@ static int file_adopt(struct lanemap_writer *writer, const struct build *build,
 {
         int r;
 
+        lanemap_writer_progress(writer, build->part);
         r = writer->files->sync_directory(writer->files, writer->dir_fd);
+        lanemap_writer_progress(writer, build->part);
         if (r == 0)
                 r = lanemap_writer_file_open(writer, build->file_number, build->written.checksum,
                                              ret_file);
@@ -363,10 +370,11 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
 }
 
 int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                              uint32_t n_lanes, struct lanemap_rate *rate,
+                              uint32_t n_lanes, uint32_t part, struct lanemap_rate *rate,
                               struct writer_built *ret_built, struct writer_segment **ret_segments)
 {
-        struct build build = {.writer = writer, .lanes = lanes, .n_lanes = n_lanes, .rate = rate};
+        struct build build = {
+                .writer = writer, .lanes = lanes, .n_lanes = n_lanes, .part = part, .rate = rate};
         struct writer_built built = {0};
         struct writer_file *file;
         int r = -ENOMEM;

@@ -177,15 +177,18 @@ static int manifest_job_run(void *arg)
 }
 
 /* Waits for the log, then puts the manifest in force. No engine lock is held. */
-static int manifest_enforce(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
+static int manifest_enforce(struct lanemap_writer *writer, uint32_t part,
+                            const struct lanemap_manifest *manifest)
 {
         struct manifest_job job = {.writer = writer, .manifest = manifest};
         int r;
 
         r = lanemap_writer_sync(writer, lanemap_manifest_highest_position(manifest));
+        lanemap_writer_progress(writer, part);
         /* As JSON it is some ten thousand small blocks. */
         if (r == 0)
                 r = lanemap_alloc_apart(manifest_job_run, &job);
+        lanemap_writer_progress(writer, part);
         if (r < 0)
                 return r;
 
@@ -314,7 +317,7 @@ static int commit_run_locked(struct lanemap_writer *writer, struct writer_commit
         if (r != 0)
                 return r;
 
-        r = manifest_enforce(writer, manifest);
+        r = manifest_enforce(writer, commit->part, manifest);
 
         pthread_mutex_lock(&writer->lock);
         if (r == 0 && commit->clear_epoch != writer->clear_epoch)
@@ -351,7 +354,10 @@ int lanemap_writer_commit_run(struct lanemap_writer *writer, struct writer_commi
 
 int lanemap_writer_commit_manifest_only(struct lanemap_writer *writer)
 {
-        struct writer_commit commit = {.clear_epoch = writer->clear_epoch};
+        struct writer_commit commit = {.part = WRITER_PART_FLUSH,
+                                       .clear_epoch = writer->clear_epoch};
+        int r = lanemap_writer_commit_run(writer, &commit);
 
-        return lanemap_writer_commit_run(writer, &commit);
+        lanemap_writer_idle(writer, WRITER_PART_FLUSH);
+        return r;
 }

@@ -223,13 +223,14 @@ static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *f
                 .edits = flush->edits,
                 .n_edits = flush->n,
                 .is_flush = true,
+                .part = WRITER_PART_FLUSH,
                 .clear_epoch = flush->clear_epoch,
         };
         int r;
 
         if (flush->n > 0) {
-                r = lanemap_writer_build_file(writer, flush->lanes, flush->n, NULL, &flush->built,
-                                              flush->segments);
+                r = lanemap_writer_build_file(writer, flush->lanes, flush->n, WRITER_PART_FLUSH,
+                                              NULL, &flush->built, flush->segments);
                 if (r != 0)
                         return r;
         }
@@ -258,6 +259,7 @@ static int flush_run(void *arg)
                 return r;
 
         pthread_mutex_lock(&writer->flush_lock);
+        lanemap_writer_progress(writer, WRITER_PART_FLUSH);
         do {
                 flush.n = 0;
                 flush.built = (struct writer_built){0};
@@ -273,6 +275,7 @@ static int flush_run(void *arg)
                  * plan goes without it. What was left of an earlier flush is out of the way: now
                  * the rest. */
         } while (r == WRITER_E_CLEARED || r == WRITER_E_DAMAGED || (r == 0 && flush.is_leftover));
+        lanemap_writer_idle(writer, WRITER_PART_FLUSH);
         pthread_mutex_unlock(&writer->flush_lock);
 
         pthread_mutex_lock(&writer->lock);
@@ -280,7 +283,7 @@ static int flush_run(void *arg)
                 writer->stats.n_flushes += n_flushes;
                 writer->stats.last_flush_ns = lanemap_now_ns(writer->clock) - start_ns;
         }
-        writer->flush_failing = r < 0;
+        lanemap_store_relaxed(&writer->flush_failing, r < 0);
         pthread_cond_broadcast(&writer->stall_wake);
         pthread_mutex_unlock(&writer->lock);
 

@@ -23,6 +23,7 @@ struct merge {
         struct writer_edit *edits;
         struct writer_segment **segments;
         uint32_t n;
+        uint32_t part; /* whose progress it is */
         uint64_t clear_epoch;
         struct writer_built built;
 };
@@ -194,6 +195,8 @@ static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
         for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->n_lanes); i++)
                 plan_lane(writer, i, merge);
         writer->n_merging += merge->n > 0;
+        if (merge->n > 0)
+                merge->part = lanemap_writer_merge_part(writer);
         pthread_mutex_unlock(&writer->lock);
 }
 
@@ -202,6 +205,7 @@ static void merge_end(struct lanemap_writer *writer, struct merge *merge, int r)
         pthread_mutex_lock(&writer->lock);
         lanemap_writer_inputs_release(writer, merge->lanes, merge->edits, merge->n);
         writer->n_merging--;
+        lanemap_writer_idle(writer, merge->part);
         pthread_cond_broadcast(&writer->stall_wake);
         writer->stats.n_merges += r == 0;
         writer->stats.merge_bytes_written += merge->built.n_bytes;
@@ -242,12 +246,13 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
         struct writer_commit commit = {
                 .edits = merge->edits,
                 .n_edits = merge->n,
+                .part = merge->part,
                 .clear_epoch = merge->clear_epoch,
         };
         int r;
 
-        r = lanemap_writer_build_file(writer, merge->lanes, merge->n, &writer->compaction_rate,
-                                      &merge->built, merge->segments);
+        r = lanemap_writer_build_file(writer, merge->lanes, merge->n, merge->part,
+                                      &writer->compaction_rate, &merge->built, merge->segments);
         if (r != 0)
                 return r;
 

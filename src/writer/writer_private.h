@@ -145,6 +145,16 @@ struct writer_serve {
         uint64_t n_counts; /* passes of lanemap_writer_serve_count() */
 };
 
+/* Whose progress is watched (writer_health.c). */
+enum {
+        WRITER_PART_LOG,
+        WRITER_PART_FLUSH,
+        WRITER_PART_SERVE,
+        WRITER_PART_SCRUB,
+        WRITER_PART_MERGE, /* and those after it: one for each job under way */
+        WRITER_N_PARTS = WRITER_PART_MERGE + 66,
+};
+
 /* What readers watch. */
 struct writer_heart {
         pthread_t thread;
@@ -218,7 +228,9 @@ struct lanemap_writer {
         uint64_t
                 n_sections_built; /* atomic: by flushes; whoever waits for one sees that it gets on */
         uint32_t n_merging;       /* jobs under way */
-        bool flush_failing;
+        bool flush_failing;       /* loaded relaxed elsewhere */
+        uint64_t stall_since_ns; /* since when applies wait for a flush that does not get on; 0 */
+        uint64_t stall_progress; /* n_sections_built then */
         bool recovering;
         bool has_new_choices;      /* kinds or filter policy that the manifest does not have yet */
         pthread_cond_t stall_wake; /* a flush has ended */
@@ -242,6 +254,11 @@ struct lanemap_writer {
         struct lanemap_log *log;
 
         struct writer_heart heart;
+
+        /* ---- health; atomic ---- */
+        uint64_t busy_since_ns[WRITER_N_PARTS]; /* when it last got on; 0: it has nothing to do */
+        int fatal;                              /* the index cannot be published any longer */
+        int refused;                            /* why nothing is applied */
 
         /* ---- sync thread ---- */
         pthread_t sync_thread;
@@ -310,6 +327,12 @@ int lanemap_writer_thread_new(pthread_t *ret_thread, void *(*main)(void *writer)
 /* writer_heart.c */
 int lanemap_writer_heart_start(struct lanemap_writer *writer);
 void lanemap_writer_heart_stop(struct lanemap_writer *writer);
+
+/* writer_health.c */
+void lanemap_writer_progress(struct lanemap_writer *writer, uint32_t part);
+void lanemap_writer_idle(struct lanemap_writer *writer, uint32_t part);
+uint32_t lanemap_writer_merge_part(struct lanemap_writer *writer);
+uint64_t lanemap_writer_log_age_ns(struct lanemap_writer *writer);
 
 /* writer_close.c: gives up whatever there is, without a flush */
 void lanemap_writer_abandon(struct lanemap_writer *writer);
@@ -401,6 +424,7 @@ struct writer_commit {
         struct writer_edit *edits;
         uint32_t n_edits;
         bool is_flush; /* the frozen overlays of all lanes go; positions advance */
+        uint32_t part; /* whose progress it is */
         uint64_t clear_epoch;
 };
 int lanemap_writer_commit_run(struct lanemap_writer *writer, struct writer_commit *commit);
@@ -433,11 +457,11 @@ struct writer_built {
 };
 /*
  * Builds and writes. ret_segments has one entry per lane, NULL where nothing was left, and is the
- * caller's. rate, which may be NULL: how fast it may write. Return: 0,
+ * caller's. part: whose progress it is. rate, which may be NULL: how fast it may write. Return: 0,
  * WRITER_E_DAMAGED.
  */
 int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
-                              uint32_t n_lanes, struct lanemap_rate *rate,
+                              uint32_t n_lanes, uint32_t part, struct lanemap_rate *rate,
                               struct writer_built *ret_built, struct writer_segment **ret_segments);
 
 /* writer_flush.c */

@@ -102,6 +102,7 @@ static int scrub_pace(void *arg, uint64_t n_bytes)
         struct scrub *scrub = arg;
         uint64_t now = lanemap_now_ns(&lanemap_clock_monotonic);
 
+        lanemap_writer_idle(scrub->writer, WRITER_PART_SCRUB);
         for (; now < scrub->next_ns; now = lanemap_now_ns(&lanemap_clock_monotonic)) {
                 if (lanemap_load_acquire(&scrub->writer->stopping))
                         return -ECANCELED;
@@ -118,6 +119,7 @@ static int scrub_pace(void *arg, uint64_t n_bytes)
         scrub->next_ns = LANEMAP_MAX(now, scrub->next_ns) +
                          (uint64_t)((double)n_bytes * 1e9 / (double)scrub->rate);
         scrub->n_bytes += n_bytes;
+        lanemap_writer_progress(scrub->writer, WRITER_PART_SCRUB);
         return 0;
 }
 
@@ -175,6 +177,7 @@ static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *fil
                 return -errno;
 
         r = lanemap_verify_file_run(&options, fd, file, findings);
+        lanemap_writer_idle(scrub->writer, WRITER_PART_SCRUB);
         close(fd);
         return r;
 }

@@ -174,7 +174,9 @@ static bool work_run(struct lanemap_writer *writer)
                 struct writer_file *file = file_choose(writer, works[i].work);
 
                 if (file) {
+                        lanemap_writer_progress(writer, WRITER_PART_SERVE);
                         works[i].run(writer, file);
+                        lanemap_writer_idle(writer, WRITER_PART_SERVE);
                         file_done(writer, file);
                         return true;
                 }

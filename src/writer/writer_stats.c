@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/lock.h"
 #include "segment/segment_merge.h"
 
 static void filters_count(const struct writer_lane *lane, struct lanemap_writer_stats *stats)
@@ -64,7 +65,8 @@ static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writ
         }
 }
 
-int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats)
+int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
+                             struct lanemap_writer_stats *ret_stats)
 {
         struct lanemap_shm_arena_stats arena;
         struct lanemap_writer_stats stats;
@@ -73,8 +75,10 @@ int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_write
         if (!ret_stats || ret_stats->size != sizeof(stats))
                 return -EINVAL;
 
-        lanemap_log_get_stats(writer->log, &log);
-        pthread_mutex_lock(&writer->lock);
+        if (lanemap_log_try_stats(writer->log, wait_ns, &log) < 0 ||
+            !lanemap_lock_within(&writer->lock, wait_ns))
+                return -EAGAIN;
+
         stats = writer->stats;
         stats.size = sizeof(stats);
         memcpy(stats.uuid, writer->uuid, sizeof(stats.uuid));
@@ -106,6 +110,11 @@ int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_write
         stats.segment_bytes_written = stats.flush_bytes_written + stats.merge_bytes_written;
         *ret_stats = stats;
         return 0;
+}
+
+int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats)
+{
+        return lanemap_writer_try_stats(writer, LANEMAP_LOCK_FOR_EVER, ret_stats);
 }
 
 /* ---- all ids ---- */

@@ -105,7 +105,9 @@ static int sync_round(struct lanemap_writer *writer)
         if (!sync && !write_is_due(writer))
                 return 0;
 
+        lanemap_writer_progress(writer, WRITER_PART_LOG);
         r = lanemap_log_write_and_sync(writer->log, sync);
+        lanemap_writer_idle(writer, WRITER_PART_LOG);
         return r < 0 ? r : 1;
 }
 
@@ -149,9 +151,11 @@ static void failure_report(struct lanemap_writer *writer, int r, bool *was_faili
  * may be at it. */
 static void log_settle(struct lanemap_writer *writer)
 {
+        lanemap_writer_progress(writer, WRITER_PART_LOG);
         pthread_mutex_lock(&writer->lock);
         (void)lanemap_log_settle_append(writer->log);
         pthread_mutex_unlock(&writer->lock);
+        lanemap_writer_idle(writer, WRITER_PART_LOG);
 }
 
 void *lanemap_writer_sync_main(void *arg)

@@ -23,11 +23,12 @@ def need_preload():
 def test_replies_wait_for_fdatasync():
     need_preload()
     with Daemon() as daemon:
-        clients = [daemon.client() for _ in range(6)]
+        clients = [daemon.client() for _ in range(5)]
         clients[0]("SADD", "k", 1)
+        equal([clients[3](*c) for c in (["MULTI"], ["SCARD", "k"])], [("+", "OK"), ("+", "QUEUED")])
         touch(daemon.hold)
-        commands = [[["SADD", "k", 2]], [["SMEMBERS", "k"]], [["PING"]], [["SADD", "k", 2], ["NOSUCH"], ["SCARD", "k"]],
-                    [["MULTI"], ["SCARD", "k"], ["EXEC"]], [["LANEMAP.IDS"]]]
+        commands = [[["SADD", "k", 2]], [["SMEMBERS", "k"]], [["SADD", "k", 2], ["NOSUCH"], ["SCARD", "k"]],
+                    [["EXEC"]], [["LANEMAP.IDS"]]]
         for client, sent in zip(clients, commands):
             client.send_commands(*sent)
             eventually(client.is_taken)  # and so applied before anything that is sent from now on is read
@@ -37,10 +38,9 @@ def test_replies_wait_for_fdatasync():
         two = [("$", b"1"), ("$", b"2")]
         equal(clients[0].reply(), (":", 1))
         equal(clients[1].reply(), ("*", two))
-        equal(clients[2].reply(), ("+", "PONG"))
-        equal([clients[3].reply()[0] for _ in range(3)], [":", "-", ":"])
-        equal([clients[4].reply() for _ in range(3)][2], ("*", [(":", 2)]))
-        equal(clients[5].reply(), ("*", [(":", 1), (":", 2)]))
+        equal([clients[2].reply()[0] for _ in range(3)], [":", "-", ":"])
+        equal(clients[3].reply(), ("*", [(":", 2)]))
+        equal(clients[4].reply(), ("*", [(":", 1), (":", 2)]))
 
 
 def test_ids_that_wait_at_the_gate_are_answered_in_a_stop():

@@ -383,6 +383,7 @@ def test_systemd_is_told():
             raise AssertionError(first)
         while b"READY=1" not in (message := told.recv(4096)):  # a slow start is no hang
             equal(message, b"WATCHDOG=1")
+        equal(told.recv(4096).decode(), f"STATUS=Serving {daemon.name}")
         equal(told.recv(4096), b"WATCHDOG=1")
         daemon.process.terminate()
         while b"STOPPING=1" not in (message := told.recv(4096)):

@@ -26,7 +26,7 @@ MAY_USE = {
 }
 
 # The files of common that only the write side uses.
-COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor', 'owner'}
+COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor', 'lock', 'owner'}
 
 
 def is_read_side(path):
