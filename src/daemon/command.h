@@ -59,6 +59,8 @@ const struct lanemap_command *lanemap_command_at(size_t i); /* NULL behind the l
 /* Looks the command up, checks, queues or runs it. args[0] is its name. */
 void lanemap_command_execute(struct lanemap_client *client, const char *message,
                              const struct lanemap_resp_arg *args, uint32_t n_args);
+/* The error while the index is being opened. */
+void lanemap_command_loading(const struct lanemap_server *server, struct lanemap_reply *reply);
 /* Whether this is a command that applies something. */
 bool lanemap_command_writes(const struct lanemap_client *client, const char *message,
                             const struct lanemap_resp_arg *args);

@@ -115,6 +115,8 @@ static void info_persistence(struct info *info)
         struct lanemap_server *server = info->server;
 
         line(info, "loading:%d", !server->writer);
+        if (server->room.is_awaited)
+                line(info, "waiting_for_room:%s", server->room.what.text);
         line(info, "aof_enabled:1");
         line(info, "rdb_changes_since_last_save:0");
         line(info, "aof_last_write_status:%s", server->log_error < 0 ? "err" : "ok");

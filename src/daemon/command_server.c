@@ -282,7 +282,7 @@ static void config_set(const struct lanemap_call *call)
                 return;
         }
         if (!server->writer) {
-                lanemap_reply_error(reply, "LOADING lanemapd is loading the index");
+                lanemap_command_loading(call->server, reply);
                 return;
         }
         for (uint32_t i = 3; i < call->n_args; i += 2) {

@@ -252,6 +252,15 @@ static void refuse_arity(const struct lanemap_call *call)
         }
 }
 
+void lanemap_command_loading(const struct lanemap_server *server, struct lanemap_reply *reply)
+{
+        if (server->room.is_awaited)
+                lanemap_reply_error(reply, "LOADING lanemapd waits for room: %s",
+                                    server->room.what.text);
+        else
+                lanemap_reply_error(reply, "LOADING lanemapd is loading the index");
+}
+
 /* Return: false when the command was refused. */
 static bool command_check(const struct lanemap_call *call)
 {
@@ -272,7 +281,7 @@ static bool command_check(const struct lanemap_call *call)
         }
         if (LANEMAP_UNLIKELY(!call->server->writer &&
                              !(call->command->flags & LANEMAP_COMMAND_LOADING))) {
-                lanemap_reply_error(refusal(call), "LOADING lanemapd is loading the index");
+                lanemap_command_loading(call->server, refusal(call));
                 return false;
         }
         if (LANEMAP_UNLIKELY(client->transaction &&

@@ -123,7 +123,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
                 lanemap_reply_error(reply,
                                     "EXECABORT Transaction discarded because of previous errors.");
         } else if (!call->server->writer) {
-                lanemap_reply_error(reply, "LOADING lanemapd is loading the index");
+                lanemap_command_loading(call->server, reply);
         } else {
                 r = transaction_run(call);
                 if (r < 0) {

@@ -103,8 +103,16 @@ struct lanemap_health {
         uint64_t stats_ns;                 /* when; 0: none yet */
 };
 
+/* Opening that found no room (job.c). */
+struct lanemap_room {
+        bool is_awaited;
+        uint64_t retry_ns;         /* when it is tried again */
+        struct lanemap_error what; /* there was no room for */
+};
+
 struct lanemap_server {
         struct lanemap_options options;
+        struct lanemap_room room;
         struct lanemap_health health;
         struct lanemap_writer *writer; /* NULL while loading */
         struct lanemap_job *job_list;  /* in the order they were asked for */

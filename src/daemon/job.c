@@ -4,17 +4,24 @@
  * their array, not their text.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/clock.h"
 #include "daemon/health.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 
 #define IDS_PER_PIECE ((size_t)16384)
+
+/* An opening that found no room is tried again; meanwhile the service manager is told that the start
+ * takes its time. */
+#define ROOM_RETRY_NS    (UINT64_C(1000) * 1000 * 1000)
+#define ROOM_EXTEND_USEC 60000000
 
 static void job_done(struct lanemap_job *job)
 {
@@ -92,6 +99,7 @@ int lanemap_job_open_start(struct lanemap_server *server)
 {
         const struct lanemap_options *options = &server->options;
         struct lanemap_job *job = job_new(server);
+        int r;
 
         if (!job)
                 return -ENOMEM;
@@ -117,8 +125,11 @@ int lanemap_job_open_start(struct lanemap_server *server)
                 .log = lanemap_log_engine,
                 .error = &job->error,
         };
-        job->started = true;
-        return -pthread_create(&job->thread, NULL, job_open_run, job);
+        r = -pthread_create(&job->thread, NULL, job_open_run, job);
+        job->started = r == 0;
+        if (r < 0)
+                job_free(server, job);
+        return r;
 }
 
 /* Starts the first ids job that waits, if none runs. */
@@ -328,10 +339,54 @@ static void job_backup_end(const struct lanemap_job *job)
         lanemap_client_unblock(client);
 }
 
+/* Nothing was changed by the opening that failed: readers go on with what the predecessor published,
+ * and it can be tried again for as long as it takes. */
+static void room_await(struct lanemap_server *server, const struct lanemap_job *job)
+{
+        struct lanemap_room *room = &server->room;
+
+        room->what = job->error;
+        if (!*room->what.text)
+                snprintf(room->what.text, sizeof(room->what.text), "%s", strerror(-job->r));
+        room->retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + ROOM_RETRY_NS;
+        if (!room->is_awaited)
+                lanemap_log(LOG_ERR,
+                            "%s waits for room: %s; readers go on with what was published before, "
+                            "and it is served as soon as there is room",
+                            server->options.name, room->what.text);
+        room->is_awaited = true;
+        lanemap_job_room_cron(server);
+}
+
+void lanemap_job_room_cron(struct lanemap_server *server)
+{
+        struct lanemap_room *room = &server->room;
+        int r;
+
+        if (!room->is_awaited || server->writer || server->stopping)
+                return;
+
+        lanemap_health_status(server, "Waiting for room: %s", room->what.text);
+        lanemap_notify("EXTEND_TIMEOUT_USEC=%d", ROOM_EXTEND_USEC);
+        if (room->retry_ns == 0 || lanemap_now_ns(&lanemap_clock_monotonic) < room->retry_ns)
+                return;
+
+        room->retry_ns = 0; /* until it has ended */
+        r = lanemap_job_open_start(server);
+        if (r < 0)
+                room->retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + ROOM_RETRY_NS;
+}
+
 static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
 
+        if (job->r < 0 && server->stopping)
+                return;
+        if (job->r == -ENOSPC || job->r == -EDQUOT || job->r == -EFBIG) {
+                room_await(server, job);
+                return;
+        }
         if (job->r < 0) {
                 lanemap_log(LOG_ERR, "cannot serve %s from %s: %s", server->options.name,
                             server->options.directory,
@@ -340,6 +395,7 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
                 lanemap_server_stop(server);
                 return;
         }
+        server->room.is_awaited = false;
         server->writer = job->writer;
         if (server->stopping)
                 return;

@@ -31,8 +31,11 @@ struct lanemap_job {
         int r;
 };
 
-/* Starts opening the index. Return: 0, -errno. */
+/* Starts opening the index. Return: 0, -errno. An opening that finds no room, on the disk or in
+ * /dev/shm, is tried again until there is some. */
 int lanemap_job_open_start(struct lanemap_server *server);
+/* Once a second. */
+void lanemap_job_room_cron(struct lanemap_server *server);
 
 /* LANEMAP.IDS for this client; it is blocked until it has been answered. Return: 0, -errno. */
 int lanemap_job_ids_start(struct lanemap_client *client);

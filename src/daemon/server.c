@@ -171,6 +171,7 @@ static void server_cron(struct lanemap_server *server)
                 lanemap_command_requests_ended(server);
         lanemap_job_ready(server, NULL, 0);
         lanemap_listen_cron(server);
+        lanemap_job_room_cron(server);
         lanemap_health_cron(server);
 }
 

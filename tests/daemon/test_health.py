@@ -139,4 +139,5 @@ def test_the_watchdog_is_fed_until_the_limit_and_status_says_why():
         assert "the writer gets on again" in daemon.messages()
 
 
-main(globals())
+if __name__ == "__main__":
+    main(globals())

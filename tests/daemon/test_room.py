@@ -1,0 +1,138 @@
+"""A start that finds no room waits for some, says so, lets readers read, and goes on by itself."""
+import os
+import re
+import shutil
+import subprocess
+
+from harness import Daemon, Skip, equal, eventually, main
+from test_health import Notified, info
+
+
+def tool(*args):
+    path = os.path.join(os.path.dirname(Daemon.binary), "../../tools/lanemap/lanemap")
+    return subprocess.run([os.path.abspath(path), *args], capture_output=True, text=True, check=False)
+
+
+class NotStarted(Daemon):
+    def __enter__(self):
+        return self
+
+
+class Disk:
+    """A small file system that is the data directory."""
+
+    def __init__(self, daemon, size):
+        self.path = path = daemon.data
+        os.makedirs(path)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0750", "lanemap-test", path],
+                          capture_output=True, check=False).returncode:
+            raise Skip("mounting is not permitted here")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", self.path], check=True)
+        shutil.rmtree(os.path.dirname(self.path))
+
+    def fill(self):
+        fill(os.path.join(self.path, "filler"))
+
+    def free(self):
+        os.unlink(os.path.join(self.path, "filler"))
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as filler:
+        for size in (1 << 16, 4096, 1):
+            try:
+                while True:
+                    filler.write(b"x" * size)
+            except OSError:
+                continue
+
+
+def connect(daemon):
+    try:
+        return daemon.client()
+    except OSError:
+        return None
+
+
+def check_waiting(daemon, told, what):
+    """The daemon waits; what it says of it, to whom."""
+    client = eventually(lambda: connect(daemon))
+    eventually(lambda: client("PING")[1].startswith("LOADING lanemapd waits for room: "))
+    assert re.search(what, client("SADD", "k", 9)[1]), client("SADD", "k", 9)
+    facts = info(client)
+    equal(facts["loading"], "1")
+    assert re.search(what, facts["waiting_for_room"]), facts
+    seen = told.until("STATUS=Waiting for room: ")
+    assert re.search(what, seen[-1]), seen
+    told.until("EXTEND_TIMEOUT_USEC=")
+    assert "WATCHDOG=1" in told.until("WATCHDOG=1")[-1]
+    assert not any("READY=1" in message for message in seen)
+    equal(daemon.messages().count("waits for room"), 1, "said once")
+    return client
+
+
+def test_a_full_disk():
+    daemon = NotStarted()
+    with Disk(daemon, "2m") as disk, daemon:
+        daemon.start()
+        client = daemon.client()
+        for i in range(200):
+            equal(client("SADD", f"k{i}", i), (":", 1))
+        equal(daemon.stop(9), -9)
+        disk.fill()
+        told = Notified(daemon)
+        daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
+        daemon.start(wait=False)
+        client = check_waiting(daemon, told, r"a log file cannot be started: No space left|No space left")
+        got = tool("get", daemon.name, "k7")
+        assert "7" in got.stdout and got.returncode == 0, f"what was published is read: {got}"
+        disk.free()
+        told.until("READY=1")
+        eventually(lambda: client("PING") == ("+", "PONG"))
+        for i in range(200):
+            equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
+        equal(client("SADD", "after", 1), (":", 1))
+        assert "waiting_for_room" not in info(client)
+        eventually(lambda: info(client)["status"] == f"Serving {daemon.name}")
+
+
+def test_a_stop_while_it_waits():
+    daemon = NotStarted()
+    with Disk(daemon, "2m") as disk, daemon:
+        daemon.start()
+        equal(daemon.client()("SADD", "k", 1), (":", 1))
+        equal(daemon.stop(9), -9)
+        disk.fill()
+        daemon.start(wait=False)
+        eventually(lambda: "waits for room" in daemon.messages())
+        equal(daemon.stop(), 0)
+        disk.free()
+        daemon.start()
+        equal(daemon.client()("SCARD", "k"), (":", 1))
+
+
+def test_full_shared_memory():
+    """A /dev/shm of its own, 1 MiB, that is full from the start."""
+    script = ("mount -t tmpfs -o size=1m lanemap-test /dev/shm && "
+              "{ cat /dev/zero >/dev/shm/filler 2>/dev/null; exec \"$@\"; }")
+    wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    if subprocess.run(wrapper + ["true"], capture_output=True, check=False).returncode:
+        raise Skip("mount namespaces are not permitted here")
+    with NotStarted(wrapper=wrapper) as daemon:
+        told = Notified(daemon)
+        daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
+        daemon.start(wait=False)
+        client = check_waiting(daemon, told, r"No space left|shared memory")
+        os.unlink(f"/proc/{daemon.process.pid}/root/dev/shm/filler")
+        told.until("READY=1")
+        eventually(lambda: client("PING") == ("+", "PONG"))
+        equal(client("SADD", "k", 1), (":", 1))
+
+
+if __name__ == "__main__":
+    main(globals())
