@@ -48,7 +48,7 @@ int lanemap_log_output_begin(const struct lanemap_files *files, int dir_fd,
 
                 output.header.number = header->number + (uint64_t)i;
                 output_name(output.header.number, name);
-                output.fd = files->open(files, dir_fd, name, O_RDWR | O_CREAT | O_EXCL, 0640);
+                output.fd = files->open(files, dir_fd, name, O_RDWR | O_CREAT | O_EXCL, 0600);
         }
         if (output.fd < 0)
                 return output.fd;

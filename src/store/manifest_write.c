@@ -200,7 +200,7 @@ static int write_temporary(const struct lanemap_files *files, int dir_fd, const 
         int fd, r, r2;
 
         fd = files->open(files, dir_fd, LANEMAP_MANIFEST_TEMPORARY_NAME,
-                         O_WRONLY | O_CREAT | O_TRUNC, 0640);
+                         O_WRONLY | O_CREAT | O_TRUNC, 0600);
         if (fd < 0)
                 return fd;
 

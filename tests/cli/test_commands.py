@@ -20,7 +20,9 @@ class Usage(unittest.TestCase):
                           ["load", "--socket", "a", "--name", "b"], ["load", "--socket", "a", "f", "g"],
                           ["stat"], ["stat", "a", "b"], ["stat", "--bad", "a"], ["route"],
                           ["route", "--wait", "1s", "a"], ["route", "--wait", "-1", "a"],
-                          ["route", "--type", "numeric", "a"], ["route", "--type", "a=nothing", "a"]):
+                          ["route", "--type", "numeric", "a"], ["route", "--type", "a=nothing", "a"],
+                          ["tenant"], ["tenant", "add"], ["tenant", "make", "a"], ["tenant", "add", "a", "b"],
+                          ["tenant", "remove", "--print", "a"], ["tenant", "add", "--bad", "a"]):
             with self.subTest(arguments):
                 result = run(*arguments)
                 self.assertEqual(result.returncode, 2)
@@ -30,13 +32,22 @@ class Usage(unittest.TestCase):
 
     def test_help_and_version(self):
         for arguments in (["--help"], ["get", "--help"], ["load", "--help"], ["stat", "--help"],
-                          ["route", "--help"]):
+                          ["route", "--help"], ["tenant", "--help"]):
             with self.subTest(arguments):
                 result = run(*arguments)
                 self.assertEqual(result.returncode, 0)
                 self.assertIn("Usage: lanemap", result.stdout)
                 self.assertIn("Exit codes", result.stdout)
         self.assertRegex(run("--version").stdout, r"^lanemap \d+\.\d+\.\d+")
+
+    def test_names_of_tenants(self):
+        for name in ("a" * 23, "-a", "a.b", "a/b", "", "a b"):
+            with self.subTest(name):
+                result = run("tenant", "add", "--print", "--", name)
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertIn("22", result.stderr)
+        self.assertEqual(run("tenant", "add", "--print", "A_-" + "9" * 19).stdout.splitlines()[1],
+                         "g lanemapw-A_-" + "9" * 19 + " -")
 
     def test_a_name_that_does_not_exist(self):
         for arguments in (["get", "no-such-name", "k"], ["stat", "no-such-name"],

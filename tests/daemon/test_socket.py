@@ -2,6 +2,7 @@
 import fcntl
 import grp
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -62,7 +63,8 @@ def test_a_group_that_the_user_is_not_in():
         raise Skip("only root may become another user")
     with tempfile.TemporaryDirectory(prefix="lmd-") as room:
         os.chown(room, 65534, 65534)
-        done = subprocess.run([Daemon.binary, "--name", "t" + uuid.uuid4().hex[:20], "--dir", room + "/data",
+        binary = shutil.copy(Daemon.binary, room)  # where that user may execute it
+        done = subprocess.run([binary, "--name", "t" + uuid.uuid4().hex[:20], "--dir", room + "/data",
                                "--socket-group", "0"], user=65534, group=65534, extra_groups=[], capture_output=True,
                               text=True, timeout=60, check=False)
         equal(done.returncode, 1, done.stderr)

@@ -35,7 +35,12 @@ STORM = ('tests/concurrency/storm', ['--seconds', '4'])
 ARENA = ('tests/unit/test_shm_arena', [])
 FILTER = ('tests/unit/test_segment_filter', [])
 RESHARD = ('tests/unit/test_writer_reshard', [])
+BOOTED = ('tests/systemd/run.py', ['operate::1', 'tenants::0', 'tenants::1'])
 INDEX = ('tests/property/test_property_index', [])
+
+# What `meson install` puts into a booted system.
+INSTALLED = ['src/daemon/lanemapd', 'src/liblanemap.so.0.1.0', 'src/liblanemap.a', 'src/liblanemap-writer.a',
+             'tools/lanemap/lanemap']
 
 # Guarantees that no single replacement breaks, and why.
 WITHOUT = {}
@@ -228,6 +233,21 @@ MUTANTS = [
     ('room-not-reserved', 'W5', 'src/common/file.c',
      'r = posix_fallocate(fd, at, n_bytes);', 'r = ftruncate(fd, at + n_bytes) < 0 ? errno : 0;',
      ('tests/unit/test_writer_room', [])),
+    ('readers-may-write', 'I2', 'tools/systemd/lanemapd@.socket',
+     'SocketGroup=lanemapw-%i', 'SocketGroup=lanemap-%i',
+     BOOTED),
+    ('one-user-for-all', 'I1', 'tools/systemd/lanemapd@.service.in',
+     'User=lanemap-%i\n', 'User=lanemap-acme\n',
+     BOOTED),
+    ('manifest-for-readers', 'I2', 'src/store/manifest_write.c',
+     'O_WRONLY | O_CREAT | O_TRUNC, 0600);', 'O_WRONLY | O_CREAT | O_TRUNC, 0640);',
+     BOOTED),
+    ('log-for-readers', 'I2', 'src/store/log_output.c',
+     'O_RDWR | O_CREAT | O_EXCL, 0600);', 'O_RDWR | O_CREAT | O_EXCL, 0640);',
+     BOOTED),
+    ('passed-socket-removed', 'I3', 'src/daemon/listen_unix.c',
+     'if (!server->socket_is_passed && file_is_ours(server))', 'if (file_is_ours(server))',
+     ('tests/daemon/test_socket.py', None)),
     ('old-segments-unknown', 'W9', 'src/segment/segment_format.h',
      '#define LANEMAP_SEGMENT_FORMAT_VERSION 1', '#define LANEMAP_SEGMENT_FORMAT_VERSION 2',
      ('tests/unit/test_segment_golden', [])),
@@ -236,6 +256,8 @@ MUTANTS = [
 
 def command_of(build, program):
     name, arguments = program
+    if name == BOOTED[0]:
+        return ['python3', str(build.parent / 'source' / name), str(build), *arguments]
     if arguments is not None:
         return [str(build / name)] + [argument.replace('{build}', str(build)) for argument in arguments]
     return ['python3', str(build.parent / 'source' / name), str(build / 'src/daemon/lanemapd'),
@@ -244,6 +266,8 @@ def command_of(build, program):
 
 def targets_of(program):
     name, arguments = program
+    if name == BOOTED[0]:
+        return INSTALLED
     if arguments is None:
         return ['src/daemon/lanemapd', 'tests/daemon/preload_sync.so']
     return [name] + [argument.replace('{build}/', '') for argument in arguments if argument.startswith('{build}/')]
@@ -298,7 +322,7 @@ def copy_tree(folder):
 
 def guarantees():
     """R1, W1, ... as the tables of the map name them."""
-    return re.findall(r'^\| ([RW]\d+) \|', (SOURCE / 'src/README.md').read_text(), re.MULTILINE)
+    return re.findall(r'^\| ([RWI]\d+) \|', (SOURCE / 'src/README.md').read_text(), re.MULTILINE)
 
 
 def check():

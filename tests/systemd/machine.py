@@ -103,10 +103,12 @@ class Machine:
         if self.process:
             self.process.kill()
             self.process.wait()
-        if self.cgroup:
-            eventually(self._cgroup_remove)
-        if self.room:
-            shutil.rmtree(self.room, ignore_errors=True)
+        try:
+            if self.cgroup:
+                eventually(self._cgroup_remove)
+        finally:
+            if self.room:
+                shutil.rmtree(self.room, ignore_errors=True)
 
     def _cgroup_remove(self):
         for directory, _, _ in os.walk(self.cgroup, topdown=False):
@@ -164,7 +166,7 @@ class Machine:
         # The shell is moved before the cgroup namespace is made, so that the namespace's root is this group.
         self.process = subprocess.Popen(
             ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', cgroup,
-             "unshare", "--fork", "--kill-child", *NAMESPACES,
+             "setpriv", "--pdeathsig=KILL", "unshare", "--fork", "--kill-child", *NAMESPACES,
              os.path.join(HERE, "init.sh"), root, stage, "--log-target=journal", "--show-status=false"],
             stdin=subprocess.DEVNULL, stdout=self.messages, stderr=self.messages)
         self.init_pid = eventually(self._find_init)

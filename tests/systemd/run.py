@@ -7,6 +7,7 @@ Usage: run.py BUILD [TEST...]
 import glob
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -51,6 +52,8 @@ def run(machine, only):
 
 
 def main():
+    # Who ends the test ends the system too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     start = time.monotonic()
     try:
         with Machine(sys.argv[1]) as machine:

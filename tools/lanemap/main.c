@@ -22,6 +22,7 @@ static const char help[] =
         "  reshard  give a data directory another number of lanes\n"
         "  backup copy an index into an empty directory\n"
         "  restore  bring a backup back\n"
+        "  tenant make or remove the user and the groups of an index\n"
         "\n"
         "  --help     this text; 'lanemap COMMAND --help' tells about a command\n"
         "  --version  the version\n"
@@ -44,6 +45,7 @@ static const struct {
         {"reshard", lanemap_tool_reshard},
         {"backup", lanemap_tool_backup},
         {"restore", lanemap_tool_restore},
+        {"tenant", lanemap_tool_tenant},
         /* clang-format on */
 };
 

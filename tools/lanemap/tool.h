@@ -31,6 +31,7 @@ int lanemap_tool_repair(int argc, char **argv);
 int lanemap_tool_reshard(int argc, char **argv);
 int lanemap_tool_backup(int argc, char **argv);
 int lanemap_tool_restore(int argc, char **argv);
+int lanemap_tool_tenant(int argc, char **argv);
 
 /* "lanemap: ...", with a newline behind it. Says at most a few hundred bytes. */
 void lanemap_tool_say(const char *format, ...) LANEMAP_PRINTF(1, 2);
