@@ -9,25 +9,21 @@
  *
  * Where namespaces are not permitted: skipped.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "beside.h"
+#include "small_room.h"
 #include "writer/writer_private.h"
 
 #define FILL_KEYS_MAX 10000
 #define BATCH         64
 #define RECORD        2560 /* one batch of more than fits into what is put aside at once */
-#define FILLER        "/dev/shm/filler"
 
 /* In memory shared with the writers: who is acknowledged what. */
 struct tiny {
@@ -147,19 +143,6 @@ static struct lanemap_reader *reader_new(void)
         return reader;
 }
 
-/* Takes every byte that is left of the file system. */
-static void filler_make(const char *path)
-{
-        static const char zeros[512];
-        int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-
-        must(fd >= 0);
-        while (write(fd, zeros, sizeof(zeros)) > 0)
-                ;
-        must(errno == ENOSPC);
-        close(fd);
-}
-
 /* Writing goes on by itself, as soon as there is room: within ten seconds, or not at all. */
 static void resume_await(struct lanemap_writer *writer, const char *what)
 {
@@ -173,57 +156,6 @@ static void resume_await(struct lanemap_writer *writer, const char *what)
                 printf("%s: writing does not go on\n", what);
                 abort();
         }
-}
-
-/* What takes the room, for who has to find out why there is none. */
-static void room_print(void)
-{
-        DIR *dir = opendir("/dev/shm");
-        const struct dirent *entry;
-        struct statvfs fs;
-        char line[512];
-        FILE *maps = fopen("/proc/self/maps", "re");
-
-        must(dir && maps && statvfs("/dev/shm", &fs) == 0);
-        printf("/dev/shm: %" PRIu64 " of %" PRIu64 " bytes are free\n",
-               (uint64_t)(fs.f_bavail * fs.f_frsize), (uint64_t)(fs.f_blocks * fs.f_frsize));
-        while ((entry = readdir(dir))) {
-                struct stat st;
-
-                if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                    S_ISREG(st.st_mode))
-                        printf("%10" PRIu64 " bytes: %s\n", (uint64_t)st.st_blocks * 512,
-                               entry->d_name);
-        }
-        while (fgets(line, sizeof(line), maps))
-                if (strstr(line, "/dev/shm/"))
-                        printf("mapped: %s", line);
-        (void)fclose(maps);
-        closedir(dir);
-}
-
-/* The readers have let go of the object before, so there is room for the next spare: within a second,
- * since the flusher looks that often, and before the object in force grows (S5). */
-static void spare_await(void)
-{
-        uint64_t until_ns = now_ns() + UINT64_C(10000000000);
-        char path[160];
-        struct stat st;
-
-        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.spare", tiny.scratch.name);
-        while (stat(path, &st) < 0 && now_ns() < until_ns)
-                (void)usleep(10000);
-        if (stat(path, &st) < 0) {
-                printf("no spare object: there is no room for it, or nobody makes it\n");
-                room_print();
-                abort();
-        }
-}
-
-/* A file system of its own there, which nobody outside of this process sees. */
-static int mount_tiny(const char *at, const char *options)
-{
-        return mount("tmpfs", at, "tmpfs", 0, options) < 0 ? -errno : 0;
 }
 
 static void compact(struct lanemap_writer *writer)
@@ -242,7 +174,7 @@ static void shared_memory(uint32_t n_lanes)
         int r;
 
         memset(&tiny, 0, sizeof(tiny));
-        must(mount_tiny("/dev/shm", "size=1m") == 0);
+        must(room_mount("/dev/shm", "size=1m") == 0);
         scratch_init(&tiny.scratch, "tiny");
         tiny.n_lanes = n_lanes;
         writer = writer_up();
@@ -250,7 +182,7 @@ static void shared_memory(uint32_t n_lanes)
         for (uint32_t i = 0; i < 20; i++)
                 must(batch_add(writer) == 0);
 
-        filler_make(FILLER);
+        room_fill(ROOM_FILLER);
         r = fill(writer);
         printf("%u lanes, /dev/shm of 1 MiB: %u keys, and then %s\n", n_lanes, tiny.n_acknowledged,
                strerror(-r));
@@ -259,7 +191,7 @@ static void shared_memory(uint32_t n_lanes)
 
         /* It dies; all that it gave back by dying is taken, too. */
         lanemap_writer_abandon(writer);
-        filler_make(FILLER);
+        room_fill(ROOM_FILLER);
         reader_judge(reader, "full, without a writer");
         for (int i = 0; i < 3; i++) {
                 writer = writer_up();
@@ -268,25 +200,25 @@ static void shared_memory(uint32_t n_lanes)
                 n_before = tiny.n_acknowledged;
                 (void)fill(writer);
                 printf("its successor adds %u more\n", tiny.n_acknowledged - n_before);
-                spare_await();
+                spare_await(tiny.scratch.name);
                 reader_judge(reader, "full again");
                 lanemap_writer_abandon(writer);
-                filler_make(FILLER);
+                room_fill(ROOM_FILLER);
         }
         writer = writer_up();
-        must(unlink(FILLER) == 0);
+        must(unlink(ROOM_FILLER) == 0);
         resume_await(writer, "shared memory");
         reader_judge(reader, "with room again");
 
         /* One record of the log that does not fit at once into what is put aside. */
-        spare_await();
+        spare_await(tiny.scratch.name);
         compact(writer);
         must(keys_add(writer, RECORD) == 0);
         lanemap_writer_abandon(writer);
-        filler_make(FILLER);
+        room_fill(ROOM_FILLER);
         writer = writer_up();
         reader_judge(reader, "full, after a long record");
-        must(unlink(FILLER) == 0);
+        must(unlink(ROOM_FILLER) == 0);
 
         lanemap_reader_detach(reader);
         lanemap_writer_close(writer);
@@ -304,14 +236,14 @@ static void disk(void)
         memset(&tiny, 0, sizeof(tiny));
         scratch_init(&tiny.scratch, "tiny");
         tiny.n_lanes = 4;
-        must(mount_tiny(tiny.scratch.directory, "size=2m") == 0);
+        must(room_mount(tiny.scratch.directory, "size=2m") == 0);
         snprintf(filler, sizeof(filler), "%s/filler", tiny.scratch.directory);
         writer = writer_up();
         reader = reader_new();
         for (uint32_t i = 0; i < 20; i++)
                 must(batch_add(writer) == 0);
 
-        filler_make(filler);
+        room_fill(filler);
         r = fill(writer);
         printf("a disk of 2 MiB: %u keys, and then %s\n", tiny.n_acknowledged, strerror(-r));
         must(r < 0);
@@ -334,13 +266,9 @@ static void disk(void)
 
 int main(void)
 {
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
-                printf("skipped: no mount namespaces here\n");
-                return BESIDE_SKIPPED;
-        }
+        if (!room_private())
+                return ROOM_SKIPPED;
 
-        (void)unsetenv("TMPDIR");
-        setlinebuf(stdout);
         shared_memory(4);
         shared_memory(64);
         disk();
