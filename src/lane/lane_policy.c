@@ -30,6 +30,16 @@
 
 #define EXCESS_SHARE 25
 
+/* A change of a long posting counts as so many bytes, against this share of all of them. */
+#define LONG_CHANGE_BYTES UINT64_C(64)
+#define LONG_SHARE        16
+
+/* Where so many bytes, and so many times the longest, are in long postings: one change for each of
+ * so many bytes. */
+#define LONG_BYTES_MAX        (UINT64_C(64) << 20)
+#define LONG_POSTINGS_MIN     4
+#define LONG_BYTES_PER_CHANGE (UINT64_C(1) << 20)
+
 uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
                                          uint32_t n_segments, uint32_t n_takeable)
 {
@@ -87,6 +97,18 @@ uint64_t lanemap_lane_policy_merge_priority(const struct lanemap_lane_policy_gro
                 return (UINT64_C(1) << 32) + ratio;
 
         return is_over_budget && group->excess_bytes > 0 ? ratio : 0;
+}
+
+bool lanemap_lane_policy_overlays_exceed(const struct lanemap_lane_policy_overlays *overlays,
+                                         uint64_t bytes_max, uint32_t times)
+{
+        uint64_t changed_bytes = overlays->bytes + LONG_CHANGE_BYTES * overlays->n_long_changes;
+        uint64_t long_max =
+                LANEMAP_MAX(LONG_BYTES_MAX, LONG_POSTINGS_MIN * overlays->long_max_bytes);
+
+        return changed_bytes >= times * LANEMAP_MAX(bytes_max, overlays->long_bytes / LONG_SHARE) ||
+               (overlays->long_bytes >= times * long_max &&
+                overlays->n_long_changes >= overlays->long_bytes / LONG_BYTES_PER_CHANGE);
 }
 
 uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t n_lanes,

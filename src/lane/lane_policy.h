@@ -86,4 +86,29 @@ uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t n_lanes,
 /* The used part of tables of that many bytes at which the flush begins. */
 #define LANEMAP_LANE_POLICY_FLUSH_FILL(table_bytes) ((table_bytes) / 20 * 11)
 
+/*
+ * What active overlays hold. The first change of a long posting after a flush copies all of it into
+ * its overlay, and each flush writes all of it: a flush gives those bytes back only until the next
+ * change. So they are not counted as bytes, only their changes are.
+ */
+struct lanemap_lane_policy_overlays {
+        uint64_t bytes;          /* of tables and short postings */
+        uint64_t long_bytes;     /* of long postings */
+        uint64_t long_max_bytes; /* of the longest that was changed, about */
+        uint64_t n_long_changes;
+};
+
+/*
+ * Whether overlays have outgrown a budget of so many bytes so many times.
+ *
+ *   A change of a long posting counts as 64 bytes, and the budget is a sixteenth of the long
+ *   postings where that is more. So long postings that are changed often are copied and written
+ *   once per as many changes as they have KiB: a change costs 1 KiB of copying at most, a leaf's.
+ *
+ *   Long postings that are changed seldom would all stay: from 64 MiB on, where a flush gives back
+ *   more than the few longest, one change per MiB is enough.
+ */
+bool lanemap_lane_policy_overlays_exceed(const struct lanemap_lane_policy_overlays *overlays,
+                                         uint64_t bytes_max, uint32_t times);
+
 #endif

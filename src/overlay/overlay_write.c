@@ -113,6 +113,30 @@ void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overl
         lanemap_store_release(&cell->value, value);
 }
 
+/* Of a value that is not a long posting: no more than a look at it. */
+static uint64_t short_value_bytes(const struct lanemap_overlay *overlay, uint64_t value)
+{
+        return lanemap_overlay_value_is_long(value) ? 0
+                                                    : lanemap_posting_bytes(overlay->arena, value);
+}
+
+int64_t lanemap_overlay_commit(struct lanemap_overlay *overlay,
+                               struct lanemap_posting_change *change)
+{
+        int64_t old_bytes = (int64_t)short_value_bytes(overlay, change->old_value);
+        int64_t grown = lanemap_posting_commit(overlay->arena, change);
+
+        overlay->posting_bytes += (uint64_t)grown;
+        if (lanemap_overlay_value_is_long(change->value) ||
+            lanemap_overlay_value_is_long(change->old_value)) {
+                int64_t new_bytes = (int64_t)short_value_bytes(overlay, change->value);
+
+                overlay->long_bytes += (uint64_t)(grown + old_bytes - new_bytes);
+                overlay->n_long_changes++;
+        }
+        return grown;
+}
+
 static uint64_t table_n_live(const struct lanemap_overlay *overlay)
 {
         uint64_t n_live = 0;
@@ -161,6 +185,8 @@ int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_o
         }
 
         grown.posting_bytes = overlay->posting_bytes;
+        grown.long_bytes = overlay->long_bytes;
+        grown.n_long_changes = overlay->n_long_changes;
         *ret_grown = grown;
         return 0;
 }
@@ -232,7 +258,7 @@ static int cell_copy(const struct lanemap_overlay *overlay,
                 return r;
 
         lanemap_overlay_store(copy, lanemap_overlay_cell(copy, fp, &value), fp, change.value);
-        copy->posting_bytes += (uint64_t)lanemap_posting_commit(copy->arena, &change);
+        (void)lanemap_overlay_commit(copy, &change);
         return 0;
 }
 
@@ -254,9 +280,12 @@ int lanemap_overlay_copy(const struct lanemap_overlay *overlay, struct lanemap_a
         }
 
         lanemap_free(room.ids);
-        if (r == 0)
-                *ret_copy = copy;
-        return r;
+        if (r < 0)
+                return r;
+
+        copy.n_long_changes = overlay->n_long_changes;
+        *ret_copy = copy;
+        return 0;
 }
 
 uint64_t lanemap_overlay_bytes(const struct lanemap_overlay *overlay)

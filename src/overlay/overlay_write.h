@@ -20,6 +20,8 @@ struct lanemap_overlay {
         struct lanemap_overlay_table table;
         uint64_t n_used; /* cells whose hash is written */
         uint64_t posting_bytes;
+        uint64_t long_bytes;     /* of these, in long postings */
+        uint64_t n_long_changes; /* how often one was made, changed or replaced */
 };
 
 /* Whether a key with this value word is there when a table is grown, copied or flushed: neither an
@@ -27,6 +29,11 @@ struct lanemap_overlay {
 LANEMAP_ALWAYS_INLINE bool lanemap_overlay_value_is_kept(uint64_t value)
 {
         return value != 0 && value != (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);
+}
+
+LANEMAP_ALWAYS_INLINE bool lanemap_overlay_value_is_long(uint64_t value)
+{
+        return (value & LANEMAP_OVERLAY_TAG_KIND_MASK) == LANEMAP_OVERLAY_TAG_LONG;
 }
 
 /* A table of 2^log2_cells empty cells. Return: 0, -ENOSPC, -ENOMEM. */
@@ -60,6 +67,11 @@ struct lanemap_overlay_cell_shm *lanemap_overlay_cell(const struct lanemap_overl
 /* Publishes a value word in a cell that lanemap_overlay_cell() gave. */
 void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overlay_cell_shm *cell,
                            struct lanemap_fingerprint fp, uint64_t value);
+
+/* lanemap_posting_commit() of a change that was stored in the overlay, and counted in it. Return: by
+ * how many bytes the overlay has grown. */
+int64_t lanemap_overlay_commit(struct lanemap_overlay *overlay,
+                               struct lanemap_posting_change *change);
 
 /* What the overlay holds of the arena. */
 uint64_t lanemap_overlay_bytes(const struct lanemap_overlay *overlay);

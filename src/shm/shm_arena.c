@@ -552,6 +552,12 @@ int lanemap_shm_arena_new(const struct lanemap_shm_arena_config *config,
         return 0;
 }
 
+int lanemap_shm_arena_renew(const struct lanemap_shm_arena *arena,
+                            struct lanemap_shm_arena **ret_arena)
+{
+        return lanemap_shm_arena_new(&arena->config, ret_arena);
+}
+
 void lanemap_shm_arena_free(struct lanemap_shm_arena *arena)
 {
         if (!arena)

@@ -54,6 +54,10 @@ struct lanemap_shm_arena_config {
 
 int lanemap_shm_arena_new(const struct lanemap_shm_arena_config *config,
                           struct lanemap_shm_arena **ret_arena);
+/* Another one over the same object, as large as it is now, with nothing allocated: in the place of
+ * `arena`, whose blocks nobody but the writer has seen. Return: 0, -ENOMEM. */
+int lanemap_shm_arena_renew(const struct lanemap_shm_arena *arena,
+                            struct lanemap_shm_arena **ret_arena);
 /* Private memory only; the object is the caller's. NULL is fine. */
 void lanemap_shm_arena_free(struct lanemap_shm_arena *arena);
 

@@ -301,6 +301,11 @@ static int data_open_new(int shm_dir_fd, const struct lanemap_shm_data_options *
         uint64_t generation = 0;
         int fd;
 
+        if (options->is_private) {
+                object->fd = memfd_create("lanemap", MFD_CLOEXEC);
+                return object->fd < 0 ? -errno : 0;
+        }
+
         while (generation == 0)
                 if (getrandom(&generation, sizeof(generation), 0) != sizeof(generation))
                         return -EIO;
@@ -405,7 +410,7 @@ int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
         return 0;
 
 fail:
-        if (object->fd >= 0) {
+        if (object->fd >= 0 && !options->is_private) {
                 char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
                 lanemap_shm_data_name(options->name, object->generation, name);
@@ -413,6 +418,19 @@ fail:
         }
         lanemap_shm_data_close(object);
         return r;
+}
+
+int lanemap_shm_data_reset(struct lanemap_shm_data_object *object)
+{
+        struct lanemap_shm_arena *arena;
+        int r = lanemap_shm_arena_renew(object->arena, &arena);
+
+        if (r < 0)
+                return r;
+
+        lanemap_shm_arena_free(object->arena);
+        object->arena = arena;
+        return 0;
 }
 
 void lanemap_shm_data_close(struct lanemap_shm_data_object *object)

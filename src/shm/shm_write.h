@@ -59,6 +59,7 @@ struct lanemap_shm_data_options {
         const struct lanemap_clock *clock;
         struct lanemap_shm_quarantine quarantine;
         bool from_spare; /* the spare object becomes this one, if there is one (S4) */
+        bool is_private; /* it has no name: only this process has it, and no limit of /dev/shm is its */
 };
 
 /* A data object that this process writes. */
@@ -86,6 +87,9 @@ struct lanemap_shm_data_object {
 int lanemap_shm_data_create(int shm_dir_fd, struct lanemap_shm_control *control,
                             const struct lanemap_shm_data_options *options,
                             struct lanemap_shm_data_object *ret_object);
+
+/* Gives up all that was allocated in it. Not once it was published. Return: 0, -ENOMEM. */
+int lanemap_shm_data_reset(struct lanemap_shm_data_object *object);
 
 /* Unmaps it; the object itself stays. Fine on a zeroed struct with fd -1. */
 void lanemap_shm_data_close(struct lanemap_shm_data_object *object);

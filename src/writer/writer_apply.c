@@ -20,7 +20,7 @@
 /* Active overlays may outgrow the flush threshold this many times before applies wait for the
  * flush. */
 #define STALL_RATIO     4
-#define STALL_BYTES_MIN (UINT64_C(4) << 20)
+#define STALL_BYTES_MIN (UINT64_C(1) << 20)
 
 /* What an operation takes of shared memory, in the usual case and rounded up: a cell in a table that
  * may be about to double, and a short posting. */
@@ -182,20 +182,20 @@ static void flush_start(struct lanemap_writer *writer)
 }
 
 /* So that the next doubling of the tables still fits where memory is short: a quarter of the room. */
-static uint64_t stall_bytes(const struct lanemap_writer *writer)
+static bool overlays_are_too_large(const struct lanemap_writer *writer)
 {
-        uint64_t bytes =
-                LANEMAP_MAX(STALL_RATIO * lanemap_writer_flush_threshold(writer), STALL_BYTES_MIN);
+        uint64_t bytes = LANEMAP_MAX(lanemap_writer_flush_threshold(writer), STALL_BYTES_MIN);
         uint64_t empty_bytes = (uint64_t)writer->n_lanes * writer->cell_bytes
                                << LANEMAP_OVERLAY_LOG2_CELLS_MIN;
 
-        return LANEMAP_MIN(bytes, LANEMAP_MAX(writer->memory_room / 4, 4 * empty_bytes));
+        bytes = LANEMAP_MIN(bytes, LANEMAP_MAX(writer->memory_room / 4 / STALL_RATIO, empty_bytes));
+        return lanemap_writer_overlays_exceed(writer, bytes, STALL_RATIO);
 }
 
 /* Whether applies wait for a flush. */
 static bool flush_is_behind(struct lanemap_writer *writer)
 {
-        if (LANEMAP_LIKELY(writer->active_bytes <= stall_bytes(writer))) {
+        if (LANEMAP_LIKELY(!overlays_are_too_large(writer))) {
                 writer->stall_since_ns = 0;
                 return false;
         }

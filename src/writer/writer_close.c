@@ -97,6 +97,7 @@ void lanemap_writer_abandon(struct lanemap_writer *writer)
         segments_free(writer);
         lanemap_log_close(writer->log);
         object_release(writer);
+        lanemap_free(writer->private_control);
         lanemap_shm_control_close(writer->control);
         lanemap_writer_requests_free(writer);
         lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);

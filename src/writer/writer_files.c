@@ -191,7 +191,23 @@ void lanemap_writer_file_release(struct lanemap_writer *writer, struct writer_fi
         file_unused_check(writer, file);
 }
 
-/* Takes the files off the list that no manifest names (F1). */
+static void file_slot_release(struct lanemap_writer *writer, struct writer_file *file)
+{
+        if (file->slot != UINT32_MAX)
+                lanemap_store_release(&writer->lane_files->slots[file->slot], NULL);
+        file->slot = UINT32_MAX;
+}
+
+/* Readers of the predecessor's generation still find its files until this writer's is published. A
+ * replay's own files nobody has ever seen. */
+static bool file_is_predecessors(const struct lanemap_writer *writer,
+                                 const struct writer_file *file)
+{
+        return writer->recovering && file->mapped->number < writer->recovery_file_number;
+}
+
+/* Takes the files off the list that no manifest names (F1). A slot is free as soon as no lane of
+ * this writer names the file, so a replay of any number of flushes has one. */
 static struct writer_file *dead_take(struct lanemap_writer *writer)
 {
         uint64_t in_force = lanemap_load_relaxed(&writer->manifest_generation);
@@ -204,6 +220,11 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
                         link = &file->next_dead;
                         continue;
                 }
+                if (file_is_predecessors(writer, file)) {
+                        file_slot_release(writer, file);
+                        link = &file->next_dead;
+                        continue;
+                }
 
                 *link = file->next_dead;
                 file->next_dead = taken;
@@ -212,8 +233,7 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
                         writer->n_damaged_files--;
                         lanemap_writer_degraded_publish(writer);
                 }
-                if (file->slot != UINT32_MAX)
-                        lanemap_store_release(&writer->lane_files->slots[file->slot], NULL);
+                file_slot_release(writer, file);
         }
 
         return taken;
@@ -223,10 +243,6 @@ void lanemap_writer_files_reap(struct lanemap_writer *writer)
 {
         struct writer_file *file;
         int r;
-
-        /* Readers of the predecessor's generation still find its files until ours is published. */
-        if (writer->recovering)
-                return;
 
         pthread_mutex_lock(&writer->lock);
         file = dead_take(writer);

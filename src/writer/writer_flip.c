@@ -33,6 +33,9 @@
 #define LINGER_BYTES  (UINT64_C(8) << 20)
 #define LINGER_SHARE  64 /* of what /dev/shm can hold, no more */
 
+/* A replay may grow to this, however small the limit of shared memory is. */
+#define PRIVATE_BYTES_MAX_LEAST (UINT64_C(1) << 30)
+
 /* What a flip must save to be worth it. */
 #define WORTH_BYTES (UINT64_C(256) << 10)
 
@@ -59,15 +62,6 @@ static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer *
         };
 }
 
-static void object_free(struct lanemap_shm_data_object *object)
-{
-        if (!object)
-                return;
-
-        lanemap_shm_data_close(object);
-        lanemap_free(object);
-}
-
 /* S5. While a log is replayed there is no spare: it is what it is replayed into. */
 static void growth_prepare(void *arg)
 {
@@ -77,11 +71,9 @@ static void growth_prepare(void *arg)
                 lanemap_writer_spare_ensure(writer);
 }
 
-int lanemap_writer_object_create(struct lanemap_writer *writer,
-                                 struct lanemap_shm_data_object **ret_object,
-                                 struct lanemap_shm_region **ret_region)
+static struct lanemap_shm_data_options object_options(const struct lanemap_writer *writer)
 {
-        struct lanemap_shm_data_options options = {
+        return (struct lanemap_shm_data_options){
                 .name = writer->name,
                 .mode = writer->options.shared_mode ? writer->options.shared_mode : 0640,
                 .bytes_min = lanemap_writer_spare_bytes(writer),
@@ -97,6 +89,48 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
                 .quarantine = quarantine_of(writer),
                 .from_spare = writer->recovering,
         };
+}
+
+/* Larger than a shared one may get: a posting that was made id by id can be denser than one that is
+ * built anew. */
+int lanemap_writer_object_create_private(struct lanemap_writer *writer,
+                                         struct lanemap_shm_data_object **ret_object)
+{
+        struct lanemap_shm_data_options options = object_options(writer);
+        struct lanemap_shm_data_object *object = lanemap_alloc_zero(sizeof(*object));
+        int r;
+
+        if (!object)
+                return -ENOMEM;
+
+        options.is_private = true;
+        options.from_spare = false;
+        options.bytes_max = LANEMAP_MAX(2 * options.bytes_max, PRIVATE_BYTES_MAX_LEAST);
+        options.quarantine.ns = LANEMAP_SHM_QUARANTINE_NONE;
+        r = lanemap_shm_data_create(-1, writer->private_control, &options, object);
+        if (r < 0) {
+                lanemap_free(object);
+                return r;
+        }
+
+        *ret_object = object;
+        return 0;
+}
+
+void lanemap_writer_object_free(struct lanemap_shm_data_object *object)
+{
+        if (!object)
+                return;
+
+        lanemap_shm_data_close(object);
+        lanemap_free(object);
+}
+
+int lanemap_writer_object_create(struct lanemap_writer *writer,
+                                 struct lanemap_shm_data_object **ret_object,
+                                 struct lanemap_shm_region **ret_region)
+{
+        struct lanemap_shm_data_options options = object_options(writer);
         struct lanemap_shm_arena_stats arena;
         struct lanemap_shm_data_object *object = lanemap_alloc_zero(sizeof(*object));
         struct lanemap_shm_region *region = lanemap_alloc_zero(sizeof(*region));
@@ -122,6 +156,18 @@ int lanemap_writer_object_create(struct lanemap_writer *writer,
         *ret_object = object;
         *ret_region = region;
         return 0;
+}
+
+void lanemap_writer_object_give_up(struct lanemap_writer *writer,
+                                   struct lanemap_shm_data_object *object,
+                                   struct lanemap_shm_region *region)
+{
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+
+        lanemap_shm_data_name(writer->name, object->generation, name);
+        (void)unlinkat(writer->shm_dir_fd, name, 0);
+        lanemap_writer_object_free(object);
+        lanemap_free(region);
 }
 
 /* ---- who still holds what was retired ---- */
@@ -188,22 +234,45 @@ static void retired_objects_add(struct lanemap_writer *writer, uint64_t generati
 
 /* ---- the flip ---- */
 
-/* The lanes' new overlays and views in the new object; the engine's state is not touched. */
-static int lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
-                      struct lanemap_overlay *actives, struct lanemap_overlay *frozens,
-                      struct lanemap_lane_view_block *views)
+static size_t copy_bytes(const struct lanemap_writer *writer)
+{
+        return writer->n_lanes *
+               (2 * sizeof(struct lanemap_overlay) + sizeof(struct lanemap_lane_view_block));
+}
+
+int lanemap_writer_lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy)
+{
+        copy->actives = lanemap_alloc_pages(copy_bytes(writer));
+        if (!copy->actives)
+                return -ENOMEM;
+
+        copy->frozens = copy->actives + writer->n_lanes;
+        copy->views = (struct lanemap_lane_view_block *)(copy->frozens + writer->n_lanes);
+        return 0;
+}
+
+void lanemap_writer_lanes_copy_deinit(struct lanemap_writer *writer, struct writer_lanes_copy *copy)
+{
+        lanemap_free_pages(copy->actives, copy_bytes(writer));
+}
+
+/* Views of one size fill their pages: as many as the spare is made for. */
+int lanemap_writer_lanes_copy(struct lanemap_writer *writer,
+                              const struct lanemap_shm_data_object *object,
+                              struct writer_lanes_copy *copy)
 {
         struct lanemap_arena *arena = lanemap_shm_arena_base(object->arena);
+        uint32_t n_segments = lanemap_writer_segments_deepest(writer);
         int r;
 
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 const struct writer_lane *lane = &writer->lanes[i];
 
-                r = lanemap_overlay_copy(&lane->active, arena, &actives[i]);
+                r = lanemap_overlay_copy(&lane->active, arena, &copy->actives[i]);
                 if (r == 0 && lane->has_frozen)
-                        r = lanemap_overlay_copy(&lane->frozen, arena, &frozens[i]);
+                        r = lanemap_overlay_copy(&lane->frozen, arena, &copy->frozens[i]);
                 if (r == 0)
-                        r = lanemap_lane_view_alloc(arena, lane->n_segments, &views[i]);
+                        r = lanemap_lane_view_alloc(arena, n_segments, &copy->views[i]);
                 if (r < 0)
                         return r;
         }
@@ -211,65 +280,54 @@ static int lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_obj
         return 0;
 }
 
-static void flip_swap(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
-                      struct lanemap_shm_region *region, const struct lanemap_overlay *actives,
-                      const struct lanemap_overlay *frozens,
-                      const struct lanemap_lane_view_block *views)
+void lanemap_writer_lanes_move(struct lanemap_writer *writer,
+                               struct lanemap_shm_data_object *object,
+                               const struct writer_lanes_copy *copy)
 {
-        uint64_t old_generation = writer->object->generation;
-
         writer->object = object;
         lanemap_writer_reserves_forget(writer);
         writer->n_orphans = 0;
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes[i];
 
-                lane->active = actives[i];
+                lane->active = copy->actives[i];
                 if (lane->has_frozen)
-                        lane->frozen = frozens[i];
-                lanemap_writer_lane_publish(writer, i, &views[i]);
+                        lane->frozen = copy->frozens[i];
+                lanemap_writer_lane_publish(writer, i, &copy->views[i]);
         }
         lanemap_writer_active_count(writer);
         lanemap_writer_reserves_fill(writer);
         lanemap_writer_counts_publish(writer);
-        lanemap_shm_publish(writer->control, object->generation);
-        lanemap_store_release(&writer->region, region);
-        retired_objects_add(writer, old_generation);
-        writer->stats.n_generation_flips++;
 }
 
 /* Under lock. */
 static int flip_locked(struct lanemap_writer *writer)
 {
+        uint64_t old_generation = writer->object->generation;
         struct lanemap_shm_data_object *object;
         struct lanemap_shm_region *region;
-        struct lanemap_overlay *overlays;
-        struct lanemap_lane_view_block *views;
-        size_t bytes = writer->n_lanes * (2 * sizeof(*overlays) + sizeof(*views));
+        struct writer_lanes_copy copy;
         int r;
 
-        overlays = lanemap_alloc_pages(bytes);
-        if (!overlays)
-                return -ENOMEM;
+        r = lanemap_writer_lanes_copy_init(writer, &copy);
+        if (r < 0)
+                return r;
 
-        views = (struct lanemap_lane_view_block *)(overlays + 2 * writer->n_lanes);
         r = lanemap_writer_object_create(writer, &object, &region);
         if (r == 0) {
-                r = lanes_copy(writer, object, overlays, overlays + writer->n_lanes, views);
+                r = lanemap_writer_lanes_copy(writer, object, &copy);
                 if (r == 0) {
-                        flip_swap(writer, object, region, overlays, overlays + writer->n_lanes,
-                                  views);
+                        lanemap_writer_lanes_move(writer, object, &copy);
+                        lanemap_shm_publish(writer->control, object->generation);
+                        lanemap_store_release(&writer->region, region);
+                        retired_objects_add(writer, old_generation);
+                        writer->stats.n_generation_flips++;
                 } else {
-                        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
-
-                        lanemap_shm_data_name(writer->name, object->generation, name);
-                        (void)unlinkat(writer->shm_dir_fd, name, 0);
-                        object_free(object);
-                        lanemap_free(region);
+                        lanemap_writer_object_give_up(writer, object, region);
                 }
         }
 
-        lanemap_free_pages(overlays, bytes);
+        lanemap_writer_lanes_copy_deinit(writer, &copy);
         return r;
 }
 
@@ -324,7 +382,7 @@ int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
 
         if (r == 0) {
                 lanemap_rcu_synchronize();
-                object_free(old_object);
+                lanemap_writer_object_free(old_object);
                 lanemap_free(old_region);
                 lanemap_writer_retired_objects_drop(writer);
         }

@@ -170,7 +170,7 @@ static void merges_wait(struct lanemap_writer *writer)
 
         while (writer->n_merging > 0 && !writer->compaction_rate.per_second &&
                !lanemap_load_acquire(&writer->stopping) &&
-               writer->active_bytes <= 2 * lanemap_writer_flush_threshold(writer) &&
+               !lanemap_writer_overlays_exceed(writer, lanemap_writer_flush_threshold(writer), 2) &&
                lanemap_now_ns(writer->clock) - since_ns < MERGE_WAIT_NS)
                 lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, MERGE_WAIT_NS / 8);
 }

@@ -276,12 +276,25 @@ static int active_prepare(struct lanemap_writer *writer, const struct op *op, ui
         }
 }
 
+/* What one operation did to the long postings. */
+static void active_long_count(struct lanemap_writer *writer, const struct lanemap_overlay *before,
+                              const struct lanemap_overlay *after, uint64_t n_ids)
+{
+        if (after->n_long_changes == before->n_long_changes)
+                return;
+
+        writer->active_long.long_bytes += after->long_bytes - before->long_bytes;
+        writer->active_long.long_max_bytes =
+                LANEMAP_MAX(writer->active_long.long_max_bytes, n_ids * sizeof(uint32_t));
+        writer->active_long.n_long_changes++;
+}
+
 /* Nothing can fail from here on. */
 static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, const struct op *op,
                        struct lanemap_overlay_cell_shm *cell, struct lanemap_posting_change *change,
                        uint64_t n_before, uint64_t n_after, uint64_t position)
 {
-        uint64_t n_used = lane->active.n_used;
+        struct lanemap_overlay before = lane->active;
         int64_t grown;
 
         /* Before the word that makes it visible: whoever sees the change and then asks for the
@@ -290,11 +303,11 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
         lanemap_store_release(&writer->position, position);
         lanemap_overlay_store(&lane->active, cell, op->fp, change->value);
 
-        grown = lanemap_posting_commit(arena_of(writer), change);
-        lane->active.posting_bytes += (uint64_t)grown;
+        grown = lanemap_overlay_commit(&lane->active, change);
         writer->active_bytes += (uint64_t)grown;
         writer->active_used_bytes +=
-                (lane->active.n_used - n_used) * writer->cell_bytes + (uint64_t)grown;
+                (lane->active.n_used - before.n_used) * writer->cell_bytes + (uint64_t)grown;
+        active_long_count(writer, &before, &lane->active, n_after);
         lane->changed_position = position;
         lane->n_pairs += n_after - n_before;
         writer->n_pairs += n_after - n_before;
@@ -385,7 +398,7 @@ void lanemap_writer_counts_publish(struct lanemap_writer *writer)
 }
 
 /* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each
- * flush and whenever memory was short, since others fill /dev/shm too. */
+ * flush and whenever memory was short, since others fill /dev/shm too. A replay is not there. */
 void lanemap_writer_memory_room_update(struct lanemap_writer *writer)
 {
         struct lanemap_shm_arena_stats arena;
@@ -393,16 +406,16 @@ void lanemap_writer_memory_room_update(struct lanemap_writer *writer)
         uint64_t room = writer->options.shared_bytes_max;
 
         lanemap_shm_arena_get_stats(writer->object->arena, &arena);
-        if (fstatvfs(writer->object->fd, &fs) == 0)
+        if (!writer->recovering && fstatvfs(writer->object->fd, &fs) == 0)
                 room = LANEMAP_MIN(room, arena.bytes + fs.f_bavail * fs.f_frsize);
         writer->memory_room = room;
 }
 
 /* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
- * quarantine: an eighth of what there is goes as far. A replay waits for its flushes. */
+ * quarantine: an eighth of what there is goes as far. */
 static uint64_t flush_room(const struct lanemap_writer *writer)
 {
-        return writer->memory_room / (writer->recovering ? 4 : 8);
+        return writer->memory_room / 8;
 }
 
 uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer)
@@ -415,13 +428,26 @@ uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer)
         return LANEMAP_MIN(bytes, flush_room(writer));
 }
 
+bool lanemap_writer_overlays_exceed(const struct lanemap_writer *writer, uint64_t bytes_max,
+                                    uint32_t times)
+{
+        struct lanemap_lane_policy_overlays overlays = writer->active_long;
+
+        overlays.bytes = writer->active_bytes - overlays.long_bytes;
+        return lanemap_lane_policy_overlays_exceed(&overlays, bytes_max, times);
+}
+
 bool lanemap_writer_flush_is_due(const struct lanemap_writer *writer)
 {
+        struct lanemap_lane_policy_overlays overlays = writer->active_long;
         uint64_t bytes = lanemap_writer_flush_threshold(writer);
 
         if (writer->options.flush_bytes || bytes == flush_room(writer))
-                return writer->active_bytes >= bytes;
-        return writer->active_used_bytes >= LANEMAP_LANE_POLICY_FLUSH_FILL(bytes);
+                return lanemap_writer_overlays_exceed(writer, bytes, 1);
+
+        overlays.bytes = writer->active_used_bytes - overlays.long_bytes;
+        return lanemap_lane_policy_overlays_exceed(&overlays, LANEMAP_LANE_POLICY_FLUSH_FILL(bytes),
+                                                   1);
 }
 
 static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)
@@ -432,8 +458,13 @@ static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)
 void lanemap_writer_active_count(struct lanemap_writer *writer)
 {
         writer->active_bytes = writer->active_used_bytes = 0;
+        writer->active_long = (struct lanemap_lane_policy_overlays){0};
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                writer->active_bytes += lanemap_overlay_bytes(&writer->lanes[i].active);
-                writer->active_used_bytes += overlay_used_bytes(&writer->lanes[i].active);
+                const struct lanemap_overlay *active = &writer->lanes[i].active;
+
+                writer->active_bytes += lanemap_overlay_bytes(active);
+                writer->active_used_bytes += overlay_used_bytes(active);
+                writer->active_long.long_bytes += active->long_bytes;
+                writer->active_long.n_long_changes += active->n_long_changes;
         }
 }

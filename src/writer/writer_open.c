@@ -6,10 +6,11 @@
  *   1  directory and its lock, the name's lock
  *   2  manifest (or a new index: the first manifest)
  *   3  control object, whose uuid must be the manifest's; data objects that a crash left unlinked
- *   4  segments mapped, a new data object, views
+ *   4  segments mapped
  *   5  a new log, in which every record that was not proven durable is written again and synced
- *   6  the log replayed; flushes on the way leave everything of the predecessor where it is
- *   7  generation published
+ *   6  the log replayed in private memory; flushes on the way leave everything of the predecessor
+ *      where it is (writer_replay.c)
+ *   7  a new data object, overlays and views in it; generation published
  *   8  the old object, and files that nobody names any more, unlinked; threads
  *
  * Until the generation is published, nothing that a predecessor wrote has been changed, so a
@@ -173,20 +174,22 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
                 return r;
 
         writer->recovering = true;
-        r = lanemap_writer_object_create(writer, &writer->object, &writer->region);
-        if (r == 0) {
-                lanemap_writer_memory_room_update(writer);
-                r = lanemap_writer_lanes_init(writer);
-        }
+        r = lanemap_writer_replay_begin(writer);
         if (r < 0)
-                return lanemap_writer_fail(writer, r, "shared memory for %s cannot be had: %s",
-                                           writer->name, strerror(-r));
+                return lanemap_writer_fail(
+                        writer, r, "memory to replay the log in cannot be had: %s", strerror(-r));
 
         r = lanemap_writer_log_load(writer, manifest);
         if (r < 0)
                 return r;
 
+        r = lanemap_writer_replay_end(writer);
+        if (r < 0)
+                return lanemap_writer_fail(writer, r, "shared memory for %s cannot be had: %s",
+                                           writer->name, strerror(-r));
+
         writer->recovering = false;
+        lanemap_writer_memory_room_update(writer);
         lanemap_writer_counts_publish(writer);
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_RUNNING);
         lanemap_shm_publish(writer->control, writer->object->generation);

@@ -194,8 +194,9 @@ struct lanemap_writer {
         struct lanemap_slot slots[LANEMAP_N_SLOTS];
 
         struct lanemap_shm_control *control;
-        struct lanemap_shm_data_object *object; /* replaced by a flip, under lock */
-        struct lanemap_shm_region *region;      /* RCU */
+        struct lanemap_shm_control *private_control; /* epochs of a replay, which no reader sees */
+        struct lanemap_shm_data_object *object;      /* replaced by a flip, under lock */
+        struct lanemap_shm_region *region;           /* RCU */
         struct lanemap_lane_files *lane_files;
         size_t lane_files_bytes;
         int retired_object_fds[8]; /* of generations that readers may still hold; -1: free; under
@@ -209,9 +210,10 @@ struct lanemap_writer {
         struct writer_lane *lanes;
         uint64_t n_keys;
         uint64_t n_pairs;
-        uint64_t memory_room;                 /* how large the data object can get */
-        uint64_t active_bytes;                /* of all active overlays */
-        uint64_t active_used_bytes;           /* of it, in cells in use, and postings */
+        uint64_t memory_room;                            /* how large the data object can get */
+        uint64_t active_bytes;                           /* of all active overlays */
+        uint64_t active_used_bytes;                      /* of it, in cells in use, and postings */
+        struct lanemap_lane_policy_overlays active_long; /* of it, long postings; without bytes */
         struct writer_reserve freeze_reserve; /* so that a flush can begin in a full object, */
         struct writer_reserve commit_reserve; /* and end */
         struct writer_mark mark;
@@ -245,9 +247,10 @@ struct lanemap_writer {
         uint64_t position; /* atomic: the last record with something published */
 
         /* ---- under commit_lock ---- */
-        uint64_t manifest_attempt;    /* the generation of the last manifest tried */
-        uint64_t manifest_generation; /* of the one in force; loaded relaxed elsewhere */
-        uint64_t next_file_number;    /* atomic */
+        uint64_t manifest_attempt;     /* the generation of the last manifest tried */
+        uint64_t manifest_generation;  /* of the one in force; loaded relaxed elsewhere */
+        uint64_t next_file_number;     /* atomic */
+        uint64_t recovery_file_number; /* files from it on are this writer's own */
         uint64_t log_number_in_manifest;
         bool filter_failure_logged; /* atomic */
 
@@ -380,6 +383,8 @@ int lanemap_writer_lane_op(struct lanemap_writer *writer, uint32_t code,
 void lanemap_writer_counts_publish(struct lanemap_writer *writer);
 uint64_t lanemap_writer_flush_threshold(const struct lanemap_writer *writer);
 bool lanemap_writer_flush_is_due(const struct lanemap_writer *writer);
+bool lanemap_writer_overlays_exceed(const struct lanemap_writer *writer, uint64_t bytes_max,
+                                    uint32_t times);
 void lanemap_writer_active_count(
         struct lanemap_writer *writer); /* active_bytes, active_used_bytes */
 void lanemap_writer_memory_room_update(struct lanemap_writer *writer);
@@ -399,6 +404,10 @@ int lanemap_writer_clear(struct lanemap_writer *writer, uint64_t position, uint3
 int lanemap_writer_reserves_init(struct lanemap_writer *writer);
 void lanemap_writer_reserves_deinit(struct lanemap_writer *writer);
 void lanemap_writer_reserves_fill(struct lanemap_writer *writer);
+/* What they take when they are full. */
+/* How many segments the lane with the most has. */
+uint32_t lanemap_writer_segments_deepest(const struct lanemap_writer *writer);
+uint64_t lanemap_writer_reserves_bytes(const struct lanemap_writer *writer);
 /* Gives the pages to whoever allocates next. Return: whether there were any. */
 bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve);
 uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer);
@@ -407,6 +416,10 @@ uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer);
 void lanemap_writer_spare_ensure(struct lanemap_writer *writer);
 /* The object that they were of is gone. */
 void lanemap_writer_reserves_forget(struct lanemap_writer *writer);
+
+/* writer_replay.c: recovery's last two steps before it is published */
+int lanemap_writer_replay_begin(struct lanemap_writer *writer);
+int lanemap_writer_replay_end(struct lanemap_writer *writer);
 
 /* writer_apply.c */
 int lanemap_writer_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops,
@@ -527,6 +540,32 @@ void lanemap_writer_memory_lock(struct lanemap_writer *writer);
 int lanemap_writer_object_create(struct lanemap_writer *writer,
                                  struct lanemap_shm_data_object **ret_object,
                                  struct lanemap_shm_region **ret_region);
+/* One that no reader ever sees, to replay into (writer_replay.c). */
+int lanemap_writer_object_create_private(struct lanemap_writer *writer,
+                                         struct lanemap_shm_data_object **ret_object);
+void lanemap_writer_object_free(struct lanemap_shm_data_object *object); /* NULL is fine */
+/* Unlinks and frees one that was never published. */
+void lanemap_writer_object_give_up(struct lanemap_writer *writer,
+                                   struct lanemap_shm_data_object *object,
+                                   struct lanemap_shm_region *region);
+/* What the lanes have in a data object, in another one. */
+struct writer_lanes_copy {
+        struct lanemap_overlay *actives;
+        struct lanemap_overlay *frozens;
+        struct lanemap_lane_view_block *views;
+};
+int lanemap_writer_lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy);
+void lanemap_writer_lanes_copy_deinit(struct lanemap_writer *writer,
+                                      struct writer_lanes_copy *copy);
+/* Under lock. The lanes' new overlays and views in the object; the engine's state is not touched.
+ * Return: 0, -ENOSPC, -ENOMEM: the object has what was copied so far. */
+int lanemap_writer_lanes_copy(struct lanemap_writer *writer,
+                              const struct lanemap_shm_data_object *object,
+                              struct writer_lanes_copy *copy);
+/* Under lock. The object becomes the engine's; it is not published. The one before is the caller's. */
+void lanemap_writer_lanes_move(struct lanemap_writer *writer,
+                               struct lanemap_shm_data_object *object,
+                               const struct writer_lanes_copy *copy);
 int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
 /* Gives back the memory of retired objects that no reader holds any more. */
 void lanemap_writer_retired_objects_drop(struct lanemap_writer *writer);

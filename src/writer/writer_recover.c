@@ -152,7 +152,7 @@ int lanemap_writer_identity_load(struct lanemap_writer *writer, struct lanemap_m
         lanemap_hash_key_init(&writer->hash_key, manifest->hash_key, manifest->fingerprint_bits);
         writer->n_lanes = manifest->n_lanes;
         writer->manifest_attempt = writer->manifest_generation = manifest->generation;
-        writer->next_file_number = manifest->next_file_number;
+        writer->next_file_number = writer->recovery_file_number = manifest->next_file_number;
         writer->log_number_in_manifest = manifest->log_number;
         writer->clear_position = manifest->clear_position;
         writer->mark.position = manifest->mark_position;

@@ -51,6 +51,15 @@ static uint32_t views_pages(const struct lanemap_writer *writer, uint32_t n_more
         return n_pages;
 }
 
+uint32_t lanemap_writer_segments_deepest(const struct lanemap_writer *writer)
+{
+        uint32_t n_segments = 0;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                n_segments = LANEMAP_MAX(n_segments, writer->lanes[i].n_segments);
+        return n_segments;
+}
+
 static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
 {
         reserve->offs = lanemap_alloc(n_max * sizeof(*reserve->offs));
@@ -102,6 +111,13 @@ void lanemap_writer_reserves_fill(struct lanemap_writer *writer)
         lanemap_store_relaxed(&writer->spare_bytes_wanted, lanemap_writer_spare_bytes(writer));
 }
 
+uint64_t lanemap_writer_reserves_bytes(const struct lanemap_writer *writer)
+{
+        uint64_t n_pages = views_pages(writer, 1) + views_pages(writer, 0) + tables_pages(writer);
+
+        return n_pages * PAGE_BYTES;
+}
+
 bool lanemap_writer_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
 {
         if (reserve->n == 0)
@@ -117,28 +133,31 @@ void lanemap_writer_reserves_forget(struct lanemap_writer *writer)
         writer->freeze_reserve.n = writer->commit_reserve.n = 0;
 }
 
-/* Beside what it cannot do without, so that not every few operations of the log need a flush. */
-#define SPARE_REPLAY_BYTES (UINT64_C(16) << 10)
+/* Beside what it cannot do without, so that it can take writes. */
+#define SPARE_WRITE_BYTES (UINT64_C(16) << 10)
+
+/* Views of several sizes, a page more for each of them but one. */
+#define SPARE_SIZES_PAGES 2
 
 /*
- * What a successor cannot do without: the head, overlays and views; and to flush, which is how it
- * goes on when the rest is full (lanemap_writer_replay()), overlays and views again, and views once
- * more. Lanes have as many segments as they may have, or as they have.
+ * What a successor's object has: the head, an empty overlay and a view for each lane (S4), which is
+ * what it has to have; and what is kept back for a flush, and something to write in. A log is
+ * replayed elsewhere (writer_replay.c); a flush of the replay may leave a segment more.
  */
 uint64_t lanemap_writer_spare_bytes(const struct lanemap_writer *writer)
 {
-        uint32_t n_segments = LANEMAP_LANE_POLICY_SEGMENTS_MAX, n_pages;
+        uint32_t n_segments = LANEMAP_MAX((uint32_t)LANEMAP_LANE_POLICY_SEGMENTS_MAX,
+                                          lanemap_writer_segments_deepest(writer) + 1);
+        uint64_t view_bytes = LANEMAP_LANE_VIEW_BYTES(n_segments);
         uint64_t bytes = LANEMAP_ALIGN_UP(sizeof(struct lanemap_shm_data) +
                                                   LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +
                                                   writer->n_lanes * sizeof(struct lanemap_lane_shm),
                                           (uint64_t)PAGE_BYTES);
+        uint64_t n_pages = tables_pages(writer) + pages_for(writer->n_lanes, view_bytes);
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                n_segments = LANEMAP_MAX(n_segments, writer->lanes[i].n_segments);
-        n_pages = 2 * (tables_pages(writer) +
-                       pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(n_segments))) +
-                  pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(n_segments + 1));
-        bytes += (uint64_t)n_pages * PAGE_BYTES + SPARE_REPLAY_BYTES;
+        n_pages += tables_pages(writer) +
+                   2 * (pages_for(writer->n_lanes, view_bytes) + 1 + SPARE_SIZES_PAGES);
+        bytes += n_pages * PAGE_BYTES + SPARE_WRITE_BYTES;
         return LANEMAP_MIN(bytes, writer->options.shared_bytes_max) & ~(uint64_t)(PAGE_BYTES - 1);
 }
 

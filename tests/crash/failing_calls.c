@@ -249,6 +249,7 @@ WRAP(int, linkat, EIO, (int from_fd, const char *from, int to_fd, const char *to
      (from_fd, from, to_fd, to, flags))
 WRAP(int, mkdir, ENOSPC, (const char *name, mode_t mode), (name, mode))
 WRAP(int, mkdirat, ENOSPC, (int dir_fd, const char *name, mode_t mode), (dir_fd, name, mode))
+WRAP(int, memfd_create, EMFILE, (const char *name, unsigned flags), (name, flags))
 WRAP(int, eventfd, EMFILE, (unsigned value, int flags), (value, flags))
 WRAP(int, madvise, ENOMEM, (void *at, size_t n_bytes, int advice), (at, n_bytes, advice))
 WRAP(ssize_t, getrandom, EINTR, (void *bytes, size_t n_bytes, unsigned flags),

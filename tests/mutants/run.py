@@ -36,6 +36,7 @@ ARENA = ('tests/unit/test_shm_arena', [])
 FILTER = ('tests/unit/test_segment_filter', [])
 RESHARD = ('tests/unit/test_writer_reshard', [])
 BOOTED = ('tests/systemd/run.py', ['operate::1', 'tenants::0', 'tenants::1'])
+FULL = ('tests/crash/takeover_full', ['--rounds', '6', '--seed', '17'])
 INDEX = ('tests/property/test_property_index', [])
 
 # What `meson install` puts into a booted system.
@@ -122,6 +123,18 @@ MUTANTS = [
     ('spare-not-taken', 'R4', 'src/writer/writer_flip.c',
      '.from_spare = writer->recovering,', '.from_spare = false,',
      ('tests/crash/tiny', [])),
+    ('spare-too-small', 'R4', 'src/writer/writer_reserve.c',
+     'bytes += n_pages * PAGE_BYTES + SPARE_WRITE_BYTES;', 'bytes += 0 * n_pages + PAGE_BYTES;',
+     FULL),
+    ('no-flush-for-want-of-room', 'W5', 'src/writer/writer_replay.c',
+     'if (r != -ENOSPC)', 'if (r != 0 || object)',
+     FULL),
+    ('long-posting-counted-by-length', 'W12', 'src/writer/writer_lane.c',
+     'overlays.bytes = writer->active_used_bytes - overlays.long_bytes;', 'overlays.bytes = writer->active_used_bytes;',
+     ('tests/property/test_property_restart', [])),
+    ('slots-kept-in-a-replay', 'W12', 'src/writer/writer_files.c',
+     'if (file->slot != UINT32_MAX)', 'if (file->slot != UINT32_MAX && !writer->recovering)',
+     ('tests/property/test_property_restart', [])),
     ('fork-leaves-the-lock', 'R6', 'src/reader/reader_follow.c',
      """        urcu_bp_after_fork_child();
         lanemap_reader_unlock();""",

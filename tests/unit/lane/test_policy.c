@@ -41,6 +41,46 @@ Test(lane_policy, flush_takes)
                                                         rows[i].n_segments, rows[i].n_takeable));
 }
 
+/* W12. */
+Test(lane_policy, overlays_exceed)
+{
+        static const uint64_t kib = 1 << 10, mib = 1 << 20;
+        static const struct {
+                struct lanemap_lane_policy_overlays overlays;
+                uint64_t bytes_max;
+                uint32_t times;
+                bool expected;
+        } rows[] = {
+                {{99, 0, 0, 0}, 100, 1, false},
+                {{100, 0, 0, 0}, 100, 1, true},
+                {{399, 0, 0, 0}, 100, 4, false},
+                {{400, 0, 0, 0}, 100, 4, true},
+                /* a long posting: its changes are counted, 64 bytes each */
+                {{0, 4 * kib, 4 * kib, 3}, 200, 1, false},
+                {{0, 4 * kib, 4 * kib, 4}, 200, 1, true},
+                {{136, 3 * kib, 3 * kib, 1}, 200, 1, true},
+                /* as many changes as it has KiB, if that is more */
+                {{0, 4 * mib, 4 * mib, 4095}, 200, 1, false},
+                {{0, 4 * mib, 4 * mib, 4096}, 200, 1, true},
+                {{200, 4 * mib, 4 * mib, 0}, 200, 1, false},
+                {{0, 4 * mib, 4 * mib, 4 * 4096 - 1}, 200, 4, false},
+                /* many that are changed seldom: from 64 MiB on */
+                {{0, 63 * mib, mib, 100}, 200, 1, false},
+                {{0, 64 * mib, mib, 63}, 200, 1, false},
+                {{0, 64 * mib, mib, 64}, 200, 1, true},
+                {{0, 255 * mib, mib, 1000}, 200, 4, false},
+                {{0, 256 * mib, mib, 1000}, 200, 4, true},
+                /* a few that are changed often: a flush gives nothing back for long */
+                {{0, 399 * mib, 100 * mib, 1000}, 200, 1, false},
+                {{0, 400 * mib, 100 * mib, 1000}, 200, 1, true},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_eq(lanemap_lane_policy_overlays_exceed(&rows[i].overlays,
+                                                                 rows[i].bytes_max, rows[i].times),
+                             rows[i].expected, "row %zu", i);
+}
+
 Test(lane_policy, group_lanes)
 {
         static const struct {
