@@ -6,6 +6,7 @@
 
 #include "common/alloc.h"
 #include "daemon/daemon.h"
+#include "daemon/memory.h"
 
 static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_APPLY_OPS_MAX, "one apply is one record");
 static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its bytes fit");
@@ -203,6 +204,7 @@ void lanemap_batch_flush(struct lanemap_server *server)
                                 break;
                 }
         }
+        lanemap_memory_applied(server, batch->n_ops);
         batch->n_ops = batch->n_entries = 0;
         batch->log_bytes = 0;
         if (LANEMAP_UNLIKELY(batch->ops_capacity > BATCH_OPS_KEEP))

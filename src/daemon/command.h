@@ -20,6 +20,7 @@ enum {
         LANEMAP_COMMAND_ADMIN = 1 << 6,
         LANEMAP_COMMAND_AT_ONCE = 1 << 7, /* within a transaction: run, do not queue */
         LANEMAP_COMMAND_HIDDEN = 1 << 8,  /* only there to say why it is not there */
+        LANEMAP_COMMAND_GROWS = 1 << 10,  /* refused while there is less memory than is needed */
         LANEMAP_COMMAND_UNGATED = 1 << 9, /* its reply does not wait until the log is durable */
 };
 

@@ -96,10 +96,16 @@ static void info_clients(struct info *info)
 
 static void info_memory(struct info *info)
 {
+        const struct lanemap_memory *memory = &info->server->memory;
         struct rusage usage;
 
         if (getrusage(RUSAGE_SELF, &usage) == 0)
                 line(info, "used_memory_rss_peak:%lld", (long long)usage.ru_maxrss * 1024);
+        line(info, "memory_needed:%" PRIu64, memory->needed_bytes);
+        line(info, "memory_limit:%" PRIu64,
+             memory->limit.bytes == UINT64_MAX ? 0 : memory->limit.bytes);
+        line(info, "memory_limit_file:%s", memory->limit.file);
+        line(info, "memory_short:%d", memory->is_short);
         if (!info->has_stats)
                 return;
         line(info, "used_memory:%" PRIu64, info->stats.heap_bytes + info->stats.shared_used_bytes);

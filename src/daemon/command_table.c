@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "daemon/command.h"
+#include "daemon/memory.h"
 #include "daemon/transaction.h"
 
 #define W    LANEMAP_COMMAND_WRITE
@@ -22,10 +23,11 @@
 #define ONCE LANEMAP_COMMAND_AT_ONCE
 #define HID  LANEMAP_COMMAND_HIDDEN
 #define U    LANEMAP_COMMAND_UNGATED
+#define G    LANEMAP_COMMAND_GROWS
 
 /* clang-format off */
 static const struct lanemap_command commands[] = {
-        {"sadd", lanemap_command_sadd, -3, W | F, 1, 1, 1, "Add ids to a key."},
+        {"sadd", lanemap_command_sadd, -3, W | F | G, 1, 1, 1, "Add ids to a key."},
         {"srem", lanemap_command_srem, -3, W | F, 1, 1, 1, "Remove ids from a key."},
         {"smembers", lanemap_command_smembers, 2, R, 1, 1, 1, "All ids of a key."},
         {"sismember", lanemap_command_sismember, 3, R | F, 1, 1, 1, "Whether a key has an id."},
@@ -57,7 +59,7 @@ static const struct lanemap_command commands[] = {
         {"time", lanemap_command_time, 1, F | L | U, 0, 0, 0, "Seconds and microseconds."},
         {"lastsave", lanemap_command_lastsave, 1, F | L | U, 0, 0, 0, "When lanemapd started: every write is saved."},
         {"wait", lanemap_command_wait, 3, 0, 0, 0, 0, "0: there are no replicas."},
-        {"lanemap.add", lanemap_command_lanemap_add, 3, W | F, 1, 1, 1, "Add one id: changed, ids the key has now."},
+        {"lanemap.add", lanemap_command_lanemap_add, 3, W | F | G, 1, 1, 1, "Add one id: changed, ids the key has now."},
         {"lanemap.rem", lanemap_command_lanemap_rem, 3, W | F, 1, 1, 1, "Remove one id: changed, ids the key has now."},
         {"lanemap.ids", lanemap_command_lanemap_ids, 1, R | NM, 0, 0, 0, "All distinct ids."},
         {"lanemap.flush", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0, "Bring everything into segments."},
@@ -282,6 +284,14 @@ static bool command_check(const struct lanemap_call *call)
         if (LANEMAP_UNLIKELY(!call->server->writer &&
                              !(call->command->flags & LANEMAP_COMMAND_LOADING))) {
                 lanemap_command_loading(call->server, refusal(call));
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(call->server->memory.is_short &&
+                             (call->command->flags & LANEMAP_COMMAND_GROWS))) {
+                char text[768];
+
+                (void)lanemap_memory_explain(call->server, text, sizeof(text));
+                lanemap_reply_error(refusal(call), "OOM %s", text);
                 return false;
         }
         if (LANEMAP_UNLIKELY(client->transaction &&

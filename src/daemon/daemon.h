@@ -26,6 +26,7 @@
 
 #include "daemon/batch.h"
 #include "daemon/gate.h"
+#include "daemon/memory_limit.h"
 #include "daemon/options.h"
 #include "daemon/resp_read.h"
 #include "daemon/resp_write.h"
@@ -96,11 +97,19 @@ TAILQ_HEAD(lanemap_client_list, lanemap_client);
 
 /* health.c */
 struct lanemap_health {
-        char status[320];                  /* what systemd was told last */
+        char status[1024];                 /* what systemd was told last */
         uint64_t hung_ns;                  /* as of the last look */
         bool starving;                     /* the watchdog is not fed */
         struct lanemap_writer_stats stats; /* the last that could be had */
         uint64_t stats_ns;                 /* when; 0: none yet */
+};
+
+/* memory.c */
+struct lanemap_memory {
+        struct lanemap_memory_limit limit;
+        uint64_t needed_bytes;
+        bool is_short;
+        size_t n_ops; /* applied since the last look */
 };
 
 /* Opening that found no room (job.c). */
@@ -113,6 +122,7 @@ struct lanemap_room {
 struct lanemap_server {
         struct lanemap_options options;
         struct lanemap_room room;
+        struct lanemap_memory memory;
         struct lanemap_health health;
         struct lanemap_writer *writer; /* NULL while loading */
         struct lanemap_job *job_list;  /* in the order they were asked for */

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "daemon/log.h"
+#include "daemon/memory.h"
 #include "daemon/notify.h"
 
 /* How long INFO waits for a lock of the engine's. */
@@ -80,6 +81,7 @@ static void watchdog_feed(struct lanemap_server *server, bool is_well)
 void lanemap_health_cron(struct lanemap_server *server)
 {
         struct lanemap_writer_health seen = {.size = sizeof(seen)};
+        char memory[768];
         uint64_t limit_ns = server->options.hang_limit_seconds * UINT64_C(1000000000);
 
         if (!server->writer || server->stopping) {
@@ -89,8 +91,11 @@ void lanemap_health_cron(struct lanemap_server *server)
 
         (void)lanemap_writer_get_health(server->writer, &seen);
         hang_tell(server, &seen);
-        lanemap_health_status(server, "Serving %s%s%s", server->options.name,
-                              seen.text[0] ? "; " : "", seen.text);
+        if (!seen.text[0] && lanemap_memory_explain(server, memory, sizeof(memory)))
+                lanemap_health_status(server, "Serving %s; %s", server->options.name, memory);
+        else
+                lanemap_health_status(server, "Serving %s%s%s", server->options.name,
+                                      seen.text[0] ? "; " : "", seen.text);
         watchdog_feed(server, limit_ns == 0 || seen.hung_ns < limit_ns);
         if (seen.fatal < 0) {
                 lanemap_log(LOG_CRIT, "%s: %s; stopping", server->options.name, seen.text);

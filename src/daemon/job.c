@@ -14,6 +14,7 @@
 #include "daemon/health.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
+#include "daemon/memory.h"
 #include "daemon/notify.h"
 
 #define IDS_PER_PIECE ((size_t)16384)
@@ -95,12 +96,56 @@ static void job_free(struct lanemap_server *server, struct lanemap_job *job)
         lanemap_free(job);
 }
 
+/* Nothing was changed by the opening that failed: readers go on with what the predecessor published,
+ * and it can be tried again for as long as it takes. */
+static void room_await(struct lanemap_server *server, const struct lanemap_error *error, int r)
+{
+        struct lanemap_room *room = &server->room;
+
+        room->what = *error;
+        if (!*room->what.text)
+                snprintf(room->what.text, sizeof(room->what.text), "%s", strerror(-r));
+        room->retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + ROOM_RETRY_NS;
+        if (!room->is_awaited)
+                lanemap_log(LOG_ERR,
+                            "%s waits for room: %s; readers go on with what was published before, "
+                            "and it is served as soon as there is room",
+                            server->options.name, room->what.text);
+        room->is_awaited = true;
+        lanemap_job_room_cron(server);
+}
+
+void lanemap_job_room_cron(struct lanemap_server *server)
+{
+        struct lanemap_room *room = &server->room;
+        int r;
+
+        if (!room->is_awaited || server->writer || server->stopping)
+                return;
+
+        lanemap_health_status(server, "Waiting for room: %s", room->what.text);
+        lanemap_notify("EXTEND_TIMEOUT_USEC=%d", ROOM_EXTEND_USEC);
+        if (room->retry_ns == 0 || lanemap_now_ns(&lanemap_clock_monotonic) < room->retry_ns)
+                return;
+
+        room->retry_ns = 0; /* until it has ended */
+        r = lanemap_job_open_start(server);
+        if (r < 0)
+                room->retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + ROOM_RETRY_NS;
+}
+
 int lanemap_job_open_start(struct lanemap_server *server)
 {
         const struct lanemap_options *options = &server->options;
-        struct lanemap_job *job = job_new(server);
+        struct lanemap_error error = {0};
+        struct lanemap_job *job;
         int r;
 
+        if (!lanemap_memory_may_open(server, &error)) {
+                room_await(server, &error, -ENOMEM);
+                return 0;
+        }
+        job = job_new(server);
         if (!job)
                 return -ENOMEM;
         job->is_open = true;
@@ -339,44 +384,6 @@ static void job_backup_end(const struct lanemap_job *job)
         lanemap_client_unblock(client);
 }
 
-/* Nothing was changed by the opening that failed: readers go on with what the predecessor published,
- * and it can be tried again for as long as it takes. */
-static void room_await(struct lanemap_server *server, const struct lanemap_job *job)
-{
-        struct lanemap_room *room = &server->room;
-
-        room->what = job->error;
-        if (!*room->what.text)
-                snprintf(room->what.text, sizeof(room->what.text), "%s", strerror(-job->r));
-        room->retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + ROOM_RETRY_NS;
-        if (!room->is_awaited)
-                lanemap_log(LOG_ERR,
-                            "%s waits for room: %s; readers go on with what was published before, "
-                            "and it is served as soon as there is room",
-                            server->options.name, room->what.text);
-        room->is_awaited = true;
-        lanemap_job_room_cron(server);
-}
-
-void lanemap_job_room_cron(struct lanemap_server *server)
-{
-        struct lanemap_room *room = &server->room;
-        int r;
-
-        if (!room->is_awaited || server->writer || server->stopping)
-                return;
-
-        lanemap_health_status(server, "Waiting for room: %s", room->what.text);
-        lanemap_notify("EXTEND_TIMEOUT_USEC=%d", ROOM_EXTEND_USEC);
-        if (room->retry_ns == 0 || lanemap_now_ns(&lanemap_clock_monotonic) < room->retry_ns)
-                return;
-
-        room->retry_ns = 0; /* until it has ended */
-        r = lanemap_job_open_start(server);
-        if (r < 0)
-                room->retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + ROOM_RETRY_NS;
-}
-
 static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
@@ -384,7 +391,7 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
         if (job->r < 0 && server->stopping)
                 return;
         if (job->r == -ENOSPC || job->r == -EDQUOT || job->r == -EFBIG) {
-                room_await(server, job);
+                room_await(server, &job->error, job->r);
                 return;
         }
         if (job->r < 0) {
@@ -413,6 +420,7 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
                 LOG_NOTICE, "serving %s from %s: %llu keys, %llu pairs, %llu log records replayed",
                 server->options.name, server->options.directory, (unsigned long long)stats.n_keys,
                 (unsigned long long)stats.n_pairs, (unsigned long long)stats.recovered_records);
+        lanemap_memory_opened(server);
         lanemap_notify("READY=1");
         lanemap_health_cron(server);
 }

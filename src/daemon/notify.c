@@ -9,7 +9,7 @@
 
 void lanemap_notify(const char *format, ...)
 {
-        char text[512];
+        char text[2048];
         va_list args;
 
         va_start(args, format);

@@ -15,6 +15,7 @@
 #include "daemon/health.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
+#include "daemon/memory.h"
 #include "daemon/notify.h"
 
 #define STOP_LIMIT_NS   UINT64_C(10000000000) /* replies that nobody takes, or that cannot leave */
@@ -172,6 +173,7 @@ static void server_cron(struct lanemap_server *server)
         lanemap_job_ready(server, NULL, 0);
         lanemap_listen_cron(server);
         lanemap_job_room_cron(server);
+        lanemap_memory_cron(server);
         lanemap_health_cron(server);
 }
 
