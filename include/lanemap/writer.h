@@ -287,6 +287,17 @@ int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination
                           struct lanemap_error *error);
 
 /*
+ * The same into an open directory, which may be one that this process has no path to.
+ *
+ * dir_fd         empty; this process may make files in it. Owner: the caller
+ * name           what it is called in the error
+ *
+ * Return: 0. Errors: as above, and -ENOTDIR.
+ */
+int lanemap_writer_backup_at(struct lanemap_writer *writer, int dir_fd, const char *name,
+                             struct lanemap_error *error);
+
+/*
  * What keeps the writer from its work. Set `size` first.
  *
  * fatal       0; or why the index cannot be published any longer (its shared memory was removed, and
@@ -339,7 +350,7 @@ struct lanemap_writer_stats {
         uint64_t segment_bytes;       /* of all files together */
         uint64_t segment_live_bytes;  /* of them, sections that a lane uses */
         uint64_t segment_young_bytes; /* of these, above the lowest of a lane */
-        uint64_t probes_per_1000;     /* segments that 1000 lookups of absent keys look into, each key
+        uint64_t probes_per_1000;   /* segments that 1000 lookups of absent keys look into, each key
                                          alike: read amplification */
         uint64_t overlay_bytes;     /* in use by overlays, active and frozen */
         uint64_t shared_bytes;      /* size of the data object */
@@ -359,8 +370,9 @@ struct lanemap_writer_stats {
         uint64_t merge_bytes_written;
         uint64_t flush_entries_written;
         uint64_t merge_entries_written;
-        uint64_t compaction_paced_ns; /* merges waited for, because of compaction_bytes_per_second */
-        uint64_t recovered_records;     /* replayed at open */
+        uint64_t
+                compaction_paced_ns; /* merges waited for, because of compaction_bytes_per_second */
+        uint64_t recovered_records;  /* replayed at open */
         uint64_t recovery_ns;
         uint64_t mark_position;
         uint64_t last_flush_ns;   /* how long the last one took */

@@ -33,6 +33,7 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         client->watch.fd = fd;
         client->watch.ready = client_ready;
         client->server = server;
+        client->passed_fd = -1;
         client->id = server->next_client_id++;
         client->is_tcp = is_tcp;
         client->read_bytes = LANEMAP_READ_BYTES;
@@ -73,6 +74,8 @@ void lanemap_client_free(struct lanemap_client *client)
         server->n_clients--;
         lanemap_job_ids_forget(client);
         close(client->watch.fd);
+        if (client->passed_fd >= 0)
+                close(client->passed_fd);
         lanemap_resp_parser_deinit(&client->parser);
         lanemap_reply_deinit(&client->out);
         lanemap_gate_deinit(&client->gate);
@@ -121,6 +124,49 @@ static bool query_room(struct lanemap_client *client)
         return true;
 }
 
+/* One is kept, the last: LANEMAP.BACKUP takes it. */
+static void descriptors_take(struct lanemap_client *client, struct msghdr *message)
+{
+        for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part;
+             part = CMSG_NXTHDR(message, part)) {
+                size_t n_bytes = part->cmsg_len - CMSG_LEN(0);
+                int fd;
+
+                if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+                        continue;
+                for (size_t at = 0; at + sizeof(fd) <= n_bytes; at += sizeof(fd)) {
+                        memcpy(&fd, CMSG_DATA(part) + at, sizeof(fd));
+                        if (client->passed_fd >= 0)
+                                close(client->passed_fd);
+                        client->passed_fd = fd;
+                }
+        }
+}
+
+/* Descriptors that there is no room for the kernel closes. */
+static ssize_t client_receive(struct lanemap_client *client)
+{
+        union {
+                char bytes[CMSG_SPACE(sizeof(int))];
+                struct cmsghdr align;
+        } control;
+        struct iovec bytes = {client->query + client->query_end,
+                              client->query_capacity - client->query_end};
+        struct msghdr message = {.msg_iov = &bytes,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control.bytes,
+                                 .msg_controllen = sizeof(control)};
+        ssize_t n;
+
+        if (client->is_tcp)
+                return recv(client->watch.fd, bytes.iov_base, bytes.iov_len, MSG_DONTWAIT);
+
+        n = recvmsg(client->watch.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n >= 0 && message.msg_controllen > 0)
+                descriptors_take(client, &message);
+        return n;
+}
+
 static void client_read(struct lanemap_client *client)
 {
         ssize_t n;
@@ -132,8 +178,7 @@ static void client_read(struct lanemap_client *client)
                 lanemap_client_close(client);
                 return;
         }
-        n = recv(client->watch.fd, client->query + client->query_end,
-                 client->query_capacity - client->query_end, MSG_DONTWAIT);
+        n = client_receive(client);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
         if (n < 0) {

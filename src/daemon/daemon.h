@@ -87,6 +87,7 @@ struct lanemap_client {
         bool write_waits; /* the next command is a write, which the engine would not answer at once */
         bool half_closed; /* the peer sends no more; seen while it was paused */
         bool replied;     /* the command at hand has written to `out` */
+        int passed_fd;    /* the last descriptor that came with its bytes; -1: none */
         time_t created, last_active;
         const char *last_command;
         char name[64];

@@ -64,7 +64,11 @@ static void *job_backup_run(void *arg)
 {
         struct lanemap_job *job = arg;
 
-        job->r = lanemap_writer_backup(job->writer, job->destination, &job->error);
+        if (job->destination_fd < 0)
+                job->r = lanemap_writer_backup(job->writer, job->destination, &job->error);
+        else
+                job->r = lanemap_writer_backup_at(job->writer, job->destination_fd,
+                                                  job->destination, &job->error);
         job_done(job);
         return NULL;
 }
@@ -77,6 +81,7 @@ static struct lanemap_job *job_new(struct lanemap_server *server)
         if (!job)
                 return NULL;
         job->event_fd = server->jobs.fd;
+        job->destination_fd = -1;
         while (*last)
                 last = &(*last)->next;
         *last = job;
@@ -93,6 +98,8 @@ static void job_free(struct lanemap_server *server, struct lanemap_job *job)
         lanemap_writer_ids_free(job->ids);
         lanemap_writer_findings_free(job->findings);
         lanemap_free(job->destination);
+        if (job->destination_fd >= 0)
+                close(job->destination_fd);
         lanemap_free(job);
 }
 
@@ -210,7 +217,8 @@ static void job_ids_next(struct lanemap_server *server)
         }
 }
 
-static int job_reading_start(struct lanemap_client *client, bool is_verify, char *destination)
+static int job_reading_start(struct lanemap_client *client, bool is_verify, char *destination,
+                             int fd)
 {
         struct lanemap_job *job = job_new(client->server);
 
@@ -220,6 +228,7 @@ static int job_reading_start(struct lanemap_client *client, bool is_verify, char
         }
         job->is_verify = is_verify;
         job->destination = destination;
+        job->destination_fd = fd;
         job->writer = client->server->writer;
         job->client = client;
         client->job = job;
@@ -230,27 +239,22 @@ static int job_reading_start(struct lanemap_client *client, bool is_verify, char
 
 int lanemap_job_ids_start(struct lanemap_client *client)
 {
-        return job_reading_start(client, false, NULL);
+        return job_reading_start(client, false, NULL, -1);
 }
 
 int lanemap_job_verify_start(struct lanemap_client *client)
 {
-        return job_reading_start(client, true, NULL);
+        return job_reading_start(client, true, NULL, -1);
 }
 
-int lanemap_job_backup_start(struct lanemap_client *client, const char *path, size_t n_bytes)
+int lanemap_job_backup_start(struct lanemap_client *client, const char *path, int fd)
 {
-        char *destination;
+        char *destination = lanemap_strdup(path);
+        int r = destination ? job_reading_start(client, false, destination, fd) : -ENOMEM;
 
-        if (n_bytes == 0 || memchr(path, '\0', n_bytes))
-                return -EINVAL;
-        destination = lanemap_alloc(n_bytes + 1);
-        if (!destination)
-                return -ENOMEM;
-
-        memcpy(destination, path, n_bytes);
-        destination[n_bytes] = '\0';
-        return job_reading_start(client, false, destination);
+        if (r < 0 && fd >= 0)
+                close(fd);
+        return r;
 }
 
 void lanemap_job_ids_forget(struct lanemap_client *client)

@@ -23,6 +23,7 @@ struct lanemap_job {
         bool is_open;                  /* opening */
         bool is_verify;                /* verifying */
         char *destination;             /* a backup; none of these: ids */
+        int destination_fd;            /* of it; -1: destination is a path */
         struct lanemap_client *client; /* ids, verifying; NULL: nobody waits any more */
         struct lanemap_finding *findings;
         size_t n_findings;
@@ -39,9 +40,10 @@ void lanemap_job_room_cron(struct lanemap_server *server);
 
 /* LANEMAP.IDS for this client; it is blocked until it has been answered. Return: 0, -errno. */
 int lanemap_job_ids_start(struct lanemap_client *client);
-/* LANEMAP.VERIFY and LANEMAP.BACKUP, likewise. */
+/* LANEMAP.VERIFY and LANEMAP.BACKUP, likewise. fd: the directory, or -1: path is one that this
+ * process sees as the client does. Owner: the job, also when this fails. */
 int lanemap_job_verify_start(struct lanemap_client *client);
-int lanemap_job_backup_start(struct lanemap_client *client, const char *path, size_t n_bytes);
+int lanemap_job_backup_start(struct lanemap_client *client, const char *path, int fd);
 /* Goes on with LANEMAP.IDS after the gate has moved or replies have been sent. */
 void lanemap_job_ids_continue(struct lanemap_client *client);
 /* The client goes away. */

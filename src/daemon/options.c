@@ -46,6 +46,7 @@ static const char usage_text[] =
         "  --shared-bytes-max N      the shared memory never grows past this (default 64 GiB)\n"
         "  --scrub-bytes-per-second N  how fast segment files are read again and checked in the\n"
         "                            background, or off (default 8 MiB)\n"
+        "  --backup-dir DIR          where LANEMAP.BACKUP without a descriptor may make one\n"
         "  --serve-from DIR          serve copies of the segment files from this directory on a "
         "tmpfs,\n"
         "                            in huge pages where the kernel has them\n"
@@ -83,6 +84,7 @@ enum {
         OPTION_SHARED_BYTES_MAX,
         OPTION_SCRUB,
         OPTION_SERVE_FROM,
+        OPTION_BACKUP_DIR,
         OPTION_LOCK_MEMORY,
         OPTION_HANG_LIMIT,
         OPTION_LOGLEVEL,
@@ -112,6 +114,7 @@ static const struct option long_options[] = {
         {"shared-bytes-max", required_argument, NULL, OPTION_SHARED_BYTES_MAX},
         {"scrub-bytes-per-second", required_argument, NULL, OPTION_SCRUB},
         {"serve-from", required_argument, NULL, OPTION_SERVE_FROM},
+        {"backup-dir", required_argument, NULL, OPTION_BACKUP_DIR},
         {"lock-memory", required_argument, NULL, OPTION_LOCK_MEMORY},
         {"hang-limit", required_argument, NULL, OPTION_HANG_LIMIT},
         {"loglevel", required_argument, NULL, OPTION_LOGLEVEL},
@@ -397,6 +400,12 @@ static int option_take(struct lanemap_options *options, int option, char *value,
                 return 0;
         case OPTION_DIR:
                 options->directory = value;
+                return 0;
+        case OPTION_BACKUP_DIR:
+                if (value[0] != '/')
+                        return refuse(ret_error, "--backup-dir: '%.80s' is no absolute path",
+                                      value);
+                options->backup_dir = value;
                 return 0;
         case OPTION_SERVE_FROM:
                 if (!*value)

@@ -31,6 +31,7 @@ struct lanemap_options {
         uint64_t log_file_bytes;
         uint64_t shared_bytes_max;
         const char *serve_from; /* NULL: nowhere else */
+        const char *backup_dir; /* for backups by name; NULL: none */
         uint64_t lock_bytes;
         uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
         uint64_t hang_limit_seconds;     /* 0: none */

@@ -133,10 +133,21 @@ static int sync_parent(const char *path)
         return r;
 }
 
+int lanemap_store_check_directory(int fd, const char *path, struct lanemap_error *error)
+{
+        const char *remote = remote_file_system(fd);
+
+        if (!remote)
+                return 0;
+        return lanemap_store_error(error, -EOPNOTSUPP,
+                                   "%s is on %s: neither locks nor syncs can be relied on "
+                                   "there; use a local disk",
+                                   path, remote);
+}
+
 int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
                                  struct lanemap_error *error)
 {
-        const char *remote;
         bool created = false;
         int fd, r;
 
@@ -152,13 +163,10 @@ int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
                 return lanemap_store_error(error, -errno, "%s: cannot be opened: %s", path,
                                            strerror(errno));
 
-        remote = remote_file_system(fd);
-        if (remote) {
+        r = lanemap_store_check_directory(fd, path, error);
+        if (r < 0) {
                 close(fd);
-                return lanemap_store_error(error, -EOPNOTSUPP,
-                                           "%s is on %s: neither locks nor syncs can be relied on "
-                                           "there; use a local disk",
-                                           path, remote);
+                return r;
         }
 
         r = created ? sync_parent(path) : 0;

@@ -25,6 +25,9 @@
 int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
                                  struct lanemap_error *error);
 
+/* The same of one that is open; path is what it is called in the error. Return: 0, -EOPNOTSUPP. */
+int lanemap_store_check_directory(int fd, const char *path, struct lanemap_error *error);
+
 /*
  * Take the write lock on a 0600 file of that name, which is created if need be. Does not wait.
  * Also used for the lock of a published name, in /dev/shm.

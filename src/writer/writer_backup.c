@@ -135,29 +135,52 @@ static int backup_run(struct backup *backup)
         return r;
 }
 
-int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination,
-                          struct lanemap_error *error)
+static int degraded_refuse(struct lanemap_writer *writer, struct lanemap_error *error)
 {
-        struct backup backup = {.writer = writer};
-        int r;
+        if (!index_is_degraded(writer))
+                return 0;
+        return lanemap_store_error(error, -EBADMSG,
+                                   "a segment file is damaged: stop the writer and run "
+                                   "lanemap repair first");
+}
 
-        if (destination[0] != '/')
-                return lanemap_store_error(error, -EINVAL, "\"%.300s\" is not an absolute path",
-                                           destination);
-        if (index_is_degraded(writer))
-                return lanemap_store_error(error, -EBADMSG,
-                                           "a segment file is damaged: stop the writer and run "
-                                           "lanemap repair first");
-        r = lanemap_backup_open_empty(destination, &backup.dir_fd, error);
-        if (r < 0)
-                return r;
+/* Closes dir_fd. */
+static int backup_into(struct lanemap_writer *writer, int dir_fd, const char *name,
+                       struct lanemap_error *error)
+{
+        struct backup backup = {.writer = writer, .dir_fd = dir_fd};
+        int r = backup_run(&backup);
 
-        r = backup_run(&backup);
         for (uint32_t i = 0; i < backup.manifest.n_files && backup.fds; i++)
                 if (backup.fds[i] >= 0)
                         close(backup.fds[i]);
         lanemap_free(backup.fds);
         lanemap_manifest_deinit(&backup.manifest);
-        close(backup.dir_fd);
-        return r < 0 ? lanemap_store_error(error, r, "%.300s: %s", destination, strerror(-r)) : 0;
+        close(dir_fd);
+        return r < 0 ? lanemap_store_error(error, r, "%.300s: %s", name, strerror(-r)) : 0;
+}
+
+int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination,
+                          struct lanemap_error *error)
+{
+        int dir_fd, r;
+
+        if (destination[0] != '/')
+                return lanemap_store_error(error, -EINVAL, "\"%.300s\" is not an absolute path",
+                                           destination);
+        r = degraded_refuse(writer, error);
+        if (r == 0)
+                r = lanemap_backup_open_empty(destination, &dir_fd, error);
+        return r < 0 ? r : backup_into(writer, dir_fd, destination, error);
+}
+
+int lanemap_writer_backup_at(struct lanemap_writer *writer, int dir_fd, const char *name,
+                             struct lanemap_error *error)
+{
+        int own_fd, r;
+
+        r = degraded_refuse(writer, error);
+        if (r == 0)
+                r = lanemap_backup_take_empty(dir_fd, name, &own_fd, error);
+        return r < 0 ? r : backup_into(writer, own_fd, name, error);
 }

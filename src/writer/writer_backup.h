@@ -31,6 +31,10 @@ int lanemap_restore_directory(const struct lanemap_files *files, const char *fro
 
 /* Opens a directory that is empty, or makes it (0750). Return: 0, -ENOTEMPTY, errno. */
 int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_error *error);
+/* A descriptor of our own for one that is open, which is empty. Return: 0, -ENOTDIR, -ENOTEMPTY,
+ * errno. */
+int lanemap_backup_take_empty(int fd, const char *name, int *ret_dir_fd,
+                              struct lanemap_error *error);
 /* All bytes of fd into a new file of that name, synced. Return: 0, errno. */
 int lanemap_backup_copy(const struct lanemap_files *files, int from_fd, int to_dir_fd,
                         const char *name);

@@ -30,15 +30,11 @@ static int directory_is_empty(int dir_fd)
         return empty ? 0 : -ENOTEMPTY;
 }
 
-int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_error *error)
+/* Closes fd, or makes it *ret_dir_fd. */
+static int empty_take(int fd, const char *path, int *ret_dir_fd, struct lanemap_error *error)
 {
-        int fd, r;
+        int r = directory_is_empty(fd);
 
-        r = lanemap_store_open_directory(path, true, &fd, error);
-        if (r < 0)
-                return r;
-
-        r = directory_is_empty(fd);
         if (r < 0) {
                 close(fd);
                 return lanemap_store_error(error, r, "%s: %s", path,
@@ -48,6 +44,30 @@ int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_
 
         *ret_dir_fd = fd;
         return 0;
+}
+
+int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_error *error)
+{
+        int fd, r;
+
+        r = lanemap_store_open_directory(path, true, &fd, error);
+        return r < 0 ? r : empty_take(fd, path, ret_dir_fd, error);
+}
+
+int lanemap_backup_take_empty(int fd, const char *name, int *ret_dir_fd,
+                              struct lanemap_error *error)
+{
+        int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+        if (own < 0)
+                return lanemap_store_error(error, -errno, "%s: %s", name, strerror(errno));
+
+        r = lanemap_store_check_directory(own, name, error);
+        if (r < 0) {
+                close(own);
+                return r;
+        }
+        return empty_take(own, name, ret_dir_fd, error);
 }
 
 int lanemap_backup_copy(const struct lanemap_files *files, int from_fd, int to_dir_fd,

@@ -1,5 +1,6 @@
 """Whose files are: what root does in a service's directory leaves nothing there that the service cannot open, and where
 another user's file is in the way, the error says whose it is and what to do. For root only: it takes two users."""
+import json
 import os
 import pathlib
 import re
@@ -188,6 +189,92 @@ class OwnerTest(unittest.TestCase):
         for path in pathlib.Path("/dev/shm").glob(f"lanemap.{service.name}*"):
             path.unlink()
         self.expect_serves(service, "a")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root: it takes two users and a mount namespace")
+class BackupTest(unittest.TestCase):
+    """lanemapd as under its unit: another user, with a /tmp of its own and a root that is read-only."""
+
+    def setUp(self):
+        self.service = Service()
+        self.addCleanup(self.service.remove)
+        self.room = tempfile.mkdtemp(prefix="lanemap-room-")
+        self.addCleanup(shutil.rmtree, self.room, True)
+        self.to = os.path.join(self.room, "to")
+
+    def start(self, *options):
+        data = self.service.directory
+        inside = (f"mount --make-rprivate / && mkdir -p /run/lanemap-test.$$ && mount --bind {data} /run/lanemap-test.$$ && "
+                  f"mount -t tmpfs -o mode=1777 none /tmp && mkdir {data} && mount --move /run/lanemap-test.$$ {data} && "
+                  f"rmdir /run/lanemap-test.$$ && exec setpriv --reuid={UID} --regid={GID} --clear-groups -- \"$@\"")
+        with open(self.service.log, "w", encoding="utf-8") as file:
+            self.service.process = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-ec", inside, "sh", LANEMAPD, "--name", self.service.name, "--dir", data,
+                 *options], stdout=file, stderr=file)
+        while not self.service.answers():
+            if self.service.process.poll() is not None:
+                self.fail(pathlib.Path(self.service.log).read_text())
+        for i in range(100):
+            self.service.command("SADD", f"key-{i}", "1")
+
+    def expect_backup(self):
+        result = run("verify", "--json", self.to)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(json.loads(result.stdout)["pairs"], 100)
+        self.assertEqual(os.stat(self.to).st_mode & 0o777, self.mode)
+        self.assertFalse(os.path.exists(os.path.join(self.to, "incomplete")))
+
+    def test_the_clients_directory_and_no_other(self):
+        self.start()
+        self.mode = 0o700
+        for user in (None, 64009):
+            with self.subTest(user=user):
+                if user:
+                    os.chown(self.room, user, user)
+                    os.chown(self.service.socket, -1, user)
+                    os.chmod(self.service.socket, 0o660)
+                    os.chmod(self.service.directory, 0o755)
+                prefix = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"] if user else []
+                result = subprocess.run([*prefix, LANEMAP, "backup", "--socket", self.service.socket, self.to],
+                                        capture_output=True, text=True, check=False, timeout=60)
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.expect_backup()
+                self.assertEqual(os.stat(self.to).st_uid, user or 0)
+                shutil.rmtree(self.to)
+
+    def test_a_directory_that_is_there_keeps_its_mode(self):
+        self.start()
+        os.mkdir(self.to)
+        os.chmod(self.to, 0o751)
+        self.mode = 0o751
+        result = run("backup", "--socket", self.service.socket, self.to)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.expect_backup()
+        result = run("backup", "--socket", self.service.socket, self.to)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("Directory not empty", result.stderr)
+
+    def test_a_path_that_the_writer_sees_otherwise_is_refused(self):
+        self.start()
+        with self.assertRaisesRegex(ConnectionError, "may see another directory than you"):
+            self.service.command("LANEMAP.BACKUP", self.to)
+        self.assertFalse(os.path.exists(self.to))
+
+    def test_a_failure_leaves_nothing(self):
+        result = run("backup", "--socket", self.service.socket, self.to)
+        self.assertEqual(result.returncode, 1)
+        self.assertFalse(os.path.exists(self.to))
+        self.start()
+        self.service.command("LANEMAP.FLUSH")
+        segment = next(pathlib.Path(self.service.directory).glob("seg-*"))
+        with open(segment, "r+b") as file:
+            file.seek(-100, os.SEEK_END)
+            file.write(b"\xff" * 50)
+        self.service.command("LANEMAP.VERIFY")
+        result = run("backup", "--socket", self.service.socket, self.to)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("repair", result.stderr)
+        self.assertFalse(os.path.exists(self.to))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 """Damage of the data directory under a running lanemapd: LANEMAP.VERIFY, INFO, the log, COMPACT, lookups."""
 import glob
 import os
+import shutil
+import socket
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import Daemon, equal, eventually, main
+from harness import Daemon, encode, equal, eventually, main
 
 
-def filled():
-    daemon = Daemon("--lanes", "4", "--scrub-bytes-per-second", "off")
+def filled(*options):
+    daemon = Daemon("--lanes", "4", "--scrub-bytes-per-second", "off", *options)
     daemon.start()
     client = daemon.client()
     for i in range(400):
@@ -84,11 +87,14 @@ def test_others_are_served_while_it_verifies():
 
 
 def test_a_backup_is_an_index_of_its_own():
-    daemon, client = filled()
+    room = tempfile.mkdtemp(prefix="lmd-")
+    daemon, client = filled("--backup-dir", room + "/")
 
     def body():
-        to = os.path.join(daemon.directory, "backup")
-        equal(client("LANEMAP.BACKUP", "relative")[0], "-")
+        to = os.path.join(room, "backup")
+        for path in ["..", ".", "a/b", "../x", room, room + "/", room + "/a/b", room + "/..", "/elsewhere", room + "x/y"]:
+            kind, error = client("LANEMAP.BACKUP", path)
+            assert kind == "-" and "may see another directory" in error and "DIR/NAME or NAME" in error, error
         equal(client("SADD", "late", 3), (":", 1))
         equal(client("LANEMAP.BACKUP", to), ("+", "OK"))
         equal(client("LANEMAP.BACKUP", to)[0], "-")
@@ -109,6 +115,68 @@ def test_a_backup_is_an_index_of_its_own():
         with_daemon(other, other_body)
         equal(client("LANEMAP.VERIFY"), ("*", []))
         equal(client("DBSIZE"), (":", 402))
+        equal(client("LANEMAP.BACKUP", "by-its-name"), ("+", "OK"))
+        assert os.path.exists(os.path.join(room, "by-its-name", "manifest.json"))
+    try:
+        with_daemon(daemon, body)
+    finally:
+        shutil.rmtree(room)
+
+
+def test_a_backup_by_name_is_refused_where_no_directory_is_said():
+    daemon, client = filled()
+
+    def body():
+        to = os.path.join(daemon.directory, "backup")
+        kind, error = client("LANEMAP.BACKUP", to)
+        assert kind == "-" and "lanemap backup --socket" in error and "--backup-dir" in error, error
+        assert not os.path.exists(to)
+        equal(client("LANEMAP.BACKUP", to, "SOMETHING"), ("-", "ERR no backup was made: LANEMAP.BACKUP path [DESCRIPTOR]"))
+    with_daemon(daemon, body)
+
+
+def send_with(client, descriptors, *command):
+    socket.send_fds(client.socket, [encode(*command)], descriptors)
+    return client.reply()
+
+
+def test_a_backup_goes_where_the_descriptor_leads():
+    daemon, client = filled()
+
+    def n_open():
+        return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+
+    def body():
+        to, full = os.path.join(daemon.directory, "to"), os.path.join(daemon.directory, "full")
+        os.mkdir(to)
+        os.mkdir(full)
+        open(os.path.join(full, "file"), "w").close()
+        directory, file = os.open(to, os.O_RDONLY), os.open(os.path.join(full, "file"), os.O_RDONLY)
+        not_empty = os.open(full, os.O_PATH)
+        before = n_open()
+
+        kind, error = client("LANEMAP.BACKUP", to, "DESCRIPTOR")
+        assert kind == "-" and f"no descriptor of {to} came with the command" in error, error
+        for bad, text in [(file, "Not a directory"), (not_empty, "not empty")]:
+            kind, error = send_with(client, [bad], "LANEMAP.BACKUP", "/nowhere/at/all", "DESCRIPTOR")
+            assert kind == "-" and text in error and "/nowhere/at/all: " in error, error
+        equal(os.listdir(to), [])
+        equal(send_with(client, [directory], "LANEMAP.BACKUP", "/nowhere/at/all", "descriptor"), ("+", "OK"))
+        assert "manifest.json" in os.listdir(to), os.listdir(to)
+        kind, error = client("LANEMAP.BACKUP", "/nowhere/at/all", "DESCRIPTOR")
+        assert kind == "-" and "no descriptor" in error, "it was taken"
+
+        # However many come, with whatever command, one is kept, and none when the client has gone.
+        for _ in range(200):
+            equal(send_with(client, [directory, file, not_empty] * 20, "PING"), ("+", "PONG"))
+        assert n_open() <= before + 1, n_open() - before
+        other = daemon.client()
+        equal(send_with(other, [directory], "PING"), ("+", "PONG"))
+        other.close()
+        client.close()
+        eventually(lambda: n_open() == before - 1)
+        for descriptor in (directory, file, not_empty):
+            os.close(descriptor)
     with_daemon(daemon, body)
 
 

@@ -1,11 +1,8 @@
 /* lanemap backup: ask a running writer for a copy of its index, or copy a directory without one. */
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "load.h"
+#include "backup_socket.h"
 #include "tool.h"
 #include "writer/writer_backup.h"
 
@@ -21,26 +18,6 @@ static const char help[] =
         "  --dir DIRECTORY  of a data directory that no writer serves now\n"
         "\n"
         "Exit codes: 0 done, and durable; 1 failure; 2 usage.\n";
-
-/* The writer has a working directory of its own. */
-static int backup_socket(const char *socket, const char *destination)
-{
-        const char *words[] = {"LANEMAP.BACKUP", NULL};
-        char here[PATH_MAX], path[2 * PATH_MAX];
-
-        if (destination[0] == '/') {
-                snprintf(path, sizeof(path), "%s", destination);
-        } else {
-                if (!getcwd(here, sizeof(here))) {
-                        lanemap_tool_say("the working directory has no name");
-                        return LANEMAP_TOOL_FAILURE;
-                }
-                snprintf(path, sizeof(path), "%s/%s", here, destination);
-        }
-        words[1] = path;
-        return lanemap_load_socket_command(socket, words, 2) < 0 ? LANEMAP_TOOL_FAILURE
-                                                                 : LANEMAP_TOOL_DONE;
-}
 
 static int backup_directory(const char *directory, const char *destination)
 {
@@ -84,6 +61,8 @@ int lanemap_tool_backup(int argc, char **argv)
                 return lanemap_tool_usage("backup");
         }
 
-        return socket ? backup_socket(socket, argv[optind])
-                      : backup_directory(directory, argv[optind]);
+        if (socket)
+                return lanemap_tool_backup_socket(socket, argv[optind]) < 0 ? LANEMAP_TOOL_FAILURE
+                                                                            : LANEMAP_TOOL_DONE;
+        return backup_directory(directory, argv[optind]);
 }

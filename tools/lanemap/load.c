@@ -29,7 +29,7 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
         return -EPROTONOSUPPORT;
 }
 
-int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+int lanemap_load_socket_command(const char *path, const char **words, int n_words, int fd)
 {
         struct lanemap_load_target *target;
 

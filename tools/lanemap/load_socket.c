@@ -232,8 +232,63 @@ int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_
         return 0;
 }
 
+/* The descriptor leaves with the first of the bytes. Return: 0, -errno. */
+static int bytes_send(int to, const char *bytes, size_t n_bytes, int fd)
+{
+        union {
+                char bytes[CMSG_SPACE(sizeof(int))];
+                struct cmsghdr align;
+        } control = {{0}};
+        struct iovec first = {(void *)(uintptr_t)bytes, n_bytes};
+        struct msghdr message = {.msg_iov = &first,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control.bytes,
+                                 .msg_controllen = sizeof(control)};
+        struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+
+        part->cmsg_level = SOL_SOCKET;
+        part->cmsg_type = SCM_RIGHTS;
+        part->cmsg_len = CMSG_LEN(sizeof(fd));
+        memcpy(CMSG_DATA(part), &fd, sizeof(fd));
+        while (first.iov_len > 0) {
+                ssize_t n = sendmsg(to, &message, MSG_NOSIGNAL);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                first.iov_base = (char *)first.iov_base + n;
+                first.iov_len -= (size_t)n;
+                message.msg_control = NULL;
+                message.msg_controllen = 0;
+        }
+        return 0;
+}
+
+static redisReply *command_send(redisContext *context, const char **words, int n_words, int fd)
+{
+        void *reply = NULL;
+        char *bytes;
+        int n, r;
+
+        if (fd < 0)
+                return redisCommandArgv(context, n_words, words, NULL);
+
+        n = redisFormatCommandArgv(&bytes, n_words, words, NULL);
+        if (n < 0)
+                return NULL;
+        r = bytes_send(context->fd, bytes, (size_t)n, fd);
+        redisFreeCommand(bytes);
+        if (r < 0) {
+                errno = -r;
+                return NULL;
+        }
+        return redisGetReply(context, &reply) == REDIS_OK ? reply : NULL;
+}
+
 /* One command and its answer, which the caller frees. Return: 0 or a negative errno after saying. */
-static int socket_ask(const char *path, const char **words, int n_words, redisReply **ret_reply)
+static int socket_ask(const char *path, const char **words, int n_words, int fd,
+                      redisReply **ret_reply)
 {
         struct lanemap_load_target *target;
         struct socket_target *socket;
@@ -245,10 +300,10 @@ static int socket_ask(const char *path, const char **words, int n_words, redisRe
                 return r;
 
         socket = LANEMAP_CONTAINER_OF(target, struct socket_target, target);
-        reply = redisCommandArgv(socket->context, n_words, words, NULL);
+        reply = command_send(socket->context, words, n_words, fd);
         if (!reply) {
                 lanemap_tool_say("the connection to the writer broke (%s)",
-                                 socket->context->errstr);
+                                 socket->context->err ? socket->context->errstr : strerror(errno));
                 r = -EPIPE;
         } else if (reply->type == REDIS_REPLY_ERROR) {
                 lanemap_tool_say("the writer says: %s", reply->str);
@@ -261,10 +316,10 @@ static int socket_ask(const char *path, const char **words, int n_words, redisRe
         return r;
 }
 
-int lanemap_load_socket_command(const char *path, const char **words, int n_words)
+int lanemap_load_socket_command(const char *path, const char **words, int n_words, int fd)
 {
         redisReply *reply;
-        int r = socket_ask(path, words, n_words, &reply);
+        int r = socket_ask(path, words, n_words, fd, &reply);
 
         if (r == 0)
                 freeReplyObject(reply);
@@ -278,7 +333,7 @@ int lanemap_load_socket_stats(const char *path,
 {
         const char *words[] = {"LANEMAP.STATS"};
         redisReply *reply;
-        int r = socket_ask(path, words, 1, &reply);
+        int r = socket_ask(path, words, 1, -1, &reply);
 
         if (r < 0)
                 return r;
