@@ -10,6 +10,7 @@
 
 #include "daemon/command.h"
 #include "daemon/log.h"
+#include "daemon/reload.h"
 
 static void command_flags(struct lanemap_reply *reply, const struct lanemap_command *command)
 {
@@ -290,14 +291,12 @@ static void config_set(const struct lanemap_call *call)
                 if (r < 0)
                         break;
         }
-        if (r < 0 || lanemap_writer_set_appendfsync(server->writer, (uint32_t)r) < 0) {
+        if (r < 0 || lanemap_reload_set_appendfsync(server, (uint32_t)r) < 0) {
                 lanemap_reply_error(reply, "ERR CONFIG SET failed (possibly related to argument "
                                            "'appendfsync') - argument(s) must be one of the "
                                            "following: everysec, always, no");
                 return;
         }
-        server->gate_is_due = true;
-        server->acknowledged = 0; /* what the old policy let pass says nothing now */
         lanemap_log(LOG_NOTICE, "appendfsync is %s now", lanemap_appendfsync_text((uint32_t)r));
         lanemap_reply_simple(reply, "OK");
 }

@@ -139,6 +139,8 @@ struct lanemap_server {
         uint64_t socket_device, socket_inode; /* of the Unix socket's file */
         bool socket_is_lost;                  /* it is gone, and that was said */
         bool socket_is_passed;                /* it is the service manager's */
+        bool socket_is_served;                /* ... and its clients are accepted */
+        bool reload_is_due;                   /* asked for while the index was being opened */
 
         struct lanemap_client_list clients;
         struct lanemap_client_list touched;
@@ -202,7 +204,7 @@ void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked bl
 int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
 void lanemap_listen_close(struct lanemap_server *server);
 void lanemap_listen_cron(struct lanemap_server *server); /* once a second */
-/* The index is open: clients of a socket that was passed may come. */
+/* The index is open, or opening it takes long: clients of a socket that was passed may come. */
 int lanemap_listen_serve(struct lanemap_server *server);
 
 #endif

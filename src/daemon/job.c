@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/memory.h"
 #include "daemon/notify.h"
+#include "daemon/reload.h"
 
 #define IDS_PER_PIECE ((size_t)16384)
 
@@ -119,6 +120,8 @@ static void room_await(struct lanemap_server *server, const struct lanemap_error
                             "and it is served as soon as there is room",
                             server->options.name, room->what.text);
         room->is_awaited = true;
+        if (lanemap_listen_serve(server) < 0)
+                lanemap_log(LOG_ERR, "cannot tell clients that there is no room");
         lanemap_job_room_cron(server);
 }
 
@@ -427,6 +430,7 @@ static void job_open_end(struct lanemap_server *server, struct lanemap_job *job)
         lanemap_memory_opened(server);
         lanemap_notify("READY=1");
         lanemap_health_cron(server);
+        lanemap_reload_serve(server);
 }
 
 void lanemap_job_ready(struct lanemap_server *server, struct lanemap_watch *watch, uint32_t events)

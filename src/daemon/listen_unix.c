@@ -6,8 +6,8 @@
  * there is somebody's, and we leave. On stop the file is removed only if it is still ours.
  *
  * One that was passed belongs to the service manager, which keeps it over our restarts. Its clients are
- * accepted once the index is open: until then, also while starts fail, they wait in its queue. It is
- * neither made anew nor removed here; owner, group and mode are its unit's business.
+ * accepted once the index is open, or waits for room and they can hear so: until then, also while
+ * starts fail, they wait in its queue. It is neither made anew nor removed here; owner, group and mode are its unit's business.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -208,9 +208,10 @@ static int passed_take(struct lanemap_server *server, int fd, int n_fds,
 
 int lanemap_listen_serve(struct lanemap_server *server)
 {
-        return server->socket_is_passed
-                       ? lanemap_server_watch(server, &server->listeners[0], EPOLLIN)
-                       : 0;
+        if (!server->socket_is_passed || server->socket_is_served)
+                return 0;
+        server->socket_is_served = true;
+        return lanemap_server_watch(server, &server->listeners[0], EPOLLIN);
 }
 
 int lanemap_listen_unix_open(struct lanemap_server *server, struct lanemap_error *ret_error)

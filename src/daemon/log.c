@@ -58,6 +58,47 @@ void lanemap_log(int priority, const char *format, ...)
                 return; /* there is nobody left to tell */
 }
 
+static size_t text_append(char *line, size_t n, const char *text)
+{
+        while (*text)
+                line[n++] = *text++;
+        return n;
+}
+
+static size_t number_append(char *line, size_t n, uintptr_t number, unsigned base)
+{
+        char digits[24];
+        size_t n_digits = 0;
+
+        do
+                digits[n_digits++] = "0123456789abcdef"[number % base];
+        while (number /= base);
+        while (n_digits > 0)
+                line[n++] = digits[--n_digits];
+        return n;
+}
+
+/* By hand: nothing of stdio may run in a signal's handler. */
+void lanemap_log_fault(int number, const void *address)
+{
+        const char *name = sigabbrev_np(number);
+        char line[160];
+        size_t n;
+
+        n = text_append(line, 0, log_journal ? "<2>" : "lanemapd: ");
+        n = text_append(line, n, "SIG");
+        n = text_append(line, n, name ? name : "?");
+        if (address) {
+                n = text_append(line, n, " at 0x");
+                n = number_append(line, n, (uintptr_t)address, 16);
+        }
+        n = text_append(line, n, ": process ");
+        n = number_append(line, n, (uintptr_t)getpid(), 10);
+        n = text_append(line, n, " ends\n");
+        if (write(STDERR_FILENO, line, n) < 0)
+                return;
+}
+
 void lanemap_log_engine(void *arg, int priority, const char *line)
 {
         lanemap_log(priority, "%s", line);

@@ -10,6 +10,7 @@
 #include "common/owner.h"
 #include "daemon/daemon.h"
 #include "daemon/log.h"
+#include "daemon/signals.h"
 
 int main(int argc, char **argv)
 {
@@ -18,6 +19,7 @@ int main(int argc, char **argv)
         uid_t uid;
         int r;
 
+        lanemap_signals_init();
         r = lanemap_options_parse(&options, argc, argv, &error);
         if (r < 0) {
                 fprintf(stderr, "lanemapd: %s\n", error.text);

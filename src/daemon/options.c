@@ -1,17 +1,14 @@
 /* See options.h. One table row per option; numbers carry their range. */
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <grp.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <unistd.h>
 
-#include "daemon/options.h"
+#include "common/alloc.h"
+#include "daemon/options_value.h"
 
 static const char usage_text[] =
         "Usage: lanemapd --name NAME --dir DIR [OPTION...]\n"
@@ -56,6 +53,9 @@ static const char usage_text[] =
         "  --hang-limit N            feed systemd's watchdog until a part of the writer has been "
         "at\n"
         "                            one step for so many seconds (default 60); 0: always\n"
+        "  --options-file FILE       also read options from FILE, a line each: NAME VALUE; those\n"
+        "                            of the command line count for more; with a - before it FILE\n"
+        "                            may be absent; SIGHUP reads it again\n"
         "  --loglevel LEVEL          debug, info, notice (default), warning or error\n"
         "  --version                 print the version and exit\n"
         "  --help                    print this and exit\n"
@@ -87,6 +87,7 @@ enum {
         OPTION_BACKUP_DIR,
         OPTION_LOCK_MEMORY,
         OPTION_HANG_LIMIT,
+        OPTION_OPTIONS_FILE,
         OPTION_LOGLEVEL,
         OPTION_VERSION,
         OPTION_HELP,
@@ -117,206 +118,12 @@ static const struct option long_options[] = {
         {"backup-dir", required_argument, NULL, OPTION_BACKUP_DIR},
         {"lock-memory", required_argument, NULL, OPTION_LOCK_MEMORY},
         {"hang-limit", required_argument, NULL, OPTION_HANG_LIMIT},
+        {"options-file", required_argument, NULL, OPTION_OPTIONS_FILE},
         {"loglevel", required_argument, NULL, OPTION_LOGLEVEL},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
         {NULL, 0, NULL, 0},
 };
-
-static int refuse(struct lanemap_error *ret_error, const char *format, ...) LANEMAP_PRINTF(2, 3);
-
-static int refuse(struct lanemap_error *ret_error, const char *format, ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
-        va_end(args);
-        return -EINVAL;
-}
-
-int lanemap_number_parse(const char *text, size_t n_bytes, uint64_t max, uint64_t *ret_number)
-{
-        uint64_t number = 0;
-
-        if (n_bytes == 0)
-                return -EINVAL;
-        for (size_t i = 0; i < n_bytes; i++) {
-                uint64_t digit = (uint64_t)((unsigned char)text[i] - '0');
-
-                if (digit > 9)
-                        return -EINVAL;
-                if (number > (max - digit) / 10 || digit > max)
-                        return -ERANGE;
-                number = number * 10 + digit;
-        }
-        *ret_number = number;
-        return 0;
-}
-
-static const char *const appendfsync_texts[] = {
-        [LANEMAP_APPENDFSYNC_ALWAYS] = "always",
-        [LANEMAP_APPENDFSYNC_EVERYSEC] = "everysec",
-        [LANEMAP_APPENDFSYNC_NO] = "no",
-};
-
-int lanemap_appendfsync_parse(const char *text, size_t n_bytes)
-{
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(appendfsync_texts); i++)
-                if (strlen(appendfsync_texts[i]) == n_bytes &&
-                    strncasecmp(appendfsync_texts[i], text, n_bytes) == 0)
-                        return (int)i;
-        return -EINVAL;
-}
-
-const char *lanemap_appendfsync_text(uint32_t appendfsync)
-{
-        return appendfsync < LANEMAP_N_ELEMENTS(appendfsync_texts) ? appendfsync_texts[appendfsync]
-                                                                   : "unknown";
-}
-
-static const char *const segment_kind_texts[] = {
-        [LANEMAP_SEGMENT_PACKED] = "packed",
-        [LANEMAP_SEGMENT_RECSPLIT] = "recsplit",
-        [LANEMAP_SEGMENT_BBHASH] = "bbhash",
-};
-
-static const char *const filter_texts[] = {
-        [LANEMAP_FILTER_NEVER] = "none",
-        [LANEMAP_FILTER_AUTO] = "auto",
-        [LANEMAP_FILTER_ALWAYS] = "always",
-};
-
-const char *lanemap_segment_kind_text(uint32_t kind)
-{
-        return kind > 0 && kind < LANEMAP_N_ELEMENTS(segment_kind_texts) ? segment_kind_texts[kind]
-                                                                         : "unknown";
-}
-
-const char *lanemap_filter_text(uint32_t filter)
-{
-        return filter > 0 && filter < LANEMAP_N_ELEMENTS(filter_texts) ? filter_texts[filter]
-                                                                       : "unknown";
-}
-
-static int segment_kind_take(const char *name, const char *text, uint32_t *ret_kind,
-                             struct lanemap_error *ret_error)
-{
-        for (uint32_t i = 1; i < LANEMAP_N_ELEMENTS(segment_kind_texts); i++) {
-                if (strcmp(segment_kind_texts[i], text) == 0) {
-                        *ret_kind = i;
-                        return 0;
-                }
-        }
-
-        return refuse(ret_error, "--%s: '%s' is not packed, recsplit or bbhash", name, text);
-}
-
-static int filter_take(const char *text, uint32_t *ret_filter, struct lanemap_error *ret_error)
-{
-        for (uint32_t i = 1; i < LANEMAP_N_ELEMENTS(filter_texts); i++) {
-                if (strcmp(filter_texts[i], text) == 0) {
-                        *ret_filter = i;
-                        return 0;
-                }
-        }
-
-        return refuse(ret_error, "--filter: '%s' is not none, auto or always", text);
-}
-
-static int loglevel_parse(const char *text)
-{
-        static const struct {
-                const char *text;
-                int level;
-        } levels[] = {
-                {"debug", LOG_DEBUG},   {"info", LOG_INFO},       {"verbose", LOG_INFO},
-                {"notice", LOG_NOTICE}, {"warning", LOG_WARNING}, {"error", LOG_ERR},
-        };
-
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(levels); i++)
-                if (strcmp(levels[i].text, text) == 0)
-                        return levels[i].level;
-        return -EINVAL;
-}
-
-/* `where` it comes from. A NUL within would make it shorter than it looks. */
-static int password_set(struct lanemap_options *options, const char *where, const char *text,
-                        size_t n_bytes, struct lanemap_error *ret_error)
-{
-        if (n_bytes == 0 || n_bytes > LANEMAP_PASSWORD_BYTES_MAX || memchr(text, '\0', n_bytes))
-                return refuse(ret_error, "%s: a password has 1 to %d bytes, none of them NUL",
-                              where, LANEMAP_PASSWORD_BYTES_MAX);
-        memcpy(options->password, text, n_bytes);
-        options->password[n_bytes] = 0;
-        return 0;
-}
-
-static int password_read(struct lanemap_options *options, const char *path,
-                         struct lanemap_error *ret_error)
-{
-        char text[LANEMAP_PASSWORD_BYTES_MAX + 2];
-        ssize_t n_bytes;
-        int fd, r;
-
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return refuse(ret_error, "--requirepass-file: cannot open %s: %s", path,
-                              strerror(errno));
-        n_bytes = read(fd, text, sizeof(text));
-        if (n_bytes < 0) {
-                r = refuse(ret_error, "--requirepass-file: cannot read %s: %s", path,
-                           strerror(errno));
-        } else {
-                const char *end = memchr(text, '\n', (size_t)n_bytes);
-
-                r = password_set(options, "--requirepass-file", text,
-                                 end ? (size_t)(end - text) : (size_t)n_bytes, ret_error);
-        }
-        close(fd);
-        explicit_bzero(text, sizeof(text));
-        return r;
-}
-
-static int socket_group_take(struct lanemap_options *options, const char *text,
-                             struct lanemap_error *ret_error)
-{
-        const struct group *group;
-        uint64_t number;
-
-        group = getgrnam(text);
-        if (group)
-                options->socket_gid = group->gr_gid;
-        else if (lanemap_number_parse(text, strlen(text), UINT32_MAX - 1, &number) == 0)
-                options->socket_gid = (gid_t)number;
-        else
-                return refuse(ret_error, "--socket-group: there is no group '%.80s'", text);
-        options->has_socket_group = true;
-        return 0;
-}
-
-/* Owner, group and others; the owner may always connect. */
-static int socket_mode_take(struct lanemap_options *options, const char *text,
-                            struct lanemap_error *ret_error)
-{
-        size_t n = strlen(text);
-        mode_t mode = 0;
-
-        if (n < 3 || n > 4 || strspn(text, "01234567") != n || (n == 4 && text[0] != '0'))
-                return refuse(ret_error,
-                              "--socket-mode: '%.80s' is not an octal mode from 0600 to 0777",
-                              text);
-        for (size_t i = 0; i < n; i++)
-                mode = mode << 3 | (mode_t)(text[i] - '0');
-        if ((mode & 0600) != 0600)
-                return refuse(ret_error,
-                              "--socket-mode: '%.80s' keeps lanemapd's own user out; it is "
-                              "0600 to 0777",
-                              text);
-        options->socket_mode = mode;
-        options->has_socket_mode = true;
-        return 0;
-}
 
 static int number_option(const char *name, const char *text, uint64_t min, uint64_t max,
                          uint64_t *ret_number, struct lanemap_error *ret_error)
@@ -324,8 +131,9 @@ static int number_option(const char *name, const char *text, uint64_t min, uint6
         uint64_t number;
 
         if (lanemap_number_parse(text, strlen(text), max, &number) < 0 || number < min)
-                return refuse(ret_error, "--%s: '%s' is not a number from %" PRIu64 " to %" PRIu64,
-                              name, text, min, max);
+                return lanemap_option_refuse(
+                        ret_error, "--%s: '%s' is not a number from %" PRIu64 " to %" PRIu64, name,
+                        text, min, max);
         *ret_number = number;
         return 0;
 }
@@ -354,8 +162,8 @@ static int number_option_take(struct lanemap_options *options, int option, const
         case OPTION_FINGERPRINT_BITS:
                 if (strcmp(value, "64") != 0 && strcmp(value, "80") != 0 &&
                     strcmp(value, "96") != 0)
-                        return refuse(ret_error, "--fingerprint-bits: '%s' is not 64, 80 or 96",
-                                      value);
+                        return lanemap_option_refuse(
+                                ret_error, "--fingerprint-bits: '%s' is not 64, 80 or 96", value);
                 options->fingerprint_bits = (uint32_t)atoi(value);
                 return 0;
         case OPTION_WORKERS:
@@ -389,6 +197,19 @@ static int number_option_take(struct lanemap_options *options, int option, const
         return 1;
 }
 
+/* The command line is wiped; when it is read again the password is what it was. */
+static int requirepass_take(struct lanemap_options *options, char *value,
+                            struct lanemap_error *ret_error)
+{
+        const char *text = !*value && options->password_wiped ? options->password_wiped : value;
+        int r;
+
+        r = lanemap_option_password_set(options, "--requirepass", text, strlen(text), ret_error);
+        explicit_bzero(value, strlen(value));
+        options->password_is_wiped = true;
+        return r;
+}
+
 static int option_take(struct lanemap_options *options, int option, char *value,
                        struct lanemap_error *ret_error)
 {
@@ -403,54 +224,58 @@ static int option_take(struct lanemap_options *options, int option, char *value,
                 return 0;
         case OPTION_BACKUP_DIR:
                 if (value[0] != '/')
-                        return refuse(ret_error, "--backup-dir: '%.80s' is no absolute path",
-                                      value);
+                        return lanemap_option_refuse(
+                                ret_error, "--backup-dir: '%.80s' is no absolute path", value);
                 options->backup_dir = value;
                 return 0;
         case OPTION_SERVE_FROM:
                 if (!*value)
-                        return refuse(ret_error, "--serve-from: the name of a directory is empty");
+                        return lanemap_option_refuse(
+                                ret_error, "--serve-from: the name of a directory is empty");
                 options->serve_from = value;
                 return 0;
         case OPTION_SOCKET:
                 if (!*value)
-                        return refuse(ret_error, "--socket: the path is empty");
+                        return lanemap_option_refuse(ret_error, "--socket: the path is empty");
+                options->socket_asked = value;
                 if ((size_t)snprintf(options->socket, sizeof(options->socket), "%s", value) >=
                     sizeof(options->socket))
-                        return refuse(ret_error, "--socket: the path is too long");
+                        return lanemap_option_refuse(ret_error, "--socket: the path is too long");
                 return 0;
         case OPTION_SOCKET_GROUP:
-                return socket_group_take(options, value, ret_error);
+                return lanemap_option_socket_group_take(options, value, ret_error);
         case OPTION_SOCKET_MODE:
-                return socket_mode_take(options, value, ret_error);
+                return lanemap_option_socket_mode_take(options, value, ret_error);
         case OPTION_REQUIREPASS:
-                r = password_set(options, "--requirepass", value, strlen(value), ret_error);
-                explicit_bzero(value, strlen(value));
-                return r;
+                return requirepass_take(options, value, ret_error);
+        case OPTION_OPTIONS_FILE:
+                return 0; /* was read before */
         case OPTION_REQUIREPASS_FILE:
-                return password_read(options, value, ret_error);
+                return lanemap_option_password_read(options, value, ret_error);
         case OPTION_APPENDFSYNC:
                 r = lanemap_appendfsync_parse(value, strlen(value));
                 if (r < 0)
-                        return refuse(ret_error,
-                                      "--appendfsync: '%s' is not always, everysec or no", value);
+                        return lanemap_option_refuse(
+                                ret_error, "--appendfsync: '%s' is not always, everysec or no",
+                                value);
                 options->appendfsync = (uint32_t)r;
                 return 0;
         case OPTION_SEGMENT_KIND_YOUNG:
-                return segment_kind_take("segment-kind-young", value, &options->segment_kind_young,
-                                         ret_error);
+                return lanemap_option_segment_kind_take("segment-kind-young", value,
+                                                        &options->segment_kind_young, ret_error);
         case OPTION_SEGMENT_KIND_BOTTOM:
-                return segment_kind_take("segment-kind-bottom", value,
-                                         &options->segment_kind_bottom, ret_error);
+                return lanemap_option_segment_kind_take("segment-kind-bottom", value,
+                                                        &options->segment_kind_bottom, ret_error);
         case OPTION_FILTER:
-                return filter_take(value, &options->filter, ret_error);
+                return lanemap_option_filter_take(value, &options->filter, ret_error);
         case OPTION_LOGLEVEL:
-                r = loglevel_parse(value);
+                r = lanemap_option_loglevel_parse(value);
                 if (r < 0)
-                        return refuse(ret_error,
-                                      "--loglevel: '%s' is not debug, info, notice, warning or "
-                                      "error",
-                                      value);
+                        return lanemap_option_refuse(
+                                ret_error,
+                                "--loglevel: '%s' is not debug, info, notice, warning or "
+                                "error",
+                                value);
                 options->loglevel = r;
                 return 0;
         }
@@ -466,35 +291,49 @@ static bool name_is_valid(const char *name)
                        n;
 }
 
-static int options_check(struct lanemap_options *options, struct lanemap_error *ret_error)
+/* From the environment, which is wiped, where no option gives one. */
+static int password_default(struct lanemap_options *options, struct lanemap_error *ret_error)
 {
         const char *password = getenv("LANEMAPD_REQUIREPASS");
+        int r = 0;
+
+        if (!password)
+                password = options->password_wiped;
+        if (password && !*options->password) {
+                r = lanemap_option_password_set(options, "LANEMAPD_REQUIREPASS", password,
+                                                strlen(password), ret_error);
+                options->password_is_wiped = true;
+        }
+        if (r == 0)
+                unsetenv("LANEMAPD_REQUIREPASS");
+        return r;
+}
+
+static int options_check(struct lanemap_options *options, struct lanemap_error *ret_error)
+{
         int r;
 
         if (!options->name)
-                return refuse(ret_error, "--name is needed; see lanemapd --help");
+                return lanemap_option_refuse(ret_error, "--name is needed; see lanemapd --help");
         if (!name_is_valid(options->name))
-                return refuse(ret_error, "--name: '%.80s' is not 1 to %d of A-Z a-z 0-9 _ -",
-                              options->name, LANEMAP_NAME_BYTES_MAX);
+                return lanemap_option_refuse(ret_error,
+                                             "--name: '%.80s' is not 1 to %d of A-Z a-z 0-9 _ -",
+                                             options->name, LANEMAP_NAME_BYTES_MAX);
         if (!options->directory || !*options->directory)
-                return refuse(ret_error, "--dir is needed; see lanemapd --help");
-        if (password && !*options->password) {
-                r = password_set(options, "LANEMAPD_REQUIREPASS", password, strlen(password),
-                                 ret_error);
-                if (r < 0)
-                        return r;
-        }
-        unsetenv("LANEMAPD_REQUIREPASS");
+                return lanemap_option_refuse(ret_error, "--dir is needed; see lanemapd --help");
+        r = password_default(options, ret_error);
+        if (r < 0)
+                return r;
         if (options->port && !*options->password)
-                return refuse(ret_error,
-                              "--port needs a password, since every user of this machine "
-                              "can reach a TCP port: give --requirepass-file FILE");
+                return lanemap_option_refuse(
+                        ret_error, "--port needs a password, since every user of this machine "
+                                   "can reach a TCP port: give --requirepass-file FILE");
         if (!options->has_socket_mode)
                 options->socket_mode = options->has_socket_group ? 0660 : 0600;
         if (!*options->socket &&
             (size_t)snprintf(options->socket, sizeof(options->socket), "%s/lanemapd.sock",
                              options->directory) >= sizeof(options->socket))
-                return refuse(ret_error, "--dir: the path is too long");
+                return lanemap_option_refuse(ret_error, "--dir: the path is too long");
         return 0;
 }
 
@@ -505,16 +344,18 @@ static int unknown_option(char **argv, struct lanemap_error *ret_error)
         int n = (int)LANEMAP_MIN(strcspn(word, "="), (size_t)200);
 
         if (optopt >= OPTION_NAME)
-                return refuse(ret_error, "%.*s takes no value", n, word);
+                return lanemap_option_refuse(ret_error, "%.*s takes no value", n, word);
         if (optopt > 0) /* a letter; argv is at its word or behind it */
-                return refuse(ret_error, "unknown option '-%c'; see lanemapd --help", optopt);
-        return refuse(ret_error, "unknown option '%.*s'; see lanemapd --help", n, word);
+                return lanemap_option_refuse(ret_error, "unknown option '-%c'; see lanemapd --help",
+                                             optopt);
+        return lanemap_option_refuse(ret_error, "unknown option '%.*s'; see lanemapd --help", n,
+                                     word);
 }
 
-int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
-                          struct lanemap_error *ret_error)
+/* Takes the options of a command line. Return: 0; 1 a text was printed; -EINVAL. */
+static int words_take(struct lanemap_options *options, int argc, char **argv,
+                      struct lanemap_error *ret_error)
 {
-        struct lanemap_options options = {.loglevel = LOG_NOTICE, .hang_limit_seconds = 60};
         int option, r;
 
         opterr = 0;
@@ -528,20 +369,125 @@ int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **
                         printf("lanemapd %s\n", LANEMAP_VERSION);
                         return 1;
                 case ':':
-                        return refuse(ret_error, "%s needs a value", argv[optind - 1]);
+                        return lanemap_option_refuse(ret_error, "%s needs a value",
+                                                     argv[optind - 1]);
                 case '?':
                         return unknown_option(argv, ret_error);
                 }
-                r = option_take(&options, option, optarg, ret_error);
+                r = option_take(options, option, optarg, ret_error);
                 if (r != 0)
                         return r;
         }
         if (optind < argc)
-                return refuse(ret_error, "unexpected argument '%.200s'; see lanemapd --help",
-                              argv[optind]);
-        r = options_check(&options, ret_error);
+                return lanemap_option_refuse(ret_error,
+                                             "unexpected argument '%.200s'; see lanemapd --help",
+                                             argv[optind]);
+        return 0;
+}
+
+/* One line of the options file, as if it stood on the command line. */
+static int line_take(struct lanemap_options *options, char *name, char *value,
+                     struct lanemap_error *ret_error)
+{
+        static char program[] = "lanemapd";
+        char word[64];
+        char *argv[] = {program, word, value, NULL};
+
+        if (strcmp(name, "options-file") == 0 || strcmp(name, "help") == 0 ||
+            strcmp(name, "version") == 0)
+                return lanemap_option_refuse(ret_error, "'%s' is for the command line only", name);
+        snprintf(word, sizeof(word), "--%s", name);
+        return words_take(options, value ? 3 : 2, argv, ret_error);
+}
+
+static int file_take(struct lanemap_options *options, const char *path,
+                     struct lanemap_error *ret_error)
+{
+        struct lanemap_error error = {.text = ""};
+        char *rest, *name, *value;
+        uint32_t line = 0;
+        int r;
+
+        r = lanemap_option_file_read(path, &options->file_text, ret_error);
         if (r < 0)
                 return r;
-        *ret_options = options;
+        rest = options->file_text;
+        while (lanemap_option_file_next(&rest, &line, &name, &value)) {
+                r = line_take(options, name, value, &error);
+                if (r < 0)
+                        return lanemap_option_refuse(ret_error, "%.200s:%u: %.600s",
+                                                     path + (*path == '-'), line, error.text);
+        }
+        options->password_is_wiped = false; /* the file can be read again */
         return 0;
+}
+
+/* The last --options-file of the command line, or NULL. */
+static const char *file_path(int argc, char **argv)
+{
+        const char *path = NULL;
+        int option;
+
+        opterr = 0;
+        optind = 0;
+        while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1)
+                if (option == OPTION_OPTIONS_FILE)
+                        path = optarg;
+                else if (option == OPTION_HELP || option == OPTION_VERSION)
+                        return NULL;
+        return path;
+}
+
+static int options_parse(struct lanemap_options *options, struct lanemap_options *ret_options,
+                         struct lanemap_error *ret_error)
+{
+        const char *path = file_path(options->argc, options->argv);
+        int r = 0;
+
+        if (path)
+                r = file_take(options, path, ret_error);
+        if (r == 0)
+                r = words_take(options, options->argc, options->argv, ret_error);
+        if (r == 0)
+                r = options_check(options, ret_error);
+        options->password_wiped = NULL;
+        if (r == 0)
+                *ret_options = *options;
+        else
+                lanemap_options_free(options);
+        return r;
+}
+
+static struct lanemap_options options_of(int argc, char **argv)
+{
+        return (struct lanemap_options){
+                .argc = argc, .argv = argv, .loglevel = LOG_NOTICE, .hang_limit_seconds = 60};
+}
+
+int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
+                          struct lanemap_error *ret_error)
+{
+        struct lanemap_options options = options_of(argc, argv);
+
+        return options_parse(&options, ret_options, ret_error);
+}
+
+int lanemap_options_parse_again(const struct lanemap_options *options,
+                                struct lanemap_options *ret_options,
+                                struct lanemap_error *ret_error)
+{
+        struct lanemap_options again = options_of(options->argc, options->argv);
+
+        if (options->password_is_wiped)
+                again.password_wiped = options->password;
+        return options_parse(&again, ret_options, ret_error);
+}
+
+void lanemap_options_free(struct lanemap_options *options)
+{
+        if (options->file_text)
+                explicit_bzero(options->file_text, strlen(options->file_text));
+        lanemap_free(options->file_text);
+        options->file_text = NULL;
+        explicit_bzero(options->password, sizeof(options->password));
 }

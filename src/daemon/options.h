@@ -1,4 +1,4 @@
-/* The command line of lanemapd. No file is opened but the password's and the list of groups. */
+/* The command line of lanemapd. Opens the options file, the password's, and the list of groups. */
 #ifndef LANEMAP_DAEMON_OPTIONS_H
 #define LANEMAP_DAEMON_OPTIONS_H
 
@@ -11,14 +11,20 @@
 #define LANEMAP_PASSWORD_BYTES_MAX 512
 
 struct lanemap_options {
+        int argc; /* the command line, to be read again */
+        char **argv;
+        char *file_text; /* of the options file; name and others may point into it */
         const char *name;
         const char *directory;
+        const char *socket_asked; /* --socket, or NULL */
         char socket[4096];
         bool has_socket_group, has_socket_mode; /* were given */
         gid_t socket_gid;
         mode_t socket_mode;
         uint32_t port; /* 0: no TCP */
         char password[LANEMAP_PASSWORD_BYTES_MAX + 1];
+        bool password_is_wiped;     /* where it came from it is no more */
+        const char *password_wiped; /* while a command line is read again: the one that was there */
         uint32_t appendfsync;
         uint32_t n_lanes;
         uint32_t fingerprint_bits;
@@ -44,6 +50,15 @@ struct lanemap_options {
  */
 int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
                           struct lanemap_error *ret_error);
+
+/* The same command line again, with its files as they are. A password of the command line or of the
+ * environment, which were wiped, is the one that `options` has. */
+int lanemap_options_parse_again(const struct lanemap_options *options,
+                                struct lanemap_options *ret_options,
+                                struct lanemap_error *ret_error);
+
+/* Frees what was read for it, and wipes the password. */
+void lanemap_options_free(struct lanemap_options *options);
 
 /* "always", "everysec", "no". Return: the value, or -EINVAL. */
 int lanemap_appendfsync_parse(const char *text, size_t n_bytes);

@@ -5,7 +5,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -17,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/memory.h"
 #include "daemon/notify.h"
+#include "daemon/signals.h"
 
 #define STOP_LIMIT_NS   UINT64_C(10000000000) /* replies that nobody takes, or that cannot leave */
 #define FDS_FOR_OURSELF 256                   /* listeners, segments, log, manifest, threads */
@@ -79,17 +79,6 @@ void lanemap_server_stop(struct lanemap_server *server)
                 }
                 client->close_after = true;
                 lanemap_client_touch(client);
-        }
-}
-
-static void signals_ready(struct lanemap_server *server, struct lanemap_watch *watch,
-                          uint32_t events)
-{
-        struct signalfd_siginfo info;
-
-        while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-                lanemap_log(LOG_NOTICE, "signal %u", info.ssi_signo);
-                lanemap_server_stop(server);
         }
 }
 
@@ -243,8 +232,6 @@ static void file_limit_warn(void)
 
 static int server_init(struct lanemap_server *server)
 {
-        sigset_t stop;
-
         TAILQ_INIT(&server->clients);
         TAILQ_INIT(&server->touched);
         server->next_client_id = 1;
@@ -256,22 +243,14 @@ static int server_init(struct lanemap_server *server)
         server->watchdog_usec = lanemap_notify_watchdog_usec();
         clients_limit(server);
         lanemap_command_init();
-        /* Blocked before the first thread, so that only the signalfd hears them. */
-        sigemptyset(&stop);
-        sigaddset(&stop, SIGTERM);
-        sigaddset(&stop, SIGINT);
-        pthread_sigmask(SIG_BLOCK, &stop, NULL);
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
         file_limit_warn();
-        server->signals.ready = signals_ready;
         server->jobs.ready = lanemap_job_ready;
         server->engine.ready = engine_ready;
         server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        server->signals.fd = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
         server->jobs.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (server->epoll_fd < 0 || server->signals.fd < 0 || server->jobs.fd < 0 ||
-            lanemap_server_watch(server, &server->signals, EPOLLIN) < 0 ||
+        if (server->epoll_fd < 0 || server->jobs.fd < 0 || lanemap_signals_open(server) < 0 ||
             lanemap_server_watch(server, &server->jobs, EPOLLIN) < 0)
                 return -errno;
         return 0;

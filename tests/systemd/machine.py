@@ -207,8 +207,9 @@ class Machine:
         enter = ["nsenter", "-t", str(self.init_pid), "-p", "-m", "-i", "-u", "-C", "--root", "--wdns=/"]
         if user:
             enter += ["setpriv", f"--reuid={user}", "--regid=" + self.group_of(user), "--init-groups"]
+        # In a session of its own: what it sends to its process group stays there.
         return subprocess.Popen([*enter, *command], text=True, env=dict(env or {}, PATH=PATH, LC_ALL="C.UTF-8"),
-                                **options)
+                                start_new_session=True, **options)
 
     def run(self, *command, user=None, input=None, code=0, timeout=60):
         """Runs a command to its end; answers what it printed, stdout and stderr. `code` None: any."""
@@ -243,8 +244,11 @@ class Machine:
         return self.run("systemctl", "show", "-P", name, unit).strip()
 
     def main_pid(self, unit):
-        """As the booted system counts; 0: none."""
-        return int(self.property(unit, "MainPID"))
+        """As the booted system counts."""
+        pid = int(self.property(unit, "MainPID"))
+        if pid <= 0:
+            raise AssertionError(f"{unit} has no process")
+        return pid
 
     def journal(self, unit):
         self.run("journalctl", "--sync")

@@ -8,6 +8,7 @@ from machine import eventually
 
 SOCKET = "/run/lanemap/acme/lanemapd.sock"
 UNIT = "lanemapd@acme"
+OPTIONS = "/etc/lanemap/acme/lanemapd.conf"
 KEY = "public.users.org_id=42"
 
 
@@ -70,7 +71,7 @@ def test_20_writes_wait_while_the_writer_restarts(machine):
     for i in range(3):
         dead = kill_writer(machine)
         assert redis(machine, "SADD", "queued", str(i), user="writer") == "1"
-        assert machine.main_pid(UNIT) not in (0, dead)
+        assert machine.main_pid(UNIT) != dead
     machine.run("systemctl", "stop", UNIT)
     assert redis(machine, "SCARD", "queued", user="writer") == "3", "a client starts a stopped writer"
 
@@ -104,16 +105,65 @@ def test_30_failed_starts_are_not_final(machine):
 
 
 def test_31_a_usage_error_is_final(machine):
-    write_env(machine, "--lanes nonsense")
+    write_options(machine, "lanes nonsense\n")
     machine.run("systemctl", "stop", UNIT + ".socket")
     machine.run("systemctl", "start", UNIT, code=1)
     eventually(lambda: machine.property(UNIT, "ActiveState") == "failed")
-    assert "--lanes: 'nonsense' is not a number from 1 to 1024" in machine.journal(UNIT)
-    write_env(machine, "")
+    assert "lanemapd.conf:1: --lanes: 'nonsense' is not a number from 1 to 1024" in machine.journal(UNIT)
+    os.unlink(machine.path(OPTIONS))
     machine.run("systemctl", "restart", UNIT)
     assert redis(machine, "PING") == "PONG"
 
 
-def write_env(machine, options):
-    with open(machine.path("/etc/lanemap/acme/lanemapd.env"), "w", encoding="utf-8") as file:
-        file.write(f"LANEMAPD_OPTIONS={options}\n")
+def test_32_a_start_without_room_waits_for_some(machine):
+    """On a full disk it neither fails nor leaves its clients without a word; it serves as soon as there is room."""
+    socket = "/run/lanemap/full/lanemapd.sock"
+    machine.run("lanemap", "tenant", "add", "full")
+    machine.run("sh", "-ec", "mkdir -p /var/lib/lanemap/full && mount -t tmpfs -o size=1m tmpfs /var/lib/lanemap/full")
+    machine.run("dd", "if=/dev/zero", "of=/var/lib/lanemap/full/filler", "bs=4k", code=1)
+    machine.run("systemctl", "start", "--no-block", "lanemapd@full")
+    eventually(lambda: "aiting for room" in machine.property("lanemapd@full", "StatusText"))
+    assert "waits for room" in redis(machine, "SADD", "k", "1", socket=socket, code=None)
+    assert machine.property("lanemapd@full", "ActiveState") == "activating"
+    machine.run("rm", "/var/lib/lanemap/full/filler")
+    eventually(lambda: machine.property("lanemapd@full", "ActiveState") == "active")
+    assert redis(machine, "SADD", "k", "1", socket=socket) == "1"
+    assert machine.property("lanemapd@full", "NRestarts") == "0"
+    machine.run("systemctl", "stop", "lanemapd@full.socket")
+    machine.run("umount", "/var/lib/lanemap/full")
+
+
+def test_40_reload(machine):
+    pid = machine.main_pid(UNIT)
+    write_options(machine, "appendfsync everysec\nloglevel info\nlanes 3\n")
+    machine.run("systemctl", "reload", UNIT)
+    eventually(lambda: "reloaded: appendfsync everysec, loglevel; only a restart changes lanes" in machine.journal(UNIT))
+    assert redis(machine, "CONFIG", "GET", "appendfsync").split() == ["appendfsync", "everysec"]
+    eventually(lambda: machine.property(UNIT, "SubState") == "running")
+    os.unlink(machine.path(OPTIONS))
+    machine.run("kill", "-HUP", str(pid))  # by whoever else sends it
+    eventually(lambda: machine.journal(UNIT).count("reloaded: ") == 2)
+    assert machine.main_pid(UNIT) == pid, "a reload restarts nothing"
+    eventually(lambda: machine.property(UNIT, "SubState") == "running")
+
+
+def test_41_no_signal_stops_it_for_good(machine):
+    """Harmless ones leave the process; those that end it leave a line, and a new one, but for a stop that was asked for."""
+    pid = machine.main_pid(UNIT)
+    for name in ("USR1", "USR2", "PIPE", "ALRM", "XFSZ", "PROF", "RTMIN", "64"):
+        machine.run("kill", "-" + name, str(pid))
+    assert redis(machine, "PING") == "PONG"
+    assert machine.main_pid(UNIT) == pid
+    assert "SIGUSR1 from process" in machine.journal(UNIT)
+    for name in ("SEGV", "ABRT", "BUS", "KILL", "XCPU"):
+        pid = machine.main_pid(UNIT)
+        machine.run("kill", "-" + name, str(pid))
+        assert redis(machine, "PING") == "PONG", name
+        assert machine.main_pid(UNIT) != pid, name
+        told = {"XCPU": "SIGXCPU from process", "KILL": "status=9/KILL"}.get(name, f"SIG{name}: process {pid} ends")
+        assert told in machine.journal(UNIT), name
+
+
+def write_options(machine, text):
+    with open(machine.path(OPTIONS), "w", encoding="utf-8") as file:
+        file.write(text)
