@@ -25,10 +25,16 @@
  *   -EPERM            an object or file that this reader was to map is somebody else's, or others
  *                     may write it (enum lanemap_trust)
  *
- * What a lookup promises is written down, numbered, in src/README.md (R1 to R10). The short form:
+ * What a lookup promises is written down, numbered, in src/README.md (R1 to R12). The short form:
  * each answer was true at some moment during the call; once a removal has been acknowledged to the
  * program that asked for it, no lookup that begins later returns the id. Reads may see an addition
  * shortly before it is durable.
+ *
+ * The program may do as it likes (R6, R11): fork at any moment, also inside a view, and go on in the
+ * child; use liburcu; hold several copies of this library; unload it while threads live that have
+ * looked up. Detach, or stop using, a reader that has a helper thread before a static copy of this
+ * library is unloaded (the shared one stays in memory). fork() waits for attaches, polls and
+ * re-attachments of other threads that are in the midst of a system call.
  */
 #ifndef LANEMAP_LANEMAP_H
 #define LANEMAP_LANEMAP_H
@@ -243,10 +249,9 @@ LANEMAP_PUBLIC int lanemap_reader_contains(struct lanemap_reader *reader, const 
  * - It ends what it began, in the same thread, also when it breaks out early (what was read so far
  *   is judged). Views of several keys may be open at once. No lanemap_reader_detach() before.
  *
- * An open view is a read-side section of this process: it delays the unmapping of retired segments
- * and generations here, and lanemap_reader_poll() of other threads with it. No other process ever
- * waits for it, the writer's included, and no lookup does (R4). In a program that embeds the writer
- * itself (writer.h), do not call that between begin and end: it may wait for this very section.
+ * An open view delays the unmapping of retired segments and generations in this process: what the
+ * writer replaces meanwhile stays mapped here until the first poll or re-attachment after its end.
+ * Nobody waits for it: no call of another thread, no other process, no fork() (R4, R11).
  *
  * Where it pays: for postings of more than a few ids, when what is done with them is less than
  * copying them, or when only some are needed. Ids in segments are kept encoded; a view decodes them
@@ -326,7 +331,7 @@ LANEMAP_PUBLIC int lanemap_reader_status(struct lanemap_reader *reader,
  * Housekeeping, for programs that want no lookup ever to pay for it: follows a reborn writer, maps
  * new segments and populates their pages, goes over to copies that the writer has made on a tmpfs,
  * unmaps retired ones. Lookups do the least that they need themselves, and never wait for a poll
- * that is at work.
+ * that is at work. What an open view may look at is left to a later poll; nothing is waited for.
  *
  * Return: the number of things done (0: nothing to do). Errors: as attach.
  * Thread: any, one at a time is enough. Cost: system calls; may fault pages in from disk.

@@ -10,7 +10,13 @@
  * operations to somebody else waits for that. Positions are the numbers of log records: they rise,
  * and go on over restarts.
  *
- * All calls may be made from any thread; applies are serialised by the engine.
+ * All calls may be made from any thread; applies are serialised by the engine. An
+ * engine lives in the process that opened it: a forked child calls nothing of it.
+ *
+ * The engine uses liburcu's bullet-proof flavour for its own lookups, and makes none of its fork
+ * calls: a program that uses that flavour itself makes them, as liburcu asks, and one that does not
+ * needs none. Flushes wait for read-side sections of that flavour, the program's own included: keep
+ * these short. They do not wait for views (lanemap.h).
  */
 #ifndef LANEMAP_WRITER_H
 #define LANEMAP_WRITER_H

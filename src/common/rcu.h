@@ -1,7 +1,8 @@
 /*
- * liburcu's bullet-proof flavour (urcu-bp), inlined: threads need not register, and a process may
- * fork. It protects what is private to one process: attachments, tables of mapped files, mappings.
- * Across processes the grace period is our own (shm/shm_read.h).
+ * The engine's: liburcu's bullet-proof flavour (urcu-bp), inlined: threads need not register. It
+ * protects what is private to the writer's process: objects, tables of mapped files, mappings. The
+ * library that readers link has guards instead (guard.h says why); across processes the grace
+ * period is our own (shm/shm_read.h).
  *
  * Where the kernel has membarrier, entering and leaving a read-side section execute no fence.
  *
@@ -45,12 +46,6 @@ LANEMAP_ALWAYS_INLINE void lanemap_rcu_read_unlock(void)
 #else
         _urcu_bp_read_unlock();
 #endif
-}
-
-/* Whether the calling thread is inside a read-side section, its own program's included. */
-LANEMAP_ALWAYS_INLINE bool lanemap_rcu_read_ongoing(void)
-{
-        return urcu_bp_read_ongoing() != 0;
 }
 
 /* Waits until every read-side section that was entered before has been left. Never with a lock

@@ -43,7 +43,7 @@ struct lanemap_lane_file {
 };
 
 /* By file slot. An entry is NULL or a file, published with a release store; what it points to stays
- * until readers of this process that may have seen it are gone (RCU). */
+ * until readers of this process that may have seen it are gone (guards, RCU). */
 struct lanemap_lane_files {
         uint32_t n_slots;
         struct lanemap_lane_file *slots[];

@@ -1,5 +1,5 @@
 /*
- * The public calls of liblanemap, and nothing else: argument checks, the read-side section, and
+ * The public calls of liblanemap, and nothing else: argument checks, the guard, and
  * what to do about an outcome that is not an answer. The protocol is in shm/shm_read.h, the parts
  * in reader_private.h.
  */
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/rcu.h"
+#include "common/guard.h"
 
 const char *lanemap_version(void)
 {
@@ -22,9 +22,9 @@ const char *lanemap_version(void)
 
 static void statistics_add(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries)
 {
-        static __thread char stripe_key;
+        uint32_t hash = lanemap_guard_hash(lanemap_guard_thread());
         struct reader_statistics *counters =
-                &reader->counters[((uintptr_t)&stripe_key >> 12) % READER_STATISTICS_STRIPES];
+                &reader->counters[(hash >> 16) % READER_STATISTICS_STRIPES];
 
         if (n_lookups)
                 lanemap_add_relaxed(&counters->n_lookups, n_lookups);
@@ -34,12 +34,13 @@ static void statistics_add(struct lanemap_reader *reader, uint64_t n_lookups, ui
 
 int lanemap_reader_age_check(struct lanemap_reader *reader)
 {
+        struct lanemap_guard *guard;
         uint64_t age_ns;
 
-        lanemap_rcu_read_lock();
+        guard = lanemap_guard_enter();
         age_ns = lanemap_reader_heartbeat_age_ns(reader,
                                                  reader_attachment_get(reader)->region.control);
-        lanemap_rcu_read_unlock();
+        lanemap_guard_leave(guard);
 
         return age_ns > reader->stale_after_ns && !lanemap_reader_revive(reader, age_ns) ? -ESTALE
                                                                                          : 0;
@@ -74,15 +75,16 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct lanemap_guard *guard;
                 struct reader_sight seen;
 
-                lanemap_rcu_read_lock();
+                guard = lanemap_guard_enter();
                 attachment = reader_attachment_get(reader);
                 seen = reader_sight_of(attachment);
                 r = lanemap_shm_lookup(&attachment->region,
                                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes),
                                        ids, ids_capacity, ret_n_ids, &n_retries);
-                lanemap_rcu_read_unlock();
+                lanemap_guard_leave(guard);
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
@@ -110,16 +112,17 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct lanemap_guard *guard;
                 struct reader_sight seen;
 
-                lanemap_rcu_read_lock();
+                guard = lanemap_guard_enter();
                 attachment = reader_attachment_get(reader);
                 seen = reader_sight_of(attachment);
                 r = lanemap_shm_contains(
                         &attachment->region,
                         lanemap_shm_fingerprint(&attachment->region, key, key_bytes), id, &found,
                         &n_retries);
-                lanemap_rcu_read_unlock();
+                lanemap_guard_leave(guard);
                 if (LANEMAP_LIKELY(r == 0))
                         break;
 
@@ -133,7 +136,7 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
         return r < 0 ? r : found;
 }
 
-/* One chunk, with a fresh epoch and in a read-side section of its own, so that a batch holds
+/* One chunk, with a fresh epoch and in a guard of its own, so that a batch holds
  * nothing up for long. */
 static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key *keys,
                         size_t n_keys, uint32_t *ids, size_t capacity, size_t *used,
@@ -144,9 +147,10 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
 
         for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
                 const struct reader_attachment *attachment;
+                struct lanemap_guard *guard;
                 struct reader_sight seen;
 
-                lanemap_rcu_read_lock();
+                guard = lanemap_guard_enter();
                 attachment = reader_attachment_get(reader);
                 seen = reader_sight_of(attachment);
                 for (size_t k = 0; k < n_keys; k++)
@@ -154,7 +158,7 @@ static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key 
                                                          keys[k].bytes);
                 r = lanemap_shm_lookup_chunk(&attachment->region, fps, n_keys, ids, capacity, *used,
                                              spans, used, n_retries);
-                lanemap_rcu_read_unlock();
+                lanemap_guard_leave(guard);
                 if (LANEMAP_LIKELY(r == 0))
                         return 0;
 
@@ -229,11 +233,12 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
         const struct reader_attachment *attachment;
         const struct lanemap_lane_files *files;
         struct lanemap_status status = {.size = sizeof(status)};
+        struct lanemap_guard *guard;
 
         if (!reader || !ret_status || ret_status->size < STATUS_BYTES_MIN)
                 return -EINVAL;
 
-        lanemap_rcu_read_lock();
+        guard = lanemap_guard_enter();
         attachment = reader_attachment_get(reader);
         files = lanemap_load_acquire(&attachment->region.files);
         status.generation = attachment->region.generation;
@@ -256,7 +261,7 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
                         segments_count(file, &status);
                 }
         }
-        lanemap_rcu_read_unlock();
+        lanemap_guard_leave(guard);
 
         for (int i = 0; i < READER_STATISTICS_STRIPES; i++) {
                 status.n_lookups += lanemap_load_relaxed(&reader->counters[i].n_lookups);
@@ -356,7 +361,7 @@ void lanemap_reader_detach(struct lanemap_reader *reader)
                 return;
 
         lanemap_reader_stop_helper(reader);
-        lanemap_reader_drain(reader);
+        lanemap_reader_retired_release(reader);
         if (reader->attachment)
                 lanemap_reader_attachment_release(&reader->attachment->retired);
         if (reader->shm_dir_fd >= 0)

@@ -23,6 +23,11 @@
 /* 16 TiB: what a 64-bit process can map without asking itself whether it may. */
 #define DATA_BYTES_MAX (UINT64_C(1) << 44)
 
+/* A mapping is half as large again as the object, and this much at least: so it is made anew a
+ * logarithmic number of times while the object grows. */
+#define DATA_SLACK_BYTES_MIN (UINT64_C(1) << 20)
+#define DATA_PAGE_BYTES      UINT64_C(4096)
+
 uint64_t lanemap_reader_now_ns(void)
 {
         struct timespec now;
@@ -102,14 +107,58 @@ static int control_map(const struct lanemap_reader *reader, struct reader_attach
         return 0;
 }
 
-/* Maps the data object once, at the largest size that it may reach: it only ever grows at its end.
+/* In words, what a mapping of so many bytes was refused for. mmap(2) says -EINVAL under some tools.
+ */
+int lanemap_reader_map_error(const struct reader_attachment *attachment, int error,
+                             const char *what, uint64_t bytes)
+{
+        if (error != ENOMEM && error != EINVAL)
+                return -error;
+        return lanemap_reader_detail(attachment, -ENOMEM,
+                                     "%s: %" PRIu64 " bytes of address space are needed", what,
+                                     bytes);
+}
+
+uint64_t lanemap_reader_data_mapped_bytes(uint64_t bytes, uint64_t bytes_max)
+{
+        uint64_t slack = LANEMAP_MAX(bytes / 2, DATA_SLACK_BYTES_MIN);
+
+        return LANEMAP_MIN(bytes_max, LANEMAP_ALIGN_UP(bytes + slack, DATA_PAGE_BYTES));
+}
+
+bool lanemap_reader_is_outgrown(const struct reader_attachment *attachment, bool soon)
+{
+        uint64_t mapped = attachment->mapped_bytes;
+        struct stat st;
+
+        if (!attachment->data || mapped >= attachment->bytes_max ||
+            fstat(attachment->data_fd, &st) < 0)
+                return false;
+
+        return (uint64_t)st.st_size > (soon ? mapped - mapped / 8 : mapped);
+}
+
+void lanemap_reader_data_populate(const struct reader_attachment *attachment)
+{
+#ifdef MADV_POPULATE_READ
+        (void)madvise((void *)(uintptr_t)attachment->data,
+                      lanemap_load_relaxed(&attachment->region.bytes), MADV_POPULATE_READ);
+#endif
+}
+
+/*
+ * Maps the data object with some room to grow: it only ever grows at its end. One that has outgrown
+ * its mapping is attached to anew, as another generation would be: guards that are open, views among
+ * them, go on in the old mapping, where all that they can reach is mapped still (an offset beyond is
+ * "bad bytes", and mended).
  */
 static int data_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
+        const struct reader_attachment *before = attachment->predecessor;
         struct lanemap_shm_data head;
+        uint64_t bytes, mapped_bytes;
         struct stat st;
-        uint64_t bytes;
         void *base;
         int r;
 
@@ -127,16 +176,15 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
             head.bytes_max < bytes || head.bytes_max > DATA_BYTES_MAX)
                 return -EBADMSG;
 
-        base = mmap(NULL, head.bytes_max, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-                    attachment->data_fd, 0);
+        mapped_bytes = lanemap_reader_data_mapped_bytes(bytes, head.bytes_max);
+        base = mmap(NULL, mapped_bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, attachment->data_fd,
+                    0);
         if (base == MAP_FAILED)
-                return -errno;
+                return lanemap_reader_map_error(attachment, errno, object, mapped_bytes);
 
         attachment->data = base;
-        attachment->mapped_bytes = head.bytes_max;
-#ifdef MADV_POPULATE_READ
-        (void)madvise(base, bytes, MADV_POPULATE_READ);
-#endif
+        attachment->mapped_bytes = mapped_bytes;
+        attachment->bytes_max = head.bytes_max;
         r = lanemap_shm_region_init(&attachment->region, base, bytes);
         if (r == -EPROTONOSUPPORT)
                 return lanemap_reader_detail(
@@ -151,6 +199,9 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
             0)
                 return -EBADMSG;
 
+        /* One that has only grown: a lookup may be waiting, and has what it needs in memory. */
+        if (!before || before->region.generation != attachment->region.generation)
+                lanemap_reader_data_populate(attachment);
         return 0;
 }
 
@@ -244,7 +295,8 @@ int lanemap_reader_attachment_new(struct lanemap_reader *reader,
                         return 0;
                 }
 
-                again = r == LANEMAP_SHM_E_GENERATION || attachment_moved_on(attachment);
+                again = r == LANEMAP_SHM_E_GENERATION || attachment_moved_on(attachment) ||
+                        (r == -EBADMSG && lanemap_reader_is_outgrown(attachment, false));
                 lanemap_reader_attachment_release(&attachment->retired);
                 if (!again)
                         return r;

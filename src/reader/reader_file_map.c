@@ -118,6 +118,9 @@ static int file_map_fd(const struct reader_attachment *attachment,
                 return -errno;
 
         r = lanemap_lane_file_map(fd, is_copy, &bytes, &n_bytes);
+        if (r == -ENOMEM || r == -EINVAL)
+                return lanemap_reader_map_error(attachment, -r, "a segment file",
+                                                (uint64_t)st.st_size);
         if (r < 0)
                 return r;
 

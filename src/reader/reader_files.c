@@ -5,7 +5,7 @@
  *
  * M1. No lookup waits for pages: one that finds a file unmapped maps it and goes on; what it then
  *     touches may fault. Pages are made present by poll, by the helper thread and by attach, in a
- *     mapping that nobody sees yet, with no lock held and outside any read-side section; then it
+ *     mapping that nobody sees yet, with no lock held and outside any guard; then it
  *     takes the place of what lookups have mapped in the meantime.
  */
 #include "reader/reader_private.h"
@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/rcu.h"
 #include "lane/lane_file_read.h"
 
 static void table_release(struct reader_retired *retired)

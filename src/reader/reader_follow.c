@@ -12,12 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/rcu.h"
+#include "common/guard.h"
 
 #define HELPER_INTERVAL_NS (10 * 1000 * 1000)
 
+#define POLL_TRIES_MAX 100
+
 static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t fork_hooks_once = PTHREAD_ONCE_INIT;
+/* Held by whoever releases, and by fork(): a child's list has whatever the parent's has. */
+static pthread_mutex_t release_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void lanemap_reader_lock(void)
 {
@@ -29,27 +32,32 @@ void lanemap_reader_unlock(void)
         pthread_mutex_unlock(&slow_lock);
 }
 
-/* A child may look up at once (R6): the slow lock is free in it, and urcu-bp knows that its other
- * threads are gone. */
 static void fork_prepare(void)
 {
-        lanemap_reader_lock();
-        urcu_bp_before_fork();
+        pthread_mutex_lock(&release_lock);
+        pthread_mutex_lock(&slow_lock);
 }
 
 static void fork_parent(void)
 {
-        urcu_bp_after_fork_parent();
-        lanemap_reader_unlock();
+        pthread_mutex_unlock(&slow_lock);
+        pthread_mutex_unlock(&release_lock);
 }
 
+/* R6, J3. */
 static void fork_child(void)
 {
-        urcu_bp_after_fork_child();
-        lanemap_reader_unlock();
+        lanemap_guard_fork_child();
+        pthread_mutex_unlock(&slow_lock);
+        pthread_mutex_unlock(&release_lock);
 }
 
-static void fork_hooks_install(void)
+/*
+ * When the code is loaded, not when it is first used: hooks that were registered first run last
+ * before a fork. So a program's own hook takes its lock before ours are taken, as a thread does that
+ * calls us with that lock held.
+ */
+__attribute__((constructor)) static void fork_hooks_install(void)
 {
         (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
 }
@@ -72,33 +80,59 @@ uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
 
 void lanemap_reader_retire(struct lanemap_reader *reader, struct reader_retired *retired)
 {
+        retired->stamp = lanemap_guard_stamp();
         retired->next = reader->retired;
         lanemap_store_relaxed(&reader->retired, retired);
 }
 
-void lanemap_reader_drain(struct lanemap_reader *reader)
+/* Under the lock: what was retired and is stamped no later than the horizon. */
+static struct reader_retired *retired_take(struct lanemap_reader *reader, uint64_t horizon)
+{
+        struct reader_retired *taken = NULL, *kept = NULL;
+
+        for (struct reader_retired *item = reader->retired, *next; item; item = next) {
+                struct reader_retired **list = item->stamp <= horizon ? &taken : &kept;
+
+                next = item->next;
+                item->next = *list;
+                *list = item;
+        }
+
+        lanemap_store_relaxed(&reader->retired, kept);
+        return taken;
+}
+
+/* Under the release lock. */
+static void retired_release(struct lanemap_reader *reader, uint64_t horizon)
 {
         struct reader_retired *list;
 
-        /* A program that is itself inside a read-side section would wait for itself: a later call
-         * drains. */
-        if (!lanemap_load_relaxed(&reader->retired) || lanemap_rcu_read_ongoing())
-                return;
-
         lanemap_reader_lock();
-        list = reader->retired;
-        lanemap_store_relaxed(&reader->retired, NULL);
+        list = retired_take(reader, horizon);
         lanemap_reader_unlock();
-        if (!list)
-                return;
-
-        lanemap_rcu_synchronize();
         while (list) {
                 struct reader_retired *next = list->next;
 
                 list->release(list);
                 list = next;
         }
+}
+
+void lanemap_reader_drain(struct lanemap_reader *reader)
+{
+        if (!lanemap_load_relaxed(&reader->retired) || pthread_mutex_trylock(&release_lock) != 0)
+                return;
+
+        retired_release(reader, lanemap_guard_horizon());
+        pthread_mutex_unlock(&release_lock);
+}
+
+/* No call on this reader is running, and no view of it is open: nobody looks. */
+void lanemap_reader_retired_release(struct lanemap_reader *reader)
+{
+        pthread_mutex_lock(&release_lock);
+        retired_release(reader, UINT64_MAX);
+        pthread_mutex_unlock(&release_lock);
 }
 
 /* Under the lock: a new attachment takes the place of the one that was seen, unless somebody did it
@@ -121,7 +155,8 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
         if (attachment->control_inode != old->control_inode)
                 lanemap_store_relaxed(&reader->heartbeat_seen_ns, 0);
         lanemap_reader_retire(reader, &old->retired);
-        lanemap_add_relaxed(&reader->n_reattachments, 1);
+        if (attachment->region.generation != old->region.generation)
+                lanemap_add_relaxed(&reader->n_reattachments, 1);
         return 0;
 }
 
@@ -151,7 +186,7 @@ static bool helper_lives(const struct lanemap_reader *reader)
         return reader->has_helper && reader->helper_pid == getpid();
 }
 
-/* Where a helper lives, waiting for other lookups and unmapping is its work, not a lookup's. */
+/* Where a helper lives, unmapping is its work, not a lookup's. */
 int lanemap_reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_sight *seen)
 {
         bool has_helper = helper_lives(reader);
@@ -169,6 +204,8 @@ int lanemap_reader_mend(struct lanemap_reader *reader, int outcome, const struct
                                                         &n_done);
                 else
                         r = bad_bytes_mend(reader, seen);
+                if (r == -EBADMSG && lanemap_reader_is_outgrown(reader->attachment, false))
+                        r = attachment_replace(reader, seen->attachment);
         }
         lanemap_reader_unlock();
         if (!has_helper)
@@ -209,39 +246,74 @@ bool lanemap_reader_revive(struct lanemap_reader *reader, uint64_t age_ns)
         return followed;
 }
 
-static int poll_run(struct lanemap_reader *reader, const bool *stop)
+/* Under the lock. Return: whether the attachment is another one now, or a negative errno. */
+static int poll_follow(struct lanemap_reader *reader)
 {
-        struct reader_attachment *attachment;
-        int r = 0, n_prepared, n_done = 0, n_followed = 0;
+        struct reader_attachment *attachment = reader->attachment;
+        bool is_outgrown = false;
+        int r;
+
+        if (lanemap_load_acquire(&attachment->region.control->generation) ==
+                    attachment->region.generation &&
+            !control_is_gone(reader, attachment,
+                             lanemap_reader_heartbeat_age_ns(reader, attachment->region.control))) {
+                is_outgrown = lanemap_reader_is_outgrown(attachment, true);
+                if (!is_outgrown)
+                        return 0;
+        }
+
+        r = attachment_replace(reader, attachment);
+        if (r < 0)
+                return r;
+
+        if (is_outgrown)
+                lanemap_reader_data_populate(reader->attachment);
+        return 1;
+}
+
+static int poll_once(struct lanemap_reader *reader, const bool *stop)
+{
+        int r, n_prepared, n_done = 0, n_followed;
 
         lanemap_reader_lock();
-        attachment = reader->attachment;
-        if (lanemap_load_acquire(&attachment->region.control->generation) !=
-                    attachment->region.generation ||
-            control_is_gone(reader, attachment,
-                            lanemap_reader_heartbeat_age_ns(reader, attachment->region.control))) {
-                r = attachment_replace(reader, attachment);
-                n_followed = r == 0;
-        }
+        n_followed = poll_follow(reader);
         lanemap_reader_unlock();
-        if (r < 0) {
-                lanemap_reader_drain(reader);
-                return r;
-        }
+        if (n_followed < 0)
+                return n_followed;
 
         n_prepared = lanemap_reader_files_prepare(reader, stop);
+        if (n_prepared < 0)
+                return n_prepared;
 
         lanemap_reader_lock();
         r = lanemap_reader_files_update(reader, reader->attachment, true, &n_done);
         lanemap_reader_unlock();
-        lanemap_reader_drain(reader);
-        if (n_prepared < 0)
-                return n_prepared;
-
         if (r < 0)
                 return r;
+
         /* The files of a new attachment are part of following. */
         return n_followed ? n_followed : n_prepared + n_done;
+}
+
+static int poll_run(struct lanemap_reader *reader, const bool *stop)
+{
+        int r = -EBADMSG;
+
+        /* An object that outgrows its mapping meanwhile looks like bad bytes. */
+        for (int i = 0; i < POLL_TRIES_MAX && r == -EBADMSG; i++) {
+                bool is_outgrown;
+
+                r = poll_once(reader, stop);
+                lanemap_reader_lock();
+                is_outgrown =
+                        r == -EBADMSG && lanemap_reader_is_outgrown(reader->attachment, false);
+                lanemap_reader_unlock();
+                if (!is_outgrown)
+                        break;
+        }
+
+        lanemap_reader_drain(reader);
+        return r;
 }
 
 int lanemap_reader_poll(struct lanemap_reader *reader)
@@ -315,7 +387,7 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
         pthread_condattr_t attributes;
         void *memory;
 
-        pthread_once(&fork_hooks_once, fork_hooks_install);
+        lanemap_guard_init();
 
         if (posix_memalign(&memory, LANEMAP_CACHE_LINE_BYTES, sizeof(*reader)) != 0)
                 return -ENOMEM;
@@ -392,6 +464,10 @@ void lanemap_reader_explain(const char *name, int r, const char *detail,
         case -EPROTONOSUPPORT:
                 what = "the writer uses a format that this library does not know: upgrade the "
                        "older of the two";
+                break;
+        case -ENOMEM:
+                what = "no memory or no address space for the index: raise the limit (ulimit -v, "
+                       "MemoryMax)";
                 break;
         default:
                 what = strerror(-r);

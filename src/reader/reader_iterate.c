@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "common/rcu.h"
+#include "common/guard.h"
 
 struct gather {
         struct lanemap_fingerprint *fps;
@@ -63,7 +63,7 @@ static int gather_found(void *arg, struct lanemap_fingerprint fp)
         return gather_push(arg, fp);
 }
 
-/* Inside a read-side section. */
+/* Inside a guard. */
 static int gather_lane(struct gather *gather, const struct lanemap_shm_region *region,
                        uint32_t lane)
 {
@@ -120,15 +120,16 @@ static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fing
 
         for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
                 const struct reader_attachment *attachment;
+                struct lanemap_guard *guard;
                 struct reader_sight seen;
                 int r;
 
-                lanemap_rcu_read_lock();
+                guard = lanemap_guard_enter();
                 attachment = reader_attachment_get(reader);
                 seen = reader_sight_of(attachment);
                 r = lanemap_shm_lookup(&attachment->region, fp, answer->ids, answer->capacity,
                                        &answer->n, &n_retries);
-                lanemap_rcu_read_unlock();
+                lanemap_guard_leave(guard);
                 if (r != 0) {
                         r = lanemap_reader_mend(reader, r, &seen);
                         if (r < 0)
@@ -161,15 +162,16 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
         /* Bounded: bytes may be such that what is mapped for one segment is retired for another. */
         for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
                 const struct reader_attachment *attachment;
+                struct lanemap_guard *guard;
                 struct reader_sight seen;
 
-                lanemap_rcu_read_lock();
+                guard = lanemap_guard_enter();
                 attachment = reader_attachment_get(reader);
                 seen = reader_sight_of(attachment);
                 r = lane < attachment->region.n_lanes
                             ? gather_lane(gather, &attachment->region, lane)
                             : 0;
-                lanemap_rcu_read_unlock();
+                lanemap_guard_leave(guard);
                 if (r == 0)
                         break;
 
@@ -205,16 +207,17 @@ int lanemap_reader_iterate(struct lanemap_reader *reader,
 {
         struct gather gather = {0};
         struct answer answer = {0};
+        struct lanemap_guard *guard;
         uint32_t n_lanes;
         int r = 0;
 
         if (!reader || !fn)
                 return -EINVAL;
 
-        lanemap_rcu_read_lock();
+        guard = lanemap_guard_enter();
         n_lanes = ((const struct reader_attachment *)lanemap_load_acquire(&reader->attachment))
                           ->region.n_lanes;
-        lanemap_rcu_read_unlock();
+        lanemap_guard_leave(guard);
 
         for (uint32_t lane = 0; lane < n_lanes && r == 0; lane++)
                 r = lane_iterate(reader, lane, &gather, &answer, fn, arg);

@@ -2,13 +2,20 @@
  * What the parts of liblanemap share. A reader object holds one attachment: one generation of the
  * index, mapped.
  *
- *   lookup -> RCU read-side section -> attachment -> region (shm/shm_read.h) -> answer
- *                                   \-> another generation, an unmapped file, a grown object:
- *                                       leave the section, take the lock, mend, try again
+ *   lookup -> guard -> attachment -> region (shm/shm_read.h) -> answer
+ *                  \-> another generation, an unmapped file, a grown object:
+ *                      leave the guard, take the lock, mend, try again
  *
- * One lock for all slow paths of all readers of the process, so that fork has one lock to take. It
- * is never held across a wait for readers: what must outlive them goes on a list, drained outside
- * of it.
+ * J1. Nothing here waits for a guard (common/guard.h): what guards may look at goes on a list of
+ *     its reader. Lookups that mend, polls and re-attachments release what no guard looks at; so the
+ *     list holds no more than what was replaced since the oldest open view of the process began.
+ * J2. fork() waits for the two locks here, and nothing else. They are held across system calls that
+ *     open, map and unmap, and across no wait for a thread, a page or a lock of the program's.
+ * J3. A child may do everything at once, whatever the parent's threads were doing: both locks are
+ *     free in it, the lists are whole, the guards of other threads are gone.
+ *
+ * One lock for all slow paths of all readers of the process, and one for releasing, which is taken
+ * first; so fork() has two locks to take.
  */
 #ifndef LANEMAP_READER_READER_PRIVATE_H
 #define LANEMAP_READER_READER_PRIVATE_H
@@ -27,6 +34,8 @@
 struct reader_retired {
         struct reader_retired *next;
         void (*release)(struct reader_retired *retired);
+        uint64_t stamp; /* U2 in common/guard.h */
+        uint64_t reserved;
 };
 
 #define READER_DETAIL_BYTES 200
@@ -42,6 +51,7 @@ struct reader_attachment {
         struct lanemap_shm_region region;
         const struct lanemap_shm_data *data;
         uint64_t mapped_bytes;
+        uint64_t bytes_max; /* the object never grows past this */
         int data_fd;
         int directory_fd;     /* of the segment files */
         char *copy_directory; /* of their copies; NULL: there is none */
@@ -60,7 +70,7 @@ struct reader_statistics {
 };
 
 struct lanemap_reader {
-        struct reader_attachment *attachment; /* RCU; replaced under the lock */
+        struct reader_attachment *attachment; /* replaced under the lock, then retired */
         char name[LANEMAP_NAME_BYTES_MAX + 1];
         char *directory; /* NULL: where the writer says */
         int shm_dir_fd;
@@ -90,7 +100,7 @@ struct lanemap_reader {
  */
 #define READER_MEND_TRIES_MAX 1000
 
-/* Inside a read-side section. */
+/* Inside a guard. */
 LANEMAP_ALWAYS_INLINE const struct reader_attachment *
 reader_attachment_get(const struct lanemap_reader *reader)
 {
@@ -108,7 +118,7 @@ struct reader_sight {
         uint64_t bytes; /* of the object: what was looked up knew of so much, or of more */
 };
 
-/* Inside the section of the attachment. */
+/* Inside the guard of the attachment. */
 LANEMAP_ALWAYS_INLINE struct reader_sight
 reader_sight_of(const struct reader_attachment *attachment)
 {
@@ -147,6 +157,14 @@ int lanemap_reader_attachment_new(struct lanemap_reader *reader,
 /* Before anything is mapped. Return: 0, or -EPERM. */
 int lanemap_reader_trust_check(const struct reader_attachment *attachment, const char *what,
                                const struct stat *st);
+/* How much of an object of so many bytes is mapped. */
+uint64_t lanemap_reader_data_mapped_bytes(uint64_t bytes, uint64_t bytes_max);
+/* Whether the object is larger than its mapping; `soon`: or will be before long. */
+bool lanemap_reader_is_outgrown(const struct reader_attachment *attachment, bool soon);
+void lanemap_reader_data_populate(const struct reader_attachment *attachment);
+/* mmap(2) failed with `error`. Return: the negative errno to answer. */
+int lanemap_reader_map_error(const struct reader_attachment *attachment, int error,
+                             const char *what, uint64_t bytes);
 /* Keeps a few words for lanemap_reader_explain(). Return: r. */
 int lanemap_reader_detail(const struct reader_attachment *attachment, int r, const char *format,
                           ...) __attribute__((format(printf, 3, 4)));
@@ -182,7 +200,7 @@ int lanemap_reader_files_update(struct lanemap_reader *reader, struct reader_att
 int lanemap_reader_files_map_all(struct reader_attachment *attachment);
 
 /*
- * Without the lock, outside any read-side section: what the views name, with its pages present, and
+ * Without the lock, outside any guard: what the views name, with its pages present, and
  * in the place that they say; the lock is held only to look and to put into place. `stop` may be
  * NULL; loaded relaxed. Return: how many files were mapped, or a negative errno.
  */
@@ -191,9 +209,11 @@ void lanemap_reader_files_release(struct lanemap_lane_files *files);
 
 /* Under the lock. */
 void lanemap_reader_retire(struct lanemap_reader *reader, struct reader_retired *retired);
-/* Without the lock, outside any read-side section: waits for lookups and gives back what was
- * retired. */
+/* Without the lock: gives back what was retired and no guard looks at. Waits for nobody; what is
+ * still looked at, and what another thread is at work on, is the next one's. */
 void lanemap_reader_drain(struct lanemap_reader *reader);
+/* At detach: all of it. */
+void lanemap_reader_retired_release(struct lanemap_reader *reader);
 
 /*
  * What a call does about an outcome other than 0: mend it, and 0 to try again. -EBADMSG, when the

@@ -1,5 +1,5 @@
 /*
- * Views: the public face of shm/shm_read.h, P6. A view is a read-side section that is still open
+ * Views: the public face of shm/shm_read.h, P6. A view is a guard that is still open
  * when the call returns; that is what keeps the bytes mapped, whatever becomes of them.
  *
  * R9. Whether what was read was true is told at the end, always: by the end check, and by nothing
@@ -13,11 +13,12 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "common/rcu.h"
+#include "common/guard.h"
 
 struct view {
         struct lanemap_reader *reader;
         const struct reader_attachment *attachment;
+        struct lanemap_guard *guard;
         uint64_t n_retries;
         int outcome; /* 0, or what ended the walk */
         struct lanemap_shm_view shm;
@@ -50,7 +51,7 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
                 const struct reader_attachment *attachment;
                 struct reader_sight seen;
 
-                lanemap_rcu_read_lock();
+                view->guard = lanemap_guard_enter();
                 attachment = reader_attachment_get(reader);
                 seen = reader_sight_of(attachment);
                 r = lanemap_shm_view_begin(
@@ -63,7 +64,7 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
                         return 0;
                 }
 
-                lanemap_rcu_read_unlock();
+                lanemap_guard_leave(view->guard);
                 r = lanemap_reader_mend(reader, r, &seen);
                 if (r < 0)
                         break;
@@ -103,7 +104,7 @@ int lanemap_reader_view_end(struct lanemap_view *ret_view)
         /* What it was looked at with, whatever has been learned since. */
         seen.bytes = view->shm.window.bytes;
         believed = lanemap_shm_view_end(&view->shm);
-        lanemap_rcu_read_unlock();
+        lanemap_guard_leave(view->guard);
 
         if (LANEMAP_UNLIKELY(!believed || view->outcome == -EAGAIN)) {
                 view->n_retries++;

@@ -80,7 +80,7 @@ struct lanemap_shm_data {
         unsigned char hash_key[16];
         uint32_t fingerprint_bits;
         uint32_t n_lanes;
-        uint64_t bytes_max; /* the object never grows past this: readers map so much */
+        uint64_t bytes_max; /* the object never grows past this */
         uint64_t slots_off; /* struct lanemap_slot[LANEMAP_N_SLOTS], never changed */
         uint64_t lanes_off; /* struct lanemap_lane_shm[n_lanes] */
         unsigned char reserved0[160];

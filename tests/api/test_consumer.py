@@ -33,7 +33,7 @@ def check_symbols():
     assert exported == listed, (exported - listed, listed - exported)
 
     needed = re.findall(r'NEEDED.*\[(.*?)\]', run('readelf', '-d', library))
-    allowed = ('libc.', 'liburcu', 'libpthread', 'ld-linux')
+    allowed = ('libc.', 'libpthread', 'ld-linux')
     assert all(name.startswith(allowed) for name in needed), needed
 
 

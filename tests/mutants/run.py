@@ -136,10 +136,33 @@ MUTANTS = [
      'if (file->slot != UINT32_MAX)', 'if (file->slot != UINT32_MAX && !writer->recovering)',
      ('tests/property/test_property_restart', [])),
     ('fork-leaves-the-lock', 'R6', 'src/reader/reader_follow.c',
-     """        urcu_bp_after_fork_child();
-        lanemap_reader_unlock();""",
-     """        urcu_bp_after_fork_child();""",
+     """        lanemap_guard_fork_child();
+        pthread_mutex_unlock(&slow_lock);""",
+     """        lanemap_guard_fork_child();""",
      ('tests/unit/test_reader_reader', [])),
+    ('fork-keeps-others-guards', 'R6', 'src/common/guard.c',
+     'if (guard->thread != 0 && guard->thread != thread)', 'if (guard->thread == 1 && guard->thread != thread)',
+     ('tests/unit/test_common_guard', [])),
+    ('guards-are-not-looked-at', 'R11', 'src/common/guard.c',
+     'horizon = LANEMAP_MIN(horizon, word | LANEMAP_GUARD_DEPTH_MASK);', '(void)word;',
+     ('tests/unit/test_reader_guards', [])),
+    ('horizon-covers-what-comes', 'R11', 'src/common/guard.c',
+     'uint64_t horizon = lanemap_load_acquire(&lanemap_guards.clock);', 'uint64_t horizon = UINT64_MAX;',
+     ('tests/unit/test_common_guard', [])),
+    ('a-drain-waits-for-guards', 'R11', 'src/reader/reader_follow.c',
+     '        retired_release(reader, lanemap_guard_horizon());',
+     """        uint64_t stamp = lanemap_guard_stamp();
+
+        while (lanemap_guard_horizon() < stamp)
+                ;
+        retired_release(reader, stamp);""",
+     ('tests/unit/test_reader_guards', [])),
+    ('an-outgrown-mapping-stays', 'R12', 'src/reader/reader_attach.c',
+     'return (uint64_t)st.st_size > (soon ? mapped - mapped / 8 : mapped);', 'return soon && st.st_size == 0;',
+     ('tests/unit/test_reader_guards', [])),
+    ('all-that-may-come-is-mapped', 'R12', 'src/reader/reader_attach.c',
+     'uint64_t slack = LANEMAP_MAX(bytes / 2, DATA_SLACK_BYTES_MIN);', 'uint64_t slack = UINT64_C(1) << 36;',
+     ('tests/unit/test_reader_guards', [])),
     ('directory-as-the-writer-says', 'R7', 'src/reader/reader_attach.c',
      'const char *path = reader->directory;', 'const char *path = reader->directory ? NULL : NULL;',
      ('tests/crash/namespaces', [])),
