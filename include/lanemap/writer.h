@@ -247,6 +247,27 @@ void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_
 int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids);
 void lanemap_writer_ids_free(uint32_t *ids);
 
+/*
+ * For a program's SIGBUS handler: a page of a mapped file cannot be read (media error, a file that
+ * was cut short, failing memory). The engine installs no handler; without one such a page ends the
+ * process.
+ *
+ *     static void bus_error(int number, siginfo_t *info, void *context)
+ *     {
+ *             if (!lanemap_writer_bus_error(info->si_addr))
+ *                     ... not the engine's: end the process as it would end otherwise
+ *     }
+ *
+ * address   siginfo_t.si_addr
+ *
+ * Return: 1: it lies in a segment file that an engine of this process has mapped. The page reads as
+ * zeros from here on, and nothing that was computed from it is believed: lookups and operations that
+ * need its section answer -EBADMSG, the file is found damaged (stats.degraded, one line in the log),
+ * everything else goes on. Return from the handler. 0: not the engine's, nothing was touched.
+ * Thread: any; async-signal-safe. Cost: one mmap(2) for a section of a file.
+ */
+int lanemap_writer_bus_error(const void *address);
+
 #define LANEMAP_FINDING_NO_OFFSET UINT64_MAX
 #define LANEMAP_FINDING_NO_LANE   UINT32_MAX
 

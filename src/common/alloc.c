@@ -17,6 +17,7 @@
 #include "common/alloc_pool.h"
 #include "common/check.h"
 #include "common/order.h"
+#include "common/signals.h"
 
 static uint64_t alloc_n_bytes;
 static uint64_t alloc_fail_countdown;
@@ -317,7 +318,7 @@ static void *apart_main(void *arg)
 static int apart_start(struct apart *apart, void *stack, pthread_t *ret_thread)
 {
         pthread_attr_t attributes;
-        sigset_t all, before;
+        sigset_t before;
         int r;
 
         if (mprotect(stack, STACK_GUARD_BYTES, PROT_NONE) < 0)
@@ -329,8 +330,7 @@ static int apart_start(struct apart *apart, void *stack, pthread_t *ret_thread)
         r = pthread_attr_setstack(&attributes, stack, STACK_BYTES);
         if (r == 0) {
                 /* Signals are the caller's business. */
-                sigfillset(&all);
-                pthread_sigmask(SIG_SETMASK, &all, &before);
+                lanemap_signals_block(&before);
                 r = pthread_create(ret_thread, &attributes, apart_main, apart);
                 pthread_sigmask(SIG_SETMASK, &before, NULL);
         }

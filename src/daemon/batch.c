@@ -140,6 +140,11 @@ void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, 
         else if (r == -EIO)
                 lanemap_reply_error(reply, "ERR log cannot be written; %s, retry when it can",
                                     what);
+        else if (r == -EBADMSG)
+                lanemap_reply_error(reply,
+                                    "ERR a segment file is damaged where this key is; %s; the log "
+                                    "and LANEMAP.VERIFY tell which, lanemap repair helps",
+                                    what);
         else
                 lanemap_reply_error(reply, "ERR cannot apply (%s); %s", strerror(-r), what);
 }
@@ -173,8 +178,8 @@ static size_t batch_refuse_next(struct lanemap_batch *batch, size_t entry, int r
 
 /*
  * A failure ends one command, not the batch: the ones behind it get their own try when the shared
- * memory is full (a removal may fit where an addition did not), and the same error when the log
- * cannot be written.
+ * memory is full (a removal may fit where an addition did not) or a segment is damaged (theirs may
+ * not be), and the same error when the log cannot be written.
  */
 void lanemap_batch_flush(struct lanemap_server *server)
 {
@@ -200,7 +205,7 @@ void lanemap_batch_flush(struct lanemap_server *server)
                         entry = batch_refuse_next(batch, entry, r, op);
                         op = entry < batch->n_entries ? batch->entries[entry].op_first
                                                       : batch->n_ops;
-                        if (r == -ENOSPC)
+                        if (r == -ENOSPC || r == -EBADMSG)
                                 break;
                 }
         }

@@ -38,7 +38,9 @@ bool lanemap_command_id(const struct lanemap_call *call, uint32_t i, uint32_t *r
 static void fail(const struct lanemap_call *call, int r)
 {
         lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot read (%s)",
-                            strerror(-r));
+                            r == -EBADMSG ? "a segment file is damaged where this key is; the log "
+                                            "and LANEMAP.VERIFY tell which, lanemap repair helps"
+                                          : strerror(-r));
 }
 
 /*

@@ -321,7 +321,10 @@ static void job_ids_end(struct lanemap_server *server, struct lanemap_job *job)
         client->job = NULL;
         if (job->r < 0) {
                 lanemap_reply_error(&client->out, "ERR cannot gather the ids (%s)",
-                                    strerror(-job->r));
+                                    job->r == -EBADMSG
+                                            ? "a segment file is damaged; the log and "
+                                              "LANEMAP.VERIFY tell which, lanemap repair helps"
+                                            : strerror(-job->r));
                 lanemap_client_reply_end(client);
                 lanemap_client_unblock(client);
                 return;

@@ -1,4 +1,5 @@
 /* See log.h. */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,8 @@ void lanemap_log_fault(int number, const void *address)
                 n = text_append(line, n, " at 0x");
                 n = number_append(line, n, (uintptr_t)address, 16);
         }
+        if (number == SIGBUS && address) /* in a segment file it is damage: signals.c */
+                n = text_append(line, n, " (shared memory was cut short, or memory fails)");
         n = text_append(line, n, ": process ");
         n = number_append(line, n, (uintptr_t)getpid(), 10);
         n = text_append(line, n, " ends\n");

@@ -41,6 +41,24 @@ static void fault_tell(int number, siginfo_t *info, void *context)
 }
 #endif
 
+/* A page of a segment file that cannot be read becomes damage, and the access goes on. */
+static void bus_error(int number, siginfo_t *info, void *context)
+{
+        if (info->si_code > 0 && lanemap_writer_bus_error(info->si_addr))
+                return;
+
+        lanemap_log_fault(number, info->si_code > 0 ? info->si_addr : NULL);
+        signal(SIGBUS, SIG_DFL);
+        raise(SIGBUS); /* when the handler ends */
+}
+
+static void bus_error_init(void)
+{
+        struct sigaction action = {.sa_sigaction = bus_error, .sa_flags = SA_SIGINFO};
+
+        sigaction(SIGBUS, &action, NULL);
+}
+
 static void faults_init(void)
 {
 #ifndef LANEMAP_SANITIZED /* sanitizers tell more */
@@ -62,6 +80,7 @@ void lanemap_signals_init(void)
         signals_heard(&heard);
         pthread_sigmask(SIG_BLOCK, &heard, NULL);
         faults_init();
+        bus_error_init();
 }
 
 static void signal_name(uint32_t number, char *ret_name, size_t n_name)

@@ -60,6 +60,41 @@ int lanemap_lane_file_map(int fd, bool huge, void **ret_bytes, uint64_t *ret_n_b
         return 0;
 }
 
+/* Return: whether all of it is there; errno of pread(2). */
+static int probe_read(int fd, void *bytes, size_t n_bytes, uint64_t offset)
+{
+        ssize_t n;
+
+        do
+                n = pread(fd, bytes, n_bytes, (off_t)offset);
+        while (n < 0 && errno == EINTR);
+
+        return n < 0 ? -errno : (size_t)n == n_bytes;
+}
+
+int lanemap_lane_file_probe(int fd)
+{
+        struct lanemap_segment_header_file header;
+        struct lanemap_segment_table_file record;
+        struct lanemap_segment_section_file section;
+        uint32_t n_sections;
+        int r;
+
+        r = probe_read(fd, &header, sizeof(header), 0);
+        if (r <= 0)
+                return r;
+
+        n_sections = LANEMAP_MIN(le32toh(header.n_sections), LANEMAP_SEGMENT_N_SECTIONS_MAX);
+        for (uint32_t i = 0; i < n_sections && r > 0; i++) {
+                r = probe_read(fd, &record, sizeof(record),
+                               sizeof(header) + (uint64_t)i * sizeof(record));
+                if (r > 0 && le64toh(record.offset) <= INT64_MAX)
+                        r = probe_read(fd, &section, sizeof(section), le64toh(record.offset));
+        }
+
+        return r < 0 ? r : 0;
+}
+
 /* madvise() takes whole pages. */
 static int range_advise(const void *bytes, uint64_t n_bytes, int advice)
 {

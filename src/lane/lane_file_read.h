@@ -37,6 +37,15 @@
  */
 int lanemap_lane_file_map(int fd, bool huge, void **ret_bytes, uint64_t *ret_n_bytes);
 
+/*
+ * Reads, without a mapping, what lanemap_lane_file_parse() will read of one: header, table and the
+ * sections' headers. Bytes that the disk does not give up are an error here, and a signal there.
+ *
+ * Return: 0, also where the bytes are none of ours. Errors: errno of pread(2). Cost: a system call
+ * for each section.
+ */
+int lanemap_lane_file_probe(int fd);
+
 /* Makes a range of a mapping present. Return: 0, or -EFAULT: not all of it can be read. */
 int lanemap_lane_file_populate(const void *bytes, uint64_t n_bytes);
 

@@ -1,6 +1,12 @@
 /* Postings of either kind of level. See lane_read.h. */
 #include "lane/lane_read.h"
 
+/* N3: what has just been read of a posting in a segment. Return: r, or -EBADMSG. */
+static int read_end(const struct lanemap_segment *from, int r)
+{
+        return from && !lanemap_lane_segments_readable(&from, 1) ? -EBADMSG : r;
+}
+
 int lanemap_lane_posting_count(const struct lanemap_window *window,
                                const struct lanemap_lane_posting *posting, uint64_t *ret_n_ids)
 {
@@ -22,7 +28,7 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
                                                     ret_n_ids);
 
         if (posting->segment.n_ids <= capacity) {
-                r = lanemap_segment_posting_copy(&posting->segment, ids);
+                r = read_end(posting->from, lanemap_segment_posting_copy(&posting->segment, ids));
                 if (r < 0)
                         return r;
         }
@@ -45,7 +51,9 @@ int lanemap_lane_walk_begin(const struct lanemap_window *window,
                 return r;
         }
 
-        r = lanemap_segment_posting_walk_begin(&posting->segment, &ret_walk->segment);
+        ret_walk->from = posting->from;
+        r = read_end(posting->from,
+                     lanemap_segment_posting_walk_begin(&posting->segment, &ret_walk->segment));
         if (r == 0)
                 *ret_n_ids = posting->segment.n_ids;
         return r;
@@ -59,7 +67,8 @@ int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_l
         if (walk->in_overlay)
                 return lanemap_overlay_walk_next(window, &walk->overlay, ret_ids, ret_n_ids);
 
-        r = lanemap_segment_posting_walk_next(&walk->segment, walk->ids, ret_n_ids);
+        r = read_end(walk->from,
+                     lanemap_segment_posting_walk_next(&walk->segment, walk->ids, ret_n_ids));
         if (r == 1)
                 *ret_ids = walk->ids;
         return r;
@@ -71,5 +80,5 @@ int lanemap_lane_posting_contains(const struct lanemap_window *window,
         if (posting->in_overlay)
                 return lanemap_overlay_posting_contains(window, posting->overlay_value, id);
 
-        return lanemap_segment_posting_contains(&posting->segment, id);
+        return read_end(posting->from, lanemap_segment_posting_contains(&posting->segment, id));
 }

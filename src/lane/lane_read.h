@@ -6,6 +6,8 @@
  *     answers as of that view: no entry is missed or seen twice because of a freeze, a flush or
  *     a merge in between.
  * N2. As O2: any bytes, bounded steps, inside the window.
+ * N3. A segment whose owner could not read a page of it (G6) answers -EBADMSG, never "absent": the
+ *     mark is looked at behind the last load of its bytes. Newer levels answer as always.
  *
  * In two stages, so that a batch overlaps its cache misses: lanemap_lane_open() requests the first
  * line of every level that it may visit; lanemap_lane_find() resolves them.
@@ -38,6 +40,8 @@ struct lanemap_lane_file {
         uint32_t n_tables; /* atomic: attachments of this process that have it in their table */
         uint64_t device;   /* which file it is */
         uint64_t inode;
+        struct lanemap_mapping *guard;    /* the writer's (writer_mapping.h) */
+        struct lanemap_lane_file *former; /* the writer's: mapped before, for the same file */
 
         struct lanemap_segment sections[];
 };
@@ -72,6 +76,7 @@ struct lanemap_lane_posting {
         bool in_overlay;
         uint64_t overlay_value;
         struct lanemap_segment_posting segment;
+        const struct lanemap_segment *from; /* what `segment` is in; NULL: an empty posting */
 };
 
 /* The mapped section that a view's entry names, or NULL: not mapped here. */
@@ -180,12 +185,26 @@ LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_values(const struct lanemap_lan
                 lanemap_segment_prefetch_value(levels->segments[i], fp, levels->ranks[i]);
 }
 
+/* N3, of the segments that a find has looked at. */
+LANEMAP_ALWAYS_INLINE bool
+lanemap_lane_segments_readable(const struct lanemap_segment *const *segments, uint32_t n_looked)
+{
+        bool unreadable = false;
+
+        /* G6. */
+        lanemap_fence_acquire();
+        for (uint32_t i = 0; i < n_looked; i++)
+                unreadable |= lanemap_segment_is_unreadable(segments[i]);
+        return LANEMAP_LIKELY(!unreadable);
+}
+
 /* Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG. */
 LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *levels,
                                             struct lanemap_fingerprint fp,
                                             struct lanemap_lane_posting *ret_posting)
 {
-        int r;
+        int r = LANEMAP_SEGMENT_E_ABSENT;
+        uint32_t i;
 
         if (lanemap_overlay_find(levels->active_cells, &levels->active, fp,
                                  &ret_posting->overlay_value) == 0 ||
@@ -196,14 +215,15 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *le
         }
 
         ret_posting->in_overlay = false;
-        for (uint32_t i = 0; i < levels->n_segments; i++) {
+        for (i = 0; i < levels->n_segments && r == LANEMAP_SEGMENT_E_ABSENT; i++) {
+                ret_posting->from = levels->segments[i];
                 r = lanemap_segment_find(levels->segments[i], fp, levels->ranks[i],
                                          &ret_posting->segment);
-                if (r != LANEMAP_SEGMENT_E_ABSENT)
-                        return r;
         }
+        if (!lanemap_lane_segments_readable(levels->segments, i))
+                return -EBADMSG;
 
-        return LANEMAP_LANE_E_ABSENT;
+        return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
 }
 
 /* How many ids. Return: 0, -EBADMSG. */
@@ -219,6 +239,7 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
  * they do not. */
 struct lanemap_lane_walk {
         bool in_overlay;
+        const struct lanemap_segment *from; /* as in a posting */
         union {
                 struct lanemap_overlay_walk overlay;
                 struct lanemap_segment_posting_walk segment;

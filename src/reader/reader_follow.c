@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/guard.h"
+#include "common/signals.h"
 
 #define HELPER_INTERVAL_NS (10 * 1000 * 1000)
 
@@ -350,12 +351,11 @@ static void *helper_main(void *arg)
 
 int lanemap_reader_start_helper(struct lanemap_reader *reader)
 {
-        sigset_t all, before;
+        sigset_t before;
         int r;
 
         /* Signals are the program's business, not the library's thread's. */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        lanemap_signals_block(&before);
         r = pthread_create(&reader->helper, NULL, helper_main, reader);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (r != 0)

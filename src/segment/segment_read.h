@@ -16,11 +16,15 @@
  *       the rank of the slot is unknown.
  *   G5  All fingerprint bits are compared. There are no false hits beside equal fingerprints: a
  *       filter only saves asking the index.
+ *   G6  A mapping's owner that puts other bytes where a page cannot be read sets `unreadable`
+ *       first, for good. What was computed from a section's bytes is believed only if the mark is not set
+ *       afterwards: see lanemap_segment_is_unreadable().
  */
 #ifndef LANEMAP_SEGMENT_SEGMENT_READ_H
 #define LANEMAP_SEGMENT_SEGMENT_READ_H
 
 #include "common/entry.h"
+#include "common/order.h"
 #include "segment/bbhash_read.h"
 #include "segment/filter_read.h"
 #include "segment/packed_read.h"
@@ -49,6 +53,7 @@ struct lanemap_segment {
         uint8_t value_flagged;
         uint8_t value_bits; /* without the flag */
         uint8_t has_filter;
+        uint8_t unreadable; /* atomic: G6 */
         union {
                 struct lanemap_packed packed;
                 struct lanemap_recsplit recsplit;
@@ -59,6 +64,16 @@ struct lanemap_segment {
 };
 
 static_assert(offsetof(struct lanemap_segment, filter) <= 128, "two lines, and one for a filter");
+
+/*
+ * G6, after an acquire fence behind the loads of the section's bytes. It pairs with the release
+ * store of the mark, which comes before the page is replaced: whoever has read a byte of the new
+ * page sees the mark. Without the fence, "absent" could be believed of a page of zeros.
+ */
+LANEMAP_ALWAYS_INLINE bool lanemap_segment_is_unreadable(const struct lanemap_segment *segment)
+{
+        return LANEMAP_UNLIKELY(lanemap_load_relaxed(&segment->unreadable));
+}
 
 /*
  * Validates a section's header and every offset in it.

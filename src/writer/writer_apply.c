@@ -126,8 +126,13 @@ static int op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *
                 *result = (struct lanemap_op_result){0};
                 return 0;
         default:
-                return lanemap_writer_lane_op(writer, op->code, op->fingerprint, op->id, position,
-                                              result, changed);
+                r = lanemap_writer_lane_op(writer, op->code, op->fingerprint, op->id, position,
+                                           result, changed);
+                /* Nothing happened. It may be a copy that cannot be read. */
+                if (LANEMAP_UNLIKELY(r == -EBADMSG) && lanemap_writer_copies_give_up(writer))
+                        r = lanemap_writer_lane_op(writer, op->code, op->fingerprint, op->id,
+                                                   position, result, changed);
+                return r;
         }
 }
 
@@ -398,6 +403,7 @@ int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op 
                 *ret_position = lanemap_load_relaxed(&writer->position);
         pthread_mutex_unlock(&writer->lock);
 
+        lanemap_writer_hits_take(writer);
         lanemap_writer_sync_signal(writer);
         if (ret_n_applied)
                 *ret_n_applied = n_applied;

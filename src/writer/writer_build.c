@@ -19,6 +19,7 @@
 #include "segment/segment_build.h"
 #include "segment/segment_file_write.h"
 #include "segment/segment_merge.h"
+#include "writer/writer_mapping.h"
 
 #define LEVEL_BOTTOM 2
 #define IDS_ROOM     1024 /* for the short lists of a batch, beside the longest */
@@ -166,8 +167,15 @@ struct build {
         struct lanemap_segment_write_section *sections; /* a lane each; their bytes are gone */
         bool *has_section;
         uint64_t file_number;
+        uint64_t n_hits; /* of guards, when it began */
         struct lanemap_segment_written written;
 };
+
+/* U2: whether a page that this job, or another, was reading could not be read since it began. */
+static bool build_is_void(const struct build *build)
+{
+        return lanemap_mapping_n_hits() != build->n_hits;
+}
 
 static int lane_open(struct lanemap_writer *writer, const struct writer_build_lane *lane,
                      uint64_t *slot_bitmap, struct lanemap_heap *heap,
@@ -270,9 +278,11 @@ static int build_write(struct build *build, uint32_t n_sections)
         for (uint32_t i = 0; i < build->n_lanes && r == 0; i++) {
                 if (build->has_section[i])
                         r = lane_write(build, i, &file);
-                if (r == -EBADMSG)
+                if (r == -EBADMSG && !build_is_void(build))
                         r = lanemap_writer_inputs_failed(build->writer, &build->lanes[i]);
         }
+        if (build_is_void(build))
+                r = WRITER_E_DAMAGED;
         if (r != 0) {
                 lanemap_segment_file_writer_abandon(&file);
                 return r;
@@ -299,6 +309,8 @@ static int build_run(void *arg)
                         .kind = kind_of(build->writer, lane->level),
                 };
                 r = lane_look(build->writer, lane, &build->has_section[i]);
+                if (build_is_void(build))
+                        r = WRITER_E_DAMAGED;
                 if (r == -EBADMSG)
                         r = lanemap_writer_inputs_failed(build->writer, lane);
                 n_sections += r == 0 && build->has_section[i];
@@ -320,7 +332,9 @@ static int file_adopt(struct lanemap_writer *writer, const struct build *build,
                                              ret_file);
         if (r == 0) {
                 (*ret_file)->sound_ns = lanemap_now_ns(writer->clock);
-                lanemap_writer_file_populate(*ret_file);
+                r = lanemap_writer_file_populate(*ret_file);
+                if (r < 0)
+                        lanemap_writer_file_free(*ret_file);
         }
         if (r < 0)
                 (void)writer->files->unlink(writer->files, writer->dir_fd, build->written.name);
@@ -386,7 +400,10 @@ int lanemap_writer_build_file(struct lanemap_writer *writer, const struct writer
         if (build.sections && build.has_section) {
                 build.file_number =
                         __atomic_fetch_add(&writer->next_file_number, 1, __ATOMIC_RELAXED);
+                build.n_hits = lanemap_mapping_n_hits();
                 r = lanemap_alloc_apart(build_run, &build);
+                if (build_is_void(&build))
+                        lanemap_writer_hits_take(writer); /* the next plan goes without them */
         }
 
         if (r == 0 && build.written.n_bytes > 0) {

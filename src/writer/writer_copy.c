@@ -16,6 +16,8 @@
  *       or missing directory is more than a slower page.
  *   K3  Only files of our names in the index's own directory are touched; the directory is ours, is
  *       no symbolic link, and nobody else may write it.
+ *   K4  A copy that cannot be read any more (U5 in writer_mapping.h) is given up: the original is served,
+ *       and another copy is made.
  */
 #include "writer/writer_private.h"
 
@@ -380,8 +382,7 @@ static int copy_write(struct lanemap_writer *writer, const struct writer_file *f
         return r;
 }
 
-/* From here on lookups use it. The flag in a view is a hint, so a lane for whose view there is no
- * block now says so with its next one. */
+/* From here on lookups use it. */
 static void copy_publish(struct lanemap_writer *writer, struct writer_file *file,
                          struct lanemap_lane_file *copy)
 {
@@ -389,24 +390,7 @@ static void copy_publish(struct lanemap_writer *writer, struct writer_file *file
         /* Pairs with the acquire loads in lanemap_writer_file_served() and in jobs: whoever sees
          * it sees its sections. */
         lanemap_store_release(&file->copy, copy);
-        /* Pairs with the acquire load in lanemap_lane_segment(). */
-        if (file->n_refs > 0)
-                lanemap_store_release(&writer->lane_files->slots[file->slot], copy);
-        for (uint32_t l = 0; l < writer->n_lanes; l++) {
-                bool names_it = false;
-
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        struct writer_segment *segment = writer->lanes[l].segments[s];
-
-                        if (segment->file != file)
-                                continue;
-                        names_it = true;
-                        lanemap_store_release(&segment->segment, &copy->sections[segment->section]);
-                }
-                if (names_it)
-                        (void)lanemap_writer_lane_publish_new(writer, l);
-        }
-        lanemap_shm_arena_end_batch(writer->object->arena);
+        lanemap_writer_file_publish(writer, file);
         pthread_mutex_unlock(&writer->lock);
         lanemap_writer_serve_step(writer, LANEMAP_SERVE_COPY_PUBLISHED);
 }
@@ -435,16 +419,6 @@ static void outcome_note(struct lanemap_writer *writer, struct writer_file *file
                 serve->copy_told = false;
 }
 
-/* Bytes that are not what was written may be the original's: the scrub looks there next. */
-static void original_doubt(struct lanemap_writer *writer, struct writer_file *file)
-{
-        pthread_mutex_lock(&writer->lock);
-        file->sound_ns = 0;
-        file->scrub_due_ns = 0;
-        pthread_mutex_unlock(&writer->lock);
-        lanemap_writer_scrub_signal(writer);
-}
-
 int lanemap_writer_copy_make(struct lanemap_writer *writer, struct writer_file *file)
 {
         struct writer_serve *serve = &writer->serve;
@@ -464,7 +438,7 @@ int lanemap_writer_copy_make(struct lanemap_writer *writer, struct writer_file *
         }
         outcome_note(writer, file, r);
         if (r == -EBADMSG)
-                original_doubt(writer, file);
+                lanemap_writer_file_doubt(writer, file); /* the original's bytes may be wrong */
         if (r == 0)
                 copy_publish(writer, file, copy);
         return r;
@@ -481,10 +455,11 @@ void lanemap_writer_copy_unlink(struct lanemap_writer *writer, struct writer_fil
 
 void lanemap_writer_original_drop(struct lanemap_writer *writer, struct writer_file *file)
 {
+        const struct lanemap_lane_file *original = lanemap_load_acquire(&file->original);
         int fd;
 
         /* Pages that somebody has mapped stay. */
-        (void)madvise((void *)(uintptr_t)file->mapped->bytes, file->mapped->n_bytes, MADV_DONTNEED);
+        (void)madvise((void *)(uintptr_t)original->bytes, original->n_bytes, MADV_DONTNEED);
         fd = openat(writer->dir_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return;

@@ -2,11 +2,13 @@
 #include "writer/writer_damage.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
+#include "writer/writer_mapping.h"
 #include "writer/writer_repair.h"
 
 /* A merge believes a file that was sound so recently. */
@@ -66,18 +68,70 @@ bool lanemap_writer_file_mark(struct lanemap_writer *writer, uint64_t number)
         return news;
 }
 
+/* Through the mapping. A page that cannot be read hits the guard. */
+static bool mapping_is_sound(const struct writer_file *file, const struct lanemap_lane_file *mapped)
+{
+        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
+
+        return lanemap_verify_checksum(mapped->bytes, mapped->n_bytes, checksum) == 0 &&
+               memcmp(checksum, file->checksum, sizeof(checksum)) == 0 &&
+               !lanemap_mapping_is_hit(mapped->guard, NULL);
+}
+
 /* The copy is memory: it can be read through its mapping. */
 static bool copy_is_sound(const struct writer_file *file)
 {
         const struct lanemap_lane_file *copy = lanemap_load_acquire(&file->copy);
-        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
 
-        return !copy || (lanemap_verify_checksum(copy->bytes, copy->n_bytes, checksum) == 0 &&
-                         memcmp(checksum, file->checksum, sizeof(checksum)) == 0);
+        return !copy || mapping_is_sound(file, copy);
+}
+
+/* A mapping that was hit is never believed again (U1): *ret_again is another one, or NULL where none
+ * is needed. Return: whether what is, or will be, the original's mapping is sound. */
+static bool original_map_again(struct lanemap_writer *writer, const struct writer_file *file,
+                               struct lanemap_lane_file **ret_again)
+{
+        const struct lanemap_lane_file *original = lanemap_load_acquire(&file->original);
+        struct lanemap_lane_file *again;
+        int fd, r;
+
+        *ret_again = NULL;
+        if (!lanemap_mapping_is_hit(original->guard, NULL))
+                return true;
+
+        fd = writer->files->open(writer->files, writer->dir_fd, file->name, O_RDONLY, 0);
+        if (fd < 0)
+                return false;
+        r = lanemap_writer_file_map(writer, fd, false, original->number, file->checksum, &again);
+        writer->files->close(writer->files, fd);
+        if (r < 0)
+                return false;
+        if (!mapping_is_sound(file, again)) {
+                lanemap_writer_file_unmap(again);
+                return false;
+        }
+
+        *ret_again = again;
+        return true;
+}
+
+/* Under lock. */
+static void original_replace(struct lanemap_writer *writer, struct writer_file *file,
+                             struct lanemap_lane_file *again)
+{
+        if (file->original != file->mapped) {
+                file->original->former = file->former;
+                file->former = file->original;
+        }
+        /* Pairs with the acquire load in lanemap_writer_file_served(). */
+        lanemap_store_release(&file->original, again);
+        file->hit_taken = false;
+        lanemap_writer_file_publish(writer, file);
 }
 
 void lanemap_writer_file_unmark(struct lanemap_writer *writer, uint64_t number, uint32_t n_marked)
 {
+        struct lanemap_lane_file *again = NULL;
         struct writer_file *file;
         char name[LANEMAP_SEGMENT_NAME_BYTES];
         bool sound, done = false;
@@ -90,7 +144,7 @@ void lanemap_writer_file_unmark(struct lanemap_writer *writer, uint64_t number, 
         if (!file)
                 return;
 
-        sound = copy_is_sound(file);
+        sound = copy_is_sound(file) && original_map_again(writer, file, &again);
         memcpy(name, file->name, sizeof(name));
         pthread_mutex_lock(&writer->lock);
         if (sound && file->damaged && file->n_marked == n_marked) {
@@ -98,12 +152,16 @@ void lanemap_writer_file_unmark(struct lanemap_writer *writer, uint64_t number, 
                 file->sound_ns = 0;
                 writer->n_damaged_files--;
                 lanemap_writer_degraded_publish(writer);
+                if (again)
+                        original_replace(writer, file, again);
                 done = true;
         }
         lanemap_writer_file_release(writer, file);
         pthread_mutex_unlock(&writer->lock);
-        if (!done)
+        if (!done) {
+                lanemap_writer_file_unmap(again);
                 return;
+        }
 
         lanemap_writer_log(
                 writer, LOG_NOTICE,
@@ -125,21 +183,23 @@ static bool file_is_fresh(struct lanemap_writer *writer, const struct writer_fil
 static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *file)
 {
         const struct lanemap_lane_file *served = lanemap_writer_file_served(file);
-        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
         struct lanemap_finding finding = {
                 .offset = LANEMAP_FINDING_NO_OFFSET,
                 .lane = LANEMAP_FINDING_NO_LANE,
                 .what = "the checksum is wrong; found before a merge",
         };
 
-        if (lanemap_verify_checksum(served->bytes, served->n_bytes, checksum) == 0 &&
-            memcmp(checksum, file->checksum, sizeof(checksum)) == 0) {
+        if (mapping_is_sound(file, served)) {
                 pthread_mutex_lock(&writer->lock);
                 file->sound_ns = lanemap_now_ns(writer->clock);
                 pthread_mutex_unlock(&writer->lock);
                 return true;
         }
 
+        if (lanemap_mapping_is_hit(served->guard, NULL)) {
+                lanemap_writer_hits_take(writer); /* U5 tells of it */
+                return false;
+        }
         snprintf(finding.file, sizeof(finding.file), "%s", file->name);
         for (uint32_t i = 0; i < file->mapped->n_sections; i++)
                 finding.n_keys += file->mapped->sections[i].n_keys;
@@ -155,6 +215,7 @@ int lanemap_writer_inputs_check(struct lanemap_writer *writer,
         struct writer_file *last = NULL;
         int r = 0;
 
+        lanemap_writer_hits_take(writer);
         for (uint32_t l = 0; l < n_lanes; l++)
                 for (uint32_t s = 0; s < lanes[l].n_segments; s++) {
                         struct writer_file *file = lanes[l].segments[s]->file;
@@ -165,6 +226,9 @@ int lanemap_writer_inputs_check(struct lanemap_writer *writer,
                         pthread_mutex_lock(&writer->lock);
                         fresh = file_is_fresh(writer, file) && !even_fresh;
                         pthread_mutex_unlock(&writer->lock);
+                        /* U2: from here on the job looks whether any guard is hit. */
+                        fresh = fresh && !lanemap_mapping_is_hit(
+                                                 lanemap_writer_file_served(file)->guard, NULL);
                         if (!fresh && !input_is_sound(writer, file))
                                 r = WRITER_E_DAMAGED;
                         last = file;

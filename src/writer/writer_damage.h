@@ -10,9 +10,10 @@
  *       A writer that dies between the two leaves it to its successor, which does not know what was
  *       wrong with it and unlinks what nothing names: only what had been cleared is lost that way.
  *   D4  The mark is taken back when every byte reads as it was written, from the disk, through the
- *       page cache, and in the copy that is served: the disk failed for a while, or somebody put the
- *       file back. The scrub looks once an hour, a full pass at once. Whoever is about to merge the
- *       file checks it once more.
+ *       page cache, and in the copy that is served: the disk failed for a while, or somebody put
+ *       the file back. A mapping that a page was missing in (writer_mapping.h) is replaced by
+ *       another, whose every byte was read. The scrub looks once an hour, a full pass at once.
+ *       Whoever is about to merge the file checks it once more.
  */
 #ifndef LANEMAP_WRITER_WRITER_DAMAGE_H
 #define LANEMAP_WRITER_WRITER_DAMAGE_H

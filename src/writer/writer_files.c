@@ -4,8 +4,11 @@
  * F1. A file is unlinked only when no lane names it and no manifest, in force or perhaps in
  *     force, names it.
  * F2. A mapping is undone only when no lookup of this process can be looking at it.
- * F3. A file that is served from a copy (writer_copy.c) keeps the mapping of its original to its
- *     end, since jobs may be reading through it; nothing new is read there.
+ * F3. Every mapping of a file stays to the file's end, since jobs may be reading through it: of the
+ *     original when a copy is served (writer_copy.c), of a copy that was given up, of an original
+ *     that was mapped again since pages of it could not be read. Nothing new is read there.
+ * F4. The header, the table and the sections' headers are read by pread(2) before a file is mapped:
+ *     one where that fails is refused with its error. What fails later is writer_mapping.h's.
  */
 #include "writer/writer_private.h"
 
@@ -20,6 +23,7 @@
 #include "common/check.h"
 #include "common/rcu.h"
 #include "lane/lane_file_read.h"
+#include "writer/writer_mapping.h"
 
 static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
                       const void *bytes, uint64_t n_bytes, struct lanemap_lane_file **ret_mapped)
@@ -53,18 +57,34 @@ static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsi
 int lanemap_writer_file_map(struct lanemap_writer *writer, int fd, bool huge, uint64_t number,
                             const unsigned char *checksum, struct lanemap_lane_file **ret_mapped)
 {
+        struct lanemap_lane_file *mapped = NULL;
+        struct lanemap_mapping *guard = NULL;
         uint64_t n_bytes;
         void *bytes;
         int r;
 
-        r = lanemap_lane_file_map(fd, huge, &bytes, &n_bytes);
+        r = lanemap_lane_file_probe(fd); /* F4 */
+        if (r == 0)
+                r = lanemap_lane_file_map(fd, huge, &bytes, &n_bytes);
         if (r < 0)
                 return r;
 
-        r = file_parse(writer, number, checksum, bytes, n_bytes, ret_mapped);
-        if (r < 0)
+        r = lanemap_mapping_new(bytes, n_bytes, &guard);
+        if (r == 0)
+                r = file_parse(writer, number, checksum, bytes, n_bytes, &mapped);
+        if (guard && lanemap_mapping_is_hit(guard, NULL))
+                r = -EIO;
+        if (r < 0) {
+                lanemap_mapping_free(guard);
+                lanemap_free(mapped);
                 munmap(bytes, n_bytes);
-        return r;
+                return r;
+        }
+
+        mapped->guard = guard;
+        lanemap_mapping_watch(guard, mapped);
+        *ret_mapped = mapped;
+        return 0;
 }
 
 void lanemap_writer_file_unmap(struct lanemap_lane_file *mapped)
@@ -72,6 +92,7 @@ void lanemap_writer_file_unmap(struct lanemap_lane_file *mapped)
         if (!mapped)
                 return;
 
+        lanemap_mapping_free(mapped->guard);
         munmap((void *)(uintptr_t)mapped->bytes, mapped->n_bytes);
         lanemap_free(mapped);
 }
@@ -98,6 +119,7 @@ int lanemap_writer_file_open(struct lanemap_writer *writer, uint64_t number,
                 return r;
         }
 
+        file->original = file->mapped;
         *ret_file = file;
         return 0;
 }
@@ -107,8 +129,16 @@ void lanemap_writer_file_free(struct writer_file *file)
         if (!file)
                 return;
 
-        lanemap_writer_file_unmap(file->mapped);
         lanemap_writer_file_unmap(file->copy);
+        if (file->original != file->mapped)
+                lanemap_writer_file_unmap(file->original);
+        lanemap_writer_file_unmap(file->mapped);
+        while (file->former) {
+                struct lanemap_lane_file *former = file->former;
+
+                file->former = former->former;
+                lanemap_writer_file_unmap(former);
+        }
         lanemap_free(file->locked);
         lanemap_free(file);
 }
@@ -128,6 +158,34 @@ int lanemap_writer_file_install(struct lanemap_writer *writer, struct writer_fil
         }
 
         return -EMFILE;
+}
+
+/* The flag in a view is a hint, so a lane for whose view there is no block now says so with its next
+ * one. */
+void lanemap_writer_file_publish(struct lanemap_writer *writer, struct writer_file *file)
+{
+        struct lanemap_lane_file *served =
+                (struct lanemap_lane_file *)(uintptr_t)lanemap_writer_file_served(file);
+
+        /* Pairs with the acquire load in lanemap_lane_segment(). */
+        if (file->n_refs > 0)
+                lanemap_store_release(&writer->lane_files->slots[file->slot], served);
+        for (uint32_t l = 0; l < writer->n_lanes; l++) {
+                bool names_it = false;
+
+                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
+                        struct writer_segment *segment = writer->lanes[l].segments[s];
+
+                        if (segment->file != file)
+                                continue;
+                        names_it = true;
+                        lanemap_store_release(&segment->segment,
+                                              &served->sections[segment->section]);
+                }
+                if (names_it)
+                        (void)lanemap_writer_lane_publish_new(writer, l);
+        }
+        lanemap_shm_arena_end_batch(writer->object->arena);
 }
 
 int lanemap_writer_segment_new(struct writer_file *file, uint32_t section, uint32_t level,

@@ -161,8 +161,10 @@ static int older_find(const struct lanemap_writer *writer, const struct writer_l
 
         older->posting.in_overlay = false;
         for (uint32_t i = 0; i < lane->n_segments; i++) {
-                r = lanemap_segment_find(lane->segments[i]->segment, fp, rank,
-                                         &older->posting.segment);
+                older->posting.from = lane->segments[i]->segment;
+                r = lanemap_segment_find(older->posting.from, fp, rank, &older->posting.segment);
+                if (!lanemap_lane_segments_readable(&older->posting.from, 1)) /* N3 */
+                        return -EBADMSG;
                 if (r == LANEMAP_SEGMENT_E_ABSENT)
                         continue;
                 if (r < 0)

@@ -40,6 +40,17 @@ static bool is_overtaken(const struct lanemap_shm_region *region, uint64_t bytes
                (r == -EBADMSG && lanemap_load_relaxed(&region->bytes) != bytes_before);
 }
 
+/* Of a copy that cannot be read there is an original. */
+static bool copies_give_up(struct lanemap_writer *writer)
+{
+        bool any;
+
+        pthread_mutex_lock(&writer->lock);
+        any = lanemap_writer_copies_give_up(writer);
+        pthread_mutex_unlock(&writer->lock);
+        return any;
+}
+
 static int question_ask(struct lanemap_writer *writer, struct question *question,
                         uint64_t *ret_position)
 {
@@ -56,7 +67,12 @@ static int question_ask(struct lanemap_writer *writer, struct question *question
                 r = question_try(region, question);
                 again = is_overtaken(region, bytes, r);
                 lanemap_rcu_read_unlock();
+                if (LANEMAP_UNLIKELY(r == -EBADMSG) && !again)
+                        again = copies_give_up(writer);
         } while (again);
+
+        if (LANEMAP_UNLIKELY(r == -EBADMSG))
+                lanemap_writer_hits_take(writer);
 
         if (ret_position)
                 *ret_position = lanemap_load_acquire(&writer->position);

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/signals.h"
 #include "store/store_garbage.h"
 #include "store/store_lock.h"
 
@@ -108,11 +109,10 @@ static void garbage_unlink(struct lanemap_writer *writer)
 int lanemap_writer_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
                               struct lanemap_writer *writer)
 {
-        sigset_t all, before;
+        sigset_t before;
         int r;
 
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        lanemap_signals_block(&before);
         r = -pthread_create(ret_thread, NULL, main, writer);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         return r;

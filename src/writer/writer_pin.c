@@ -19,11 +19,13 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "lane/lane_file_read.h"
 
 /* A section that could be locked. */
 struct pin {
         struct writer_file *file; /* held */
         const struct lanemap_lane_file *served;
+        bool damaged;
         uint32_t section;
         uint32_t level;
         bool wanted;
@@ -105,6 +107,7 @@ static struct pin *pins_collect(struct lanemap_writer *writer, size_t *ret_n)
                         pins[n++] = (struct pin){
                                 .file = segment->file,
                                 .served = lanemap_writer_file_served(segment->file),
+                                .damaged = segment->file->damaged,
                                 .section = segment->section,
                                 .level = segment->level,
                         };
@@ -132,7 +135,8 @@ static void pins_choose(struct pin *pins, size_t n, uint64_t limit)
         for (size_t i = 0; i < n; i++) {
                 uint64_t bytes = pin_bytes(&pins[i]);
 
-                if (bytes > limit)
+                /* A page that cannot be read cannot be locked, and is no reason to stop. */
+                if (bytes > limit || pins[i].damaged)
                         continue;
                 pins[i].wanted = true;
                 limit -= bytes;
@@ -147,6 +151,13 @@ static int pin_lock(struct lanemap_writer *writer, const struct pin *pin)
                 return writer->hooks.lock_memory(writer->hooks.arg, segment->section,
                                                  segment->section_bytes);
         return mlock(segment->section, segment->section_bytes) < 0 ? -errno : 0;
+}
+
+static int pin_populate(const struct pin *pin)
+{
+        const struct lanemap_segment *segment = &pin->served->sections[pin->section];
+
+        return lanemap_lane_file_populate(segment->section, segment->section_bytes);
 }
 
 /* Whether the locks that the file has are the ones that are wanted. */
@@ -196,6 +207,11 @@ static int file_lock(struct lanemap_writer *writer, const struct pin *pins, size
                         continue;
                 r = pin_lock(writer, &pins[i]);
                 file->locked[pins[i].section] = r == 0;
+                /* Refused for a page that cannot be read: the scrub tells of it, others follow. */
+                if (r < 0 && pin_populate(&pins[i]) < 0) {
+                        lanemap_writer_file_doubt(writer, file);
+                        r = 0;
+                }
         }
 
         return r;

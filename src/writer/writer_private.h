@@ -51,7 +51,9 @@
 /* A segment file, mapped. Under `lock`, except what never changes. */
 struct writer_file {
         struct writer_file *next_dead;
-        struct lanemap_lane_file *mapped;
+        struct lanemap_lane_file *mapped;   /* the original, as it was opened */
+        struct lanemap_lane_file *original; /* it, or a later mapping of it; stored release */
+        struct lanemap_lane_file *former;   /* mappings that jobs may still be reading (F3) */
         uint32_t slot;
         uint32_t n_refs;           /* segments that name it */
         uint64_t named_generation; /* the last manifest, tried or in force, that names it */
@@ -59,6 +61,8 @@ struct writer_file {
         uint64_t scrub_due_ns;
         bool damaged;      /* D1 in writer_damage.h */
         uint32_t n_marked; /* how often it was found to be */
+        bool hit_taken;    /* that the original's guard was hit is known (U5) */
+        bool copy_lost;    /* the copy's was, and it is still to be told */
 
         /* Where it is served from, and how far that has come (writer_serve.c). */
         uint32_t n_holds;               /* looked at without a segment of it */
@@ -81,7 +85,7 @@ struct writer_file {
 /* One lane's run: a section of a file. Shared by the lane and by jobs that read it. */
 struct writer_segment {
         struct writer_file *file;
-        const struct lanemap_segment *segment; /* in file->mapped or file->copy; stored release */
+        const struct lanemap_segment *segment; /* in file->original or file->copy; stored release */
         uint32_t section;
         uint32_t level;
         uint32_t n_refs;
@@ -135,6 +139,7 @@ struct writer_serve {
         int copy_parent_fd;
         int copy_dir_fd;       /* -1: there is no room for it yet */
         uint64_t n_left_bytes; /* that may still be warmed */
+        uint64_t looked_ns;    /* when files were last looked at (U7) */
         bool lock_due;
         bool lock_told; /* that locking was refused */
         bool copy_told; /* that a copy cannot be made */
@@ -242,6 +247,7 @@ struct lanemap_writer {
         size_t log_ops_capacity;
         struct lanemap_writer_stats stats; /* only the counters */
         uint64_t n_damaged_files;          /* in use, or dead and still named */
+        uint64_t n_hits_taken;             /* atomic: guards that were hit, as far as looked at */
         uint64_t n_other_findings;         /* of the last full pass: manifest and log */
 
         uint64_t position; /* atomic: the last record with something published */
@@ -365,8 +371,10 @@ lanemap_writer_file_served(const struct writer_file *file)
 {
         const struct lanemap_lane_file *copy = lanemap_load_acquire(&file->copy);
 
-        return copy ? copy : file->mapped;
+        return copy ? copy : lanemap_load_acquire(&file->original);
 }
+/* Under lock. Lookups, views and jobs go over to what is served now. */
+void lanemap_writer_file_publish(struct lanemap_writer *writer, struct writer_file *file);
 /* Without any lock: unlinks what is dead and not named, waits for lookups of this process, unmaps.
  */
 void lanemap_writer_files_reap(struct lanemap_writer *writer);
@@ -501,6 +509,8 @@ int lanemap_writer_compact(struct lanemap_writer *writer);
 /* writer_scrub.c */
 void *lanemap_writer_scrub_main(void *writer);
 void lanemap_writer_scrub_signal(struct lanemap_writer *writer);
+/* The scrub looks at it next. The file is held. */
+void lanemap_writer_file_doubt(struct lanemap_writer *writer, struct writer_file *file);
 
 /* writer_damage.c: the rest of it is in writer_damage.h */
 void lanemap_writer_degraded_publish(struct lanemap_writer *writer); /* under lock */
@@ -509,6 +519,13 @@ void lanemap_writer_degraded_publish(struct lanemap_writer *writer); /* under lo
 int lanemap_writer_inputs_check(struct lanemap_writer *writer,
                                 const struct writer_build_lane *lanes, uint32_t n_lanes,
                                 bool even_fresh);
+/* U5, without any lock: what guards were hit since the last call is found and told. Cost: one load,
+ * where none was. */
+void lanemap_writer_hits_take(struct lanemap_writer *writer);
+/* U7, of the serve thread: a call of fstatat(2) for each file. */
+void lanemap_writer_files_look(struct lanemap_writer *writer);
+/* Under lock: serves the originals of copies that cannot be read. Return: whether there were any. */
+bool lanemap_writer_copies_give_up(struct lanemap_writer *writer);
 /* A job met bytes that do not validate. Return: WRITER_E_DAMAGED, or -EBADMSG when no file is to
  * blame. */
 int lanemap_writer_inputs_failed(struct lanemap_writer *writer,
@@ -527,8 +544,9 @@ void lanemap_writer_serve_stop(struct lanemap_writer *writer);
 void lanemap_writer_serve_deinit(struct lanemap_writer *writer);
 void lanemap_writer_serve_count(struct lanemap_writer *writer, struct lanemap_writer_stats *stats);
 void lanemap_writer_serve_step(struct lanemap_writer *writer, uint32_t step);
-/* Makes a new file's pages present, before any lookup needs them. */
-void lanemap_writer_file_populate(struct writer_file *file);
+/* Makes a new file's pages present, before any lookup needs them. Return: 0, -EIO not all can be
+ * read. */
+int lanemap_writer_file_populate(struct writer_file *file);
 /* Of the serve thread. The file is held. */
 void lanemap_writer_copies_begin(struct lanemap_writer *writer);
 int lanemap_writer_copy_make(struct lanemap_writer *writer, struct writer_file *file);

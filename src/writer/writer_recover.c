@@ -230,6 +230,7 @@ int lanemap_writer_segments_load(struct lanemap_writer *writer,
                                 writer->directory, name,
                                 r == -ENOENT    ? "is missing"
                                 : r == -EBADMSG ? "is damaged (its header fails validation)"
+                                : r == -EIO     ? "cannot be read (media error?)"
                                                 : strerror(-r));
                         if (r == -ENOENT)
                                 r = -EBADMSG;

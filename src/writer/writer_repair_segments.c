@@ -316,9 +316,12 @@ static int lane_recount(struct lanemap_repair *repair, uint32_t l)
         lanemap_slot_bitmap(repair->slots, l, slot_bitmap);
         if (r == 0)
                 r = lanemap_verify_lane_count(segments, n, slot_bitmap, &n_keys, &n_pairs);
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = 0; i < n; i++) {
+                if (!lanemap_verify_section_is_read(&sections[i]))
+                        r = -EIO;
                 if (sections[i].bytes)
                         lanemap_verify_section_unmap(&sections[i]);
+        }
         if (r < 0)
                 return lanemap_repair_fail(repair, r, "lane %u cannot be counted: %s", l,
                                            strerror(-r));

@@ -13,6 +13,7 @@
 #include "store/manifest_write.h"
 #include "store/store_error.h"
 #include "store/store_lock.h"
+#include "writer/writer_mapping.h"
 #include "writer/writer_verify.h"
 
 /* ---- what there is ---- */
@@ -42,8 +43,9 @@ static int source_check(struct lanemap_reshard *reshard, int fd, uint32_t i)
 static int source_map(struct lanemap_reshard *reshard, int fd,
                       struct lanemap_lane_file **ret_source)
 {
+        struct lanemap_lane_file *source = NULL;
         struct lanemap_segment_file header;
-        struct lanemap_lane_file *source;
+        struct lanemap_mapping *guard = NULL;
         uint64_t n_bytes;
         void *bytes;
         int r;
@@ -52,18 +54,22 @@ static int source_map(struct lanemap_reshard *reshard, int fd,
         if (r < 0)
                 return r;
 
-        r = lanemap_segment_file_open(&header, bytes, n_bytes);
+        r = lanemap_mapping_new(bytes, n_bytes, &guard);
+        if (r == 0)
+                r = lanemap_segment_file_open(&header, bytes, n_bytes);
         source = r == 0 ? lanemap_alloc(lanemap_lane_file_bytes(&header)) : NULL;
         if (r == 0)
                 r = source ? lanemap_lane_file_parse(&header, reshard->before.fingerprint_bits,
                                                      source)
                            : -ENOMEM;
         if (r < 0) {
+                lanemap_mapping_free(guard);
                 lanemap_free(source);
                 munmap(bytes, n_bytes);
                 return r;
         }
 
+        source->guard = guard;
         *ret_source = source;
         return 0;
 }
@@ -202,6 +208,27 @@ static int counts_check(struct lanemap_reshard *reshard)
                                    report->n_keys, report->n_pairs, n_keys, n_pairs);
 }
 
+/* U2 in writer_mapping.h: what was built is believed only if every page of the sources was read. */
+static int sources_check(struct lanemap_reshard *reshard)
+{
+        for (uint32_t i = 0; i < reshard->before.n_files; i++) {
+                const struct lanemap_manifest_file *entry = &reshard->before.files[i];
+                char name[LANEMAP_SEGMENT_NAME_BYTES];
+                uint64_t offset;
+
+                if (!lanemap_mapping_is_hit(reshard->sources[i]->guard, &offset))
+                        continue;
+                lanemap_segment_file_name(entry->number, entry->checksum, name);
+                return lanemap_store_error(reshard->error, -EIO,
+                                           "%s, offset %" PRIu64
+                                           ": a page cannot be read (media error?); run 'lanemap "
+                                           "repair' first",
+                                           name, offset);
+        }
+
+        return 0;
+}
+
 /* What was written for nothing. What cannot be unlinked the next start does. */
 static void after_unlink(struct lanemap_reshard *reshard)
 {
@@ -228,6 +255,8 @@ static int reshard_run(struct lanemap_reshard *reshard)
                 return r;
 
         r = lanemap_reshard_build(reshard);
+        if (sources_check(reshard) < 0)
+                r = -EIO;
         if (r == 0)
                 r = counts_check(reshard);
         if (r == 0)
@@ -249,6 +278,7 @@ static void reshard_deinit(struct lanemap_reshard *reshard)
 {
         for (uint32_t i = 0; i < reshard->before.n_files && reshard->sources; i++)
                 if (reshard->sources[i]) {
+                        lanemap_mapping_free(reshard->sources[i]->guard);
                         munmap((void *)(uintptr_t)reshard->sources[i]->bytes,
                                reshard->sources[i]->n_bytes);
                         lanemap_free(reshard->sources[i]);

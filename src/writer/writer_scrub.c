@@ -86,6 +86,15 @@ void lanemap_writer_scrub_signal(struct lanemap_writer *writer)
         pthread_mutex_unlock(&writer->work_lock);
 }
 
+void lanemap_writer_file_doubt(struct lanemap_writer *writer, struct writer_file *file)
+{
+        pthread_mutex_lock(&writer->lock);
+        file->sound_ns = 0;
+        file->scrub_due_ns = 0;
+        pthread_mutex_unlock(&writer->lock);
+        lanemap_writer_scrub_signal(writer);
+}
+
 static bool scrub_file_lives(struct scrub *scrub)
 {
         bool lives;

@@ -17,6 +17,7 @@
 
 #include "common/alloc.h"
 #include "lane/lane_file_read.h"
+#include "writer/writer_mapping.h"
 
 #define IDLE_NS (UINT64_C(1000) * 1000 * 1000)
 
@@ -101,26 +102,38 @@ static void file_done(struct lanemap_writer *writer, struct writer_file *file)
 
 /* ---- warming ---- */
 
-void lanemap_writer_file_populate(struct writer_file *file)
+/* The kernel may have had another reason than the file: a page that cannot be read hits the guard. */
+static void pages_touch(const struct lanemap_lane_file *mapped)
 {
-        (void)lanemap_lane_file_populate(file->mapped->bytes, file->mapped->n_bytes);
+        for (uint64_t at = 0; at < mapped->n_bytes; at += (uint64_t)sysconf(_SC_PAGESIZE))
+                (void)*(const volatile unsigned char *)(mapped->bytes + at);
+}
+
+int lanemap_writer_file_populate(struct writer_file *file)
+{
+        if (lanemap_lane_file_populate(file->mapped->bytes, file->mapped->n_bytes) < 0)
+                pages_touch(file->mapped);
         file->warmed_bytes = file->mapped->n_bytes;
+        return lanemap_mapping_is_hit(file->mapped->guard, NULL) ? -EIO : 0;
 }
 
 /* Some of it; the rest when nothing newer wants to be warm. What cannot be read is not tried again:
- * the scrub tells of it. */
+ * the scrub, which looks at it next, tells of it. */
 static void file_warm(struct lanemap_writer *writer, struct writer_file *file)
 {
         uint64_t at = lanemap_load_relaxed(&file->warmed_bytes);
         uint64_t n_bytes = LANEMAP_MIN(file->mapped->n_bytes - at, WARM_BYTES);
+        int r;
 
         lanemap_writer_serve_step(writer, LANEMAP_SERVE_WARM);
-        (void)lanemap_lane_file_populate(file->mapped->bytes + at, n_bytes);
+        r = lanemap_lane_file_populate(file->mapped->bytes + at, n_bytes);
 
         pthread_mutex_lock(&writer->lock);
         file->warmed_bytes += n_bytes;
         writer->serve.n_left_bytes -= n_bytes;
         pthread_mutex_unlock(&writer->lock);
+        if (r < 0)
+                lanemap_writer_file_doubt(writer, file);
 }
 
 /* ---- copies ---- */
@@ -204,6 +217,16 @@ static void work_wait(struct lanemap_writer *writer)
         pthread_mutex_unlock(&writer->work_lock);
 }
 
+static void files_look(struct lanemap_writer *writer)
+{
+        uint64_t now = lanemap_now_ns(&lanemap_clock_monotonic);
+
+        if (now - writer->serve.looked_ns < IDLE_NS / 2)
+                return;
+        writer->serve.looked_ns = now;
+        lanemap_writer_files_look(writer);
+}
+
 void *lanemap_writer_serve_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
@@ -212,9 +235,11 @@ void *lanemap_writer_serve_main(void *arg)
         writer->serve.lock_due = true;
         if (writer->serve.copy_directory)
                 lanemap_writer_copies_begin(writer);
-        while (!lanemap_load_acquire(&writer->stopping))
+        while (!lanemap_load_acquire(&writer->stopping)) {
+                files_look(writer);
                 if (!work_run(writer))
                         work_wait(writer);
+        }
 
         return NULL;
 }

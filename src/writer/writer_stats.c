@@ -208,12 +208,17 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
                         r = ids_push(list, entry.ids[i]);
         }
 
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                if (!lanemap_lane_segments_readable(
+                            (const struct lanemap_segment *const[]){lane->segments[i]->segment}, 1))
+                        return -EBADMSG; /* U2 in writer_mapping.h */
         return r == LANEMAP_CURSOR_END ? 0 : r;
 }
 
 int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids)
 {
         struct id_list list = {0};
+        bool given_up = false;
         int r = 0;
 
         for (uint32_t i = 0; i < writer->n_lanes && r == 0; i++) {
@@ -231,8 +236,14 @@ int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t
                  * keys. */
                 pthread_mutex_lock(&writer->lock);
                 r = snapshot_merge(&writer->lanes[i], heap, snapshot, &list);
+                given_up = r == -EBADMSG && lanemap_writer_copies_give_up(writer);
                 pthread_mutex_unlock(&writer->lock);
                 lanemap_heap_free(heap);
+        }
+        lanemap_writer_hits_take(writer);
+        if (given_up) { /* ids of a copy that cannot be read: from its original, all over again */
+                lanemap_free(list.ids);
+                return lanemap_writer_ids(writer, ret_ids, ret_n_ids);
         }
         if (r < 0) {
                 lanemap_free(list.ids);

@@ -273,8 +273,11 @@ static int lane_verify(struct directory *directory, const struct lanemap_slot *s
         lanemap_slot_bitmap(slots, l, slot_bitmap);
         if (r == 0)
                 r = lanemap_verify_lane_count(segments, n, slot_bitmap, &n_keys, &n_pairs);
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = 0; i < n; i++) {
+                if (!lanemap_verify_section_is_read(&sections[i]))
+                        r = -EBADMSG;
                 lanemap_verify_section_unmap(&sections[i]);
+        }
         if (r == -EBADMSG)
                 return lanemap_findings_add(&directory->report->findings, LANEMAP_MANIFEST_NAME,
                                             LANEMAP_FINDING_NO_OFFSET, l, lane->n_keys,

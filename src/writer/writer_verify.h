@@ -110,10 +110,14 @@ struct lanemap_verify_section {
         void *bytes; /* of the whole file */
         size_t n_bytes;
         struct lanemap_segment segment;
+        struct lanemap_mapping *guard; /* NULL: not a mapping */
 };
 /* Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT, errno of mmap. */
 int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t section,
                                struct lanemap_verify_section *ret_section);
+/* Whether every page of it could be read so far (U2 in writer_mapping.h): what was made of it may be
+ * believed. */
+bool lanemap_verify_section_is_read(const struct lanemap_verify_section *section);
 void lanemap_verify_section_unmap(struct lanemap_verify_section *section);
 
 /* ---- a directory ---- */

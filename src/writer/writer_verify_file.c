@@ -21,8 +21,10 @@
 #include "common/alloc.h"
 #include "segment/segment_merge.h"
 #include "segment/segment_verify.h"
+#include "writer/writer_mapping.h"
 
 #define CHUNK_BYTES    (UINT64_C(1) << 20)
+#define PAGE_BYTES     4096
 #define CHECKSUM_OFF   offsetof(struct lanemap_segment_header_file, checksum)
 #define UNSIGNED_BYTES (LANEMAP_SEGMENT_CHECKSUM_BYTES + sizeof(uint64_t)) /* and `check` */
 
@@ -194,6 +196,16 @@ static ssize_t chunk_read(int fd, void *buffer, uint64_t n_bytes, uint64_t offse
         return n < 0 ? -errno : n;
 }
 
+/* The page of a chunk that cannot be read: its offset. */
+static uint64_t unreadable_find(int fd, void *buffer, uint64_t at, uint64_t n_bytes)
+{
+        uint64_t end = at + n_bytes;
+
+        while (at < end && chunk_read(fd, buffer, PAGE_BYTES, at) > 0)
+                at += PAGE_BYTES;
+        return LANEMAP_MIN(at, end);
+}
+
 /*
  * Reads it all. Return: 0 and the checksum; 1 a finding was made of what cannot be read; a negative
  * errno.
@@ -228,7 +240,10 @@ static int file_read(const struct lanemap_verify_options *options, int fd, uint6
 
                 n = chunk_read(fd, buffer, chunk, at);
                 if (n <= 0) {
-                        r = file_finding(findings, file, at,
+                        r = file_finding(findings, file,
+                                         n == 0 ? at
+                                                : unreadable_find(fd, buffer, at,
+                                                                  LANEMAP_MIN(chunk, n_bytes - at)),
                                          n == 0 ? "the file ends while it is read"
                                                 : "the file cannot be read (media error?)");
                         r = r == 0 ? 1 : r;
@@ -374,8 +389,9 @@ int lanemap_verify_file_run(const struct lanemap_verify_options *options, int fd
                             struct lanemap_findings *findings)
 {
         unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
+        struct lanemap_mapping *guard = NULL;
         size_t n_before = findings->n;
-        uint64_t n_bytes;
+        uint64_t n_bytes, offset;
         struct stat st;
         void *bytes;
         int r;
@@ -399,10 +415,18 @@ int lanemap_verify_file_run(const struct lanemap_verify_options *options, int fd
         if (bytes == MAP_FAILED)
                 return -errno;
 
-        r = structure_verify(options, file, bytes, n_bytes, findings);
+        r = lanemap_mapping_new(bytes, n_bytes, &guard);
+        if (r == 0)
+                r = structure_verify(options, file, bytes, n_bytes, findings);
         if (r == 0 && findings->n == n_before &&
             memcmp(checksum, file->checksum, sizeof(checksum)) != 0)
                 r = unused_verify(file, bytes, n_bytes, findings);
+        if (r == 0 && lanemap_mapping_is_hit(guard, &offset)) {
+                /* It could be read before: what was found in zeros is not what is wrong. */
+                findings->n = n_before;
+                r = file_finding(findings, file, offset, "the file cannot be read (media error?)");
+        }
+        lanemap_mapping_free(guard);
         munmap(bytes, n_bytes);
         return r;
 }
@@ -414,6 +438,7 @@ int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t index,
 {
         struct lanemap_segment_file_section section;
         struct lanemap_segment_file opened;
+        struct lanemap_mapping *guard = NULL;
         struct lanemap_segment segment;
         void *bytes;
         int r;
@@ -422,23 +447,32 @@ int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t index,
         if (bytes == MAP_FAILED)
                 return -errno;
 
-        r = lanemap_segment_file_open(&opened, bytes, n_bytes);
+        r = lanemap_mapping_new(bytes, n_bytes, &guard);
+        if (r == 0)
+                r = lanemap_segment_file_open(&opened, bytes, n_bytes);
         if (r == 0)
                 r = lanemap_segment_file_section(&opened, index, &section);
         if (r == 0)
                 r = lanemap_segment_open(&segment, opened.bytes + section.offset, section.n_bytes,
                                          opened.fingerprint_bits);
         if (r < 0) {
+                lanemap_mapping_free(guard);
                 munmap(bytes, n_bytes);
                 return r;
         }
 
-        *ret_section = (struct lanemap_verify_section){bytes, n_bytes, segment};
+        *ret_section = (struct lanemap_verify_section){bytes, n_bytes, segment, guard};
         return 0;
+}
+
+bool lanemap_verify_section_is_read(const struct lanemap_verify_section *section)
+{
+        return !section->guard || !lanemap_mapping_is_hit(section->guard, NULL);
 }
 
 void lanemap_verify_section_unmap(struct lanemap_verify_section *section)
 {
+        lanemap_mapping_free(section->guard);
         munmap(section->bytes, section->n_bytes);
 }
 

@@ -2,6 +2,7 @@
 import glob
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -177,6 +178,78 @@ def test_a_backup_goes_where_the_descriptor_leads():
         eventually(lambda: n_open() == before - 1)
         for descriptor in (directory, file, not_empty):
             os.close(descriptor)
+    with_daemon(daemon, body)
+
+
+def many(n=20000, *options):
+    """One segment file of several pages a lane, and the client."""
+    daemon = Daemon("--lanes", "4", "--scrub-bytes-per-second", "off", *options)
+    daemon.start()
+    client = daemon.client()
+    client.send_commands(*(("SADD", f"k{i}", i, i + 1) for i in range(n)))
+    for _ in range(n):
+        equal(client.reply(), (":", 2))
+    equal(client("LANEMAP.FLUSH"), ("+", "OK"))
+    equal(client("LANEMAP.COMPACT"), ("+", "OK"))
+    return daemon, client
+
+
+def test_a_segment_file_cut_short_under_it_is_damage_and_no_end():
+    room = tempfile.mkdtemp(prefix="lmd-")
+    daemon, client = many(20000, "--backup-dir", room + "/")
+
+    def body():
+        path = max(glob.glob(os.path.join(daemon.data, "seg-*.lms")), key=os.path.getsize)
+        os.truncate(path, os.path.getsize(path) // 2 // 4096 * 4096)
+
+        def refused_keys():
+            refused = []
+            for i in range(20000):
+                kind, value = client("SCARD", f"k{i}")
+                if kind == "-":
+                    assert "segment file is damaged" in value, value
+                    refused.append(i)
+                else:
+                    equal((kind, value), (":", 2), f"k{i} is there")
+            assert 0 < len(refused) < 20000, len(refused)
+            return refused
+
+        refused_keys()
+        eventually(lambda: info(client)["degraded"] == "1")
+        eventually(lambda: os.path.basename(path) in daemon.messages())
+        assert "offset" in daemon.messages() and "lane" in daemon.messages(), daemon.messages()
+        refused = refused_keys()
+        sound = min(set(range(20000)) - set(refused))
+
+        # In one batch: what lies elsewhere is applied, before and behind what is refused.
+        client.send_commands(("SADD", f"k{sound}", 77777), ("SADD", f"k{refused[0]}", 9), ("SADD", f"k{sound}", 77778),
+                             ("SADD", f"k{refused[-1]}", 9), ("SREM", f"k{sound}", 77777))
+        replies = [client.reply() for _ in range(5)]
+        equal([reply[0] for reply in replies], [":", "-", ":", "-", ":"], replies)
+
+        equal(client("LANEMAP.FLUSH"), ("+", "OK"))
+        equal(client("LANEMAP.COMPACT")[0], "-")
+        kind, findings = client("LANEMAP.VERIFY")
+        assert kind == "*" and findings, findings
+        kind, error = client("LANEMAP.BACKUP", os.path.join(room, "backup"))
+        assert kind == "-" and "a segment file is damaged" in error, error
+        equal(client("LANEMAP.IDS")[0], "-")
+        equal(client("SCARD", f"k{sound}"), (":", 3))
+        equal(daemon.process.poll(), None)
+    with_daemon(daemon, body)
+    shutil.rmtree(room)
+
+
+def test_a_bus_error_elsewhere_ends_it_with_a_line_that_says_so():
+    daemon, client = filled()
+
+    def body():
+        for entry in os.listdir("/dev/shm"):
+            if entry.startswith(f"lanemap.{daemon.name}"):
+                os.truncate(os.path.join("/dev/shm", entry), 0)
+        client.send_commands(*(("SADD", f"more{i}", i) for i in range(1000)))
+        equal(daemon.process.wait(30), -signal.SIGBUS)
+        assert "SIGBUS at 0x" in daemon.messages() and "shared memory" in daemon.messages(), daemon.messages()
     with_daemon(daemon, body)
 
 

@@ -34,6 +34,7 @@ VIEWS = ('tests/concurrency/storm', ['--seconds', '4', '--immediate-reuse', '--v
 STORM = ('tests/concurrency/storm', ['--seconds', '4'])
 ARENA = ('tests/unit/test_shm_arena', [])
 FILTER = ('tests/unit/test_segment_filter', [])
+BUS_ERROR = ('tests/unit/test_writer_bus_error', [])
 RESHARD = ('tests/unit/test_writer_reshard', [])
 BOOTED = ('tests/systemd/run.py', ['operate::1', 'tenants::0', 'tenants::1'])
 FULL = ('tests/crash/takeover_full', ['--rounds', '6', '--seed', '17'])
@@ -213,6 +214,27 @@ MUTANTS = [
     ('input-not-checked', 'W7', 'src/writer/writer_damage.c',
      'if (!fresh && !input_is_sound(writer, file))', 'if (fresh && !input_is_sound(writer, file))',
      ('tests/unit/test_writer_scrub', [])),
+    ('page-replaced-before-the-mark', 'W14', 'src/writer/writer_mapping.c',
+     'lanemap_store_release(&section->unreadable, (uint8_t)1);\n                from = ', 'from = ',
+     BUS_ERROR),
+    ('zeros-believed-by-a-lookup', 'W14', 'src/lane/lane_read.h',
+     'unreadable |= lanemap_segment_is_unreadable(segments[i]);', '(void)segments;',
+     BUS_ERROR),
+    ('zeros-merged', 'W14', 'src/writer/writer_build.c',
+     'return lanemap_mapping_n_hits() != build->n_hits;', 'return false;',
+     BUS_ERROR),
+    ('bus-error-elsewhere-swallowed', 'W14', 'src/writer/writer_mapping.c',
+     'if (!guard)\n                return 0;\n\n        done', 'if (!guard)\n                return 1;\n\n        done',
+     BUS_ERROR),
+    ('cut-file-not-noticed', 'W14', 'src/writer/writer_serve.c',
+     'lanemap_writer_files_look(writer);', 'lanemap_writer_hits_take(writer);',
+     BUS_ERROR),
+    ('damage-ends-the-batch', 'W14', 'src/daemon/batch.c',
+     'if (r == -ENOSPC || r == -EBADMSG)\n', 'if (r == -ENOSPC)\n',
+     ('tests/daemon/test_damage.py', None)),
+    ('engine-threads-block-sigbus', 'W14', 'src/common/signals.h',
+     'sigdelset(&others, own[i]);', '(void)own;',
+     BUS_ERROR),
     ('unlinked-instead-of-quarantined', 'W7', 'src/writer/writer_files.c',
      'r = file->damaged\n', 'r = false\n',
      ('tests/unit/test_writer_scrub', [])),

@@ -63,6 +63,7 @@ int main(int argc, char **argv)
                 printf("lanemap %s\n", lanemap_version());
                 return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
         }
+        lanemap_tool_bus_error_init();
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(commands); i++) {
                 if (strcmp(name, commands[i].name) != 0)
                         continue;

@@ -33,6 +33,9 @@ int lanemap_tool_backup(int argc, char **argv);
 int lanemap_tool_restore(int argc, char **argv);
 int lanemap_tool_tenant(int argc, char **argv);
 
+/* bus_error.c: before anything is mapped. */
+void lanemap_tool_bus_error_init(void);
+
 /* "lanemap: ...", with a newline behind it. Says at most a few hundred bytes. */
 void lanemap_tool_say(const char *format, ...) LANEMAP_PRINTF(1, 2);
 
