@@ -6,8 +6,8 @@
  *                                  only. Its layout is frozen for ever.
  *   /dev/shm/lanemap.NAME.<gen>    a data object, gen in 16 hex digits: one generation of the
  *                                  index's changing part.
- *   /dev/shm/lanemap.NAME.lock     0600, never unlinked: whoever holds an OFD write lock on it is
- *                                  the writer.
+ *   /dev/shm/lanemap.NAME.lock     0600: whoever holds an OFD write lock on it is the writer, or
+ *                                  removes the index (writer/writer_remove.h).
  *   /dev/shm/lanemap.NAME.spare    0600, zeros: room for the data object of a writer that takes
  *                                  over, which renames it.
  *

@@ -18,6 +18,9 @@
  * of its open file does, in whatever process. */
 #define LOCKS_MAX 64
 
+/* How often the file of a lock may be removed while it is being taken. */
+#define REMOVALS_MAX 100
+
 static pthread_once_t locks_once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t locks_mutex = PTHREAD_MUTEX_INITIALIZER;
 static int locks_fds[LOCKS_MAX];
@@ -203,10 +206,35 @@ static int lock_file_check(int dir_fd, int fd, const char *name, struct lanemap_
         return 0;
 }
 
+/* A lock on a file that was removed since it was opened keeps nobody out. */
+static bool lock_is_named(int dir_fd, int fd, const char *name)
+{
+        struct stat held, named;
+
+        return fstat(fd, &held) == 0 && fstatat(dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+               held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+/* Return: 0; -EBUSY another process holds it; -ESTALE the file is not the one of that name any more;
+ * or a negative errno. */
+static int lock_set(int dir_fd, int fd, const char *name)
+{
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int r;
+
+        r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : locks_add(fd);
+        if (r == -EAGAIN || r == -EACCES)
+                return -EBUSY;
+        if (r == 0 && !lock_is_named(dir_fd, fd, name)) {
+                locks_remove(fd);
+                return -ESTALE;
+        }
+        return r;
+}
+
 static int lock_claim(const struct lanemap_files *files, int dir_fd, const char *name,
                       int *ret_lock_fd, struct lanemap_error *error)
 {
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         int fd, r;
 
         fd = files->open(files, dir_fd, name, O_RDWR | O_CREAT, 0600);
@@ -220,14 +248,14 @@ static int lock_claim(const struct lanemap_files *files, int dir_fd, const char 
                 return r;
         }
 
-        r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : locks_add(fd);
+        r = lock_set(dir_fd, fd, name);
         if (r == 0) {
                 *ret_lock_fd = fd;
                 return 0;
         }
 
         files->close(files, fd);
-        if (r == -EAGAIN || r == -EACCES)
+        if (r == -EBUSY)
                 return lanemap_store_error(error, -EBUSY,
                                            "%s is held by another process: another writer is "
                                            "running",
@@ -238,12 +266,29 @@ static int lock_claim(const struct lanemap_files *files, int dir_fd, const char 
 int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
                        int *ret_lock_fd, struct lanemap_error *error)
 {
-        int r;
+        int r = -ESTALE;
 
         locks_begin();
-        r = lock_claim(files, dir_fd, name, ret_lock_fd, error);
+        for (int i = 0; i < REMOVALS_MAX && r == -ESTALE; i++)
+                r = lock_claim(files, dir_fd, name, ret_lock_fd, error);
         locks_end();
         return r;
+}
+
+int lanemap_store_lock_found(const struct lanemap_files *files, int dir_fd, const char *name,
+                             int *ret_lock_fd)
+{
+        int fd, r;
+
+        locks_begin();
+        fd = files->open(files, dir_fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+        r = fd < 0 ? fd : lock_set(dir_fd, fd, name);
+        if (r == 0)
+                *ret_lock_fd = fd;
+        else if (fd >= 0)
+                files->close(files, fd);
+        locks_end();
+        return r == -ESTALE ? -ENOENT : r;
 }
 
 void lanemap_store_unlock(const struct lanemap_files *files, int lock_fd)

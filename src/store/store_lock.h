@@ -1,8 +1,9 @@
 /*
  * The data directory: finding it, and owning it.
  *
- * The lock is an open-file-description lock on a file that is never unlinked: the kernel gives it
- * up when the process dies, and pids (which repeat, and differ between containers) play no part. A
+ * The lock is an open-file-description lock on a file that only the removal of the index unlinks, by
+ * one who holds it; a lock that turns out to be on a file without its name is let go and taken anew.
+ * The kernel gives it up when the process dies, and pids (which repeat, and differ between containers) play no part. A
  * forked child closes its copies of the descriptor at once, since a lock lives as long as any copy
  * of it does.
  */
@@ -38,6 +39,14 @@ int lanemap_store_check_directory(int fd, const char *path, struct lanemap_error
  */
 int lanemap_store_lock(const struct lanemap_files *files, int dir_fd, const char *name,
                        int *ret_lock_fd, struct lanemap_error *error);
+
+/*
+ * Take the lock on a file that is there, whoever made it: to remove it.
+ *
+ * Return: 0, as above. Errors: -ENOENT there is none; -EBUSY; errno of the file layer.
+ */
+int lanemap_store_lock_found(const struct lanemap_files *files, int dir_fd, const char *name,
+                             int *ret_lock_fd);
 
 /* A negative lock_fd is fine. */
 void lanemap_store_unlock(const struct lanemap_files *files, int lock_fd);

@@ -1,4 +1,4 @@
-/* Names of files in the data directory. Inside the room only. */
+/* Names of files in the data directory, and listings of it. Write side, inside the library. */
 #ifndef LANEMAP_STORE_STORE_NAME_H
 #define LANEMAP_STORE_STORE_NAME_H
 

@@ -25,7 +25,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
 
 # What a machine without hardware, users or network has no use for.
 MASKED = [
-    "console-getty.service", "dbus.service", "dbus.socket", "e2scrub_reap.service", "getty.target",
+    "console-getty.service", "e2scrub_reap.service", "getty.target",
     "systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-binfmt.service",
     "systemd-firstboot.service", "systemd-initctl.socket", "systemd-logind.service", "systemd-modules-load.service",
     "systemd-pcrphase-sysinit.service", "systemd-pcrphase.service", "systemd-random-seed.service",

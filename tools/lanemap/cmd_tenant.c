@@ -25,6 +25,7 @@
 #define USER_PREFIX    "lanemap-"
 #define WRITERS_PREFIX "lanemapw-"
 #define HOME_PREFIX    "/var/lib/lanemap/"
+#define BACKUPS_PREFIX "/var/lib/lanemap-backup/"
 
 /* What systemd and the tools of shadow take for a user or group. */
 #define ACCOUNT_BYTES_MAX 31
@@ -51,6 +52,7 @@ struct tenant {
         char user[ACCOUNT_BYTES_MAX + 1]; /* and the readers' group */
         char writers[ACCOUNT_BYTES_MAX + 1];
         char home[sizeof(HOME_PREFIX) + TENANT_BYTES_MAX];
+        char backups[sizeof(BACKUPS_PREFIX) + TENANT_BYTES_MAX];
 };
 
 /* Return: whether the name will do; if not, that was said. */
@@ -75,6 +77,8 @@ static bool tenant_init(const char *name, struct tenant *ret_tenant)
         snprintf(tenant.writers, sizeof(tenant.writers), WRITERS_PREFIX "%.*s",
                  (int)TENANT_BYTES_MAX, name);
         snprintf(tenant.home, sizeof(tenant.home), HOME_PREFIX "%.*s", (int)TENANT_BYTES_MAX, name);
+        snprintf(tenant.backups, sizeof(tenant.backups), BACKUPS_PREFIX "%.*s",
+                 (int)TENANT_BYTES_MAX, name);
         *ret_tenant = tenant;
         return true;
 }
@@ -212,6 +216,11 @@ static bool leaves_nothing(const struct tenant *tenant)
                                  "(lanemap remove %s --dir %s)",
                                  tenant->name, lstat(path, &st) == 0 ? path : tenant->home,
                                  tenant->name, tenant->name, tenant->name, tenant->home);
+                return false;
+        }
+        if (rmdir(tenant->backups) < 0 && errno != ENOENT && errno != ENOTDIR) {
+                lanemap_tool_say("%s: %s; remove the backups of '%s', or give them to another user",
+                                 tenant->backups, strerror(errno), tenant->name);
                 return false;
         }
         return true;

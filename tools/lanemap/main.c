@@ -22,6 +22,7 @@ static const char help[] =
         "  reshard  give a data directory another number of lanes\n"
         "  backup copy an index into an empty directory\n"
         "  restore  bring a backup back\n"
+        "  remove remove what a stopped index has in shared memory, and its directory\n"
         "  tenant make or remove the user and the groups of an index\n"
         "\n"
         "  --help     this text; 'lanemap COMMAND --help' tells about a command\n"
@@ -45,6 +46,7 @@ static const struct {
         {"reshard", lanemap_tool_reshard},
         {"backup", lanemap_tool_backup},
         {"restore", lanemap_tool_restore},
+        {"remove", lanemap_tool_remove},
         {"tenant", lanemap_tool_tenant},
         /* clang-format on */
 };

@@ -31,6 +31,7 @@ int lanemap_tool_repair(int argc, char **argv);
 int lanemap_tool_reshard(int argc, char **argv);
 int lanemap_tool_backup(int argc, char **argv);
 int lanemap_tool_restore(int argc, char **argv);
+int lanemap_tool_remove(int argc, char **argv);
 int lanemap_tool_tenant(int argc, char **argv);
 
 /* bus_error.c: before anything is mapped. */

@@ -143,6 +143,50 @@ Test(store, the_lock_dies_with_its_holder_and_not_with_its_children)
         directory_deinit();
 }
 
+/* ---- a lock file that is removed while it is being taken ---- */
+
+static int n_removals;
+
+static int open_and_remove(const struct lanemap_files *files, int at_fd, const char *name,
+                           int flags, mode_t mode)
+{
+        int fd = lanemap_files_posix.open(&lanemap_files_posix, at_fd, name, flags, mode);
+
+        if (fd >= 0 && n_removals > 0) {
+                n_removals--;
+                cr_assert_eq(unlinkat(at_fd, name, 0), 0);
+        }
+        return fd;
+}
+
+/* W1, X1: the lock that counts is on the file that has the name. */
+Test(store, a_lock_is_on_the_file_that_has_its_name)
+{
+        struct lanemap_files files = lanemap_files_posix;
+        int first, second;
+
+        files.open = open_and_remove;
+        directory_init();
+        n_removals = 3;
+        cr_assert_eq(lanemap_store_lock(&files, dir_fd, LANEMAP_STORE_LOCK_NAME, &first, NULL), 0);
+        cr_expect_eq(n_removals, 0);
+        cr_expect_eq(lock(&second, NULL), -EBUSY, "a second lock on the same name");
+        cr_expect_eq(lanemap_store_lock_found(&files, dir_fd, LANEMAP_STORE_LOCK_NAME, &second),
+                     -EBUSY);
+        cr_assert_eq(unlinkat(dir_fd, LANEMAP_STORE_LOCK_NAME, 0), 0);
+        cr_expect_eq(lanemap_store_lock_found(&files, dir_fd, LANEMAP_STORE_LOCK_NAME, &second),
+                     -ENOENT);
+        lanemap_store_unlock(&lanemap_files_posix, first);
+        cr_assert_eq(lock(&second, NULL), 0);
+        lanemap_store_unlock(&lanemap_files_posix, second);
+
+        n_removals = 1000; /* by a loop of removals, say: an error, and no endless loop */
+        cr_expect_eq(lanemap_store_lock(&files, dir_fd, LANEMAP_STORE_LOCK_NAME, &first, NULL),
+                     -ESTALE);
+        n_removals = 0;
+        directory_deinit();
+}
+
 /* ---- a fork by another thread, at the worst moment ---- */
 
 #define FORK_MS 200 /* that it is given; where it is held back it takes as long */
