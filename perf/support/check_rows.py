@@ -85,6 +85,11 @@ OVERLAY = """
 add_p50 add_p99 remove_p50 remove_p99 change_bytes change_bytes_max first_touch_p50 first_touch_min first_touch_bytes
 """.split()
 
+HOTKEY = """
+posting_bytes_compacted add_p50 add_p99 add_max log_bytes_per_add flush_bytes_per_add merge_bytes_per_add
+file_bytes_per_add adds_per_flush write_stalls overlay_most shared_most restart restart_flushes restart_records
+""".split()
+
 # Program: what every machine has, what only some have, options beside --quick.
 PROGRAMS = {
     "index": (LOOKUPS + ["churn_" + name for name in LOOKUPS] + OTHERS, [], ["--churn", "--rewrite"]),
@@ -93,6 +98,7 @@ PROGRAMS = {
     "segments": (SEGMENTS, SEGMENTS_MORE, []),
     "postings": (POSTINGS, POSTINGS_MORE, []),
     "overlay-postings": (OVERLAY, [], []),
+    "hotkey": (HOTKEY, [], []),
 }
 
 

@@ -22,6 +22,8 @@
 #define STALL_RATIO     4
 #define STALL_BYTES_MIN (UINT64_C(1) << 20)
 
+#define REPLAY_BYTES_MIN (UINT64_C(1) << 20)
+
 /* What an operation takes of shared memory, in the usual case and rounded up: a cell in a table that
  * may be about to double, and a short posting. */
 #define APPLY_BYTES_PER_OP 128
@@ -247,25 +249,49 @@ static int flush_wait(struct lanemap_writer *writer)
         return r;
 }
 
+/* One apply that waits for shared memory. */
+struct room_wait {
+        uint64_t since_ns;
+        uint64_t n_flushes; /* as it began */
+};
+
+/* Shared memory is full: a flush gives back what the overlays hold, if they hold anything. Return:
+ * whether they do. */
+static bool flush_for_room(struct lanemap_writer *writer)
+{
+        bool has_work = writer->has_frozen_set;
+
+        for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
+                has_work = writer->lanes[i].active.n_used > 0;
+        if (has_work && !writer->flush_wanted)
+                flush_start(writer);
+        return has_work;
+}
+
+/* Waits a moment for a flush. Return: false: that did not help, and will not. */
+static bool room_wait(struct lanemap_writer *writer, struct room_wait *wait)
+{
+        uint64_t now_ns = lanemap_now_ns(writer->clock);
+
+        if (wait->since_ns == 0)
+                *wait = (struct room_wait){now_ns, writer->stats.n_flushes};
+        if (writer->flush_failing || now_ns - wait->since_ns > STALL_NS_MAX ||
+            writer->stats.n_flushes > wait->n_flushes + 1 || !flush_for_room(writer))
+                return false;
+
+        lanemap_writer_memory_room_update(writer);
+        lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 100);
+        return true;
+}
+
 /* Shared memory is full, or will be within this batch: what the overlays hold of it comes back by a
  * flush. When that does not help in time, the operations are tried all the same, and say so. */
-static void memory_wait(struct lanemap_writer *writer, size_t n_ops)
+static void memory_wait(struct lanemap_writer *writer, size_t n_ops, struct room_wait *wait)
 {
-        uint64_t n_flushes = writer->stats.n_flushes, since_ns = 0;
-
         while (LANEMAP_UNLIKELY(
-                lanemap_shm_arena_reserve(writer->object->arena, n_ops * APPLY_BYTES_PER_OP) < 0)) {
-                uint64_t now_ns = lanemap_now_ns(writer->clock);
-
-                since_ns = since_ns ? since_ns : now_ns;
-                if (writer->flush_failing || now_ns - since_ns > STALL_NS_MAX ||
-                    writer->stats.n_flushes > n_flushes + 1)
+                lanemap_shm_arena_reserve(writer->object->arena, n_ops * APPLY_BYTES_PER_OP) < 0))
+                if (!room_wait(writer, wait))
                         return;
-
-                lanemap_writer_memory_room_update(writer);
-                flush_start(writer);
-                lanemap_writer_cond_wait_ns(&writer->stall_wake, &writer->lock, STALL_NS_MAX / 100);
-        }
 }
 
 /*
@@ -304,17 +330,6 @@ static void flush_trigger(struct lanemap_writer *writer)
                 flush_start(writer);
 }
 
-/* Shared memory is full: a flush gives back what the overlays hold, if they hold anything. */
-static void flush_for_room(struct lanemap_writer *writer)
-{
-        bool has_work = writer->has_frozen_set;
-
-        for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
-                has_work = writer->lanes[i].active.n_used > 0;
-        if (has_work && !writer->flush_wanted)
-                flush_start(writer);
-}
-
 static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
 {
         for (size_t i = 0; i < n_ops; i++)
@@ -344,6 +359,8 @@ int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_byte
 static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                         struct lanemap_op_result *results, size_t *ret_n_applied)
 {
+        bool clears = ops_clear(ops, n_ops);
+        struct room_wait wait = {0};
         size_t n_logged = 0;
         uint64_t seq, appended;
         int r;
@@ -352,22 +369,26 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         if (r < 0)
                 return r;
         /* A clear makes room: it does not wait for any. */
-        if (!ops_clear(ops, n_ops)) {
+        if (!clears) {
                 r = flush_wait(writer);
                 if (r < 0)
                         return r;
-                memory_wait(writer, n_ops);
+                memory_wait(writer, n_ops, &wait);
         }
 
-        r = record_reserve(writer, ops, n_ops);
-        if (r < 0)
-                return r;
+        /* The first operation may need room for the copy of a long posting, which nobody has asked
+         * for: while nothing is applied, a flush can be waited for. */
+        do {
+                r = record_reserve(writer, ops, n_ops);
+                if (r < 0)
+                        return r;
 
-        seq = lanemap_log_last(writer->log) + 1;
-        r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
+                seq = lanemap_log_last(writer->log) + 1;
+                r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
+        } while (r == -ENOSPC && *ret_n_applied == 0 && !clears && room_wait(writer, &wait));
         if (r == -ENOSPC) {
                 lanemap_writer_memory_room_update(writer);
-                flush_for_room(writer);
+                (void)flush_for_room(writer);
         }
         if (n_logged > 0) {
                 lanemap_log_append(writer->log, writer->log_ops, n_logged, &appended);
@@ -487,6 +508,17 @@ static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct 
         return r;
 }
 
+/* A flush is two files and four syncs, and a start waits for it: so not for less than this, unless
+ * the options say so. The flusher's first flush comes as soon as it is there. */
+static bool replay_flush_is_due(const struct lanemap_writer *writer)
+{
+        uint64_t bytes = lanemap_writer_flush_threshold(writer);
+
+        return lanemap_writer_flush_is_due(writer) &&
+               (writer->options.flush_bytes ||
+                lanemap_writer_overlays_exceed(writer, LANEMAP_MAX(bytes, REPLAY_BYTES_MIN), 1));
+}
+
 /* Overlays are flushed on the way, when they are due, and whenever there is no room: so a log of any
  * length, and a record of any number of operations, can be replayed in what the predecessor has put
  * aside (S4). */
@@ -502,7 +534,7 @@ int lanemap_writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *
         lanemap_store_release(&writer->position, seq);
         writer->stats.recovered_records++;
         lanemap_shm_arena_end_batch(writer->object->arena);
-        if (lanemap_writer_flush_is_due(writer))
+        if (replay_flush_is_due(writer))
                 return lanemap_writer_flush_run(writer, false);
 
         return 0;

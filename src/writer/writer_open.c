@@ -190,6 +190,7 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
 
         writer->recovering = false;
         lanemap_writer_memory_room_update(writer);
+        writer->flush_wanted = lanemap_writer_flush_is_due(writer);
         lanemap_writer_counts_publish(writer);
         lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_RUNNING);
         lanemap_shm_publish(writer->control, writer->object->generation);

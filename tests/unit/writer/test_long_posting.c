@@ -1,0 +1,129 @@
+/*
+ * What one id more in a long posting costs a running writer, counted (W12): flushes, bytes in
+ * segment files, shared memory. And that it waits for room instead of being refused, where a flush
+ * gives some.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "support/engine.h"
+
+TestSuite(writer_long_posting, .timeout = 120);
+
+#define N_IDS  100000
+#define N_ADDS 20000
+
+struct fixture {
+        struct scratch scratch;
+        struct lanemap_writer_options options;
+        struct lanemap_writer *writer;
+};
+
+static void fixture_init(struct fixture *fixture, uint64_t shared_bytes_max)
+{
+        scratch_init(&fixture->scratch, "long");
+        engine_options_init(&fixture->options, &fixture->scratch, NULL);
+        fixture->options.n_lanes = 64;
+        fixture->options.flush_bytes = 0;
+        fixture->options.log_file_bytes = 0;
+        fixture->options.shared_bytes_max = shared_bytes_max;
+        fixture->options.quarantine_ns = 1; /* so that what waits in it is no part of the sums */
+        fixture->options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        cr_assert_eq(lanemap_writer_open(&fixture->options, &fixture->writer), 0);
+}
+
+static void fixture_deinit(struct fixture *fixture)
+{
+        lanemap_writer_close(fixture->writer);
+        scratch_deinit(&fixture->scratch);
+}
+
+/* n_ids even ids in small batches, in a segment. */
+static void posting_make(struct fixture *fixture, uint32_t n_ids)
+{
+        struct lanemap_op ops[100];
+
+        for (uint32_t at = 0; at < n_ids; at += 100) {
+                for (uint32_t i = 0; i < 100; i++)
+                        ops[i] = (struct lanemap_op){LANEMAP_OP_ADD, 2 * (at + i), "long", 4};
+                cr_assert_eq(lanemap_writer_apply(fixture->writer, ops, 100, NULL, NULL, NULL), 0);
+        }
+        cr_assert_eq(engine_request(fixture->writer, LANEMAP_REQUEST_COMPACT), 0);
+}
+
+static void add(struct fixture *fixture, uint32_t i)
+{
+        uint32_t id = 2 * (uint32_t)((uint64_t)i * 40503 % N_IDS) + 1;
+        char key[16];
+        struct lanemap_op ops[2] = {
+                {LANEMAP_OP_ADD, i, key, (size_t)snprintf(key, sizeof(key), "new-%" PRIu32, i)},
+                {LANEMAP_OP_ADD, id, "long", 4},
+        };
+
+        cr_assert_eq(lanemap_writer_apply(fixture->writer, ops, 2, NULL, NULL, NULL), 0);
+}
+
+/*
+ * The posting takes about 440 KB in an overlay, so the budget of 256 KiB decides: a new key and a
+ * change of the posting are 96 bytes of it, so a flush comes after 1,400 adds or more. It writes the
+ * posting, of 1 to 3 bytes an id, and the keys; a merge at most the same again.
+ */
+Test(writer_long_posting, one_id_more_costs_a_bounded_number_of_bytes)
+{
+        struct lanemap_writer_stats before, after;
+        struct fixture fixture;
+        uint64_t n_flushes;
+
+        fixture_init(&fixture, 256 << 20);
+        posting_make(&fixture, N_IDS);
+        engine_stats(fixture.writer, &before);
+        for (uint32_t i = 0; i < N_ADDS; i++)
+                add(&fixture, i);
+        engine_stats(fixture.writer, &after);
+
+        n_flushes = after.n_flushes - before.n_flushes;
+        cr_expect_leq(n_flushes, N_ADDS / 1400 + 1, "%" PRIu64 " flushes", n_flushes);
+        cr_expect_leq(after.segment_bytes_written - before.segment_bytes_written,
+                      UINT64_C(1024) * N_ADDS);
+        cr_expect_leq(after.user_bytes_in - before.user_bytes_in, UINT64_C(100) * N_ADDS);
+        /* An active and a frozen copy, and as much again for the keys, for growth in steps, and for
+         * pages that are not full. */
+        cr_expect_leq(after.shared_bytes, 4 * N_IDS * UINT64_C(5), "%" PRIu64, after.shared_bytes);
+        fixture_deinit(&fixture);
+}
+
+/*
+ * The copy of the posting takes 440 KB of 800 KiB. While a flush writes it, there is no room for the
+ * next one: an add waits until the flush has given the first one's back.
+ */
+Test(writer_long_posting, the_first_touch_after_a_flush_waits_for_room)
+{
+        struct lanemap_op touch = {LANEMAP_OP_ADD, 1, "long", 4};
+        struct fixture fixture;
+        uint64_t ticket;
+        int r;
+
+        fixture_init(&fixture, 256 << 20);
+        posting_make(&fixture, N_IDS);
+        lanemap_writer_close(fixture.writer);
+        fixture.options.shared_bytes_max = 800 << 10;
+        cr_assert_eq(lanemap_writer_open(&fixture.options, &fixture.writer), 0);
+        for (int i = 0; i < 20; i++) {
+                cr_expect_eq(lanemap_writer_apply(fixture.writer, &touch, 1, NULL, NULL, NULL), 0,
+                             "add %d", i);
+                touch.id += 2;
+                cr_assert_eq(lanemap_writer_request(fixture.writer, LANEMAP_REQUEST_FLUSH, &ticket),
+                             0);
+                while ((r = lanemap_writer_request_state(fixture.writer, ticket)) ==
+                       LANEMAP_PENDING) {
+                        cr_assert_eq(
+                                lanemap_writer_apply(fixture.writer, &touch, 1, NULL, NULL, NULL),
+                                0, "beside flush %d", i);
+                        touch.id += 2;
+                }
+                cr_expect_eq(r, 0, "flush %d: %d", i, r);
+        }
+        fixture_deinit(&fixture);
+}
