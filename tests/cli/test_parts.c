@@ -9,6 +9,7 @@
 #include "histogram.h"
 #include "lines.h"
 #include "odds.h"
+#include "position.h"
 #include "tool.h"
 
 TestSuite(parts, .timeout = 60);
@@ -178,4 +179,24 @@ Test(parts, times_are_said_in_words)
                 lanemap_odds_time_format(times[i].seconds, room, sizeof(room));
                 cr_expect_str_eq(room, times[i].words, "%s instead of %s", room, times[i].words);
         }
+}
+
+static struct lanemap_slice slice(const char *text)
+{
+        return (struct lanemap_slice){.data = text, .bytes = strlen(text)};
+}
+
+Test(parts, positions)
+{
+        static const char *const no[] = {"",     "/",     "0/",          "/0",
+                                         "0",    "0/0/0", "0/123456789", "g/0",
+                                         "0/-1", " 0/0",  "0/0 ",        "0x1/0"};
+        uint64_t lsn = 77;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(no); i++)
+                cr_expect_not(lanemap_lsn_parse(slice(no[i]), &lsn), "%s", no[i]);
+        cr_expect_eq(lsn, 77);
+        cr_expect(lanemap_lsn_parse(slice("0/0"), &lsn) && lsn == 0);
+        cr_expect(lanemap_lsn_parse(slice("16/b374D848"), &lsn) && lsn == UINT64_C(0x16b374d848));
+        cr_expect(lanemap_lsn_parse(slice("FFFFFFFF/FFFFFFFF"), &lsn) && lsn == UINT64_MAX);
 }

@@ -59,6 +59,62 @@ class Route(WriterTest):
         answers, _ = self.route(change("I", new=[column("id", 1)], table="r2"))
         self.assertEqual(answers, [common])
 
+    # P1 to P3 in tools/lanemap/position.h
+
+    def transaction(self, lsn, *changes):
+        return [{"action": "B", "xid": 7, "lsn": lsn}, *changes, {"action": "C", "xid": 7, "lsn": lsn}]
+
+    def test_after_a_position(self):
+        self.writer.load("public.resume.id=1\t1\npublic.resume.id=2\t2\n")
+        one, two, none = (change("I", new=[column("id", i)], table="resume") for i in (1, 2, 3))
+
+        def printed(*records, after, code=0):
+            answers, error = self.route(*records, options=("--after", after), code=code)
+            return [(answer["lsn"], answer.get("ids", "commit")) for answer in answers], error
+
+        stream = [*self.transaction("0/A0", one, two), *self.transaction("0/B0", none), *self.transaction("1/1", two)]
+        a, c = [("0/A0", [1]), ("0/A0", [2]), ("0/A0", "commit")], [("1/1", [2]), ("1/1", "commit")]
+        self.assertEqual(printed(*stream, after="0/0")[0], a + c)
+        self.assertEqual(printed(*stream, after="0/9f")[0], a + c)
+        self.assertEqual(printed(*stream, after="0/A0")[0], c)
+        self.assertEqual(printed(*stream, after="0/B0")[0], c)
+        self.assertEqual(printed(*stream, after="1/1")[0], [])
+        # A receiver that was killed: the last transaction is cut off, and what was not confirmed comes again.
+        torn = json.dumps(one)[:-9] + "\n"
+        self.assertEqual(printed(*stream, stream[0], two, *stream, after="0/0")[0], a + c)
+        again = printed(*stream[:-1], torn, *stream, after="0/0", code=4)
+        self.assertEqual(again[0], a + c)
+        # Without its commit nothing of a transaction is printed.
+        self.assertEqual(printed(*stream[:3], after="0/0")[0], [])
+
+    def test_after_a_position_nothing_is_passed_over(self):
+        self.writer.load("public.strict\t1\n")
+        insert = change("I", new=[column("id", 1)], table="strict")
+        stream = self.transaction("0/A0", insert)
+
+        def refused(*records, text):
+            answers, error = self.route(*records, options=("--after", "0/0"), code=1)
+            self.assertEqual(answers, [])
+            self.assertIn(text, error)
+
+        refused(insert, *stream, text="line 1: a change outside of a transaction")
+        refused({"action": "B"}, *stream, text="line 1: --after needs begin records with a position")
+        refused(stream[0], "{\n", *stream[1:], text="line 4: the commit of a transaction with a malformed line")
+        refused(stream[0], insert, {"action": "C", "lsn": "0/B0"}, text="line 3: the commit of a transaction whose begin")
+        refused(stream[2], text="line 1: the commit of a transaction whose begin")
+        # What begins again behind a malformed line is whole.
+        answers, error = self.route(stream[0], "{\n", *stream, options=("--after", "0/0"), code=4)
+        self.assertEqual([answer["action"] for answer in answers], ["I", "C"])
+        self.assertIn("line 2: malformed", error)
+        for wrong in ("", "0", "0/x", "1/2/3"):
+            self.assertIn("--after wants a position", self.route(options=(f"--after={wrong}",), code=2)[1])
+
+    def test_a_stream_of_nothing_names_what_refuses_it(self):
+        error = self.route()[1]
+        self.assertIn("ALTER SYSTEM SET output_plugin_libraries = pgoutput, wal2json;", error)
+        self.assertIn("not one quoted string", error)
+        self.assertEqual(self.route(BEGIN, COMMIT)[1], "")
+
     def test_other_tables_columns_and_schemas_do_not_mix(self):
         self.writer.load("public.r3.id=1\t1\n")
         for other in (change("I", new=[column("id", 1)], table="r4"),
@@ -269,7 +325,7 @@ class Live(WriterTest):
         with self.assertRaises(subprocess.TimeoutExpired):
             process.wait(timeout=0.3)
         writer.start()
-        self.assertEqual(process.communicate(timeout=60)[1], "")
+        self.assertEqual(process.communicate(lines_of(BEGIN, COMMIT), timeout=60)[1], "")
         self.assertEqual(process.returncode, 0)
 
 

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "identity.h"
 #include "lines.h"
+#include "position.h"
 #include "route.h"
 #include "tool.h"
 
@@ -39,13 +40,17 @@ static const char help[] =
         "old\n"
         "row, or both. See lanemap-route(1) for how values are written in keys.\n"
         "\n"
+        "  --after LSN     skip transactions up to and with the one at LSN; print the others when\n"
+        "                  they commit, each with a line {\"lsn\":...,\"action\":\"C\"} at its "
+        "end\n"
         "  --stats         at the end, say on stderr how much and how fast\n"
         "  --wait SECONDS  wait that long for a writer to publish NAME\n"
         "  --type NAME=AS  treat the column type NAME (a domain, say) as the type AS; repeatable\n"
         "\n"
         "Tables should have REPLICA IDENTITY FULL; one that sends incomplete old rows is named "
         "once\n"
-        "on stderr. SIGINT and SIGTERM end the stream in good order.\n"
+        "on stderr. What lies in a pipe is lost when this program dies: see RESUMING in\n"
+        "lanemap-route(1). SIGINT and SIGTERM end the stream in good order.\n"
         "\n"
         "Exit codes: 0 done; 1 failure; 2 usage; 4 some lines were malformed and told on stderr,\n"
         "the others were routed.\n";
@@ -62,6 +67,8 @@ struct run {
         uint64_t n_transactions, n_messages, n_malformed, n_partial_tables;
         uint64_t start_ns;
         int output_error; /* of a flush before a wait */
+        bool resumes;     /* --after: output holds the lines of the open transaction */
+        struct lanemap_position position;
 };
 
 static int output_flush(struct run *run)
@@ -88,7 +95,8 @@ static void output_flush_before_wait(void *arg)
 {
         struct run *run = arg;
 
-        run->output_error = output_flush(run);
+        if (!run->resumes)
+                run->output_error = output_flush(run);
 }
 
 static void member_append(struct lanemap_text *output, const char *name, struct lanemap_slice value)
@@ -152,12 +160,27 @@ static void identity_see(struct run *run)
                          (int)LANEMAP_MIN(change->table.bytes, 200u), change->table.data);
 }
 
+/* Return: r, after saying why the stream ends here. */
+static int position_fail(const struct run *run, int r, const char *error)
+{
+        lanemap_tool_say("line %llu: %s. Nothing of this transaction was printed.",
+                         (unsigned long long)run->lines.number, error);
+        return r;
+}
+
 static int change_route(struct run *run)
 {
+        const char *error;
         const uint32_t *ids;
         size_t n_ids;
-        int r = lanemap_route_change(run->route, &run->change, &ids, &n_ids);
+        int r;
 
+        if (run->resumes) {
+                r = lanemap_position_change(&run->position, &error);
+                if (r != 0)
+                        return r < 0 ? position_fail(run, r, error) : 0;
+        }
+        r = lanemap_route_change(run->route, &run->change, &ids, &n_ids);
         if (r < 0) {
                 lanemap_tool_say("line %llu: the lookup failed: %s. Nothing from this line on was "
                                  "routed.",
@@ -167,15 +190,46 @@ static int change_route(struct run *run)
         identity_see(run);
         if (n_ids > 0 || run->change.action == 'T')
                 change_append(run, ids, n_ids);
-        return run->output.bytes > OUTPUT_BYTES_MAX ? output_flush(run) : 0;
+        return run->output.bytes > OUTPUT_BYTES_MAX && !run->resumes ? output_flush(run) : 0;
 }
 
-static void transaction_begin(struct run *run)
+static int transaction_begin(struct run *run)
 {
+        const char *error;
+
+        if (run->resumes) {
+                run->output.bytes = 0; /* of one that was cut off, and comes again */
+                if (lanemap_position_begin(&run->position, run->change.lsn, &error) < 0)
+                        return position_fail(run, -EINVAL, error);
+        }
         run->n_transactions++;
         run->transaction_lsn.bytes = run->transaction_xid.bytes = 0;
         lanemap_text_append_slice(&run->transaction_lsn, run->change.lsn);
         lanemap_text_append_slice(&run->transaction_xid, run->change.xid);
+        return 0;
+}
+
+static int transaction_commit(struct run *run)
+{
+        struct lanemap_slice action = {.data = "C", .bytes = 1};
+        const char *error;
+        int r;
+
+        run->transaction_lsn.bytes = run->transaction_xid.bytes = 0;
+        if (!run->resumes)
+                return output_flush(run);
+
+        r = lanemap_position_commit(&run->position, run->change.lsn, &error);
+        if (r < 0)
+                return position_fail(run, r, error);
+        if (run->output.bytes == 0)
+                return 0;
+        lanemap_text_append_char(&run->output, '{');
+        member_append(&run->output, "lsn", run->change.lsn);
+        member_append(&run->output, "action", action);
+        run->output.bytes--; /* the comma */
+        lanemap_text_append(&run->output, "}\n", 2);
+        return output_flush(run);
 }
 
 static int line_route(struct run *run, char *line, size_t bytes)
@@ -187,17 +241,16 @@ static int line_route(struct run *run, char *line, size_t bytes)
                 return 0;
         if (lanemap_wal2json_parse(&run->change, line, bytes, &error, &at) < 0) {
                 run->n_malformed++;
+                run->position.is_damaged = true;
                 lanemap_tool_say("line %llu: malformed at byte %zu: %s",
                                  (unsigned long long)run->lines.number, at + 1, error);
                 return 0;
         }
         switch (run->change.action) {
         case 'B':
-                transaction_begin(run);
-                return 0;
+                return transaction_begin(run);
         case 'C':
-                run->transaction_lsn.bytes = run->transaction_xid.bytes = 0;
-                return output_flush(run);
+                return transaction_commit(run);
         case 'M':
                 run->n_messages++;
                 return 0;
@@ -218,6 +271,7 @@ static int lines_route(struct run *run)
                         break;
                 if (r == -EMSGSIZE) {
                         run->n_malformed++;
+                        run->position.is_damaged = true;
                         lanemap_tool_say("line %llu: longer than %zu bytes",
                                          (unsigned long long)run->lines.number, LINE_BYTES_MAX);
                         continue;
@@ -229,7 +283,12 @@ static int lines_route(struct run *run)
                 if (r < 0 || (r = run->output_error) < 0)
                         return r;
         }
-        return output_flush(run);
+        if (run->lines.number == 0 && !stop)
+                lanemap_tool_say("the input ended before its first line. If PostgreSQL refuses "
+                                 "wal2json: since 15.19 ALTER SYSTEM SET output_plugin_libraries = "
+                                 "pgoutput, wal2json; (separate values, not one quoted string), "
+                                 "then SELECT pg_reload_conf();");
+        return run->resumes ? 0 : output_flush(run);
 }
 
 static void quantiles_say(const char *what, const struct lanemap_tool_histogram *histogram)
@@ -287,9 +346,20 @@ static void signals_init(sigset_t *ret_signals)
         sigaction(SIGTERM, &action, NULL);
 }
 
-static int route_run(struct lanemap_reader *reader, bool stats)
+struct arguments {
+        uint64_t wait_seconds;
+        uint64_t after;
+        bool resumes;
+        bool stats;
+};
+
+static int route_run(struct lanemap_reader *reader, const struct arguments *arguments)
 {
-        struct run run = {.route = lanemap_route_new(reader)};
+        struct run run = {
+                .route = lanemap_route_new(reader),
+                .resumes = arguments->resumes,
+                .position.after = arguments->after,
+        };
         sigset_t stop_signals;
         int r;
 
@@ -301,7 +371,7 @@ static int route_run(struct lanemap_reader *reader, bool stats)
         run.start_ns = lanemap_now_ns(&lanemap_clock_monotonic);
         signals_init(&stop_signals);
         r = lines_route(&run);
-        if (stats)
+        if (arguments->stats)
                 stats_say(&run);
 
         lanemap_lines_deinit(&run.lines);
@@ -334,19 +404,13 @@ static int alias_add(const char *argument)
         return -EINVAL;
 }
 
-struct arguments {
-        uint64_t wait_seconds;
-        bool stats;
-};
-
 /* Return: -1 to go on, or the exit code. */
 static int arguments_parse(int argc, char **argv, struct arguments *arguments)
 {
-        static const struct option options[] = {{"help", no_argument, NULL, 'h'},
-                                                {"stats", no_argument, NULL, 's'},
-                                                {"wait", required_argument, NULL, 'w'},
-                                                {"type", required_argument, NULL, 't'},
-                                                {0}};
+        static const struct option options[] = {
+                {"help", no_argument, NULL, 'h'},        {"stats", no_argument, NULL, 's'},
+                {"wait", required_argument, NULL, 'w'},  {"type", required_argument, NULL, 't'},
+                {"after", required_argument, NULL, 'a'}, {0}};
         int c;
 
         while ((c = getopt_long(argc, argv, "hsw:t:", options, NULL)) != -1) {
@@ -354,6 +418,16 @@ static int arguments_parse(int argc, char **argv, struct arguments *arguments)
                         return lanemap_tool_help(help);
                 if (c == 's') {
                         arguments->stats = true;
+                } else if (c == 'a') {
+                        struct lanemap_slice text = {.data = optarg, .bytes = strlen(optarg)};
+
+                        arguments->resumes = true;
+                        if (!lanemap_lsn_parse(text, &arguments->after)) {
+                                lanemap_tool_say("--after wants a position such as 0/15D5A38, not "
+                                                 "'%.100s'; 0/0 for the beginning",
+                                                 optarg);
+                                return lanemap_tool_usage("route");
+                        }
                 } else if (c == 'w') {
                         struct lanemap_slice text = {.data = optarg, .bytes = strlen(optarg)};
 
@@ -384,7 +458,7 @@ int lanemap_tool_route(int argc, char **argv)
                 exit_code = LANEMAP_TOOL_FAILURE;
                 if (lanemap_tool_attach(argv[optind], arguments.wait_seconds * UINT64_C(1000000000),
                                         &reader) == 0) {
-                        exit_code = route_run(reader, arguments.stats);
+                        exit_code = route_run(reader, &arguments);
                         lanemap_reader_detach(reader);
                 }
         }
