@@ -319,7 +319,7 @@ MUTANTS = [
      'lanemap_reload(server);', 'lanemap_server_stop(server);',
      ('tests/daemon/test_signals.py', None)),
     ('fault-without-a-line', 'I4', 'src/daemon/signals.c',
-     'lanemap_log_fault(number, info->si_code > 0 ? info->si_addr : NULL);', '(void)info;',
+     'lanemap_log_fault(number, info->si_code > 0 ? info->si_addr : NULL);\n        raise(number);', 'raise(number);',
      ('tests/daemon/test_signals.py', None)),
     ('lock-on-a-removed-file', 'I5', 'src/store/store_lock.c',
      'if (r == 0 && !lock_is_named(dir_fd, fd, name))', 'if (0 && !lock_is_named(dir_fd, fd, name))',
