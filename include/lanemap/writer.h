@@ -158,9 +158,10 @@ void lanemap_writer_close(struct lanemap_writer *writer);
  *
  * Return: 0. Errors: operations from *ret_n_applied on have not been applied and never will be:
  * -EINVAL bad key, id or code; -ENOSPC the disk or the shared memory is full, or RLIMIT_FSIZE is
- * reached (a program with such a limit ignores SIGXFSZ); -EIO the log cannot be written now.
- * Writing resumes by itself when the cause is gone: try again. Cost: per operation one lookup, and
- * amortised constant work; O(log n) in a long posting.
+ * reached (a program with such a limit ignores SIGXFSZ); -EIO the log cannot be written now;
+ * -ENOENT the data directory was moved or deleted. Writing resumes by itself when the cause is gone:
+ * try again. -ESTALE it does not: lanemap_writer_get_health() says fatal; close the writer. Cost: per
+ * operation one lookup, and amortised constant work; O(log n) in a long posting.
  */
 int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                          struct lanemap_op_result *ret_results, size_t *ret_n_applied,

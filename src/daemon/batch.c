@@ -137,6 +137,16 @@ void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, 
                         "ERR no space: the disk or the shared memory is full; %s, retry "
                         "when there is room",
                         what);
+        else if (r == -ENOENT)
+                lanemap_reply_error(reply,
+                                    "ERR the data directory was moved or deleted under lanemapd; "
+                                    "%s, put it back, or stop lanemapd",
+                                    what);
+        else if (r == -ESTALE)
+                lanemap_reply_error(reply,
+                                    "ERR the shared memory of this index was removed, and lanemapd "
+                                    "is ending; %s, retry when it runs again",
+                                    what);
         else if (r == -EIO)
                 lanemap_reply_error(reply, "ERR log cannot be written; %s, retry when it can",
                                     what);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #define ALLOCATE_BYTES_MIN (UINT64_C(64) << 10)
 #define ALLOCATE_BYTES_MAX (UINT64_C(4) << 20)
@@ -97,7 +98,13 @@ int lanemap_log_output_put(struct lanemap_log_output *output, const void *record
 
 int lanemap_log_output_sync(struct lanemap_log_output *output)
 {
-        return output->files->sync(output->files, output->fd);
+        struct stat st;
+        int r = output->files->sync(output->files, output->fd);
+
+        /* Synced, and in no directory: nobody would find it after a crash. */
+        if (r == 0 && fstat(output->fd, &st) == 0 && st.st_nlink == 0)
+                return -ESTALE;
+        return r;
 }
 
 int lanemap_log_output_finish(struct lanemap_log_output *output)

@@ -14,6 +14,7 @@
 static void threads_stop(struct lanemap_writer *writer)
 {
         lanemap_store_release(&writer->stopping, true);
+        lanemap_writer_watch_stop(writer);
         lanemap_writer_flusher_signal(writer);
         lanemap_writer_workers_signal(writer);
         lanemap_writer_scrub_signal(writer);

@@ -357,6 +357,16 @@ static bool flip_is_bounded(struct lanemap_writer *writer)
                (n_held < HELD_MAX && held_bytes + stats.bytes <= writer->options.shared_bytes_max);
 }
 
+/* No lock is held. */
+static void old_release(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
+                        struct lanemap_shm_region *region)
+{
+        lanemap_rcu_synchronize();
+        lanemap_writer_object_free(object);
+        lanemap_free(region);
+        lanemap_writer_retired_objects_drop(writer);
+}
+
 int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
 {
         struct lanemap_shm_data_object *old_object;
@@ -380,12 +390,8 @@ int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
         pthread_mutex_unlock(&writer->commit_lock);
         pthread_mutex_unlock(&writer->flush_lock);
 
-        if (r == 0) {
-                lanemap_rcu_synchronize();
-                lanemap_writer_object_free(old_object);
-                lanemap_free(old_region);
-                lanemap_writer_retired_objects_drop(writer);
-        }
+        if (r == 0)
+                old_release(writer, old_object, old_region);
         if (r == -EBUSY && only_if_worth_it) {
                 lanemap_writer_log(
                         writer, LOG_NOTICE,
@@ -396,4 +402,58 @@ int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
         }
 
         return r < 0 ? r : 0;
+}
+
+/* Under lock. Epoch and watermark go on where they are (E and W rise for ever). */
+static void control_replace(struct lanemap_writer *writer, struct lanemap_shm_control *control)
+{
+        const struct lanemap_shm_control *old = writer->control;
+
+        lanemap_store_relaxed(&control->epoch, old->epoch);
+        lanemap_store_relaxed(&control->watermark, old->watermark);
+        lanemap_store_relaxed(&control->state, old->state);
+        pthread_mutex_lock(&writer->heart.lock);
+        lanemap_store_relaxed(&control->heartbeat, old->heartbeat + 1);
+        writer->control = control;
+        pthread_mutex_unlock(&writer->heart.lock);
+}
+
+static void control_put_back(struct lanemap_writer *writer, struct lanemap_shm_control *old)
+{
+        pthread_mutex_lock(&writer->heart.lock);
+        writer->control = old;
+        pthread_mutex_unlock(&writer->heart.lock);
+}
+
+int lanemap_writer_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_control *control)
+{
+        struct lanemap_shm_control *old_control;
+        struct lanemap_shm_data_object *old_object;
+        struct lanemap_shm_region *old_region;
+        int r;
+
+        pthread_mutex_lock(&writer->flush_lock);
+        pthread_mutex_lock(&writer->commit_lock);
+        pthread_mutex_lock(&writer->lock);
+        old_control = writer->control;
+        old_object = writer->object;
+        old_region = writer->region;
+        if (control)
+                control_replace(writer, control);
+        r = flip_locked(writer);
+        /* Whoever is attached to the old one comes over at its next lookup. */
+        if (r == 0 && control)
+                lanemap_shm_publish(old_control, writer->object->generation);
+        else if (control)
+                control_put_back(writer, old_control);
+        pthread_mutex_unlock(&writer->lock);
+        pthread_mutex_unlock(&writer->commit_lock);
+        pthread_mutex_unlock(&writer->flush_lock);
+
+        if (r < 0)
+                return r;
+        old_release(writer, old_object, old_region);
+        if (control)
+                lanemap_shm_control_close(old_control);
+        return 0;
 }

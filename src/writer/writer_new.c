@@ -73,7 +73,8 @@ int lanemap_writer_new(const struct lanemap_writer_options *options,
 
         *ret_writer = writer;
         writer->dir_fd = writer->shm_dir_fd = writer->lock_fd = writer->name_lock_fd =
-                writer->event_fd = writer->serve.copy_parent_fd = writer->serve.copy_dir_fd = -1;
+                writer->event_fd = writer->serve.copy_parent_fd = writer->serve.copy_dir_fd =
+                        writer->watch.inotify_fd = writer->watch.stop_fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
                 writer->retired_object_fds[i] = -1;
         writer->files = options->hooks && options->hooks->files ? options->hooks->files

@@ -140,6 +140,8 @@ static int threads_start(struct lanemap_writer *writer)
                                               lanemap_writer_worker_main, writer);
                 writer->n_worker_threads += r == 0;
         }
+        if (r == 0)
+                r = lanemap_writer_watch_start(writer);
         if (r == 0 && writer->options.scrub_bytes_per_second != UINT64_MAX) {
                 r = lanemap_writer_thread_new(&writer->scrub_thread, lanemap_writer_scrub_main,
                                               writer);

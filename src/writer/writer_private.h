@@ -6,6 +6,7 @@
  *   any         apply, lookups, statistics: the caller's threads
  *   heart       beats, and does nothing else (writer_heart.c)
  *   sync        writes and syncs the log (writer_sync.c)
+ *   watch       looks whether shared objects, locks and data directory are there (writer_watch.c)
  *   flusher     freezes overlays and flushes them, serves requests (writer_flush.c,
  *               writer_request.c)
  *   workers     merge segments (writer_merge.c), help to build them (writer_executor.c)
@@ -160,6 +161,17 @@ enum {
         WRITER_N_PARTS = WRITER_PART_MERGE + 66,
 };
 
+/* What sees to it that readers find what is published. */
+struct writer_watch {
+        pthread_t thread;
+        bool has_thread;
+        int inotify_fd;
+        int stop_fd;
+        uint64_t lost_ns;      /* since when shared objects are lost; 0: none is */
+        uint64_t lock_lost_ns; /* the data directory's lock */
+        bool emptied;          /* the data directory was seen without its manifest */
+};
+
 /* What readers watch. */
 struct writer_heart {
         pthread_t thread;
@@ -263,6 +275,8 @@ struct lanemap_writer {
         struct lanemap_log *log;
 
         struct writer_heart heart;
+        struct writer_watch watch;
+        uint64_t control_inode; /* the watch's */
 
         /* ---- health; atomic ---- */
         uint64_t busy_since_ns[WRITER_N_PARTS]; /* when it last got on; 0: it has nothing to do */
@@ -336,6 +350,12 @@ int lanemap_writer_thread_new(pthread_t *ret_thread, void *(*main)(void *writer)
 /* writer_heart.c */
 int lanemap_writer_heart_start(struct lanemap_writer *writer);
 void lanemap_writer_heart_stop(struct lanemap_writer *writer);
+
+/* writer_watch.c */
+int lanemap_writer_watch_start(struct lanemap_writer *writer);
+void lanemap_writer_watch_stop(struct lanemap_writer *writer);
+/* The control object under the name is the writer's. */
+void lanemap_writer_watch_control(struct lanemap_writer *writer);
 
 /* writer_health.c */
 void lanemap_writer_progress(struct lanemap_writer *writer, uint32_t part);
@@ -585,6 +605,9 @@ void lanemap_writer_lanes_move(struct lanemap_writer *writer,
                                struct lanemap_shm_data_object *object,
                                const struct writer_lanes_copy *copy);
 int lanemap_writer_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
+/* A new generation whatever readers hold, since its objects were removed; and in another control
+ * object, unless that is NULL. Return: 0, and *control is the writer's; -ENOSPC, -ENOMEM, ... */
+int lanemap_writer_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_control *control);
 /* Gives back the memory of retired objects that no reader holds any more. */
 void lanemap_writer_retired_objects_drop(struct lanemap_writer *writer);
 

@@ -158,6 +158,16 @@ static void log_settle(struct lanemap_writer *writer)
         lanemap_writer_idle(writer, WRITER_PART_LOG);
 }
 
+/* The log's file was unlinked, and a new one takes what is not durable yet. What was is in overlays,
+ * which go into segments at once. */
+static void unlinked_flush(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->lock);
+        writer->flush_wanted = true;
+        pthread_mutex_unlock(&writer->lock);
+        lanemap_writer_flusher_signal(writer);
+}
+
 void *lanemap_writer_sync_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
@@ -171,6 +181,8 @@ void *lanemap_writer_sync_main(void *arg)
 
                 r = sync_round(writer);
                 failure_report(writer, r, &was_failing);
+                if (r == -ESTALE)
+                        unlinked_flush(writer);
                 if (r != 0)
                         waiters_wake(writer);
                 if (r > 0) {
