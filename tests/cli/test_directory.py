@@ -3,10 +3,11 @@ import glob
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import unittest
 
-from harness import Writer, run
+from harness import LANEMAP, Writer, run
 
 ROUTES = "".join(f"key{i}\t{i},{i + 1}\n" for i in range(1000))
 
@@ -124,6 +125,18 @@ class DirectoryTest(unittest.TestCase):
         self.assertEqual(json.loads(self.lanemap("verify", "--json", backup).stdout)["pairs"], 2000)
         self.assertIn("not empty", self.lanemap("backup", "--socket", writer.socket, backup, code=1).stderr)
         self.lanemap("backup", "--dir", writer.directory, os.path.join(self.room, "b2"), code=1)
+
+    def test_a_limit_on_file_sizes_is_a_full_disk(self):
+        data, copy = os.path.join(self.room, "limited"), os.path.join(self.room, "copy")
+        lines = "".join(f"key-{i}\t{i}\n" for i in range(50000))
+        self.lanemap("load", "--dir", data, input=lines)
+        for arguments, text in [(("load", "--dir", data), lines.replace("key", "other")),
+                                (("backup", "--dir", data, copy), ""), (("reshard", data, "--lanes", "8"), "")]:
+            result = subprocess.run(["prlimit", "--fsize=16384:unlimited", "--", LANEMAP, *arguments], input=text,
+                                    capture_output=True, text=True, timeout=120, check=False)
+            self.assertEqual(result.returncode, 1, f"{arguments}: {result.stderr}")
+            self.assertRegex(result.stderr, "No space left on device|is full")
+        self.lanemap("verify", data)
 
 
 if __name__ == "__main__":
