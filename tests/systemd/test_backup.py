@@ -17,7 +17,7 @@ def expect_backup(machine, path, n_pairs):
 
 
 def test_00_a_tenant(machine):
-    machine.run("sh", "-ec", f"sed s/TENANT/{TENANT}/ /usr/local/share/lanemap/lanemap-tenant.sysusers | systemd-sysusers -")
+    machine.run("lanemap", "tenant", "add", TENANT)
     machine.run("systemctl", "start", UNIT)
     for i in range(20):
         redis(machine, "SADD", f"key-{i}", "1", "2")

@@ -9,7 +9,7 @@ UNIT = f"lanemapd@{TENANT}"
 
 
 def make_tenant(machine, name):
-    machine.run("sh", "-ec", f"sed s/TENANT/{name}/ /usr/local/share/lanemap/lanemap-tenant.sysusers | systemd-sysusers -")
+    machine.run("lanemap", "tenant", "add", name)
 
 
 def redis(machine, tenant, *command, code=0):
