@@ -519,9 +519,8 @@ static bool replay_flush_is_due(const struct lanemap_writer *writer)
                 lanemap_writer_overlays_exceed(writer, LANEMAP_MAX(bytes, REPLAY_BYTES_MIN), 1));
 }
 
-/* Overlays are flushed on the way, when they are due, and whenever there is no room: so a log of any
- * length, and a record of any number of operations, can be replayed in what the predecessor has put
- * aside (S4). */
+/* Overlays are flushed on the way when they are due, and whenever there is no room: a log of any
+ * length, and a record of any number of operations, can be replayed (W12). */
 int lanemap_writer_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
 {
         struct lanemap_writer *writer = arg;
