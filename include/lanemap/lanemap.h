@@ -39,18 +39,27 @@
 #ifndef LANEMAP_LANEMAP_H
 #define LANEMAP_LANEMAP_H
 
+/*
+ * The blocks of LANEMAP_DECLARATIONS_ONLY hold all that is not plain C declarations and #defines of
+ * plain literals. A binding that has a preprocessor defines it; one that has none cuts the blocks
+ * out, from their #ifndef to the #endif that names them, and the two lines above. lanemap_abi()
+ * tells whether it understood the structs as the library does.
+ */
+#ifndef LANEMAP_DECLARATIONS_ONLY
+#ifndef __LP64__
+#error "lanemap is for systems whose size_t and long have 64 bits"
+#endif
 #include <stddef.h>
 #include <stdint.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define LANEMAP_PUBLIC __attribute__((visibility("default")))
+#pragma GCC visibility push(default)
+#endif /* LANEMAP_DECLARATIONS_ONLY */
 
 /* Limits. Ids are 0 .. LANEMAP_ID_MAX; keys are 1 .. LANEMAP_KEY_BYTES_MAX opaque bytes. A name is
  * 1 .. LANEMAP_NAME_BYTES_MAX of [A-Za-z0-9_-]. */
-#define LANEMAP_ID_MAX         UINT32_C(4294967294)
+#define LANEMAP_ID_MAX         4294967294U
 #define LANEMAP_KEY_BYTES_MAX  65535
 #define LANEMAP_NAME_BYTES_MAX 64
 
@@ -69,7 +78,8 @@ struct lanemap_span {
         size_t offset; /* LANEMAP_SPAN_UNWRITTEN when the ids did not fit */
         size_t n_ids;  /* 0: the key is absent */
 };
-#define LANEMAP_SPAN_UNWRITTEN SIZE_MAX
+/* SIZE_MAX. Not a macro: bindgen takes one of more than 63 bits for -1. */
+static const size_t LANEMAP_SPAN_UNWRITTEN = 18446744073709551615UL;
 
 /*
  * Whom a reader trusts. What it maps can be any bytes (-EBADMSG), but whoever may truncate an
@@ -84,7 +94,7 @@ struct lanemap_span {
 enum lanemap_trust {
         LANEMAP_TRUST_ONE_OWNER = 0, /* whoever owns the control object, and root */
         LANEMAP_TRUST_UID = 1,       /* options.trusted_uid, and root */
-        LANEMAP_TRUST_ANYONE = 2, /* nothing is checked: owners that look different from here, or a
+        LANEMAP_TRUST_ANYONE = 2 /* nothing is checked: owners that look different from here, or a
                                      group that writes on purpose */
 };
 
@@ -111,7 +121,7 @@ enum lanemap_state {
                 1, /* a writer is recovering; readers see its predecessor's state */
         LANEMAP_STATE_RUNNING = 2,
         LANEMAP_STATE_CLOSED = 3, /* the writer stopped in good order */
-        LANEMAP_STATE_SILENT = 4, /* it did not, and its heartbeat has stood still for two seconds:
+        LANEMAP_STATE_SILENT = 4  /* it did not, and its heartbeat has stood still for two seconds:
                                      it is dead, or stopped (SIGSTOP) */
 };
 
@@ -142,12 +152,32 @@ struct lanemap_status {
 
 struct lanemap_reader;
 
+/* How large the structs above are, in bytes. */
+struct lanemap_abi {
+        uint32_t abi_bytes; /* of this one: members beyond it are not there */
+        uint32_t error_bytes;
+        uint32_t key_bytes;
+        uint32_t span_bytes;
+        uint32_t reader_options_bytes;
+        uint32_t status_bytes;
+        uint32_t view_bytes;
+        uint32_t view_alignment;
+};
+
+/*
+ * The sizes of the structs as the library in use was compiled, for bindings: one that read them
+ * differently finds out before it calls anything else.
+ *
+ * Thread: any. Owner: static storage.
+ */
+const struct lanemap_abi *lanemap_abi(void);
+
 /*
  * The version of the library in use, "major.minor.patch".
  *
  * Thread: any. Owner: static storage.
  */
-LANEMAP_PUBLIC const char *lanemap_version(void);
+const char *lanemap_version(void);
 
 /*
  * Attach to the index that a writer publishes as `name`.
@@ -166,9 +196,8 @@ LANEMAP_PUBLIC const char *lanemap_version(void);
  * million keys of a resident index and as long as the disk takes for one that is not; or, with
  * helper_thread, behind it.
  */
-LANEMAP_PUBLIC int lanemap_reader_attach(const char *name,
-                                         const struct lanemap_reader_options *options,
-                                         struct lanemap_reader **ret_reader);
+int lanemap_reader_attach(const char *name, const struct lanemap_reader_options *options,
+                          struct lanemap_reader **ret_reader);
 
 /*
  * Look one key up and copy its ids out, ascending, without duplicates.
@@ -186,9 +215,8 @@ LANEMAP_PUBLIC int lanemap_reader_attach(const char *name,
  * Thread: any number at once on one reader object; not from a signal handler. Cost: a few DRAM
  * accesses; no allocation, no system call, no full fence in the steady state.
  */
-LANEMAP_PUBLIC int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key,
-                                         size_t key_bytes, uint32_t *ids, size_t ids_capacity,
-                                         size_t *ret_n_ids);
+int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                          uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids);
 
 /*
  * Look many keys up at once; memory accesses of different keys overlap.
@@ -203,18 +231,17 @@ LANEMAP_PUBLIC int lanemap_reader_lookup(struct lanemap_reader *reader, const vo
  * Thread: as lanemap_reader_lookup(). Every answer is true at some moment of the call; two keys of
  * one batch may be answered as of different moments.
  */
-LANEMAP_PUBLIC int lanemap_reader_lookup_batch(struct lanemap_reader *reader,
-                                               const struct lanemap_key *keys, size_t n_keys,
-                                               uint32_t *ids, size_t ids_capacity,
-                                               struct lanemap_span *ret_spans);
+int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lanemap_key *keys,
+                                size_t n_keys, uint32_t *ids, size_t ids_capacity,
+                                struct lanemap_span *ret_spans);
 
 /*
  * Whether the pair (key, id) is in the index. Does not decode a long posting.
  *
  * Return: 1 yes, 0 no. Errors and Thread: as lanemap_reader_lookup().
  */
-LANEMAP_PUBLIC int lanemap_reader_contains(struct lanemap_reader *reader, const void *key,
-                                           size_t key_bytes, uint32_t id);
+int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                            uint32_t id);
 
 /*
  * Views: the ids of one key where they are, without a copy. Use first, then ask whether what was
@@ -277,8 +304,8 @@ struct lanemap_view {
  * Thread: as lanemap_reader_lookup(); the view belongs to the calling thread. Owner: the caller's
  * memory. Cost: as a lookup of an id-less key: no allocation, no system call, no full fence.
  */
-LANEMAP_PUBLIC int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key,
-                                             size_t key_bytes, struct lanemap_view *ret_view);
+int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                              struct lanemap_view *ret_view);
 
 /*
  * The next ids, ascending if they are true.
@@ -291,7 +318,7 @@ LANEMAP_PUBLIC int lanemap_reader_view_begin(struct lanemap_reader *reader, cons
  *
  * Thread: the one that began it. Cost: a cache miss or two a chunk; in a segment 1 to 2 ns an id.
  */
-LANEMAP_PUBLIC size_t lanemap_reader_view_next(struct lanemap_view *view, const uint32_t **ret_ids);
+size_t lanemap_reader_view_next(struct lanemap_view *view, const uint32_t **ret_ids);
 
 /*
  * Ends a view and judges it.
@@ -301,7 +328,7 @@ LANEMAP_PUBLIC size_t lanemap_reader_view_next(struct lanemap_view *view, const 
  *
  * Thread: the one that began it. Cost: a load and a compare.
  */
-LANEMAP_PUBLIC int lanemap_reader_view_end(struct lanemap_view *view);
+int lanemap_reader_view_end(struct lanemap_view *view);
 
 /*
  * What this reader is attached to, and how old that is.
@@ -324,8 +351,7 @@ LANEMAP_PUBLIC int lanemap_reader_view_end(struct lanemap_view *view);
  * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the
  * clock.
  */
-LANEMAP_PUBLIC int lanemap_reader_status(struct lanemap_reader *reader,
-                                         struct lanemap_status *ret_status);
+int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *ret_status);
 
 /*
  * Housekeeping, for programs that want no lookup ever to pay for it: follows a reborn writer, maps
@@ -336,7 +362,7 @@ LANEMAP_PUBLIC int lanemap_reader_status(struct lanemap_reader *reader,
  * Return: the number of things done (0: nothing to do). Errors: as attach.
  * Thread: any, one at a time is enough. Cost: system calls; may fault pages in from disk.
  */
-LANEMAP_PUBLIC int lanemap_reader_poll(struct lanemap_reader *reader);
+int lanemap_reader_poll(struct lanemap_reader *reader);
 
 /*
  * Calls fn once for every live key: its hash (the identity of a key; no key bytes are stored) and
@@ -348,16 +374,19 @@ LANEMAP_PUBLIC int lanemap_reader_poll(struct lanemap_reader *reader);
  * Return: 0, or what fn answered. Errors: as lanemap_reader_lookup(), -ENOMEM. Thread: any.
  * Owner: ids is valid during fn only.
  */
-LANEMAP_PUBLIC int lanemap_reader_iterate(struct lanemap_reader *reader,
-                                          int (*fn)(void *arg, uint64_t hash, uint32_t hash_ext,
-                                                    const uint32_t *ids, size_t n_ids),
-                                          void *arg);
+int lanemap_reader_iterate(struct lanemap_reader *reader,
+                           int (*fn)(void *arg, uint64_t hash, uint32_t hash_ext,
+                                     const uint32_t *ids, size_t n_ids),
+                           void *arg);
 
 /* Gives everything back. NULL is fine. Thread: no other call on this reader may be running. */
-LANEMAP_PUBLIC void lanemap_reader_detach(struct lanemap_reader *reader);
+void lanemap_reader_detach(struct lanemap_reader *reader);
 
+#ifndef LANEMAP_DECLARATIONS_ONLY
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
+#endif /* LANEMAP_DECLARATIONS_ONLY */
 
 #endif

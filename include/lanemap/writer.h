@@ -21,39 +21,40 @@
 #ifndef LANEMAP_WRITER_H
 #define LANEMAP_WRITER_H
 
+#ifndef LANEMAP_DECLARATIONS_ONLY /* as in lanemap.h */
 #include <lanemap/lanemap.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+#endif /* LANEMAP_DECLARATIONS_ONLY */
 
 #define LANEMAP_MARK_BYTES_MAX 255
 
 /* One apply is one log record: at most so many operations, and so many bytes at 20 an operation and 4 more for
  * each mark, besides the mark itself. */
-#define LANEMAP_APPLY_OPS_MAX   (1u << 19)
-#define LANEMAP_APPLY_BYTES_MAX ((16u << 20) - 64)
+#define LANEMAP_APPLY_OPS_MAX   524288U
+#define LANEMAP_APPLY_BYTES_MAX 16777152U
 
 enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_ALWAYS =
                 0, /* durable positions advance by fdatasync, as fast as it goes */
         LANEMAP_APPENDFSYNC_EVERYSEC = 1, /* fdatasync once a second; acknowledge at once unless
                                              that is late: see lanemap_writer_acknowledgeable() */
-        LANEMAP_APPENDFSYNC_NO = 2,       /* the kernel decides */
+        LANEMAP_APPENDFSYNC_NO = 2       /* the kernel decides */
 };
 
 /* How a segment finds its keys. perf/segments measures them side by side. */
 enum lanemap_segment_kind {
         LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
         LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
-        LANEMAP_SEGMENT_BBHASH = 3,   /* BBHash with gamma 2, 3.5 bits a key of index */
+        LANEMAP_SEGMENT_BBHASH = 3   /* BBHash with gamma 2, 3.5 bits a key of index */
 };
 
 /* Which segments get a filter (binary fuse, 9 bits a key) in front, so that absent keys cost less. */
 enum lanemap_filter_policy {
         LANEMAP_FILTER_NEVER = 1,  /* none */
         LANEMAP_FILTER_AUTO = 2,   /* where it was measured to pay: perfect hashes */
-        LANEMAP_FILTER_ALWAYS = 3, /* all */
+        LANEMAP_FILTER_ALWAYS = 3 /* all */
 };
 
 struct lanemap_writer_hooks; /* the outside passed in, for tests: files and clock (src/writer/) */
@@ -114,7 +115,7 @@ enum lanemap_op_code {
         LANEMAP_OP_DELETE = 3, /* remove all pairs of key; id unused */
         LANEMAP_OP_CLEAR = 4,  /* remove everything; key and id unused */
         LANEMAP_OP_MARK =
-                5, /* remember key[0..key_bytes), 0 .. LANEMAP_MARK_BYTES_MAX, as the mark */
+                5 /* remember key[0..key_bytes), 0 .. LANEMAP_MARK_BYTES_MAX, as the mark */
 };
 
 struct lanemap_op {
@@ -215,7 +216,7 @@ enum lanemap_request {
         LANEMAP_REQUEST_FLUSH = 1, /* everything applied so far reaches segments and the manifest */
         LANEMAP_REQUEST_COMPACT =
                 2, /* flush, then one segment per lane, tombstones gone, memory given back */
-        LANEMAP_REQUEST_FLIP = 3, /* flush, then copy into a fresh data object (a new generation) */
+        LANEMAP_REQUEST_FLIP = 3 /* flush, then copy into a fresh data object (a new generation) */
 };
 #define LANEMAP_PENDING 1
 
@@ -269,8 +270,8 @@ void lanemap_writer_ids_free(uint32_t *ids);
  */
 int lanemap_writer_bus_error(const void *address);
 
-#define LANEMAP_FINDING_NO_OFFSET UINT64_MAX
-#define LANEMAP_FINDING_NO_LANE   UINT32_MAX
+static const uint64_t LANEMAP_FINDING_NO_OFFSET = 18446744073709551615UL; /* UINT64_MAX */
+#define LANEMAP_FINDING_NO_LANE 4294967295U
 
 /* Something in the data directory that is not what was written. */
 struct lanemap_finding {
@@ -434,8 +435,10 @@ int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
  */
 int lanemap_writer_unlink(const char *name, struct lanemap_error *ret_error);
 
+#ifndef LANEMAP_DECLARATIONS_ONLY
 #ifdef __cplusplus
 }
 #endif
+#endif /* LANEMAP_DECLARATIONS_ONLY */
 
 #endif

@@ -18,6 +18,22 @@ const char *lanemap_version(void)
         return LANEMAP_VERSION;
 }
 
+const struct lanemap_abi *lanemap_abi(void)
+{
+        static const struct lanemap_abi abi = {
+                .abi_bytes = sizeof(abi),
+                .error_bytes = sizeof(struct lanemap_error),
+                .key_bytes = sizeof(struct lanemap_key),
+                .span_bytes = sizeof(struct lanemap_span),
+                .reader_options_bytes = sizeof(struct lanemap_reader_options),
+                .status_bytes = sizeof(struct lanemap_status),
+                .view_bytes = sizeof(struct lanemap_view),
+                .view_alignment = _Alignof(struct lanemap_view),
+        };
+
+        return &abi;
+}
+
 /* ---- lookups ---- */
 
 static void statistics_add(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A program outside: install into a folder, compile the README's program with pkg-config alone, run it beside a lanemapd.
 
-Also: the library exports exactly what the version script lists, and needs nothing of the write side.
+So does a program that has the engine inside, statically. Also: the library exports exactly what the version script lists, and needs nothing of the write side.
 
 Usage: test_consumer.py SOURCE-ROOT BUILD-ROOT
 """
@@ -49,13 +49,26 @@ def installed(folder):
     pc = next(Path(folder).rglob('lanemap.pc'))
     environment = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(folder))
     flags = run('pkg-config', '--cflags', '--libs', 'lanemap', env=environment).split()
-    return flags, str(next(Path(folder).rglob('liblanemap.so')).parent)
+    embed = run('pkg-config', '--static', '--cflags', '--libs', 'lanemap-writer', env=environment).split()
+    return flags, embed, str(next(Path(folder).rglob('liblanemap.so')).parent)
+
+
+def check_embedding(folder, flags):
+    """pkg-config lanemap-writer names all that the engine needs, and nothing of lanemap's is loaded."""
+    program = f'{folder}/embed'
+    run('cc', '-Wall', '-Wextra', '-Werror', '-o', program, SOURCE / 'tests/api/embed.c', *flags)
+    assert 'lanemap' not in ''.join(re.findall(r'NEEDED.*', run('readelf', '-d', program)))
+    assert run(program, f'embed-{os.getpid()}', f'{folder}/embedded', timeout=60) == '2 ids\n'
+    for left in Path('/dev/shm').glob(f'lanemap.embed-{os.getpid()}*'):
+        left.unlink()
+    print('a program with the engine inside links statically, and runs')
 
 
 def main():
     check_symbols()
     with tempfile.TemporaryDirectory(prefix='lanemap-api-') as folder:
-        flags, library_path = installed(folder)
+        flags, embed_flags, library_path = installed(folder)
+        check_embedding(folder, embed_flags)
         source = Path(folder) / 'lookup.c'
         source.write_text(readme_program())
         run('cc', '-Wall', '-Wextra', '-Werror', '-o', f'{folder}/lookup', source, *flags)

@@ -14,8 +14,12 @@ import sys
 from pathlib import Path
 
 
+# A declaration begins a line.
+CALL = r'^(?!typedef|struct \w+ \{|enum|[ #/*])[\w ]+[ *](lanemap_\w+)\('
+
+
 def declared(header):
-    return set(re.findall(r'LANEMAP_PUBLIC[^;(]*?\b(lanemap_\w+)\(', header.read_text()))
+    return set(re.findall(CALL, header.read_text(), re.M))
 
 
 def check_symbols(source):
@@ -28,8 +32,10 @@ def check_symbols(source):
 def check_docstrings(source):
     text = (source / 'include/lanemap/lanemap.h').read_text()
     faults = []
-    for match in re.finditer(r'(/\*(?:(?!\*/).)*\*/)\s*LANEMAP_PUBLIC[^;(]*?\b(lanemap_\w+)\(', text, re.S):
-        comment, name = match.groups()
+    for match in re.finditer(CALL, text, re.M):
+        name = match.group(1)
+        before = text[:match.start()].rstrip()
+        comment = before[before.rfind('/*'):] if before.endswith('*/') else ''
         if 'Thread:' not in comment:
             faults.append(f'lanemap.h: {name} does not say Thread:')
     return faults
