@@ -139,7 +139,8 @@ struct lanemap_writer;
  * Return: 0. Errors, each explained in options->error: -EBUSY another writer holds the directory or
  * the name; -EINVAL; -EBADMSG a manifest, log or segment fails validation; -EPROTONOSUPPORT a newer
  * format; -ENOSPC no room on the disk or in shared memory; any other errno of the file system.
- * Nothing is deleted or changed when open fails. Cost: reads the log that no segment covers yet.
+ * Nothing is deleted or changed when open fails, and
+ * a name that had no shared objects before has none but its lock. Cost: reads the log that no segment covers yet.
  */
 int lanemap_writer_open(const struct lanemap_writer_options *options,
                         struct lanemap_writer **ret_writer);

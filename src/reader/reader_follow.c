@@ -443,8 +443,9 @@ void lanemap_reader_explain(const char *name, int r, const char *detail,
                        "lanemapd running with --name, and is its data directory visible here?";
                 break;
         case -ETIMEDOUT:
-                what = "a writer is starting and has published nothing yet: try again, or wait "
-                       "longer";
+                what = "a writer is starting, or its first start was cut off, and nothing has been "
+                       "published yet: try again, or wait longer; if lanemapd is not running, "
+                       "start it";
                 break;
         case -EACCES:
                 what = "permission denied: the reader must be in the group that owns the shared "

@@ -86,6 +86,21 @@ static void object_release(struct lanemap_writer *writer)
                         close(writer->retired_object_fds[i]);
 }
 
+/* A name under which nothing was ever published is nobody's after a start that failed: a control
+ * object would have readers wait for a writer that there is none of. The name is locked still. */
+static void control_release(struct lanemap_writer *writer)
+{
+        char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
+
+        if (writer->control && lanemap_load_relaxed(&writer->control->generation) == 0) {
+                lanemap_shm_spare_name(writer->name, name);
+                (void)unlinkat(writer->shm_dir_fd, name, 0);
+                lanemap_shm_control_name(writer->name, name);
+                (void)unlinkat(writer->shm_dir_fd, name, 0);
+        }
+        lanemap_shm_control_close(writer->control);
+}
+
 void lanemap_writer_abandon(struct lanemap_writer *writer)
 {
         if (!writer)
@@ -99,7 +114,7 @@ void lanemap_writer_abandon(struct lanemap_writer *writer)
         lanemap_log_close(writer->log);
         object_release(writer);
         lanemap_free(writer->private_control);
-        lanemap_shm_control_close(writer->control);
+        control_release(writer);
         lanemap_writer_requests_free(writer);
         lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);
         lanemap_store_unlock(writer->files, writer->lock_fd);

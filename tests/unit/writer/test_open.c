@@ -110,6 +110,26 @@ static void expect_refusal(const struct scratch *scratch,
         expect_unchanged(scratch, before, what);
 }
 
+/* What a reader is told: the state of the writer before, or that there is none. Nobody waits for a
+ * writer that failed. */
+static void expect_readers(const struct scratch *scratch, bool is_published, const char *what)
+{
+        struct lanemap_reader *reader = NULL;
+        char path[100];
+        int r = lanemap_reader_attach(scratch->name, NULL, &reader);
+
+        if (is_published) {
+                /* Where a file of the state before is damaged, a reader says that. */
+                cr_expect(r == 0 || r == -EBADMSG || r == -ENOENT, "%s: %d", what, r);
+                lanemap_reader_detach(reader);
+                return;
+        }
+
+        cr_expect_eq(r, -ENOENT, "%s: %d", what, r);
+        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.spare", scratch->name);
+        cr_expect(access(path, F_OK) < 0, "%s", what);
+}
+
 static void expect_intact(const struct scratch *scratch)
 {
         struct lanemap_writer_options options;
@@ -211,7 +231,9 @@ static void file_damage(const char *path, const struct damage_case *damage)
         close(fd);
 }
 
-Test(writer_open, damaged_files)
+/* is_published: readers have the state of the writer before; else the name is nobody's, and is that
+ * afterwards. */
+static void damaged_files_refuse(bool is_published)
 {
         static const struct damage_case cases[] = {
                 {"manifest.json", DAMAGE_MISSING, 0, -EBADMSG, "manifest.json"},
@@ -240,6 +262,8 @@ Test(writer_open, damaged_files)
         scratch_init(&scratch, "open");
         snprintf(aside, sizeof(aside), "%s.aside", scratch.directory);
         cr_assert_eq(engine_crash_after(index_make, &scratch), 0);
+        if (!is_published)
+                scratch_remove_shared(scratch.name);
         engine_options_init(&options, &scratch, &error);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(cases); i++) {
                 char path[400], what[96];
@@ -250,12 +274,23 @@ Test(writer_open, damaged_files)
                 file_copy(path, aside);
                 file_damage(path, &cases[i]);
                 expect_refusal(&scratch, &options, cases[i].expected, cases[i].text, what);
+                expect_readers(&scratch, is_published, what);
                 file_copy(aside, path);
         }
 
         expect_intact(&scratch);
         unlink(aside);
         scratch_deinit(&scratch);
+}
+
+Test(writer_open, damaged_files)
+{
+        damaged_files_refuse(true);
+}
+
+Test(writer_open, a_first_start_that_fails_leaves_nothing)
+{
+        damaged_files_refuse(false);
 }
 
 /* ---- other writers ---- */
