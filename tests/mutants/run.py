@@ -366,7 +366,7 @@ def targets_of(program):
     if name == BOOTED[0]:
         return INSTALLED
     if arguments is None:
-        return ['src/daemon/lanemapd', 'tests/daemon/preload_sync.so']
+        return ['src/daemon/lanemapd', 'tools/lanemap/lanemap', 'tests/daemon/preload_sync.so']
     return [name] + [argument.replace('{build}/', '') for argument in arguments if argument.startswith('{build}/')]
 
 
