@@ -28,6 +28,10 @@ struct survey {
         uint64_t
                 suspect_number; /* the file, and the place in it, behind the last record in order */
         uint64_t suspect_off;
+        uint64_t unreadable_number; /* of a file with a page that cannot be read and that may have
+                                     * held the next record that counts; 0: none */
+        uint64_t unreadable_off;
+        uint64_t unreadable_seq; /* that record */
 };
 
 static int compare_files(const void *a, const void *b)
@@ -231,6 +235,12 @@ static int survey_file(struct survey *survey, struct lanemap_log_scan *scan,
                 survey->suspect_off = scan->at;
         }
 
+        /* Pages in front of a record that counts held nothing that does: the numbers go on. */
+        if (scan->unreadable_end > counted_end && survey->expected <= limit) {
+                survey->unreadable_number = file->number;
+                survey->unreadable_seq = survey->expected;
+                survey->unreadable_off = LANEMAP_MAX(scan->unreadable_off, counted_end);
+        }
         survey->n_torn_bytes = LANEMAP_MAX(scan->nonzero_end, counted_end) - counted_end;
         return r < 0 ? r : 0;
 }
@@ -266,8 +276,17 @@ static int survey_all(const struct lanemap_log_recover_config *config,
 }
 
 /* L2. */
-static int survey_check(const struct survey *survey, struct lanemap_error *error)
+static int survey_check(struct survey *survey, struct lanemap_error *error)
 {
+        if (survey->unreadable_number != 0 && survey->unreadable_seq == survey->expected) {
+                survey->suspect_number = survey->unreadable_number;
+                survey->suspect_off = survey->unreadable_off;
+                return lanemap_store_error(
+                        error, -EBADMSG,
+                        NAME ", offset %" PRIu64 ": cannot be read (media error?); record %" PRIu64
+                             " and others may be there; see lanemap repair",
+                        survey->unreadable_number, survey->unreadable_off, survey->expected);
+        }
         if (survey->expected > survey->proven)
                 return 0;
 

@@ -17,6 +17,7 @@
  *   L1  Every record above lowest_position, up to the last one, is applied once and in order.
  *   L2  A proven number above lowest_position with no record that counts is corruption: -EBADMSG,
  *       with file and offset. Nothing proven is ever dropped silently.
+ *       So is a page that cannot be read where the next record may have been.
  *   L3  The first number that is not there and not proven ends the log; what is behind it is a torn
  *       tail that nobody was promised, and is reported as n_torn_bytes.
  *   L4  A file without a valid header was never finished, and is passed over, unless it is the one

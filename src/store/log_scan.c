@@ -13,6 +13,7 @@
 #include "common/bits.h"
 
 #define WINDOW_BYTES (UINT32_C(256) << 10)
+#define PAGE_BYTES   ((size_t)4096)
 
 void lanemap_log_header_encode(const struct lanemap_log_header *header, unsigned char *ret_bytes)
 {
@@ -87,6 +88,8 @@ int lanemap_log_scan_open(struct lanemap_log_scan *scan, int dir_fd, uint64_t nu
         scan->at = LANEMAP_LOG_RECORDS_OFF;
         scan->n_skipped = 0;
         scan->nonzero_end = 0;
+        scan->unreadable_off = UINT64_MAX;
+        scan->unreadable_end = 0;
         return 0;
 }
 
@@ -98,18 +101,36 @@ void lanemap_log_scan_deinit(struct lanemap_log_scan *scan)
         scan->capacity = 0;
 }
 
+/* The page at `off`, or what is left of it, as zeros. */
+static size_t page_skip(struct lanemap_log_scan *scan, uint64_t off, void *bytes, size_t n_bytes)
+{
+        size_t n = LANEMAP_MIN(n_bytes, (size_t)(PAGE_BYTES - off % PAGE_BYTES));
+
+        memset(bytes, 0, n);
+        scan->unreadable_off = LANEMAP_MIN(scan->unreadable_off, off);
+        scan->unreadable_end = LANEMAP_MAX(scan->unreadable_end, off + n);
+        return n;
+}
+
 static int scan_fill(struct lanemap_log_scan *scan, uint64_t off, size_t n_bytes)
 {
         size_t wanted = (size_t)LANEMAP_MIN((uint64_t)LANEMAP_MAX(n_bytes, scan->capacity),
                                             scan->file_bytes - off);
-        size_t filled = 0;
+        size_t filled = 0, ask = wanted;
 
         while (filled < wanted) {
-                ssize_t n = pread(scan->fd, scan->buffer + filled, wanted - filled,
-                                  (off_t)(off + filled));
+                ssize_t n = pread(scan->fd, scan->buffer + filled,
+                                  LANEMAP_MIN(ask, wanted - filled), (off_t)(off + filled));
 
                 if (n < 0 && errno == EINTR)
                         continue;
+                if (n < 0 && errno == EIO && ask > PAGE_BYTES) {
+                        ask = PAGE_BYTES; /* which page is it? */
+                        continue;
+                }
+                if (n < 0 && errno == EIO)
+                        n = (ssize_t)page_skip(scan, off + filled, scan->buffer + filled,
+                                               wanted - filled);
                 if (n < 0)
                         return -errno;
                 if (n == 0)
@@ -180,6 +201,9 @@ int lanemap_log_scan_header(struct lanemap_log_scan *scan, struct lanemap_log_he
                 }
                 n_damaged += !all_zero(bytes, LANEMAP_LOG_HEADER_BYTES);
         }
+        /* What cannot be read may have been a whole one. */
+        if (scan->unreadable_off < LANEMAP_LOG_RECORDS_OFF)
+                return -EBADMSG;
 
         /* The second copy is begun only when the first is written, so a crash tears one at most. */
         return n_damaged > 1 ? -EBADMSG : LANEMAP_LOG_SCAN_UNFINISHED;

@@ -3,7 +3,8 @@
  *
  * Where the bytes at hand are no record, the next valid one is looked for, 8 bytes at a time:
  * records behind damage say what was durable, even when they can no longer be applied. Reads in
- * windows of 256 KiB; a mapping would turn a media error into a signal.
+ * windows of 256 KiB; a mapping would turn a media error into a signal. Pages that cannot be read
+ * are damage as well: they read as zeros, and the scan says where they are.
  */
 #ifndef LANEMAP_STORE_LOG_SCAN_H
 #define LANEMAP_STORE_LOG_SCAN_H
@@ -22,6 +23,9 @@ struct lanemap_log_scan {
         uint64_t at;          /* behind the last record that was answered */
         uint64_t n_skipped;   /* bytes of damage right before that record */
         uint64_t nonzero_end; /* at the end: behind the last byte that is not zero */
+        uint64_t
+                unreadable_off; /* the first page that could not be read so far; UINT64_MAX: none */
+        uint64_t unreadable_end; /* behind the last one; 0: none */
         unsigned char *buffer;
         size_t capacity;
         uint64_t window_off;
