@@ -161,6 +161,9 @@ MUTANTS = [
                 ;
         retired_release(reader, stamp);""",
      ('tests/unit/test_reader_guards', [])),
+    ('failed-start-keeps-the-name', 'R8', 'src/writer/writer_close.c',
+     'if (writer->control && lanemap_load_relaxed(&writer->control->generation) == 0) {', 'if (0) {',
+     ('tests/unit/test_writer_open', [])),
     ('an-outgrown-mapping-stays', 'R12', 'src/reader/reader_attach.c',
      'return (uint64_t)st.st_size > (soon ? mapped - mapped / 8 : mapped);', 'return soon && st.st_size == 0;',
      ('tests/unit/test_reader_guards', [])),
