@@ -28,9 +28,8 @@
  * may be about to double, and a short posting. */
 #define APPLY_BYTES_PER_OP 128
 
-/* A log that has been at one step for so long hangs, and allocating room would wait for the same disk:
- * whoever may not wait goes on only while so much is allocated. */
-#define HANG_NS         (UINT64_C(250) * 1000 * 1000)
+/* A log that is at a write or a sync may hang, and allocating room would wait for the same disk: whoever
+ * may not wait goes on meanwhile only while so much is allocated. */
 #define HANG_ROOM_BYTES (UINT32_C(32) << 10)
 #define READY_WAIT_NS   (UINT64_C(10) * 1000 * 1000)
 
@@ -340,7 +339,7 @@ static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
 
 int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes)
 {
-        bool hangs = lanemap_writer_log_age_ns(writer) >= HANG_NS;
+        bool hangs = lanemap_writer_log_age_ns(writer) > 0;
         bool ready;
 
         if (!lanemap_log_is_ready(writer->log, log_bytes, hangs ? HANG_ROOM_BYTES : 0))

@@ -3,6 +3,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 
 from harness import Daemon, Skip, equal, eventually, main
 from test_health import Notified, info
@@ -123,6 +124,7 @@ def test_full_shared_memory():
     wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
     if subprocess.run(wrapper + ["true"], capture_output=True, check=False).returncode:
         raise Skip("mount namespaces are not permitted here")
+    tempfile.tempdir = "/tmp"  # what lies in /dev/shm is mounted over
     with NotStarted(wrapper=wrapper) as daemon:
         told = Notified(daemon)
         daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
