@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "support/engine.h"
+#include "writer/writer_private.h"
 
 TestSuite(writer_long_posting, .timeout = 120);
 
@@ -65,6 +66,19 @@ static void add(struct fixture *fixture, uint32_t i)
         cr_assert_eq(lanemap_writer_apply(fixture->writer, ops, 2, NULL, NULL, NULL), 0);
 }
 
+/* One that is wanted, under way, or over. */
+static bool flush_has_begun(struct fixture *fixture, const struct lanemap_writer_stats *before)
+{
+        struct lanemap_writer_stats stats;
+        bool begun;
+
+        pthread_mutex_lock(&fixture->writer->lock);
+        begun = fixture->writer->flush_wanted || fixture->writer->has_frozen_set;
+        pthread_mutex_unlock(&fixture->writer->lock);
+        engine_stats(fixture->writer, &stats);
+        return begun || stats.n_flushes > before->n_flushes;
+}
+
 /*
  * The posting takes about 440 KB in an overlay, so the budget of 256 KiB decides: a new key and a
  * change of the posting are 96 bytes of it, so a flush comes after 1,400 adds or more. It writes the
@@ -79,8 +93,11 @@ Test(writer_long_posting, one_id_more_costs_a_bounded_number_of_bytes)
         fixture_init(&fixture, 256 << 20);
         posting_make(&fixture, N_IDS);
         engine_stats(fixture.writer, &before);
-        for (uint32_t i = 0; i < N_ADDS; i++)
+        for (uint32_t i = 0; i < N_ADDS; i++) {
                 add(&fixture, i);
+                if (i == 1000)
+                        cr_expect_not(flush_has_begun(&fixture, &before));
+        }
         engine_stats(fixture.writer, &after);
 
         n_flushes = after.n_flushes - before.n_flushes;
