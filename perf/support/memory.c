@@ -1,4 +1,4 @@
-/* See memory.h. */
+/* See daemon/client/memory.h. */
 #include "memory.h"
 
 #include <errno.h>

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 
 #include "keys.h"
-#include "segment/segment_build.h"
-#include "segment/segment_read.h"
+#include "segment/build.h"
+#include "segment/read.h"
 
 /* The id of a fingerprint: the most expensive kind, 32 random bits. */
 static inline uint32_t perf_hash_id(uint64_t hash)

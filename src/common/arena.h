@@ -4,7 +4,7 @@
  *
  * A block is allocated, filled, and published by whoever allocated it. What was never published is
  * freed; what was published is retired, and keeps its bytes until no reader that began before can
- * be looking, or can no longer believe what it saw (shm_arena.h). A unit test puts plain memory
+ * be looking, or can no longer believe what it saw (shm/arena.h). A unit test puts plain memory
  * here.
  *
  * Thread: one at a time, under the owner's lock.

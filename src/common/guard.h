@@ -3,7 +3,7 @@
  * inside a guard while it looks at what other threads of its process may unmap: attachments, tables
  * of mapped files, mappings. Epoch-based reclamation (Fraser 2004) with the fence on the side of
  * whoever reclaims (membarrier(2)). Across processes the grace period is another one
- * (shm/shm_read.h).
+ * (shm/read.h).
  *
  * U1. Nobody waits for a guard. Whoever retires something stamps it; whoever reclaims asks for the
  *     horizon, releases what is stamped no later, and leaves the rest to the next one who asks.

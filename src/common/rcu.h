@@ -2,7 +2,7 @@
  * The engine's: liburcu's bullet-proof flavour (urcu-bp), inlined: threads need not register. It
  * protects what is private to the writer's process: objects, tables of mapped files, mappings. The
  * library that readers link has guards instead (guard.h says why); across processes the grace
- * period is our own (shm/shm_read.h).
+ * period is our own (shm/read.h).
  *
  * Where the kernel has membarrier, entering and leaving a read-side section execute no fence.
  *

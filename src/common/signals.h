@@ -1,7 +1,7 @@
 /*
  * Which signals a thread of the library leaves to the program: all but those that its own
  * instructions raise. A thread that blocks these is killed by one of them, whatever handler the
- * program has (SIGBUS: writer/writer_mapping.h).
+ * program has (SIGBUS: verify/mapping.h).
  */
 #ifndef LANEMAP_COMMON_SIGNALS_H
 #define LANEMAP_COMMON_SIGNALS_H

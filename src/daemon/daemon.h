@@ -2,11 +2,11 @@
  * lanemapd's two objects: the server and its clients.
  *
  * One thread runs everything here (the loop); other threads are the engine's own and the
- * short-lived helpers of job.h, which touch nothing of these objects. One round of the loop:
+ * short-lived helpers of loop/job.h, which touch nothing of these objects. One round of the loop:
  *
  *         wait -> read and run the commands of every ready client, gathering writes in the batch
  *              -> apply the batch, write its replies
- *              -> ask the engine how far replies may leave (gate.h), send
+ *              -> ask the engine how far replies may leave (loop/gate.h), send
  *
  * S1  Every reply passes the gate with the last position that was applied when it was computed.
  * S2  A client is freed only at the end of a round, so a batch never names one that is gone.
@@ -24,12 +24,12 @@
 
 #include <lanemap/writer.h>
 
-#include "daemon/batch.h"
-#include "daemon/gate.h"
-#include "daemon/memory_limit.h"
+#include "daemon/client/batch.h"
+#include "daemon/loop/gate.h"
+#include "daemon/loop/memory_limit.h"
 #include "daemon/options.h"
-#include "daemon/resp_read.h"
-#include "daemon/resp_write.h"
+#include "daemon/resp/read.h"
+#include "daemon/resp/write.h"
 
 struct lanemap_transaction;
 struct lanemap_job;
@@ -96,7 +96,7 @@ struct lanemap_client {
 
 TAILQ_HEAD(lanemap_client_list, lanemap_client);
 
-/* health.c */
+/* client/health.c */
 struct lanemap_health {
         char status[1024];                 /* what systemd was told last */
         uint64_t hung_ns;                  /* as of the last look */
@@ -105,7 +105,7 @@ struct lanemap_health {
         uint64_t stats_ns;                 /* when; 0: none yet */
 };
 
-/* memory.c */
+/* client/memory.c */
 struct lanemap_memory {
         struct lanemap_memory_limit limit;
         uint64_t needed_bytes;
@@ -113,7 +113,7 @@ struct lanemap_memory {
         size_t n_ops; /* applied since the last look */
 };
 
-/* Opening that found no room (job.c). */
+/* Opening that found no room (loop/job.c). */
 struct lanemap_room {
         bool is_awaited;
         uint64_t retry_ns;         /* when it is tried again */
@@ -165,7 +165,7 @@ struct lanemap_server {
         size_t n_clients_peak;
 };
 
-/* server.c */
+/* loop/server.c */
 int lanemap_server_run(const struct lanemap_options *options);
 void lanemap_server_stop(struct lanemap_server *server);
 int lanemap_server_watch(struct lanemap_server *server, struct lanemap_watch *watch,
@@ -175,7 +175,7 @@ void lanemap_server_gate(struct lanemap_server *server);
 /* Whether writes may be run now (S4). */
 bool lanemap_server_may_write(struct lanemap_server *server);
 
-/* client.c: the life of a connection */
+/* client/life.c: the life of a connection */
 void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, const char *address);
 void lanemap_client_free(struct lanemap_client *client);
 void lanemap_client_close(struct lanemap_client *client); /* freed at the end of the round */
@@ -185,7 +185,7 @@ void lanemap_client_send(struct lanemap_client *client);  /* what may leave */
 void lanemap_client_watch(struct lanemap_client *client);
 void lanemap_client_cron(struct lanemap_client *client);
 
-/* client_reply.c: replies and the gate */
+/* client/reply.c: replies and the gate */
 
 /* Where the reply of the command at hand goes. Flushes the batch first if it holds writes of this
  * client (B1). */
@@ -200,7 +200,7 @@ void lanemap_client_gate(struct lanemap_client *client);
 void lanemap_client_unblock(struct lanemap_client *client);
 void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked blocked);
 
-/* listen.c */
+/* loop/listen.c */
 int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
 void lanemap_listen_close(struct lanemap_server *server);
 void lanemap_listen_cron(struct lanemap_server *server); /* once a second */

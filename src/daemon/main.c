@@ -1,6 +1,6 @@
 /*
  * lanemapd: one writer process of one lanemap index. A thin edge: options in, then the loop of
- * server.c over the engine of <lanemap/writer.h>.
+ * loop/server.c over the engine of <lanemap/writer.h>.
  *
  * Exit codes: 0 a clean stop, 1 the index could not be opened or served, 2 usage.
  */
@@ -9,7 +9,7 @@
 
 #include "common/owner.h"
 #include "daemon/daemon.h"
-#include "daemon/log.h"
+#include "daemon/loop/log.h"
 #include "daemon/signals.h"
 
 int main(int argc, char **argv)

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/clock.h"
-#include "daemon/log.h"
-#include "daemon/notify.h"
+#include "daemon/loop/log.h"
+#include "daemon/loop/notify.h"
 #include "daemon/reload.h"
 
 /* A list of words in one line. */

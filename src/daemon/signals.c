@@ -8,7 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
+#include "daemon/loop/log.h"
 #include "daemon/reload.h"
 #include "daemon/signals.h"
 

@@ -5,7 +5,7 @@
  *   SIGXCPU                      the same, exit code 1: the limit of processor time is reached
  *   SIGHUP                       reload (reload.h)
  *   faults (SIGSEGV, SIGABRT ..) a line that names the signal, then what the signal does by itself
- *   SIGBUS                       in a segment file: damage (writer/writer_mapping.h), nothing ends;
+ *   SIGBUS                       in a segment file: damage (verify/mapping.h), nothing ends;
  *                                elsewhere a fault like the others
  *   SIGPIPE SIGXFSZ              ignored: a call fails, and its caller sees that
  *   all others that would end    a line, and nothing else

@@ -1,5 +1,5 @@
 /*
- * Nodes of the tree that holds a long posting (overlay_format.h), as the writer handles them: their
+ * Nodes of the tree that holds a long posting (format.h), as the writer handles them: their
  * content in private memory, and as a block of the arena that nobody can reach yet. A block is
  * written once, in its final form.
  *
@@ -9,7 +9,7 @@
 #define LANEMAP_OVERLAY_POSTING_NODE_WRITE_H
 
 #include "common/arena.h"
-#include "overlay/overlay_format.h"
+#include "overlay/format.h"
 
 /* A content in the making may have one element more than a node. */
 struct posting_node {

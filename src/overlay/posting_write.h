@@ -1,5 +1,5 @@
 /*
- * Making and changing the postings of an overlay (overlay_format.h): immutable once published, so a
+ * Making and changing the postings of an overlay (format.h): immutable once published, so a
  * change builds new blocks first, then the caller publishes one value word, then the old blocks are
  * retired.
  *
@@ -13,7 +13,7 @@
 #define LANEMAP_OVERLAY_POSTING_WRITE_H
 
 #include "common/arena.h"
-#include "overlay/overlay_read.h"
+#include "overlay/read.h"
 
 struct lanemap_posting_block {
         uint64_t off;

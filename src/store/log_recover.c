@@ -12,8 +12,8 @@
 
 #include "common/alloc.h"
 #include "store/log_scan.h"
-#include "store/store_error.h"
-#include "store/store_name.h"
+#include "store/error.h"
+#include "store/name.h"
 
 #define NAME "log-%016" PRIx64 ".lml"
 

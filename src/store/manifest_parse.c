@@ -16,7 +16,7 @@
 #include "common/slot.h"
 #include "store/manifest_read.h"
 #include "store/manifest_text.h"
-#include "store/store_error.h"
+#include "store/error.h"
 
 /* Where in the document a value is, for error texts, and the first error that was met. */
 struct parser {

@@ -11,7 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/slot.h"
-#include "store/store_error.h"
+#include "store/error.h"
 
 int lanemap_manifest_init(uint32_t n_lanes, struct lanemap_manifest *ret_manifest)
 {

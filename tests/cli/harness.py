@@ -18,7 +18,7 @@ SOURCE = pathlib.Path(os.environ["SOURCE"])
 LANEMAP = os.environ["LANEMAP"]
 LANEMAPD = os.environ["LANEMAPD"]
 STREAM = SOURCE / "tests/data/pgbench.wal2json.gz"
-sys.path.insert(0, str(SOURCE / "tools/lanemap"))
+sys.path.insert(0, str(SOURCE / "tools/example"))
 
 
 def run(*arguments, input="", **options):

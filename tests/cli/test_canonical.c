@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "canonical.h"
+#include "route/canonical.h"
 
 TestSuite(canonical, .timeout = 60);
 

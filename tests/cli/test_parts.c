@@ -7,7 +7,7 @@
 
 #include "escape.h"
 #include "histogram.h"
-#include "lines.h"
+#include "load/lines.h"
 #include "odds.h"
 #include "position.h"
 #include "tool.h"

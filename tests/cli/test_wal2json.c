@@ -7,7 +7,7 @@
 
 #include "identity.h"
 #include "lanemap/lanemap.h"
-#include "route.h"
+#include "route/route.h"
 
 TestSuite(wal2json, .timeout = 60);
 

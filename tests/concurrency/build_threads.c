@@ -13,7 +13,7 @@
 #include "common/fingerprint.h"
 #include "common/order.h"
 #include "crash_support.h"
-#include "segment/segment_build.h"
+#include "segment/build.h"
 
 #define THREADS_MAX 6
 

@@ -1,7 +1,7 @@
 /*
  * The power goes while a backup is made, or brought back: every state of the disk that it may leave is
  * refused as a copy, or is all of it, and it is all of it where its manifest is (B1 and B3 in
- * writer_backup.h); and the index that the backup is of is what it was.
+ * writer/life/backup.h); and the index that the backup is of is what it was.
  *
  *         backup_states [--seed S]
  *
@@ -20,8 +20,8 @@
 
 #include "small_index.h"
 #include "state_walk.h"
-#include "writer/writer_backup.h"
-#include "writer/writer_private.h"
+#include "writer/life/backup.h"
+#include "writer/core/engine.h"
 
 #define N_STATES 20000 /* at most, of each kind */
 #define COPY     "backup"
@@ -162,7 +162,7 @@ static int backup_make(struct recording_files *files)
         recording_note(files, EVENT_SENT, 0);
         r = lanemap_writer_backup(writer, copy, &error);
         recording_note(files, EVENT_DURABLE, 0);
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         (void)lanemap_writer_unlink(judge.work.name, NULL);
         return r;
 }

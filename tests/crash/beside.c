@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "shm/shm_object.h"
+#include "shm/object.h"
 
 #define N_STABLE    300
 #define N_MOVING    1000

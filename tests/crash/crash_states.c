@@ -24,7 +24,7 @@
 
 #include "state_walk.h"
 #include "states_session.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define N_SESSIONS_MAX  4
 #define ROUNDS_MORE_MAX 50
@@ -164,12 +164,12 @@ static void state_go_on(struct lanemap_writer *writer, struct states_model *mode
 
         if (states_go_on(writer, model, &judge.rng) < 0)
                 wrong("a recovered index cannot be written");
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
 
         writer = state_open();
         if (!states_read(writer, &again) || states_digest(&again) != states_digest(model))
                 wrong("a recovered index does not recover again");
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         judge.n_second_recoveries++;
 }
 
@@ -190,7 +190,7 @@ static void state_check(void)
         if (rng_below(&judge.rng, 8) == 0)
                 state_go_on(writer, &model);
         else
-                lanemap_writer_abandon(writer);
+                lanemap_engine_abandon(writer);
         alarm(0);
         (void)lanemap_writer_unlink(judge.check.name, NULL);
         judge.n_recoveries++;

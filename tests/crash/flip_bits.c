@@ -30,9 +30,9 @@
 #include <unistd.h>
 
 #include "disk_states.h"
-#include "segment/segment_verify.h"
-#include "shm/shm_object.h"
-#include "writer/writer_private.h"
+#include "segment/verify.h"
+#include "shm/object.h"
+#include "writer/core/engine.h"
 
 #define N_KEYS        48
 #define N_IDS_MAX     300
@@ -291,7 +291,7 @@ static void writer_try(uint64_t bit)
                         flips.tell->n_wrong_answers++, flips.tell->n_wrong_of_files++;
                 else
                         bad("the index came back as another one", 0);
-                lanemap_writer_abandon(writer);
+                lanemap_engine_abandon(writer);
         }
         flip(file_in_hand->content.bytes, bit);
         (void)lanemap_writer_unlink(flips.copy.name, NULL);
@@ -575,7 +575,7 @@ int main(int argc, char **argv)
         disk_load(&flips.disk, recording, flips.scratch.directory);
         disk_state_make(&flips.disk, &nothing, &flips.rng, &flips.files);
         /* Stays to the end, so that its objects do; nobody writes. */
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
 
         shared_try(generation, flips.every);
         files_try(flips.every);

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "beside.h"
-#include "shm/shm_object.h"
+#include "shm/object.h"
 
 #define UID_HOSTILE 65534
 #define UID_READER  65533

@@ -24,7 +24,7 @@
 
 #include "../concurrency/storm.h"
 #include "engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define BATCH_MAX   24
 #define BATCHES_MAX 20000
@@ -410,7 +410,7 @@ static void round_run(uint64_t kill_at)
         if (rng_below(&loop.rng, 4) == 0)
                 lanemap_writer_close(writer);
         else
-                lanemap_writer_abandon(writer);
+                lanemap_engine_abandon(writer);
         loop.n_rounds++;
 }
 

@@ -8,15 +8,15 @@
 
 #include "common/base.h"
 #include "failing_calls.h"
-#include "segment/segment_format.h"
+#include "segment/format.h"
 #include "store/manifest_read.h"
-#include "writer/writer_backup.h"
-#include "writer/writer_private.h"
-#include "writer/writer_repair.h"
+#include "writer/life/backup.h"
+#include "writer/core/engine.h"
+#include "directory/repair.h"
 
 static void crash_prepare(struct world *world)
 {
-        lanemap_writer_abandon(world->writer);
+        lanemap_engine_abandon(world->writer);
         world->writer = NULL;
 }
 

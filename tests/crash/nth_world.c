@@ -7,7 +7,7 @@
 #include "common/alloc.h"
 #include "failing_calls.h"
 #include "store/manifest_read.h"
-#include "store/store_garbage.h"
+#include "store/garbage.h"
 
 #define BATCH_MAX (2 * N_MANY)
 

@@ -1,6 +1,6 @@
 /*
  * The power goes while a directory is repaired: every state of the disk that it may leave still has the
- * bytes that were damaged, and can be repaired again, to the same index (Q1 to Q4 in writer_repair.h).
+ * bytes that were damaged, and can be repaired again, to the same index (Q1 to Q4 in directory/repair.h).
  *
  *         repair_states [--seed S]
  *
@@ -17,7 +17,7 @@
 
 #include "small_index.h"
 #include "state_walk.h"
-#include "writer/writer_repair.h"
+#include "directory/repair.h"
 
 #define N_STATES 20000 /* at most */
 

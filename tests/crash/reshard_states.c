@@ -1,7 +1,7 @@
 /*
  * The power goes while a directory is resharded: every state of the disk that it may leave is the
  * index with the old number of lanes or with the new one, whole, and can be resharded again (H1 in
- * writer_reshard.h).
+ * directory/reshard.h).
  *
  *         reshard_states [--seed S]
  *
@@ -14,7 +14,7 @@
 
 #include "small_index.h"
 #include "state_walk.h"
-#include "writer/writer_reshard.h"
+#include "directory/reshard.h"
 
 #define N_STATES 20000 /* at most */
 #define N_LANES  7

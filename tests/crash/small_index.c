@@ -5,7 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define N_KEYS 200
 
@@ -61,7 +61,7 @@ void small_index_make(const struct lanemap_files *files, const struct scratch *s
                 must(lanemap_writer_request_wait(writer, ticket) == 0);
         }
         must(lanemap_writer_sync(writer, lanemap_writer_position(writer)) == 0);
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         (void)lanemap_writer_unlink(scratch->name, NULL);
 }
 
@@ -110,7 +110,7 @@ int small_index_read(const struct lanemap_files *files, const char *name, const 
         }
 
         r = small_index_digest(writer, ret_digest);
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         (void)lanemap_writer_unlink(name, NULL);
         return r;
 }

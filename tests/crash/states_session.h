@@ -8,7 +8,7 @@
 #define LANEMAP_TESTS_STATES_SESSION_H
 
 #include "recording_files.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 #define STATES_BATCHES_MAX 4096
 

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "beside.h"
-#include "shm/shm_object.h"
+#include "shm/object.h"
 #include "support/engine.h"
 
 #define UID_STRANGER 65534

@@ -13,7 +13,7 @@
 
 #include "small_room.h"
 #include "engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define OPS_MAX 256
 
@@ -131,7 +131,7 @@ static struct lanemap_writer *crash(struct takeover *takeover, struct lanemap_wr
 {
         must(lanemap_writer_sync(writer, lanemap_writer_position(writer)) == 0);
         room_fill(ROOM_FILLER);
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         room_fill(ROOM_FILLER);
         return writer_up(takeover);
 }

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "small_room.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define FILL_KEYS_MAX 10000
 #define BATCH         64
@@ -190,7 +190,7 @@ static void shared_memory(uint32_t n_lanes)
         reader_judge(reader, "full");
 
         /* It dies; all that it gave back by dying is taken, too. */
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         room_fill(ROOM_FILLER);
         reader_judge(reader, "full, without a writer");
         for (int i = 0; i < 3; i++) {
@@ -202,7 +202,7 @@ static void shared_memory(uint32_t n_lanes)
                 printf("its successor adds %u more\n", tiny.n_acknowledged - n_before);
                 spare_await(tiny.scratch.name);
                 reader_judge(reader, "full again");
-                lanemap_writer_abandon(writer);
+                lanemap_engine_abandon(writer);
                 room_fill(ROOM_FILLER);
         }
         writer = writer_up();
@@ -214,7 +214,7 @@ static void shared_memory(uint32_t n_lanes)
         spare_await(tiny.scratch.name);
         compact(writer);
         must(keys_add(writer, RECORD) == 0);
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         room_fill(ROOM_FILLER);
         writer = writer_up();
         reader_judge(reader, "full, after a long record");

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "daemon/gate.h"
+#include "daemon/loop/gate.h"
 
 TestSuite(gate, .timeout = 60);
 

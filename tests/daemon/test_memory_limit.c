@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "daemon/memory_limit.h"
+#include "daemon/loop/memory_limit.h"
 
 TestSuite(memory_limit, .timeout = 20);
 

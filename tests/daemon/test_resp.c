@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/resp_read.h"
-#include "daemon/resp_write.h"
+#include "daemon/resp/read.h"
+#include "daemon/resp/write.h"
 
 TestSuite(resp, .timeout = 60);
 

@@ -30,7 +30,7 @@
 #include <lanemap/lanemap.h>
 
 #include "engine.h"
-#include "shm/shm_write.h"
+#include "shm/write.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "common/check.h"
-#include "daemon/resp_read.h"
+#include "daemon/resp/read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 

@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "segment/segment_build.h"
-#include "segment/segment_verify.h"
+#include "segment/build.h"
+#include "segment/verify.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
 

@@ -11,7 +11,7 @@
 #include <lanemap/writer.h>
 
 #include "scratch.h"
-#include "shm/shm_object.h"
+#include "shm/object.h"
 
 #define CONTROL_BYTES 136
 #define HEAD_BYTES    512

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "segment/posting_build.h"
-#include "segment/segment_build.h"
-#include "segment/segment_file_write.h"
+#include "segment/posting/build.h"
+#include "segment/build.h"
+#include "segment/file_write.h"
 
 struct seed {
         const char *name;

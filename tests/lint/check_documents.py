@@ -58,7 +58,7 @@ def check_paths(source):
 
 
 def check_commands(source):
-    table = source / 'src/daemon/command_table.c'
+    table = source / 'src/daemon/command/table.c'
     page = source / 'tools/man/lanemapd.8'
     if not table.exists() or not page.exists():
         return []

@@ -1,6 +1,6 @@
 /*
  * Segment files by interleaving: retired and unlinked while readers open them (src/FORMAT.md
- * section 5, "a flush or merge" and "a takeover"; reader_files.c, writer_commit.c).
+ * section 5, "a flush or merge" and "a takeover"; reader/files.c, writer/compact/commit.c).
  *
  * One key. Operation v makes it say v, in the overlay; operations on others are flushes, here. A flush
  * writes what the key says into a file with a new number, names it in the manifest, swaps the view, unlinks the file before. A

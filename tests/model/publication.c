@@ -5,7 +5,7 @@
  * never condemns proves nothing.
  *
  * The writers are scripts. The reader of the whole protocol is a function that mirrors
- * shm/shm_read.c: E, the generation, the view word, the cell's value, its hash, the posting, fence,
+ * shm/read.c: E, the generation, the view word, the cell's value, its hash, the posting, fence,
  * W. Memory is blocks of two words, used as a table of one cell (hash, value) or as a posting (two
  * halves, both its version); a block that goes is written over with something else at once.
  *

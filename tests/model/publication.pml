@@ -8,7 +8,7 @@
  * this key or to the other. A posting is two words, written one after the other. Memory orders are
  * not the subject here: publication.c has them.
  *
- * What each reader does is shm/shm_read.h; the writer is shm/shm_arena.c and writer_lane.c.
+ * What each reader does is shm/read.h; the writer is shm/arena.c and writer/apply/lane.c.
  */
 #define NO_END_CHECK   1 /* the reader believes whatever it saw */
 #define LATE_WATERMARK 2 /* W is raised when the block has been overwritten */

@@ -10,7 +10,7 @@
 
 #include "support/engine.h"
 #include "support/rng.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 TestSuite(property_restart, .timeout = 600);
 
@@ -183,7 +183,7 @@ static void restart_check(const struct restart *given)
                               restart.seed);
                 cr_assert(engine_matches(writer, NULL, &model, why, sizeof(why)), "%s", why);
                 if (i == 0)
-                        lanemap_writer_abandon(writer);
+                        lanemap_engine_abandon(writer);
                 else
                         lanemap_writer_close(writer);
         }

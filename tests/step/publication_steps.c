@@ -25,10 +25,10 @@
 
 #include "common/check.h"
 #include "common/slot.h"
-#include "overlay/overlay_write.h"
+#include "overlay/write.h"
 #include "scene.h"
-#include "segment/segment_build.h"
-#include "segment/segment_file_read.h"
+#include "segment/build.h"
+#include "segment/file_read.h"
 #include "stepper.h"
 #include "store/log_scan.h"
 

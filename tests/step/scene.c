@@ -7,7 +7,7 @@
 
 #include "common/check.h"
 #include "stepper.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define OPS_MAX 256
 
@@ -82,9 +82,9 @@ static int act_perform(const struct act *act, const struct scene *scene,
                         fprintf(stderr, "%s\n", error.text);
                 return r;
         case ACT_FLUSH:
-                return lanemap_writer_flush_run(*writer, true);
+                return lanemap_engine_flush_run(*writer, true);
         case ACT_FLIP:
-                return lanemap_writer_flip_run(*writer, false);
+                return lanemap_engine_flip_run(*writer, false);
         default:
                 return engine_apply_durably(*writer, ops, act_ops(act, ops));
         }

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
-#include "shm/shm_object.h"
+#include "shm/object.h"
 
 static const char *temporary_root(void)
 {

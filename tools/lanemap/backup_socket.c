@@ -6,7 +6,7 @@
  *      DEST/incomplete         0777: the writer's user makes its files here, by the descriptor
  *
  * When the writer has answered, the files move into DEST, the manifest last (B1 in
- * writer/writer_backup.h): until then DEST is no index.
+ * writer/life/backup.h): until then DEST is no index.
  */
 #include "backup_socket.h"
 
@@ -19,9 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "load.h"
+#include "load/load.h"
 #include "store/manifest_format.h"
-#include "store/store_lock.h"
+#include "store/lock.h"
 #include "tool.h"
 
 #define INNER "incomplete"

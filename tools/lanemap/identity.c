@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "canonical.h"
+#include "route/canonical.h"
 
 static struct lanemap_identity_table *table_of(struct lanemap_identity *identity,
                                                const struct lanemap_wal2json_change *change)

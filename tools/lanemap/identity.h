@@ -10,7 +10,7 @@
 #ifndef LANEMAP_TOOLS_IDENTITY_H
 #define LANEMAP_TOOLS_IDENTITY_H
 
-#include "wal2json.h"
+#include "route/wal2json.h"
 
 struct lanemap_identity_table {
         struct lanemap_text key; /* canonical table key */

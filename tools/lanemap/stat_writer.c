@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "load.h"
+#include "load/load.h"
 #include "tool.h"
 
 static double counter(const json_t *counters, const char *name)

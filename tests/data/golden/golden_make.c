@@ -15,7 +15,7 @@
 
 #include "common/check.h"
 #include "data/golden/golden.h"
-#include "shm/shm_object.h"
+#include "shm/object.h"
 #include "store/log_format.h"
 #include "support/engine.h"
 

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-#include "segment/segment_build.h"
-#include "segment/segment_file_write.h"
+#include "segment/build.h"
+#include "segment/file_write.h"
 
 #define GOLDEN_ENTRIES_MAX  160
 #define GOLDEN_IDS_MAX      150

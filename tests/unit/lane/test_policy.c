@@ -3,8 +3,8 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "lane/lane_policy.h"
-#include "segment/segment_format.h"
+#include "lane/policy.h"
+#include "segment/format.h"
 #include "support/rng.h"
 
 TestSuite(lane_policy, .timeout = 60);

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lane/lane_read.h"
-#include "lane/lane_write.h"
-#include "overlay/overlay_write.h"
+#include "lane/read.h"
+#include "lane/write.h"
+#include "overlay/write.h"
 #include "overlay/posting_write.h"
-#include "segment/segment_build.h"
+#include "segment/build.h"
 #include "support/plain_arena.h"
 #include "support/rng.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "overlay/overlay_write.h"
+#include "overlay/write.h"
 #include "plain_arena.h"
 
 static struct plain_arena arena;

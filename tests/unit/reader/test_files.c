@@ -1,5 +1,5 @@
 /*
- * M1 in reader_files.c: no lookup waits for pages. madvise() of this program is its own, so that
+ * M1 in reader/files.c: no lookup waits for pages. madvise() of this program is its own, so that
  * making pages present can be held back, and can be what an old kernel knows of it.
  */
 #include <criterion/criterion.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/order.h"
-#include "lane/lane_file_read.h"
+#include "lane/file_read.h"
 #include "support/engine.h"
 
 TestSuite(reader_files, .timeout = 60);

@@ -17,8 +17,8 @@
 
 #include "common/bits.h"
 #include "data/golden/golden.h"
-#include "segment/segment_file_read.h"
-#include "shm/shm_object.h"
+#include "segment/file_read.h"
+#include "shm/object.h"
 #include "store/log_format.h"
 #include "store/manifest_text.h"
 #include "support/engine.h"

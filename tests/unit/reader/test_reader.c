@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "common/order.h"
-#include "shm/shm_format.h"
+#include "shm/format.h"
 #include "support/engine.h"
 #include "support/rng.h"
 

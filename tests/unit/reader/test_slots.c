@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "support/engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 TestSuite(slots, .timeout = 60);
 
@@ -68,7 +68,7 @@ static unsigned char *index_make(struct lanemap_writer_options *options)
                         break;
         }
         lanemap_shm_data_name(options->name, writer->object->generation, object);
-        lanemap_writer_abandon(writer);
+        lanemap_engine_abandon(writer);
         snprintf(path, sizeof(path), "/dev/shm/%s", object);
         fd = open(path, O_RDWR | O_CLOEXEC);
         cr_assert(fd >= 0 && fstat(fd, &st) == 0);
@@ -106,7 +106,8 @@ Test(slots, two_files_in_one_slot)
                 int n = snprintf(key, sizeof(key), "r0-%u", i);
 
                 r = lanemap_reader_lookup(reader, key, (size_t)n, &id, 1, &n_ids);
-                cr_expect(r < 0 || (n_ids == 1 && id == i), "%s: %d, %zu ids, %u", key, r, n_ids, id);
+                cr_expect(r < 0 || (n_ids == 1 && id == i), "%s: %d, %zu ids, %u", key, r, n_ids,
+                          id);
         }
         lanemap_reader_detach(reader);
         scratch_deinit(&scratch);

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "common/order.h"
-#include "reader/reader_private.h"
+#include "reader/private.h"
 #include "support/engine.h"
 
 TestSuite(view, .timeout = 60);

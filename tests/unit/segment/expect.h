@@ -4,7 +4,7 @@
 
 #include "model.h"
 
-#include "segment/segment_verify.h"
+#include "segment/verify.h"
 
 static uint32_t scratch[8192];
 

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "segment/segment_file_read.h"
-#include "segment/segment_file_write.h"
+#include "segment/file_read.h"
+#include "segment/file_write.h"
 
 /* A file of one section, lane 5, as the code that writes real ones makes it; 64 bytes of room behind
  * it. */

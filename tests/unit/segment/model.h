@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "segment/segment_build.h"
-#include "segment/segment_read.h"
+#include "segment/build.h"
+#include "segment/read.h"
 
 struct model {
         struct lanemap_cursor cursor; /* first */

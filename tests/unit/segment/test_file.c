@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "segment/segment_file_write.h"
-#include "segment/segment_verify.h"
+#include "segment/file_write.h"
+#include "segment/verify.h"
 
 TestSuite(file, .timeout = 100);
 

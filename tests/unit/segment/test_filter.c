@@ -6,8 +6,8 @@
 
 #include <errno.h>
 
-#include "segment/filter_build.h"
-#include "segment/segment_merge.h"
+#include "segment/filter/build.h"
+#include "segment/merge.h"
 
 TestSuite(filter, .timeout = 100);
 

@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "segment/segment_file_write.h"
-#include "segment/segment_verify.h"
+#include "segment/file_write.h"
+#include "segment/verify.h"
 
 TestSuite(hostile, .timeout = 60);
 

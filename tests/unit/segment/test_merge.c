@@ -1,8 +1,8 @@
 /* Merging against the model: newest wins, tombstones and masked slots fall when they should. */
 #include "model.h"
 
-#include "segment/segment_merge.h"
-#include "segment/segment_verify.h"
+#include "segment/merge.h"
+#include "segment/verify.h"
 
 TestSuite(merge, .timeout = 100);
 

@@ -1,7 +1,7 @@
 /* Posting lists: every length around the block limits, and every malformed spelling. */
 #include "model.h"
 
-#include "segment/posting_build.h"
+#include "segment/posting/build.h"
 
 TestSuite(posting, .timeout = 60);
 

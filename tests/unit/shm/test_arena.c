@@ -1,6 +1,6 @@
 /*
  * The allocator of shared memory beside a list of blocks: no two overlap, and what was retired comes
- * back only as A1, A2 and A3 of shm_arena.h say. Time is the test's own.
+ * back only as A1, A2 and A3 of shm/arena.h say. Time is the test's own.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
-#include "shm/shm_arena.h"
+#include "shm/arena.h"
 #include "support/rng.h"
 
 TestSuite(shm_arena, .timeout = 60);

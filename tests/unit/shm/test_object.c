@@ -1,4 +1,4 @@
-/* Control and data objects: S1 to S5 of shm_write.h. */
+/* Control and data objects: S1 to S5 of shm/write.h. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "common/order.h"
-#include "shm/shm_read.h"
-#include "shm/shm_write.h"
+#include "shm/read.h"
+#include "shm/write.h"
 #include "support/scratch.h"
 
 TestSuite(shm_object, .timeout = 60);

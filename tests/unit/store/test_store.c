@@ -15,8 +15,8 @@
 
 #include "common/alloc.h"
 #include "store/manifest_read.h"
-#include "store/store_garbage.h"
-#include "store/store_lock.h"
+#include "store/garbage.h"
+#include "store/lock.h"
 
 TestSuite(store, .timeout = 60);
 

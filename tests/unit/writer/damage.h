@@ -6,7 +6,7 @@
 #define LANEMAP_TESTS_DAMAGE_H
 
 #include "support/engine.h"
-#include "writer/writer_verify.h"
+#include "verify/verify.h"
 
 #define DAMAGE_LANES            4
 #define DAMAGE_SECTION_KEYS_MIN 6

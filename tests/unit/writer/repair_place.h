@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 
 #include "damage.h"
-#include "writer/writer_repair.h"
+#include "directory/repair.h"
 
 struct place {
         struct scratch scratch;

@@ -9,7 +9,7 @@
 #include <pthread.h>
 
 #include "damage.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 struct place {
         struct scratch scratch;

@@ -1,5 +1,5 @@
 /*
- * Pages of mapped segment files that cannot be read (U1 to U7 in writer_mapping.h): a file is cut
+ * Pages of mapped segment files that cannot be read (U1 to U7 in verify/mapping.h): a file is cut
  * short under its mapping, so that the kernel sends SIGBUS as it does for a media error. No
  * lookup may say "absent" of a key that is there, no job may write what it has not read, and
  * everything that lies elsewhere goes on.
@@ -20,7 +20,7 @@
 
 #include "common/order.h"
 #include "damage.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_bus_error, .timeout = 120);
 

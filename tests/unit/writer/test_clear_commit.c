@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "support/engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 TestSuite(writer_clear_commit, .timeout = 60);
 
@@ -32,7 +32,7 @@ static int crash_main(void *arg)
         pthread_mutex_lock(&writer->flush_lock);
         if (engine_apply_durably(writer, clear, 5) != 0)
                 return 1;
-        return lanemap_writer_commit_manifest_only(writer) == 0 ? 0 : 2;
+        return lanemap_engine_commit_manifest_only(writer) == 0 ? 0 : 2;
 }
 
 Test(writer_clear_commit, what_follows_a_clear_in_its_record_survives_a_commit_and_a_crash)

@@ -8,7 +8,7 @@
 #include "common/order.h"
 #include "store/manifest_read.h"
 #include "support/engine.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_commit_order, .timeout = 60);
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "support/engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 TestSuite(writer_executor, .timeout = 60);
 

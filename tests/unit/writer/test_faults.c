@@ -17,7 +17,7 @@
 #include "support/engine.h"
 #include "support/faulty_files.h"
 #include "support/rng.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_faults, .timeout = 120);
 

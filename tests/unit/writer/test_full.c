@@ -14,7 +14,7 @@
 #include "support/engine.h"
 #include "support/faulty_files.h"
 #include "support/rng.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_full, .timeout = 120);
 

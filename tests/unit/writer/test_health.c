@@ -1,4 +1,4 @@
-/* Health (K1, K2 in writer_health.c): a part that hangs is named, one that waits for its pace is not. */
+/* Health (K1, K2 in writer/core/progress.c): a part that hangs is named, one that waits for its pace is not. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "common/clock.h"
 #include "support/engine.h"
 #include "support/hanging_files.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_health, .timeout = 120);
 

@@ -1,4 +1,4 @@
-/* The heart (B1, B2 in writer_heart.c): it beats beside a disk that hangs, and stops with the process. */
+/* The heart (B1, B2 in writer/core/heart.c): it beats beside a disk that hangs, and stops with the process. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <lanemap/lanemap.h>
@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "support/engine.h"
 #include "support/hanging_files.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_heart, .timeout = 120);
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "support/engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 TestSuite(writer_long_posting, .timeout = 120);
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "support/engine.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 TestSuite(writer_memory, .timeout = 120);
 

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shm/shm_object.h"
+#include "shm/object.h"
 #include "store/manifest_format.h"
-#include "store/store_lock.h"
+#include "store/lock.h"
 #include "support/engine.h"
 
 TestSuite(writer_open, .timeout = 60);

@@ -11,7 +11,7 @@
 
 #include "common/order.h"
 #include "support/engine.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_pressure, .timeout = 120);
 
@@ -19,7 +19,7 @@ TestSuite(writer_pressure, .timeout = 120);
 #define BATCH   256
 #define N_LANES 4
 
-/* Four times the budget, or 4 MiB, is where applies wait: writer_apply.c. A table may double within the
+/* Four times the budget, or 4 MiB, is where applies wait: writer/apply/apply.c. A table may double within the
  * batch that got past it, and the frozen overlays lie beside it. */
 #define OVERLAY_BYTES_MAX (UINT64_C(3) * (4 << 20))
 

@@ -1,6 +1,6 @@
 /*
  * Repair brings back what can be had, says what cannot, and leaves a directory that a writer opens
- * and in which everything that was not damaged is right (Q1 to Q4 in writer_repair.h): log,
+ * and in which everything that was not damaged is right (Q1 to Q4 in directory/repair.h): log,
  * manifest, and a repair that is itself ended. Segment files are test_repair_segments.c.
  */
 #include <errno.h>

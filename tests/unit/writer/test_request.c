@@ -7,7 +7,7 @@
 #include "store/manifest_read.h"
 #include "support/engine.h"
 #include "support/faulty_files.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_request, .timeout = 60);
 

@@ -1,5 +1,5 @@
 /*
- * Resharding (H1 to H5 in writer_reshard.h): every kind of segment, fingerprint width and direction,
+ * Resharding (H1 to H5 in directory/reshard.h): every kind of segment, fingerprint width and direction,
  * against the model; every call of the file layer failing; what is refused.
  */
 #include <criterion/criterion.h>
@@ -14,7 +14,7 @@
 #include "damage.h"
 #include "store/manifest_write.h"
 #include "support/faulty_files.h"
-#include "writer/writer_reshard.h"
+#include "directory/reshard.h"
 
 TestSuite(writer_reshard, .timeout = 120);
 

@@ -1,5 +1,5 @@
 /*
- * Damage in a running writer (D1 to D4 in writer_damage.h): found in the background, told once,
+ * Damage in a running writer (D1 to D4 in writer/health/damage.h): found in the background, told once,
  * shown as degraded, never merged into anything, and put into quarantine when it is no longer used,
  * unless all of the file can be read again.
  */
@@ -15,7 +15,7 @@
 
 #include "common/order.h"
 #include "damage.h"
-#include "writer/writer_hooks.h"
+#include "writer/core/hooks.h"
 
 TestSuite(writer_scrub, .timeout = 120);
 

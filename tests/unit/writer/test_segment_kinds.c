@@ -13,8 +13,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "segment/filter_build.h"
-#include "segment/segment_verify.h"
+#include "segment/filter/build.h"
+#include "segment/verify.h"
 #include "support/engine.h"
 
 TestSuite(writer_segment_kinds, .timeout = 60);

@@ -1,5 +1,5 @@
 /*
- * Serving (T1, T2 in writer_serve.c; K1 to K3 in writer_copy.c; locked memory, writer_pin.c): copies of
+ * Serving (T1, T2 in writer/serve/serve.c; K1 to K3 in writer/serve/copy.c; locked memory, writer/serve/pin.c): copies of
  * segment files on a tmpfs, what is done with those that are damaged or another's, and that nobody
  * waits for any of it. What fails on the way is test_serve_faults.c.
  */

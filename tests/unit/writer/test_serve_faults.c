@@ -1,5 +1,5 @@
 /*
- * Serving when copies cannot be made (K1, K2 in writer_copy.c): any call of the
+ * Serving when copies cannot be made (K1, K2 in writer/serve/copy.c): any call of the
  * file layer fails, there is no room, or the writer dies between any two steps. What is right, and
  * tidy afterwards, is as in test_serve.c.
  */

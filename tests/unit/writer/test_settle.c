@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "damage.h"
-#include "writer/writer_private.h"
+#include "writer/core/engine.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 

@@ -1,0 +1,137 @@
+/* perf/index: the numbers of a whole index, in one run. perf/README.md says how to read them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base.h"
+#include "index/private.h"
+#include "support/command.h"
+#include "support/output.h"
+
+const char *const index_policies[3] = {"always", "everysec", "no"};
+
+static const struct perf_goal goals[] = {
+        {"hit_p50_per_chase", false, 4},
+        {"memory_per_key", false, 12},
+        {"churn_memory_per_key_max", false, 12},
+        {"tenant_compacted_shared_and_files", false, 1 << 20},
+        {"tenant_shared_and_files", false, 1 << 20},
+        {"socket_adds_everysec_rate", true, 500000},
+        {"restart_clean", false, 1},
+        {"restart_killed", false, 1},
+};
+
+struct index_memory index_memory_take(const struct perf_place *place,
+                                      const struct index_writer *writer)
+{
+        struct index_memory memory = {0};
+        struct perf_footprint *footprint = &memory.footprint;
+        int r;
+
+        r = perf_footprint_take(place->name, place->directory, writer->pid, footprint);
+        if (r < 0)
+                perf_die("footprint", r);
+
+        if (footprint->anonymous_bytes > writer->anonymous_bytes)
+                memory.private_bytes = footprint->anonymous_bytes - writer->anonymous_bytes;
+        memory.memory_bytes =
+                footprint->shared_bytes + memory.private_bytes + footprint->cached_bytes;
+        memory.disk_bytes =
+                footprint->segment_bytes + footprint->log_bytes + footprint->manifest_bytes;
+        return memory;
+}
+
+/* ---- options ---- */
+
+struct run {
+        struct index_options options;
+        struct perf_sizes keys;
+        const char *csv, *mix, *timeline;
+};
+
+static void options_parse(int argc, char **argv, struct run *run)
+{
+        struct index_options *options = &run->options;
+        const struct perf_option all[] = {
+                {"keys", PERF_OPTION_SIZES, &run->keys, NULL,
+                 "sizes of the index (default 1000000; with --quick 50000)", .least = 1000},
+                PERF_OPTION_CSV(&run->csv),
+                PERF_OPTION_QUICK(&options->quick),
+                {"churn", PERF_OPTION_FLAG, &options->churn, NULL,
+                 "also while a tenth of the keys is being replaced"},
+                {"churn-seconds", PERF_OPTION_NUMBER, &options->churn_seconds, NULL,
+                 "how long that tenth takes (default 10)", .least = 1},
+                {"rewrite", PERF_OPTION_FLAG, &options->rewrite, NULL,
+                 "also while all segments are written anew, again and again"},
+                {"mix", PERF_OPTION_TEXT, &run->mix, "MIX",
+                 "single: one id per key; production: UUIDs, postings up to 10,000 ids"},
+                PERF_OPTION_NAME(&options->name),
+                PERF_OPTION_DIR(&options->dir),
+                {"adds", PERF_OPTION_NUMBER, &options->adds_max, NULL,
+                 "keys of a measurement of add throughput (default 1000000)", .least = 1},
+                {"pipeline", PERF_OPTION_NUMBER, &options->pipeline, NULL,
+                 "requests under way through the socket (default 1000)", .least = 1},
+                {"skip-socket", PERF_OPTION_FLAG, &options->skip_socket, NULL,
+                 "no adds through the socket"},
+                {"timeline", PERF_OPTION_TEXT, &run->timeline, "FILE",
+                 "with --churn: where the bytes of each memory sample were, per key"},
+                {"lanemapd", PERF_OPTION_TEXT, &options->lanemapd, "PATH",
+                 "the daemon to measure (default: of this build)"},
+        };
+
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        if (run->mix && perf_mix_parse(run->mix, &options->mix) < 0)
+                perf_command_refuse("--mix is single or production");
+        if (run->timeline) {
+                options->timeline = fopen(run->timeline, "we");
+                if (!options->timeline)
+                        perf_die(run->timeline, -errno);
+        }
+}
+
+/* What was not said. */
+static void options_default(struct run *run)
+{
+        struct index_options *options = &run->options;
+
+        options->dir = perf_command_dir(options->dir);
+        options->reader = perf_sibling_path("index-reader");
+        if (!options->lanemapd)
+                options->lanemapd = perf_sibling_path("../src/daemon/lanemapd");
+        if (run->keys.n == 0)
+                run->keys = (struct perf_sizes){1, {options->quick ? 50000 : 1000000}};
+}
+
+int main(int argc, char **argv)
+{
+        static struct run run = {.options = {.adds_max = 1000000, .pipeline = 1000}};
+        struct index_options *options = &run.options;
+        struct perf_output output;
+
+        if (argc == 5 && strcmp(argv[0], "index-writer") == 0)
+                return index_writer_main(argv);
+
+        options_parse(argc, argv, &run);
+        options_default(&run);
+        perf_output_open(&output, run.csv, goals, LANEMAP_N_ELEMENTS(goals));
+        for (size_t i = 0; i < run.keys.n; i++) {
+                static struct perf_table table;
+                uint64_t n_keys = run.keys.values[i];
+                char title[96];
+
+                table = (struct perf_table){0};
+                perf_table_circumstances(&table);
+                index_measure(options, n_keys, &table);
+                index_measure_adds(options, n_keys, &table);
+                index_measure_socket(options, n_keys, &table);
+                index_measure_tenant(options, &table);
+
+                snprintf(title, sizeof(title), "%" PRIu64 " keys, mix %s", n_keys,
+                         options->mix == PERF_MIX_PRODUCTION ? "production" : "single");
+                perf_output_table(&output, &table, title, n_keys);
+        }
+
+        perf_output_close(&output);
+        return 0;
+}

@@ -1,0 +1,108 @@
+/*
+ * perf/serving: what new segments, huge pages and prefetching across levels do to lookups.
+ * perf/README.md says how to read it.
+ */
+#include <string.h>
+
+#include "common/base.h"
+#include "serving/private.h"
+#include "support/command.h"
+#include "support/output.h"
+
+static const struct {
+        const char *name;
+        void (*measure)(const struct serving_options *options, struct perf_table *table);
+} parts[] = {
+        {"levels", serving_measure_levels},
+        {"pages", serving_measure_pages},
+        {"maps", serving_measure_maps},
+        {"index", serving_measure_index},
+};
+
+struct run {
+        struct serving_options options;
+        struct perf_sizes threads;
+        uint64_t segment_mib, page_mib;
+        const char *csv, *only;
+};
+
+static void options_parse(int argc, char **argv, struct run *run)
+{
+        struct serving_options *options = &run->options;
+        const struct perf_option all[] = {
+                {"keys", PERF_OPTION_NUMBER, &options->n_keys, NULL,
+                 "in the index, and in the lane of four levels (default 1000000)", .least = 10000},
+                {"threads", PERF_OPTION_SIZES, &run->threads, NULL, "that look up (default 2,8)", 1,
+                 SERVING_THREADS_MAX},
+                {"seconds", PERF_OPTION_REAL, &options->seconds, NULL, "a window (default 4)"},
+                {"rate", PERF_OPTION_REAL, &options->rate, NULL,
+                 "new segments a second (default 10)"},
+                {"rounds", PERF_OPTION_COUNT, &options->n_rounds, NULL,
+                 "windows of each kind, at most 16 (default 5)", 1, SERVING_ROUNDS_MAX},
+                {"segment-mib", PERF_OPTION_NUMBER, &run->segment_mib, NULL,
+                 "a segment of `maps`, a power of two (default 2)", 1, 1024},
+                {"pages-mib", PERF_OPTION_NUMBER, &run->page_mib, NULL,
+                 "the file of `pages` (default 1024)", 1, 1 << 20},
+                {"only", PERF_OPTION_TEXT, &run->only, "PART", "index, maps, pages or levels"},
+                PERF_OPTION_CSV(&run->csv),
+                PERF_OPTION_QUICK(&options->quick),
+                PERF_OPTION_NAME(&options->name),
+                PERF_OPTION_DIR(&options->dir),
+                {"tmpfs", PERF_OPTION_TEXT, &options->tmpfs, "DIR",
+                 "files of `maps` and `pages` (default /dev/shm)"},
+        };
+
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        if (run->segment_mib & (run->segment_mib - 1))
+                perf_command_refuse("--segment-mib is a power of two");
+}
+
+/* What was not said. */
+static void options_default(struct run *run)
+{
+        struct serving_options *options = &run->options;
+        bool quick = options->quick;
+
+        options->dir = perf_command_dir(options->dir);
+        if (!options->tmpfs)
+                options->tmpfs = "/dev/shm";
+        if (run->threads.n == 0)
+                run->threads = (struct perf_sizes){quick ? 1 : 2, {2, 8}};
+        options->n_threads = run->threads.n;
+        for (size_t i = 0; i < run->threads.n; i++)
+                options->threads[i] = (uint32_t)run->threads.values[i];
+        if (options->n_keys == 0)
+                options->n_keys = quick ? 20000 : 1000000;
+        if (options->seconds <= 0)
+                options->seconds = quick ? 0.1 : 4;
+        if (options->rate <= 0)
+                options->rate = quick ? 50 : 10;
+        if (options->n_rounds == 0)
+                options->n_rounds = quick ? 1 : 5;
+        options->segment_bytes = run->segment_mib << 20;
+        if (options->segment_bytes == 0)
+                options->segment_bytes = quick ? 64 << 10 : 2 << 20;
+        options->page_bytes = run->page_mib << 20;
+        if (options->page_bytes == 0)
+                options->page_bytes = quick ? 8 << 20 : 1 << 30;
+}
+
+int main(int argc, char **argv)
+{
+        static struct run run;
+        static struct perf_table table;
+        struct perf_output output;
+
+        options_parse(argc, argv, &run);
+        options_default(&run);
+        perf_output_open(&output, run.csv, NULL, 0);
+        perf_table_circumstances(&table);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(parts); i++)
+                if (!run.only || strcmp(run.only, parts[i].name) == 0)
+                        parts[i].measure(&run.options, &table);
+        if (table.n_rows == 0)
+                perf_command_refuse("--only is index, maps, pages or levels");
+        perf_output_table(&output, &table, "lanemap, serving", run.options.n_keys);
+        perf_output_close(&output);
+        return 0;
+}

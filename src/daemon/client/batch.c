@@ -1,0 +1,227 @@
+/* See client/batch.h. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "daemon/daemon.h"
+#include "daemon/client/memory.h"
+
+static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_APPLY_OPS_MAX, "one apply is one record");
+static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its bytes fit");
+
+/* Kept between flushes; what a huge command needed is given back. */
+#define BATCH_OPS_KEEP ((size_t)16384)
+
+void lanemap_batch_deinit(struct lanemap_batch *batch)
+{
+        lanemap_free(batch->ops);
+        lanemap_free(batch->results);
+        lanemap_free(batch->entries);
+        memset(batch, 0, sizeof(*batch));
+}
+
+static bool batch_ops_room(struct lanemap_batch *batch, size_t n_ops)
+{
+        size_t capacity = batch->ops_capacity ? batch->ops_capacity : 256;
+        void *ops, *results;
+
+        if (batch->ops_capacity - batch->n_ops >= n_ops)
+                return true;
+        while (capacity - batch->n_ops < n_ops)
+                capacity *= 2;
+        ops = lanemap_realloc(batch->ops, capacity * sizeof(*batch->ops));
+        if (!ops)
+                return false;
+        batch->ops = ops;
+        results = lanemap_realloc(batch->results, capacity * sizeof(*batch->results));
+        if (!results)
+                return false;
+        batch->results = results;
+        batch->ops_capacity = capacity;
+        return true;
+}
+
+struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops)
+{
+        if (LANEMAP_UNLIKELY(batch->n_entries == batch->entries_capacity)) {
+                size_t capacity = batch->entries_capacity ? 2 * batch->entries_capacity : 256;
+                void *entries = lanemap_realloc(batch->entries, capacity * sizeof(*batch->entries));
+
+                if (!entries)
+                        return NULL;
+                batch->entries = entries;
+                batch->entries_capacity = capacity;
+        }
+        if (!batch_ops_room(batch, n_ops))
+                return NULL;
+        return batch->ops + batch->n_ops;
+}
+
+void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *client, size_t n_ops,
+                          enum lanemap_batch_reply reply)
+{
+        batch->entries[batch->n_entries++] = (struct lanemap_batch_entry){
+                .client = client, .op_first = batch->n_ops, .n_ops = n_ops, .reply = reply};
+        batch->log_bytes += n_ops * LANEMAP_BATCH_OP_LOG_BYTES;
+        if (n_ops > 0 && batch->ops[batch->n_ops].code == LANEMAP_OP_MARK)
+                batch->log_bytes += batch->ops[batch->n_ops].key_bytes;
+        batch->n_ops += n_ops;
+}
+
+static uint64_t entry_n_changed(const struct lanemap_batch *batch,
+                                const struct lanemap_batch_entry *entry)
+{
+        uint64_t n_changed = 0;
+
+        for (size_t i = entry->op_first; i < entry->op_first + entry->n_ops; i++)
+                n_changed += batch->results[i].n_changed > 0;
+        return n_changed;
+}
+
+/* How many keys there are after the operations before this entry, from their results. Entries come
+ * in their order, so each operation is looked at once. */
+static uint64_t entry_n_keys(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry)
+{
+        if (batch->n_counted == 0)
+                batch->n_keys = entry->n_keys;
+        for (; batch->n_counted < entry->op_first; batch->n_counted++) {
+                const struct lanemap_op *op = &batch->ops[batch->n_counted];
+                const struct lanemap_op_result *result = &batch->results[batch->n_counted];
+
+                if (op->code == LANEMAP_OP_CLEAR)
+                        batch->n_keys = 0;
+                else if (op->code == LANEMAP_OP_ADD)
+                        batch->n_keys += result->n_changed > 0 && result->n_ids == 1;
+                else if (op->code != LANEMAP_OP_MARK)
+                        batch->n_keys -= result->n_changed > 0 && result->n_ids == 0;
+        }
+        return batch->n_keys;
+}
+
+void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry,
+                          struct lanemap_reply *reply)
+{
+        switch (entry->reply) {
+        case LANEMAP_BATCH_CHANGED:
+                lanemap_reply_integer(reply, (int64_t)entry_n_changed(batch, entry));
+                break;
+        case LANEMAP_BATCH_CHANGED_HAS:
+                lanemap_reply_array(reply, 2);
+                lanemap_reply_integer(reply, batch->results[entry->op_first].n_changed);
+                lanemap_reply_integer(reply, batch->results[entry->op_first].n_ids);
+                break;
+        case LANEMAP_BATCH_OK:
+                lanemap_reply_simple(reply, "OK");
+                break;
+        case LANEMAP_BATCH_N_KEYS:
+                lanemap_reply_integer(reply, (int64_t)entry_n_keys(batch, entry));
+                break;
+        }
+}
+
+void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, size_t n_ops)
+{
+        char what[96];
+
+        if (n_applied > 0)
+                snprintf(what, sizeof(what),
+                         "the first %zu of %zu changes were made, the others were not", n_applied,
+                         n_ops);
+        else
+                snprintf(what, sizeof(what), "nothing was changed");
+        if (r == -ENOSPC)
+                lanemap_reply_error(
+                        reply,
+                        "ERR no space: the disk or the shared memory is full; %s, retry "
+                        "when there is room",
+                        what);
+        else if (r == -ENOENT)
+                lanemap_reply_error(reply,
+                                    "ERR the data directory was moved or deleted under lanemapd; "
+                                    "%s, put it back, or stop lanemapd",
+                                    what);
+        else if (r == -ESTALE)
+                lanemap_reply_error(reply,
+                                    "ERR the shared memory of this index was removed, and lanemapd "
+                                    "is ending; %s, retry when it runs again",
+                                    what);
+        else if (r == -EIO)
+                lanemap_reply_error(reply, "ERR log cannot be written; %s, retry when it can",
+                                    what);
+        else if (r == -EBADMSG)
+                lanemap_reply_error(reply,
+                                    "ERR a segment file is damaged where this key is; %s; the log "
+                                    "and LANEMAP.VERIFY tell which, lanemap repair helps",
+                                    what);
+        else
+                lanemap_reply_error(reply, "ERR cannot apply (%s); %s", strerror(-r), what);
+}
+
+/* Entries from `entry` whose operations all lie before `op_end` answer; the next one is returned.
+ */
+static size_t batch_answer_through(struct lanemap_batch *batch, size_t entry, size_t op_end)
+{
+        for (; entry < batch->n_entries; entry++) {
+                struct lanemap_batch_entry *e = &batch->entries[entry];
+
+                if (e->op_first + e->n_ops > op_end)
+                        break;
+                e->client->n_batched--;
+                lanemap_batch_answer(batch, e, &e->client->out);
+                lanemap_client_reply_end(e->client);
+        }
+        return entry;
+}
+
+static size_t batch_refuse_next(struct lanemap_batch *batch, size_t entry, int r, size_t op_end)
+{
+        struct lanemap_batch_entry *e = &batch->entries[entry];
+        size_t n_applied = op_end > e->op_first ? op_end - e->op_first : 0;
+
+        e->client->n_batched--;
+        lanemap_batch_refuse(&e->client->out, r, n_applied, e->n_ops);
+        lanemap_client_reply_end(e->client);
+        return entry + 1;
+}
+
+/*
+ * A failure ends one command, not the batch: the ones behind it get their own try when the shared
+ * memory is full (a removal may fit where an addition did not) or a segment is damaged (theirs may
+ * not be), and the same error when the log cannot be written.
+ */
+void lanemap_batch_flush(struct lanemap_server *server)
+{
+        struct lanemap_batch *batch = &server->batch;
+        size_t entry = 0, op = 0;
+
+        while (entry < batch->n_entries) {
+                size_t n_applied = 0;
+                uint64_t position = 0;
+                int r;
+
+                r = lanemap_writer_apply(server->writer, batch->ops + op, batch->n_ops - op,
+                                         batch->results + op, &n_applied, &position);
+                server->n_applies++;
+                server->gate_is_due = true;
+                if (r == 0 || n_applied > 0)
+                        server->position = LANEMAP_MAX(server->position, position);
+                op = r == 0 ? batch->n_ops : op + n_applied;
+                entry = batch_answer_through(batch, entry, op);
+                if (r == 0)
+                        break;
+                while (entry < batch->n_entries) {
+                        entry = batch_refuse_next(batch, entry, r, op);
+                        op = entry < batch->n_entries ? batch->entries[entry].op_first
+                                                      : batch->n_ops;
+                        if (r == -ENOSPC || r == -EBADMSG)
+                                break;
+                }
+        }
+        lanemap_memory_applied(server, batch->n_ops);
+        batch->n_ops = batch->n_entries = 0;
+        batch->log_bytes = 0;
+        if (LANEMAP_UNLIKELY(batch->ops_capacity > BATCH_OPS_KEEP))
+                lanemap_batch_deinit(batch);
+}

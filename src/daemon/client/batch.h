@@ -1,0 +1,83 @@
+/*
+ * Writes that wait to be applied together.
+ *
+ * Commands that write are not applied one by one: each puts its operations here and says which
+ * reply they will make. When the loop has run dry, or a client with writes in here asks for
+ * anything else, all of them become one lanemap_writer_apply() and the replies are written from its
+ * results.
+ *
+ * B1  The replies of one client are written in the order of its commands: whoever writes another
+ *     reply to a client flushes first (lanemap_client_reply()).
+ * B2  A client sees its own writes: whoever reads for a client flushes first.
+ * B3  Keys point into the query buffers of clients: these move only when a client is read, which
+ *     happens before its commands run, and a round of the loop ends with a flush.
+ *
+ * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
+ * that is already written around them.
+ */
+#ifndef LANEMAP_DAEMON_CLIENT_BATCH_H
+#define LANEMAP_DAEMON_CLIENT_BATCH_H
+
+#include <lanemap/writer.h>
+
+#include "daemon/resp/write.h"
+
+struct lanemap_client;
+struct lanemap_server;
+
+enum lanemap_batch_reply {
+        LANEMAP_BATCH_CHANGED = 1, /* integer: how many operations changed anything */
+        LANEMAP_BATCH_CHANGED_HAS, /* array: changed, ids the key has now */
+        LANEMAP_BATCH_OK,          /* +OK */
+        LANEMAP_BATCH_N_KEYS,      /* in a transaction: n_keys, changed by the operations before */
+};
+
+struct lanemap_batch_entry {
+        struct lanemap_client *client;
+        size_t op_first;
+        size_t n_ops;
+        enum lanemap_batch_reply reply;
+        uint64_t n_keys; /* LANEMAP_BATCH_N_KEYS: before the transaction */
+        size_t hole;     /* transaction: where in its reply the answer belongs */
+};
+
+struct lanemap_batch {
+        struct lanemap_op *ops;
+        struct lanemap_op_result *results;
+        size_t n_ops;
+        size_t ops_capacity;
+        struct lanemap_batch_entry *entries;
+        size_t n_entries;
+        size_t entries_capacity;
+        size_t log_bytes; /* about what the operations take in the log */
+        size_t n_counted; /* operations that n_keys has in it; of a transaction that is answered */
+        uint64_t n_keys;
+};
+
+/* What one record of the log holds, so what one apply may bring. */
+#define LANEMAP_BATCH_OPS_MAX       ((size_t)1 << 19)
+#define LANEMAP_BATCH_LOG_BYTES_MAX (((size_t)16 << 20) - 4096)
+#define LANEMAP_BATCH_OP_LOG_BYTES  ((size_t)20) /* at most, and a mark's own bytes */
+/* The batch of the loop is applied when it has that many. */
+#define LANEMAP_BATCH_OPS_FULL 1024
+
+void lanemap_batch_deinit(struct lanemap_batch *batch);
+
+/* Room for n_ops more operations and an entry. Return: the first operation, or NULL. */
+struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops);
+
+/* The reserved operations are filled in: they make one reply. */
+void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *client, size_t n_ops,
+                          enum lanemap_batch_reply reply);
+
+/* What the entry answers, when its operations were applied; entries in their order. */
+void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry,
+                          struct lanemap_reply *reply);
+
+/* What it answers when apply failed with r after n_applied of n_ops operations. */
+void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, size_t n_ops);
+
+/* Apply what waits, and write the replies. */
+void lanemap_batch_flush(struct lanemap_server *server);
+
+#endif

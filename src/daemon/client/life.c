@@ -1,0 +1,369 @@
+/*
+ * A connection: its bytes in, its bytes out, its end. See daemon.h for what a round does.
+ *
+ * The query buffer is moved or grown only by client_read(), once a round at most, before the
+ * client's commands run; the round ends with a flush (B3).
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "daemon/command/command.h"
+#include "daemon/loop/job.h"
+#include "daemon/loop/log.h"
+#include "daemon/client/transaction.h"
+
+static void client_ready(struct lanemap_server *server, struct lanemap_watch *watch,
+                         uint32_t events);
+
+void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, const char *address)
+{
+        struct lanemap_client *client = lanemap_alloc_zero(sizeof(*client));
+
+        if (!client) {
+                close(fd);
+                return;
+        }
+        client->watch.fd = fd;
+        client->watch.ready = client_ready;
+        client->server = server;
+        client->passed_fd = -1;
+        client->id = server->next_client_id++;
+        client->is_tcp = is_tcp;
+        client->read_bytes = LANEMAP_READ_BYTES;
+        client->authenticated = !*server->options.password;
+        client->created = client->last_active = server->now;
+        client->last_command = "NULL";
+        snprintf(client->address, sizeof(client->address), "%s", address);
+        lanemap_resp_parser_init(&client->parser);
+        client->parser.restricted = !client->authenticated;
+        lanemap_reply_init(&client->out, 2);
+        client->events = EPOLLIN;
+        if (lanemap_server_watch(server, &client->watch, client->events) < 0) {
+                lanemap_resp_parser_deinit(&client->parser);
+                lanemap_free(client);
+                close(fd);
+                return;
+        }
+        TAILQ_INSERT_TAIL(&server->clients, client, all);
+        server->n_clients++;
+        server->n_connections++;
+        server->n_clients_peak = LANEMAP_MAX(server->n_clients_peak, server->n_clients);
+}
+
+void lanemap_client_close(struct lanemap_client *client)
+{
+        client->close_now = true;
+        lanemap_client_touch(client);
+}
+
+void lanemap_client_free(struct lanemap_client *client)
+{
+        struct lanemap_server *server = client->server;
+
+        lanemap_client_unblock(client);
+        if (client->is_touched)
+                TAILQ_REMOVE(&server->touched, client, touched);
+        TAILQ_REMOVE(&server->clients, client, all);
+        server->n_clients--;
+        lanemap_job_ids_forget(client);
+        close(client->watch.fd);
+        if (client->passed_fd >= 0)
+                close(client->passed_fd);
+        lanemap_resp_parser_deinit(&client->parser);
+        lanemap_reply_deinit(&client->out);
+        lanemap_gate_deinit(&client->gate);
+        lanemap_transaction_free(client->transaction);
+        lanemap_free(client->query);
+        lanemap_free(client);
+}
+
+void lanemap_client_touch(struct lanemap_client *client)
+{
+        if (client->is_touched)
+                return;
+        client->is_touched = true;
+        TAILQ_INSERT_TAIL(&client->server->touched, client, touched);
+}
+
+/* Room for some more input. Return: false when the client has to be closed. */
+static bool query_room(struct lanemap_client *client)
+{
+        size_t live = client->query_end - client->query_begin;
+        size_t capacity;
+        char *query;
+
+        if (live > LANEMAP_QUERY_BYTES_MAX) {
+                lanemap_log(LOG_WARNING,
+                            "client %" PRIu64 ": one message has more than %zu bytes, "
+                            "closing",
+                            client->id, LANEMAP_QUERY_BYTES_MAX);
+                return false;
+        }
+        if (client->query_capacity - client->query_end >= client->read_bytes)
+                return true;
+        if (client->query_begin > 0) {
+                memmove(client->query, client->query + client->query_begin, live);
+                client->query_begin = 0;
+                client->query_end = live;
+        }
+        if (client->query_capacity - live >= client->read_bytes)
+                return true;
+        capacity = LANEMAP_MAX(2 * client->query_capacity, live + client->read_bytes);
+        query = lanemap_realloc(client->query, capacity);
+        if (!query)
+                return false;
+        client->query = query;
+        client->query_capacity = capacity;
+        return true;
+}
+
+/* One is kept, the last: LANEMAP.BACKUP takes it. */
+static void descriptors_take(struct lanemap_client *client, struct msghdr *message)
+{
+        for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part;
+             part = CMSG_NXTHDR(message, part)) {
+                size_t n_bytes = part->cmsg_len - CMSG_LEN(0);
+                int fd;
+
+                if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+                        continue;
+                for (size_t at = 0; at + sizeof(fd) <= n_bytes; at += sizeof(fd)) {
+                        memcpy(&fd, CMSG_DATA(part) + at, sizeof(fd));
+                        if (client->passed_fd >= 0)
+                                close(client->passed_fd);
+                        client->passed_fd = fd;
+                }
+        }
+}
+
+/* Descriptors that there is no room for the kernel closes. */
+static ssize_t client_receive(struct lanemap_client *client)
+{
+        union {
+                char bytes[CMSG_SPACE(sizeof(int))];
+                struct cmsghdr align;
+        } control;
+        struct iovec bytes = {client->query + client->query_end,
+                              client->query_capacity - client->query_end};
+        struct msghdr message = {.msg_iov = &bytes,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control.bytes,
+                                 .msg_controllen = sizeof(control)};
+        ssize_t n;
+
+        if (client->is_tcp)
+                return recv(client->watch.fd, bytes.iov_base, bytes.iov_len, MSG_DONTWAIT);
+
+        n = recvmsg(client->watch.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n >= 0 && message.msg_controllen > 0)
+                descriptors_take(client, &message);
+        return n;
+}
+
+static void client_read(struct lanemap_client *client)
+{
+        ssize_t n;
+
+        lanemap_check(client->n_batched == 0); /* B3 */
+        if (client->query_begin == client->query_end)
+                client->query_begin = client->query_end = 0;
+        if (!query_room(client)) {
+                lanemap_client_close(client);
+                return;
+        }
+        n = client_receive(client);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n < 0) {
+                lanemap_client_close(client);
+                return;
+        }
+        if (n == 0) { /* what it asked for is still answered: it may have closed one half only */
+                client->half_closed = client->close_after = true;
+                return;
+        }
+        client->query_end += (size_t)n;
+        client->server->bytes_in += (size_t)n;
+        client->last_active = client->server->now;
+        client->has_input = true;
+        if ((size_t)n >= client->read_bytes && client->read_bytes < LANEMAP_READ_BYTES_MAX)
+                client->read_bytes *= 2;
+}
+
+/* The protocol is broken: say so, then close. */
+static void client_protocol_error(struct lanemap_client *client, int r)
+{
+        struct lanemap_reply *reply;
+
+        if (r != -EBADMSG) {
+                lanemap_client_close(client);
+                return;
+        }
+        lanemap_transaction_free(client->transaction);
+        client->transaction = NULL;
+        reply = lanemap_client_reply(client);
+        lanemap_reply_error(reply, "ERR Protocol error: %s", client->parser.error);
+        lanemap_client_reply_end(client);
+        client->close_after = true;
+        client->query_begin = client->query_end;
+}
+
+/* Many replies are ready in the midst of a round: let those go that may. */
+static void client_relieve(struct lanemap_client *client)
+{
+        if (client->n_batched > 0)
+                lanemap_batch_flush(client->server);
+        lanemap_server_gate(client->server);
+        lanemap_client_gate(client);
+        lanemap_client_send(client);
+        if (client->gate.released > client->out.stream + LANEMAP_OUTPUT_BYTES_MAX) {
+                lanemap_log(LOG_WARNING,
+                            "client %" PRIu64
+                            ": does not take its replies, %zu bytes wait, closing",
+                            client->id, lanemap_reply_bytes(&client->out));
+                lanemap_client_close(client);
+        }
+}
+
+static bool client_may_run(const struct lanemap_client *client)
+{
+        if (client->write_waits && !lanemap_server_may_write(client->server))
+                return false;
+        return client->has_input && !client->blocked && !client->close_after &&
+               !client->close_now && !client->server->stopping;
+}
+
+/* Whoever asks for much in little leaves the others their turn (S3): a round ends after so many
+ * bytes of replies, and the next one goes on. */
+static bool client_had_its_turn(const struct lanemap_client *client, uint64_t stream_begin)
+{
+        return lanemap_reply_stream_end(&client->out) - stream_begin > LANEMAP_OUTPUT_BYTES_TURN;
+}
+
+void lanemap_client_run(struct lanemap_client *client)
+{
+        uint64_t stream_begin = lanemap_reply_stream_end(&client->out);
+
+        while (client_may_run(client) && !client_had_its_turn(client, stream_begin)) {
+                struct lanemap_resp_parser *parser = &client->parser;
+                char *message = client->query + client->query_begin;
+                size_t n_bytes;
+                int r;
+
+                if (LANEMAP_UNLIKELY(lanemap_reply_bytes(&client->out) >
+                                     LANEMAP_OUTPUT_BYTES_SEND)) {
+                        client_relieve(client);
+                        if (client->close_now)
+                                return;
+                        if (!lanemap_gate_is_open(&client->gate) &&
+                            lanemap_reply_bytes(&client->out) > LANEMAP_OUTPUT_BYTES_PAUSE)
+                                return; /* goes on when the gate lets them out */
+                }
+                r = lanemap_resp_parse(parser, message, client->query_end - client->query_begin,
+                                       &n_bytes);
+                if (r == LANEMAP_RESP_MORE) {
+                        client->has_input = false;
+                } else if (r < 0) {
+                        client_protocol_error(client, r);
+                } else {
+                        client->write_waits =
+                                parser->n_args > 0 && client->server->batch.n_entries == 0 &&
+                                lanemap_command_writes(client, message, parser->args) &&
+                                !lanemap_server_may_write(client->server);
+                        if (LANEMAP_UNLIKELY(client->write_waits))
+                                return; /* parsed again then */
+                        client->query_begin += n_bytes;
+                        if (parser->n_args > 0)
+                                lanemap_command_execute(client, message, parser->args,
+                                                        parser->n_args);
+                }
+        }
+}
+
+void lanemap_client_send(struct lanemap_client *client)
+{
+        while (client->gate.released > client->out.stream && !client->close_now) {
+                size_t n_bytes = (size_t)(client->gate.released - client->out.stream);
+                ssize_t n;
+
+                n = send(client->watch.fd, client->out.bytes + client->out.begin, n_bytes,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0 && errno == EAGAIN)
+                        return;
+                if (n < 0) {
+                        lanemap_client_close(client);
+                        return;
+                }
+                lanemap_reply_sent(&client->out, (size_t)n);
+                client->server->bytes_out += (size_t)n;
+                client->last_active = client->server->now;
+                if (client->blocked == LANEMAP_BLOCKED_IDS_SEND)
+                        lanemap_job_ids_continue(client);
+        }
+        if (client->close_after && !client->blocked && lanemap_reply_bytes(&client->out) == 0)
+                client->close_now = true;
+}
+
+/* What epoll has to tell us about this client from now on. */
+void lanemap_client_watch(struct lanemap_client *client)
+{
+        bool paused = client->blocked || client->close_after || client->has_input ||
+                      client->server->stopping;
+        uint32_t events = !paused ? EPOLLIN : client->half_closed ? 0 : EPOLLRDHUP;
+
+        if (client->gate.released > client->out.stream)
+                events |= EPOLLOUT;
+        if (events == client->events)
+                return;
+        client->events = events;
+        epoll_ctl(client->server->epoll_fd, EPOLL_CTL_MOD, client->watch.fd,
+                  &(struct epoll_event){.events = events, .data.ptr = &client->watch});
+}
+
+static void client_ready(struct lanemap_server *server, struct lanemap_watch *watch,
+                         uint32_t events)
+{
+        struct lanemap_client *client = (struct lanemap_client *)watch;
+
+        if (events & EPOLLIN) {
+                client_read(client);
+                lanemap_client_run(client);
+        } else if (events & (EPOLLERR | EPOLLHUP)) {
+                lanemap_client_close(client);
+        } else if (events & EPOLLRDHUP) {
+                client->half_closed = true; /* it may still read; the end is met when reading */
+        }
+        lanemap_client_touch(client);
+}
+
+/* Once a second: an idle client keeps no large buffers. */
+void lanemap_client_cron(struct lanemap_client *client)
+{
+        time_t idle = client->server->now - client->last_active;
+
+        if (client->blocked == LANEMAP_BLOCKED_IDS_SEND && idle > 60) {
+                lanemap_log(LOG_WARNING,
+                            "client %" PRIu64 ": does not take the ids it asked for, closing",
+                            client->id);
+                lanemap_client_close(client);
+        }
+        if (idle < 2)
+                return;
+        lanemap_reply_trim(&client->out);
+        lanemap_resp_parser_trim(&client->parser);
+        if (client->query_begin == client->query_end && client->query_capacity > 0) {
+                lanemap_free(client->query);
+                client->query = NULL;
+                client->query_begin = client->query_end = client->query_capacity = 0;
+                client->read_bytes = LANEMAP_READ_BYTES;
+        }
+}

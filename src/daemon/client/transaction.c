@@ -1,0 +1,130 @@
+/* See client/transaction.h. The queue is three arrays that grow: bytes, arguments, commands. */
+#include <errno.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "daemon/client/transaction.h"
+
+void lanemap_transaction_free(struct lanemap_transaction *transaction)
+{
+        if (!transaction)
+                return;
+        lanemap_free(transaction->bytes);
+        lanemap_free(transaction->args);
+        lanemap_free(transaction->commands);
+        lanemap_batch_deinit(&transaction->batch);
+        lanemap_reply_deinit(&transaction->reply);
+        lanemap_free(transaction);
+}
+
+bool lanemap_transaction_runs(const struct lanemap_client *client)
+{
+        return LANEMAP_UNLIKELY(client->transaction != NULL) && client->transaction->executing;
+}
+
+/* Room for n more elements. Return: 0, -ENOMEM. */
+static int array_room(void **array, size_t element_bytes, size_t n_used, size_t n, size_t *capacity)
+{
+        size_t wanted = *capacity ? *capacity : 64;
+        void *grown;
+
+        if (*capacity - n_used >= n)
+                return 0;
+        while (wanted - n_used < n)
+                wanted *= 2;
+        grown = lanemap_realloc(*array, wanted * element_bytes);
+        if (!grown)
+                return -ENOMEM;
+        *array = grown;
+        *capacity = wanted;
+        return 0;
+}
+
+int lanemap_transaction_queue(struct lanemap_transaction *transaction,
+                              const struct lanemap_command *command, const char *message,
+                              const struct lanemap_resp_arg *args, uint32_t n_args)
+{
+        size_t n_bytes = 0, queued;
+
+        for (uint32_t i = 0; i < n_args; i++)
+                n_bytes += args[i].bytes;
+        queued = transaction->n_bytes + transaction->n_args * sizeof(*args) +
+                 transaction->n_commands * sizeof(*transaction->commands);
+        if (queued + n_bytes > LANEMAP_TRANSACTION_BYTES_MAX)
+                return -E2BIG;
+        if (array_room((void **)&transaction->bytes, 1, transaction->n_bytes, n_bytes,
+                       &transaction->bytes_capacity) < 0 ||
+            array_room((void **)&transaction->args, sizeof(*args), transaction->n_args, n_args,
+                       &transaction->args_capacity) < 0 ||
+            array_room((void **)&transaction->commands, sizeof(*transaction->commands),
+                       transaction->n_commands, 1, &transaction->commands_capacity) < 0)
+                return -ENOMEM;
+        transaction->commands[transaction->n_commands++] = (struct lanemap_transaction_command){
+                .command = command, .args_first = transaction->n_args, .n_args = n_args};
+        for (uint32_t i = 0; i < n_args; i++) {
+                transaction->args[transaction->n_args++] = (struct lanemap_resp_arg){
+                        .off = (uint32_t)transaction->n_bytes, .bytes = args[i].bytes};
+                if (args[i].bytes > 0)
+                        memcpy(transaction->bytes + transaction->n_bytes, message + args[i].off,
+                               args[i].bytes);
+                transaction->n_bytes += args[i].bytes;
+        }
+        return 0;
+}
+
+/* Where id is, or belongs, in ids. */
+static size_t ids_find(const uint32_t *ids, size_t n_ids, uint32_t id)
+{
+        size_t low = 0, high = n_ids;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (ids[middle] < id)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+int lanemap_transaction_count(struct lanemap_transaction *transaction, uint64_t n_ids)
+{
+        if (transaction->n_scans <= LANEMAP_TRANSACTION_SCANS_MAX)
+                transaction->n_scans += n_ids / 8;
+        return transaction->n_scans > LANEMAP_TRANSACTION_SCANS_MAX ? -E2BIG : 0;
+}
+
+int lanemap_transaction_replay(struct lanemap_transaction *transaction, const void *key,
+                               size_t key_bytes, uint32_t *ids, size_t *n_ids)
+{
+        const struct lanemap_batch *batch = &transaction->batch;
+        size_t n = *n_ids;
+
+        for (size_t i = 0; i < batch->n_ops; i++) {
+                const struct lanemap_op *op = &batch->ops[i];
+                bool same = op->code == LANEMAP_OP_CLEAR ||
+                            (op->code != LANEMAP_OP_MARK && op->key_bytes == key_bytes &&
+                             memcmp(op->key, key, key_bytes) == 0);
+                size_t at;
+
+                transaction->n_scans += same ? 1 + n / 64 : 1;
+                if (transaction->n_scans > LANEMAP_TRANSACTION_SCANS_MAX)
+                        return -E2BIG;
+                if (!same)
+                        continue;
+                if (op->code == LANEMAP_OP_CLEAR || op->code == LANEMAP_OP_DELETE) {
+                        n = 0;
+                        continue;
+                }
+                at = ids_find(ids, n, op->id);
+                if (op->code == LANEMAP_OP_ADD && (at == n || ids[at] != op->id)) {
+                        memmove(ids + at + 1, ids + at, (n++ - at) * sizeof(*ids));
+                        ids[at] = op->id;
+                } else if (op->code == LANEMAP_OP_REMOVE && at < n && ids[at] == op->id) {
+                        memmove(ids + at, ids + at + 1, (--n - at) * sizeof(*ids));
+                }
+        }
+        *n_ids = n;
+        return 0;
+}

@@ -1,0 +1,144 @@
+/* MULTI, EXEC, DISCARD: see client/transaction.h for how EXEC works. */
+#include <errno.h>
+
+#include "common/alloc.h"
+#include "daemon/client/transaction.h"
+
+void lanemap_command_multi(const struct lanemap_call *call)
+{
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+
+        if (call->client->transaction) {
+                lanemap_reply_error(reply, "ERR MULTI calls can not be nested");
+                return;
+        }
+        call->client->transaction = lanemap_alloc_zero(sizeof(*call->client->transaction));
+        if (call->client->transaction)
+                lanemap_reply_simple(reply, "OK");
+        else
+                lanemap_reply_error(reply, "ERR no memory");
+}
+
+void lanemap_command_discard(const struct lanemap_call *call)
+{
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+
+        if (!call->client->transaction) {
+                lanemap_reply_error(reply, "ERR DISCARD without MULTI");
+                return;
+        }
+        lanemap_transaction_free(call->client->transaction);
+        call->client->transaction = NULL;
+        lanemap_reply_simple(reply, "OK");
+}
+
+/* Runs every command: operations into the batch, other replies into transaction->reply. */
+static int transaction_run(const struct lanemap_call *exec)
+{
+        struct lanemap_transaction *transaction = exec->client->transaction;
+
+        lanemap_reply_init(&transaction->reply, exec->client->out.protocol);
+        transaction->executing = true;
+        for (size_t i = 0; i < transaction->n_commands; i++) {
+                const struct lanemap_transaction_command *queued = &transaction->commands[i];
+                struct lanemap_call call = {
+                        .server = exec->server,
+                        .client = exec->client,
+                        .command = queued->command,
+                        .message = transaction->bytes,
+                        .args = transaction->args + queued->args_first,
+                        .n_args = queued->n_args,
+                };
+
+                queued->command->run(&call);
+                exec->server->n_commands++;
+                transaction->reply.protocol = exec->client->out.protocol;
+                if (lanemap_reply_bytes(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
+                        break;
+        }
+        transaction->executing = false;
+        if (lanemap_reply_bytes(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
+                return -E2BIG;
+        return transaction->reply.failed ? -ENOMEM : 0;
+}
+
+/* Return: 0, or what apply says; *ret_n_applied is set in both cases. */
+static int transaction_apply(const struct lanemap_call *call, size_t *ret_n_applied)
+{
+        struct lanemap_batch *batch = &call->client->transaction->batch;
+        struct lanemap_server *server = call->server;
+        uint64_t position = 0;
+        int r;
+
+        *ret_n_applied = 0;
+        if (batch->n_ops == 0)
+                return 0;
+        r = lanemap_writer_apply(server->writer, batch->ops, batch->n_ops, batch->results,
+                                 ret_n_applied, &position);
+        server->n_applies++;
+        server->gate_is_due = true;
+        if (r == 0 || *ret_n_applied > 0)
+                server->position = LANEMAP_MAX(server->position, position);
+        return r;
+}
+
+/* There may be no bytes at all: then rest->bytes is NULL. */
+static void rest_copy(struct lanemap_reply *reply, const struct lanemap_reply *rest, size_t at,
+                      size_t n)
+{
+        if (n > 0)
+                lanemap_reply_raw(reply, rest->bytes + at, n);
+}
+
+/* The array of replies: what is in transaction->reply, and the answers of writes in the holes. */
+static void transaction_answer(struct lanemap_transaction *transaction, struct lanemap_reply *reply)
+{
+        const struct lanemap_reply *rest = &transaction->reply;
+        size_t at = 0;
+
+        lanemap_reply_array(reply, transaction->n_commands);
+        for (size_t i = 0; i < transaction->batch.n_entries; i++) {
+                const struct lanemap_batch_entry *entry = &transaction->batch.entries[i];
+
+                rest_copy(reply, rest, at, entry->hole - at);
+                at = entry->hole;
+                lanemap_batch_answer(&transaction->batch, entry, reply);
+        }
+        rest_copy(reply, rest, at, lanemap_reply_bytes(rest) - at);
+        reply->n_errors += rest->n_errors;
+}
+
+void lanemap_command_exec(const struct lanemap_call *call)
+{
+        struct lanemap_reply *reply = lanemap_client_reply(call->client); /* flushes: B1, B2 */
+        struct lanemap_transaction *transaction = call->client->transaction;
+        size_t n_applied;
+        int r;
+
+        if (!transaction) {
+                lanemap_reply_error(reply, "ERR EXEC without MULTI");
+                return;
+        }
+        if (transaction->aborted) {
+                lanemap_reply_error(reply,
+                                    "EXECABORT Transaction discarded because of previous errors.");
+        } else if (!call->server->writer) {
+                lanemap_command_loading(call->server, reply);
+        } else {
+                r = transaction_run(call);
+                if (r < 0) {
+                        lanemap_reply_error(reply, r == -ENOMEM
+                                                           ? "ERR no memory; nothing was changed"
+                                                           : "ERR the reply of the transaction is "
+                                                             "too large; nothing was changed");
+                } else {
+                        r = transaction_apply(call, &n_applied);
+                        if (r == 0)
+                                transaction_answer(transaction, reply);
+                        else
+                                lanemap_batch_refuse(reply, r, n_applied, transaction->batch.n_ops);
+                }
+        }
+        lanemap_transaction_free(transaction);
+        call->client->transaction = NULL;
+}

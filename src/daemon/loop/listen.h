@@ -1,0 +1,24 @@
+/* Between loop/listen.c and loop/listen_unix.c: the Unix socket of a server, and its errors. */
+#ifndef LANEMAP_DAEMON_LOOP_LISTEN_H
+#define LANEMAP_DAEMON_LOOP_LISTEN_H
+
+#include "daemon/daemon.h"
+
+/* The text of an error. Return: r. */
+int lanemap_listen_refuse(struct lanemap_error *ret_error, int r, const char *format, ...)
+        LANEMAP_PRINTF(3, 4);
+/* "WHAT WHERE: " and the meaning of r. Return: r. */
+int lanemap_listen_fail(struct lanemap_error *ret_error, int r, const char *what,
+                        const char *where);
+
+/* Accepts who waits at a listener. */
+void lanemap_listen_ready(struct lanemap_server *server, struct lanemap_watch *watch,
+                          uint32_t events);
+
+/* Takes the socket that was passed, or makes one. */
+int lanemap_listen_unix_open(struct lanemap_server *server, struct lanemap_error *ret_error);
+void lanemap_listen_unix_renew(struct lanemap_server *server); /* once a second */
+/* The listener is about to be closed. */
+void lanemap_listen_unix_leave(const struct lanemap_server *server);
+
+#endif

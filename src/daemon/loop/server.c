@@ -1,0 +1,308 @@
+/* The loop. See daemon.h for what a round is. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/owner.h"
+#include "daemon/command/command.h"
+#include "daemon/client/health.h"
+#include "daemon/loop/job.h"
+#include "daemon/loop/log.h"
+#include "daemon/client/memory.h"
+#include "daemon/loop/notify.h"
+#include "daemon/signals.h"
+
+#define STOP_LIMIT_NS   UINT64_C(10000000000) /* replies that nobody takes, or that cannot leave */
+#define FDS_FOR_OURSELF 256                   /* listeners, segments, log, manifest, threads */
+#define CLIENTS_WANTED  10000
+#define WRITE_RETRY_MS  20 /* writes that the engine would make wait */
+
+int lanemap_server_watch(struct lanemap_server *server, struct lanemap_watch *watch,
+                         uint32_t events)
+{
+        struct epoll_event event = {.events = events, .data.ptr = watch};
+
+        return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
+}
+
+void lanemap_server_gate(struct lanemap_server *server)
+{
+        int error = 0;
+
+        if (!server->writer)
+                return;
+        if (!server->gate_is_due && server->position <= server->acknowledged)
+                return;
+        server->acknowledged = lanemap_writer_acknowledgeable(server->writer, &error);
+        if (error != server->log_error) {
+                if (error < 0)
+                        lanemap_log(LOG_ERR, "the log cannot be written: %s", strerror(-error));
+                else
+                        lanemap_log(LOG_NOTICE, "the log can be written again");
+        }
+        server->log_error = error;
+        server->gate_is_due = false;
+}
+
+/* Asked once for each batch; a batch is no larger. */
+bool lanemap_server_may_write(struct lanemap_server *server)
+{
+        return !server->writer ||
+               lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX);
+}
+
+void lanemap_server_stop(struct lanemap_server *server)
+{
+        struct lanemap_client *client;
+
+        if (server->stopping)
+                return;
+        server->stopping = true;
+        server->stop_deadline_ns = lanemap_now_ns(&lanemap_clock_monotonic) + STOP_LIMIT_NS;
+        lanemap_notify("STOPPING=1\nSTATUS=Stopping");
+        lanemap_log(LOG_NOTICE, "stopping");
+        lanemap_listen_close(server);
+        TAILQ_FOREACH(client, &server->clients, all)
+        {
+                if (client->blocked == LANEMAP_BLOCKED_REQUEST ||
+                    client->blocked == LANEMAP_BLOCKED_IDS) {
+                        lanemap_job_ids_forget(client);
+                        lanemap_reply_error(&client->out, "ERR lanemapd is stopping");
+                        lanemap_client_reply_end(client);
+                        lanemap_client_unblock(client);
+                }
+                client->close_after = true;
+                lanemap_client_touch(client);
+        }
+}
+
+static void engine_ready(struct lanemap_server *server, struct lanemap_watch *watch,
+                         uint32_t events)
+{
+        uint64_t count;
+
+        if (read(watch->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+                return;
+        server->gate_is_due = true;
+        if (server->n_blocked > 0)
+                lanemap_command_requests_ended(server);
+}
+
+/* Runs what is left to run, applies, releases, sends. Clients that wait for nothing leave the list.
+ */
+static void round_end(struct lanemap_server *server)
+{
+        struct lanemap_client *client, *next;
+
+        TAILQ_FOREACH(client, &server->touched, touched)
+        lanemap_client_run(client);
+        lanemap_batch_flush(server);
+        lanemap_server_gate(server);
+        for (client = TAILQ_FIRST(&server->touched); client; client = next) {
+                lanemap_client_gate(client);
+                lanemap_client_send(client);
+                next = TAILQ_NEXT(client, touched);
+                if (client->close_now) {
+                        lanemap_client_free(client);
+                        continue;
+                }
+                lanemap_client_watch(client);
+                if (lanemap_gate_is_open(&client->gate) && !client->has_input &&
+                    client->blocked != LANEMAP_BLOCKED_IDS_GATE) {
+                        client->is_touched = false;
+                        TAILQ_REMOVE(&server->touched, client, touched);
+                }
+        }
+}
+
+/* How long the loop may sleep, in milliseconds. */
+static int round_timeout(const struct lanemap_server *server)
+{
+        const struct lanemap_client *client;
+        int timeout = server->watchdog_usec ? (int)LANEMAP_MIN(server->watchdog_usec / 4000, 1000U)
+                                            : 1000;
+
+        if (server->stopping)
+                timeout = LANEMAP_MIN(timeout, 20);
+        TAILQ_FOREACH(client, &server->touched, touched)
+        {
+                if (client->write_waits) {
+                        timeout = LANEMAP_MIN(timeout, WRITE_RETRY_MS);
+                        continue;
+                }
+                if (client->has_input && !client->blocked && !client->close_after &&
+                    lanemap_gate_is_open(&client->gate))
+                        return 0;
+                timeout = LANEMAP_MIN(timeout, 100);
+        }
+        return timeout;
+}
+
+/* Once a second. */
+static void server_cron(struct lanemap_server *server)
+{
+        struct lanemap_client *client;
+
+        server->gate_is_due = true;
+        TAILQ_FOREACH(client, &server->clients, all)
+        lanemap_client_cron(client);
+        if (server->ids_capacity > 1 << 20) {
+                lanemap_free(server->ids);
+                server->ids = NULL;
+                server->ids_capacity = 0;
+        }
+        if (server->n_blocked > 0 && server->writer)
+                lanemap_command_requests_ended(server);
+        lanemap_job_ready(server, NULL, 0);
+        lanemap_listen_cron(server);
+        lanemap_job_room_cron(server);
+        lanemap_memory_cron(server);
+        lanemap_health_cron(server);
+}
+
+static bool server_is_done(const struct lanemap_server *server)
+{
+        if (!server->stopping)
+                return false;
+        return server->n_clients == 0 ||
+               lanemap_now_ns(&lanemap_clock_monotonic) > server->stop_deadline_ns;
+}
+
+static int server_loop(struct lanemap_server *server)
+{
+        struct epoll_event events[256];
+
+        while (!server_is_done(server)) {
+                time_t last = server->now;
+                int n;
+
+                n = epoll_wait(server->epoll_fd, events, LANEMAP_N_ELEMENTS(events),
+                               round_timeout(server));
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                server->now = time(NULL);
+                for (int i = 0; i < n; i++) {
+                        struct lanemap_watch *watch = events[i].data.ptr;
+
+                        watch->ready(server, watch, events[i].events);
+                }
+                if (server->now != last)
+                        server_cron(server);
+                round_end(server);
+        }
+        return 0;
+}
+
+/* As many clients as descriptors allow. */
+static void clients_limit(struct lanemap_server *server)
+{
+        struct rlimit limit;
+
+        server->n_clients_max = 64;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        if (limit.rlim_cur < CLIENTS_WANTED + FDS_FOR_OURSELF && limit.rlim_cur < limit.rlim_max) {
+                limit.rlim_cur =
+                        LANEMAP_MIN(limit.rlim_max, (rlim_t)CLIENTS_WANTED + FDS_FOR_OURSELF);
+                if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                        getrlimit(RLIMIT_NOFILE, &limit);
+        }
+        if (limit.rlim_cur > FDS_FOR_OURSELF + server->n_clients_max)
+                server->n_clients_max =
+                        LANEMAP_MIN(limit.rlim_cur - FDS_FOR_OURSELF, (rlim_t)CLIENTS_WANTED);
+}
+
+static void file_limit_warn(void)
+{
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+                lanemap_log(LOG_WARNING,
+                            "no file may be larger than %llu bytes (ulimit -f, LimitFSIZE=): log, "
+                            "segment files and shared memory that need more are refused as on a "
+                            "full disk",
+                            (unsigned long long)limit.rlim_cur);
+}
+
+static int server_init(struct lanemap_server *server)
+{
+        TAILQ_INIT(&server->clients);
+        TAILQ_INIT(&server->touched);
+        server->next_client_id = 1;
+        server->epoll_fd = server->signals.fd = server->jobs.fd = server->engine.fd = -1;
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(server->listeners); i++)
+                server->listeners[i].fd = -1;
+        server->started = server->now = time(NULL);
+        clock_gettime(CLOCK_MONOTONIC, &server->started_at);
+        server->watchdog_usec = lanemap_notify_watchdog_usec();
+        clients_limit(server);
+        lanemap_command_init();
+        signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
+        file_limit_warn();
+        server->jobs.ready = lanemap_job_ready;
+        server->engine.ready = engine_ready;
+        server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        server->jobs.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (server->epoll_fd < 0 || server->jobs.fd < 0 || lanemap_signals_open(server) < 0 ||
+            lanemap_server_watch(server, &server->jobs, EPOLLIN) < 0)
+                return -errno;
+        return 0;
+}
+
+static void server_deinit(struct lanemap_server *server)
+{
+        struct lanemap_client *client;
+
+        lanemap_listen_close(server);
+        while ((client = TAILQ_FIRST(&server->clients)))
+                lanemap_client_free(client);
+        lanemap_job_finish(server);
+        lanemap_writer_close(server->writer);
+        lanemap_batch_deinit(&server->batch);
+        lanemap_free(server->ids);
+        for (int i = 0; i < 3; i++) {
+                int fd = (int[]){server->signals.fd, server->jobs.fd, server->epoll_fd}[i];
+
+                if (fd >= 0)
+                        close(fd);
+        }
+        explicit_bzero(server->options.password, sizeof(server->options.password));
+}
+
+int lanemap_server_run(const struct lanemap_options *options)
+{
+        static struct lanemap_server server; /* large, and there is one */
+        struct lanemap_error error = {0};
+        int r;
+
+        server = (struct lanemap_server){.options = *options};
+        r = server_init(&server);
+        if (r < 0) {
+                lanemap_log(LOG_ERR, "cannot start: %s", strerror(-r));
+                return 1;
+        }
+        r = lanemap_listen_open(&server, &error);
+        if (r < 0) {
+                lanemap_log(LOG_ERR, "%s", *error.text ? error.text : strerror(-r));
+                if (lanemap_owner_explain(options->directory, error.text, sizeof(error.text)))
+                        lanemap_log(LOG_ERR, "%s", error.text);
+        } else {
+                lanemap_health_status(&server, "Loading the index");
+                r = lanemap_job_open_start(&server);
+                if (r == 0)
+                        r = server_loop(&server);
+                if (r < 0)
+                        lanemap_log(LOG_ERR, "%s", strerror(-r));
+        }
+        server_deinit(&server);
+        if (r == 0 && !server.failed)
+                lanemap_log(LOG_NOTICE, "stopped");
+        return r < 0 || server.failed ? 1 : 0;
+}

@@ -1,0 +1,97 @@
+/*
+ * Making a damaged data directory one that a writer opens, and saying what was lost by it.
+ *
+ *   1. the directory's lock; everything is verified
+ *   2. what can be had of each damaged segment file (directory/salvage.h), and of the log in front of
+ *      its hole: in memory
+ *   3. the new log file, then new segment files: written, synced, renamed, directory synced
+ *   4. damaged files linked into quarantine/ under their names, synced
+ *   5. live keys and pairs counted again; the new manifest
+ *   6. the old names of damaged files unlinked
+ *
+ *   Q1  A crash before 5 leaves the damage as it was, and files that nobody names; a crash behind it,
+ *       old names that nobody needs. Either way repair can be run again.
+ *   Q2  No bytes are deleted: what was damaged is in quarantine/.
+ *   Q3  After it, verify finds nothing; a second run does nothing.
+ *   Q4  A file whose every byte could be put right (the 256-bit checksum says so) is no loss.
+ */
+#ifndef LANEMAP_DIRECTORY_REPAIR_H
+#define LANEMAP_DIRECTORY_REPAIR_H
+
+#include "verify/verify.h"
+
+#define LANEMAP_QUARANTINE_NAME "quarantine"
+
+struct lanemap_repair_options {
+        const struct lanemap_files *files;
+        const char *directory;
+        bool dry_run;         /* say what would be done; nothing is changed */
+        bool accept_log_loss; /* cut a log at its hole */
+        /* Called for each thing that is found, done or lost: one line. */
+        void (*say)(void *arg, const char *line);
+        void *say_arg;
+};
+
+struct lanemap_repair_report {
+        uint64_t n_findings;
+        uint64_t n_keys_lost;    /* entries that are gone, tombstones among them */
+        uint64_t n_keys_suspect; /* kept, of files some byte of which is wrong */
+        uint64_t n_records_lost; /* of the log, as far as is known */
+        bool lossy;
+};
+
+/*
+ * Return: 0: the directory is sound now (with dry_run: would be). Errors, and then nothing that is
+ * in use was changed: -EBUSY a writer lives; -ENODATA the log has lost records, and accept_log_loss
+ * is not set; -EBADMSG it cannot be repaired; error says why and what to do; -ENOENT, -ENOSPC,
+ * -ENOMEM, ...
+ */
+int lanemap_repair_directory(const struct lanemap_repair_options *options,
+                             struct lanemap_repair_report *ret_report, struct lanemap_error *error);
+
+/* The parts, inside the room. */
+
+struct lanemap_repair {
+        const struct lanemap_repair_options *options;
+        struct lanemap_repair_report *report;
+        struct lanemap_error *error;
+        int dir_fd;
+        struct lanemap_manifest manifest; /* in the making */
+        bool manifest_changed;
+        char (*aside)[64]; /* names that go to quarantine/ */
+        size_t n_aside;
+
+        /* directory/repair_segments.c */
+        struct lanemap_slot *slots;
+        struct lanemap_repair_mend *mends;
+        bool *lane_changed;
+};
+
+void lanemap_repair_say(const struct lanemap_repair *repair, const char *format, ...)
+        LANEMAP_PRINTF(2, 3);
+int lanemap_repair_fail(const struct lanemap_repair *repair, int r, const char *format, ...)
+        LANEMAP_PRINTF(3, 4);
+/* A file of that name is to be moved. Return: 0, -ENOMEM. */
+int lanemap_repair_aside(struct lanemap_repair *repair, const char *name);
+
+/* directory/repair_files.c: link what is to be moved; unlink the old names of it. */
+int lanemap_repair_link(struct lanemap_repair *repair, const char *name);
+int lanemap_repair_link_all(struct lanemap_repair *repair);
+int lanemap_repair_unlink_all(struct lanemap_repair *repair);
+
+/* directory/repair_segments.c: what can be had of damaged files, in memory; in the manifest, lanes
+ * counted again; on the disk. */
+int lanemap_repair_segments_take(struct lanemap_repair *repair,
+                                 const struct lanemap_findings *findings);
+int lanemap_repair_segments_replace(struct lanemap_repair *repair);
+int lanemap_repair_segments_write(struct lanemap_repair *repair);
+void lanemap_repair_segments_deinit(struct lanemap_repair *repair);
+
+/* directory/repair_log.c: what is in front of the hole into a new file, which the manifest names. */
+int lanemap_repair_log(struct lanemap_repair *repair);
+
+/* directory/repair_manifest.c: a manifest with one flipped bit. Return: 0 it was put right (or would
+ * be), -EBADMSG. */
+int lanemap_repair_manifest(struct lanemap_repair *repair);
+
+#endif

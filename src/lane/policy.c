@@ -1,0 +1,126 @@
+/* See policy.h; the table of decisions is tests/unit/lane/test_policy.c. */
+#include "lane/policy.h"
+
+#include "segment/format.h"
+
+/*
+ * A flush takes a young segment in when it is at most this many times as large as what is new. In a
+ * large index whose merges keep up that is every one, since a lane goes to the bottom at about nine
+ * flushes' worth: so the file that the flush before left ends with this one, all lanes having left
+ * it.
+ */
+#define TAKE_RATIO 12
+
+/* Larger ones, when merges are behind, and the bottom: in proportion to what is taken already, so that
+ * each is rewritten for a quarter of growth, not for each flush. */
+#define TAKE_RATIO_LARGE 4
+
+/* Young and middle segments together, beside the bottom and one that a flush may just have put on
+ * top. */
+#define SEGMENTS_AFTER_FLUSH_MAX (LANEMAP_LANE_POLICY_SEGMENTS_MAX - 1)
+
+/* Under 256 KiB of tables a flush would be mostly syncs; over 64 MiB recovery would get slow. */
+#define FLUSH_BYTES_MIN (UINT64_C(256) << 10)
+#define FLUSH_BYTES_MAX (UINT64_C(64) << 20)
+
+/* Old and new exist side by side until a merge is committed, so that is what it costs in memory. */
+#define GROUP_SHARE     32
+#define GROUP_BYTES_MIN (UINT64_C(256) << 10)
+#define GROUP_BYTES_MAX (UINT64_C(16) << 20)
+
+#define EXCESS_SHARE 25
+
+/* A change of a long posting counts as so many bytes, against this share of all of them. */
+#define LONG_CHANGE_BYTES UINT64_C(64)
+#define LONG_SHARE        16
+
+/* Where so many bytes, and so many times the longest, are in long postings: one change for each of
+ * so many bytes. */
+#define LONG_BYTES_MAX        (UINT64_C(64) << 20)
+#define LONG_POSTINGS_MIN     4
+#define LONG_BYTES_PER_CHANGE (UINT64_C(1) << 20)
+
+uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
+                                         uint32_t n_segments, uint32_t n_takeable)
+{
+        uint64_t taken_keys = new_keys;
+        uint32_t n = 0;
+
+        while (n < n_takeable) {
+                bool is_bottom = n + 1 == n_segments;
+                bool is_small = n_keys[n] <= TAKE_RATIO_LARGE * taken_keys ||
+                                (!is_bottom && n_keys[n] <= TAKE_RATIO * new_keys);
+
+                if (!is_small && (is_bottom || n_segments - n + 1 <= SEGMENTS_AFTER_FLUSH_MAX))
+                        break;
+                taken_keys += n_keys[n];
+                n++;
+        }
+
+        return n;
+}
+
+uint32_t lanemap_lane_policy_group_lanes(uint64_t index_bytes, uint32_t n_lanes)
+{
+        uint64_t bytes_max = LANEMAP_MIN(LANEMAP_MAX(index_bytes / GROUP_SHARE, GROUP_BYTES_MIN),
+                                         GROUP_BYTES_MAX);
+        uint32_t n = 1;
+
+        while (n < n_lanes && index_bytes / n_lanes * 2 * n <= bytes_max)
+                n *= 2;
+        return n;
+}
+
+bool lanemap_lane_policy_filter(uint32_t policy, uint32_t kind, uint64_t n_keys)
+{
+        if (policy == LANEMAP_LANE_FILTER_AUTO)
+                return kind != LANEMAP_SEGMENT_KIND_PACKED &&
+                       n_keys >= LANEMAP_LANE_POLICY_FILTER_KEYS_MIN;
+
+        return policy == LANEMAP_LANE_FILTER_ALWAYS;
+}
+
+uint64_t lanemap_lane_policy_excess_max(uint64_t index_bytes, uint64_t flush_bytes)
+{
+        return LANEMAP_MAX(index_bytes / EXCESS_SHARE, flush_bytes / 4);
+}
+
+uint64_t lanemap_lane_policy_merge_priority(const struct lanemap_lane_policy_group *group,
+                                            bool is_over_budget)
+{
+        uint64_t bytes = group->bytes >> 10, excess = group->excess_bytes >> 10;
+        uint64_t ratio = LANEMAP_MIN((excess << 20) / (bytes + 1), (uint64_t)UINT32_MAX - 1) + 1;
+
+        if (group->n_segments >= LANEMAP_LANE_POLICY_SEGMENTS_MAX)
+                return (UINT64_C(2) << 32) + ratio;
+        if (group->is_asked)
+                return (UINT64_C(1) << 32) + ratio;
+
+        return is_over_budget && group->excess_bytes > 0 ? ratio : 0;
+}
+
+bool lanemap_lane_policy_overlays_exceed(const struct lanemap_lane_policy_overlays *overlays,
+                                         uint64_t bytes_max, uint32_t times)
+{
+        uint64_t changed_bytes = overlays->bytes + LONG_CHANGE_BYTES * overlays->n_long_changes;
+        uint64_t long_max =
+                LANEMAP_MAX(LONG_BYTES_MAX, LONG_POSTINGS_MIN * overlays->long_max_bytes);
+
+        return changed_bytes >= times * LANEMAP_MAX(bytes_max, overlays->long_bytes / LONG_SHARE) ||
+               (overlays->long_bytes >= times * long_max &&
+                overlays->n_long_changes >= overlays->long_bytes / LONG_BYTES_PER_CHANGE);
+}
+
+uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t n_lanes,
+                                         uint32_t cell_bytes)
+{
+        uint64_t lane_bytes = (uint64_t)n_lanes * cell_bytes;
+        uint64_t most = LANEMAP_MIN(
+                LANEMAP_MAX(n_live_keys * 3 / 200 * cell_bytes * 20 / 11, FLUSH_BYTES_MIN),
+                FLUSH_BYTES_MAX);
+        uint64_t bytes = lane_bytes;
+
+        while (bytes * 2 <= most)
+                bytes *= 2;
+        return bytes;
+}

@@ -1,0 +1,114 @@
+/*
+ * When to flush, and what to merge: pure functions from numbers to decisions, with no I/O and no
+ * clock.
+ *
+ * A lane's segments, newest first, are young ones (what flushes left) and a bottom. A flush takes
+ * young segments into its output where they are not much larger than it, so that the number of
+ * segments stays at LANEMAP_LANE_POLICY_SEGMENTS_MAX or below without a merge for each flush.
+ *
+ * What a large index costs beyond its bottoms is *excess*: young segments, and sections of files
+ * that nobody uses any more but whose file still lives. Excess has a budget, a twenty-fifth of the
+ * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most
+ * excess per byte written. So the sum stays level instead of rising and falling, a group is merged when its
+ * own excess is about twice the budget's share, and a bottom is written about twelve times less
+ * often than it is flushed to. A group is always the same neighbouring lanes, so that the merge of
+ * a group ends the life of the file that the merge before it made.
+ *
+ * Write amplification for uniform churn: about 3 for the young levels and 12 for the bottom, per
+ * entry; perf/index counts it.
+ */
+#ifndef LANEMAP_LANE_POLICY_H
+#define LANEMAP_LANE_POLICY_H
+
+#include "common/base.h"
+
+#define LANEMAP_LANE_POLICY_SEGMENTS_MAX 4
+
+/* With fewer keys a filter's padding would be as much as the filter. */
+#define LANEMAP_LANE_POLICY_FILTER_KEYS_MIN 128
+
+/* Filter policies. */
+#define LANEMAP_LANE_FILTER_NEVER  1
+#define LANEMAP_LANE_FILTER_AUTO   2
+#define LANEMAP_LANE_FILTER_ALWAYS 3
+
+/*
+ * How many of the newest segments a flush of `new_keys` entries takes into its output.
+ *
+ * n_keys       entries of each segment, newest first
+ * n_takeable   how many of the newest are not being merged right now
+ */
+uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
+                                         uint32_t n_segments, uint32_t n_takeable);
+
+/* How many neighbouring lanes are merged together: a power of two, so that groups nest. */
+uint32_t lanemap_lane_policy_group_lanes(uint64_t index_bytes, uint32_t n_lanes);
+
+/* How much excess an index of so many bytes of segments may have that is flushed at so many bytes of
+ * tables: a small one at least about what one flush leaves. */
+uint64_t lanemap_lane_policy_excess_max(uint64_t index_bytes, uint64_t flush_bytes);
+
+/* What a merge of a group of lanes would be for. */
+struct lanemap_lane_policy_group {
+        uint64_t excess_bytes; /* of young segments, and its share of dead sections */
+        uint64_t bytes; /* of all its segments: what the merge reads, and about what it writes */
+        uint32_t n_segments; /* of its deepest lane */
+        bool is_asked;       /* somebody wants each of its lanes to be one segment */
+};
+
+/*
+ * How urgent it is, 0: not at all; the most urgent group goes first. Deep lanes before all, since
+ * they cost every lookup; then what was asked for; then, while the index is over its budget,
+ * whatever rids it of the most excess per byte written.
+ */
+uint64_t lanemap_lane_policy_merge_priority(const struct lanemap_lane_policy_group *group,
+                                            bool is_over_budget);
+
+/*
+ * Whether a segment gets a filter. `auto` is the measured answer (perf/segments): in front of a
+ * perfect hash a miss costs a tenth of what it does without, in memory and in cache; `packed` has its
+ * tags, which refuse nearly all misses after a line as well. The level does not matter: most lookups miss at the
+ * bottom, and all others miss above it.
+ *
+ * kind         LANEMAP_SEGMENT_KIND_*
+ */
+bool lanemap_lane_policy_filter(uint32_t policy, uint32_t kind, uint64_t n_keys);
+
+/*
+ * At how many bytes of tables the active overlays of all lanes together are flushed: enough for
+ * about 1.5 % of the live keys of a large index, never so little that a flush (two files, four
+ * syncs) is mostly overhead. Tables are powers of two, and all fill alike, so the flush comes when
+ * they are full (LANEMAP_LANE_POLICY_FLUSH_FILL), before most of them double.
+ */
+uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t n_lanes,
+                                         uint32_t cell_bytes);
+
+/* The used part of tables of that many bytes at which the flush begins. */
+#define LANEMAP_LANE_POLICY_FLUSH_FILL(table_bytes) ((table_bytes) / 20 * 11)
+
+/*
+ * What active overlays hold. The first change of a long posting after a flush copies all of it into
+ * its overlay, and each flush writes all of it: a flush gives those bytes back only until the next
+ * change. So they are not counted as bytes, only their changes are.
+ */
+struct lanemap_lane_policy_overlays {
+        uint64_t bytes;          /* of tables and short postings */
+        uint64_t long_bytes;     /* of long postings */
+        uint64_t long_max_bytes; /* of the longest that was changed, about */
+        uint64_t n_long_changes;
+};
+
+/*
+ * Whether overlays have outgrown a budget of so many bytes so many times.
+ *
+ *   A change of a long posting counts as 64 bytes, and the budget is a sixteenth of the long
+ *   postings where that is more. So long postings that are changed often are copied and written
+ *   once per as many changes as they have KiB: a change costs 1 KiB of copying at most, a leaf's.
+ *
+ *   Long postings that are changed seldom would all stay: from 64 MiB on, where a flush gives back
+ *   more than the few longest, one change per MiB is enough.
+ */
+bool lanemap_lane_policy_overlays_exceed(const struct lanemap_lane_policy_overlays *overlays,
+                                         uint64_t bytes_max, uint32_t times);
+
+#endif

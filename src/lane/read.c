@@ -1,0 +1,84 @@
+/* Postings of either kind of level. See read.h. */
+#include "lane/read.h"
+
+/* N3: what has just been read of a posting in a segment. Return: r, or -EBADMSG. */
+static int read_end(const struct lanemap_segment *from, int r)
+{
+        return from && !lanemap_lane_segments_readable(&from, 1) ? -EBADMSG : r;
+}
+
+int lanemap_lane_posting_count(const struct lanemap_window *window,
+                               const struct lanemap_lane_posting *posting, uint64_t *ret_n_ids)
+{
+        if (posting->in_overlay)
+                return lanemap_overlay_posting_count(window, posting->overlay_value, ret_n_ids);
+
+        *ret_n_ids = posting->segment.n_ids;
+        return 0;
+}
+
+int lanemap_lane_posting_copy(const struct lanemap_window *window,
+                              const struct lanemap_lane_posting *posting, uint32_t *ids,
+                              size_t capacity, size_t *ret_n_ids)
+{
+        int r;
+
+        if (posting->in_overlay)
+                return lanemap_overlay_posting_copy(window, posting->overlay_value, ids, capacity,
+                                                    ret_n_ids);
+
+        if (posting->segment.n_ids <= capacity) {
+                r = read_end(posting->from, lanemap_segment_posting_copy(&posting->segment, ids));
+                if (r < 0)
+                        return r;
+        }
+
+        *ret_n_ids = posting->segment.n_ids;
+        return 0;
+}
+
+int lanemap_lane_walk_begin(const struct lanemap_window *window,
+                            const struct lanemap_lane_posting *posting,
+                            struct lanemap_lane_walk *ret_walk, uint64_t *ret_n_ids)
+{
+        int r;
+
+        ret_walk->in_overlay = posting->in_overlay;
+        if (posting->in_overlay) {
+                r = lanemap_overlay_walk_begin(window, posting->overlay_value, &ret_walk->overlay);
+                if (r == 0)
+                        *ret_n_ids = ret_walk->overlay.n_left;
+                return r;
+        }
+
+        ret_walk->from = posting->from;
+        r = read_end(posting->from,
+                     lanemap_segment_posting_walk_begin(&posting->segment, &ret_walk->segment));
+        if (r == 0)
+                *ret_n_ids = posting->segment.n_ids;
+        return r;
+}
+
+int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_lane_walk *walk,
+                           const uint32_t **ret_ids, uint32_t *ret_n_ids)
+{
+        int r;
+
+        if (walk->in_overlay)
+                return lanemap_overlay_walk_next(window, &walk->overlay, ret_ids, ret_n_ids);
+
+        r = read_end(walk->from,
+                     lanemap_segment_posting_walk_next(&walk->segment, walk->ids, ret_n_ids));
+        if (r == 1)
+                *ret_ids = walk->ids;
+        return r;
+}
+
+int lanemap_lane_posting_contains(const struct lanemap_window *window,
+                                  const struct lanemap_lane_posting *posting, uint32_t id)
+{
+        if (posting->in_overlay)
+                return lanemap_overlay_posting_contains(window, posting->overlay_value, id);
+
+        return read_end(posting->from, lanemap_segment_posting_contains(&posting->segment, id));
+}

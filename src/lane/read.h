@@ -1,0 +1,264 @@
+/*
+ * One key in one lane: its view, then active overlay, frozen overlay, segments, newest first; the
+ * first that knows the key has the answer.
+ *
+ * N1. A lookup that loads a lane's word once, and finds every segment of that view mapped,
+ *     answers as of that view: no entry is missed or seen twice because of a freeze, a flush or
+ *     a merge in between.
+ * N2. As O2: any bytes, bounded steps, inside the window.
+ * N3. A segment whose owner could not read a page of it (G6) answers -EBADMSG, never "absent": the
+ *     mark is looked at behind the last load of its bytes. Newer levels answer as always.
+ *
+ * In two stages, so that a batch overlaps its cache misses: lanemap_lane_open() requests the first
+ * line of every level that it may visit; lanemap_lane_find() resolves them.
+ *
+ * Thread: any. Cost: all first lines are requested at once, so about two DRAM accesses, however
+ * many levels.
+ */
+#ifndef LANEMAP_LANE_READ_H
+#define LANEMAP_LANE_READ_H
+
+#include "lane/format.h"
+#include "overlay/read.h"
+#include "segment/read.h"
+
+#define LANEMAP_LANE_E_ABSENT   1 /* no level knows the key */
+#define LANEMAP_LANE_E_UNMAPPED 2 /* the view names a segment that this process has not mapped */
+
+/* A mapped segment file: private memory of a process, immutable while it is reachable. */
+struct lanemap_lane_file {
+        uint64_t number;
+        uint64_t check;
+        const unsigned char *bytes;
+        uint64_t n_bytes;
+        uint32_t n_sections;
+
+        /* The owner's notes, under its lock; no lookup looks at them. */
+        bool wanted_copy; /* the view named the copy when this was mapped */
+        bool is_copy;     /* and it is the copy */
+        bool populated;
+        uint32_t n_tables; /* atomic: attachments of this process that have it in their table */
+        uint64_t device;   /* which file it is */
+        uint64_t inode;
+        struct lanemap_mapping *guard;    /* the writer's (verify/mapping.h) */
+        struct lanemap_lane_file *former; /* the writer's: mapped before, for the same file */
+
+        struct lanemap_segment sections[];
+};
+
+/* By file slot. An entry is NULL or a file, published with a release store; what it points to stays
+ * until readers of this process that may have seen it are gone (guards, RCU). */
+struct lanemap_lane_files {
+        uint32_t n_slots;
+        struct lanemap_lane_file *slots[];
+};
+
+/* Where to look. A plain value, copied for each lookup. */
+struct lanemap_lane_source {
+        struct lanemap_window window; /* the data object */
+        const struct lanemap_lane_files *files;
+        uint32_t cell_bytes;
+};
+
+/* A view, opened: every pointer checked. */
+struct lanemap_lane_levels {
+        const unsigned char *active_cells;
+        const unsigned char *frozen_cells; /* NULL: none */
+        struct lanemap_overlay_table active;
+        struct lanemap_overlay_table frozen;
+        uint32_t n_segments;
+        uint32_t ranks[LANEMAP_LANE_SEGMENTS_MAX];
+        const struct lanemap_segment *segments[LANEMAP_LANE_SEGMENTS_MAX];
+};
+
+/* What was found: a value word in the data object, or a posting in a segment. */
+struct lanemap_lane_posting {
+        bool in_overlay;
+        uint64_t overlay_value;
+        struct lanemap_segment_posting segment;
+        const struct lanemap_segment *from; /* what `segment` is in; NULL: an empty posting */
+};
+
+/* The mapped section that a view's entry names, or NULL: not mapped here. */
+LANEMAP_ALWAYS_INLINE const struct lanemap_segment *
+lanemap_lane_segment(const struct lanemap_lane_files *files,
+                     const struct lanemap_lane_segment_shm *entry)
+{
+        uint32_t slot = lanemap_load_relaxed(&entry->file_slot);
+        uint32_t section = lanemap_load_relaxed(&entry->section);
+        const struct lanemap_lane_file *file;
+
+        if (LANEMAP_UNLIKELY(slot >= files->n_slots))
+                return NULL;
+
+        /* Pairs with the release store that put the file there: its sections are whole. */
+        file = lanemap_load_acquire(&files->slots[slot]);
+        if (LANEMAP_UNLIKELY(!file || file->number != lanemap_load_relaxed(&entry->file_number) ||
+                             section >= file->n_sections))
+                return NULL;
+
+        return &file->sections[section];
+}
+
+/*
+ * Opens the view at view_off for one key and requests the first line of every level.
+ *
+ * rank    of the key's slot in its lane
+ *
+ * Return: 0, LANEMAP_LANE_E_UNMAPPED, -EBADMSG.
+ */
+LANEMAP_ALWAYS_INLINE int lanemap_lane_open(const struct lanemap_lane_source *source,
+                                            uint64_t view_off, struct lanemap_fingerprint fp,
+                                            uint32_t rank, struct lanemap_lane_levels *ret_levels)
+{
+        struct lanemap_lane_levels *levels = ret_levels;
+        const struct lanemap_lane_view_shm *view =
+                lanemap_window_at(&source->window, view_off, sizeof(*view), 16);
+        uint64_t frozen_off;
+        uint32_t n_segments;
+
+        if (LANEMAP_UNLIKELY(!view ||
+                             lanemap_load_relaxed(&view->magic) != LANEMAP_LANE_VIEW_MAGIC))
+                return -EBADMSG;
+
+        n_segments = lanemap_load_relaxed(&view->n_segments);
+        if (LANEMAP_UNLIKELY(
+                    n_segments > LANEMAP_LANE_SEGMENTS_MAX ||
+                    !lanemap_window_at(&source->window, view_off,
+                                       sizeof(*view) + n_segments * sizeof(view->segments[0]), 16)))
+                return -EBADMSG;
+
+        levels->active.off = lanemap_load_relaxed(&view->active_off);
+        levels->active.log2_cells = lanemap_load_relaxed(&view->active_log2_cells);
+        levels->active.cell_bytes = source->cell_bytes;
+        levels->active_cells = lanemap_overlay_cells(&source->window, &levels->active);
+        if (LANEMAP_UNLIKELY(!levels->active_cells))
+                return -EBADMSG;
+
+        lanemap_overlay_prefetch(levels->active_cells, &levels->active, fp);
+
+        frozen_off = lanemap_load_relaxed(&view->frozen_off);
+        levels->frozen_cells = NULL;
+        if (frozen_off) {
+                levels->frozen.off = frozen_off;
+                levels->frozen.log2_cells = lanemap_load_relaxed(&view->frozen_log2_cells);
+                levels->frozen.cell_bytes = source->cell_bytes;
+                levels->frozen_cells = lanemap_overlay_cells(&source->window, &levels->frozen);
+                if (LANEMAP_UNLIKELY(!levels->frozen_cells))
+                        return -EBADMSG;
+
+                lanemap_overlay_prefetch(levels->frozen_cells, &levels->frozen, fp);
+        }
+
+        levels->n_segments = n_segments;
+        for (uint32_t i = 0; i < n_segments; i++) {
+                const struct lanemap_lane_segment_shm *entry = &view->segments[i];
+                const struct lanemap_segment *segment = lanemap_lane_segment(source->files, entry);
+
+                if (LANEMAP_UNLIKELY(!segment))
+                        return LANEMAP_LANE_E_UNMAPPED;
+
+                levels->segments[i] = segment;
+                levels->ranks[i] =
+                        lanemap_load_relaxed(&entry->flags) & LANEMAP_LANE_SEGMENT_NATIVE_SLOTS
+                                ? rank
+                                : LANEMAP_SEGMENT_RANK_UNKNOWN;
+                lanemap_segment_prefetch_directory(segment, fp, levels->ranks[i]);
+        }
+
+        return 0;
+}
+
+/* Between the stages, in a batch: the directory lines have arrived; requests what they point to. */
+LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_entries(const struct lanemap_lane_levels *levels,
+                                                         struct lanemap_fingerprint fp)
+{
+        for (uint32_t i = 0; i < levels->n_segments; i++)
+                lanemap_segment_prefetch_entry(levels->segments[i], fp, levels->ranks[i]);
+}
+
+/* And once more, when these have arrived: where the value is, if the key is there. */
+LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_values(const struct lanemap_lane_levels *levels,
+                                                        struct lanemap_fingerprint fp)
+{
+        for (uint32_t i = 0; i < levels->n_segments; i++)
+                lanemap_segment_prefetch_value(levels->segments[i], fp, levels->ranks[i]);
+}
+
+/* N3, of the segments that a find has looked at. */
+LANEMAP_ALWAYS_INLINE bool
+lanemap_lane_segments_readable(const struct lanemap_segment *const *segments, uint32_t n_looked)
+{
+        bool unreadable = false;
+
+        /* G6. */
+        lanemap_fence_acquire();
+        for (uint32_t i = 0; i < n_looked; i++)
+                unreadable |= lanemap_segment_is_unreadable(segments[i]);
+        return LANEMAP_LIKELY(!unreadable);
+}
+
+/* Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG. */
+LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *levels,
+                                            struct lanemap_fingerprint fp,
+                                            struct lanemap_lane_posting *ret_posting)
+{
+        int r = LANEMAP_SEGMENT_E_ABSENT;
+        uint32_t i;
+
+        if (lanemap_overlay_find(levels->active_cells, &levels->active, fp,
+                                 &ret_posting->overlay_value) == 0 ||
+            (levels->frozen_cells && lanemap_overlay_find(levels->frozen_cells, &levels->frozen, fp,
+                                                          &ret_posting->overlay_value) == 0)) {
+                ret_posting->in_overlay = true;
+                return 0;
+        }
+
+        ret_posting->in_overlay = false;
+        for (i = 0; i < levels->n_segments && r == LANEMAP_SEGMENT_E_ABSENT; i++) {
+                ret_posting->from = levels->segments[i];
+                r = lanemap_segment_find(levels->segments[i], fp, levels->ranks[i],
+                                         &ret_posting->segment);
+        }
+        if (!lanemap_lane_segments_readable(levels->segments, i))
+                return -EBADMSG;
+
+        return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
+}
+
+/* How many ids. Return: 0, -EBADMSG. */
+int lanemap_lane_posting_count(const struct lanemap_window *window,
+                               const struct lanemap_lane_posting *posting, uint64_t *ret_n_ids);
+
+/* Copies the ids out when they fit. Return: 0 and *ret_n_ids, -EBADMSG. */
+int lanemap_lane_posting_copy(const struct lanemap_window *window,
+                              const struct lanemap_lane_posting *posting, uint32_t *ids,
+                              size_t capacity, size_t *ret_n_ids);
+
+/* A walk through the ids of a posting: in place where they lie as they are, decoded into `ids` where
+ * they do not. */
+struct lanemap_lane_walk {
+        bool in_overlay;
+        const struct lanemap_segment *from; /* as in a posting */
+        union {
+                struct lanemap_overlay_walk overlay;
+                struct lanemap_segment_posting_walk segment;
+        };
+        uint32_t ids[LANEMAP_SEGMENT_POSTING_BLOCK];
+};
+
+/* Return: 0 and the number of ids that are to come, -EBADMSG. */
+int lanemap_lane_walk_begin(const struct lanemap_window *window,
+                            const struct lanemap_lane_posting *posting,
+                            struct lanemap_lane_walk *ret_walk, uint64_t *ret_n_ids);
+
+/* Return: 1 and a chunk, 0 no more, -EBADMSG. Owner: *ret_ids is valid until the next call, and as
+ * long as the walk stays where it is. */
+int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_lane_walk *walk,
+                           const uint32_t **ret_ids, uint32_t *ret_n_ids);
+
+/* Return: 1, 0, -EBADMSG. */
+int lanemap_lane_posting_contains(const struct lanemap_window *window,
+                                  const struct lanemap_lane_posting *posting, uint32_t id);
+
+#endif

@@ -1,0 +1,351 @@
+/* See read.h. */
+#include "shm/read.h"
+
+#include <string.h>
+
+int lanemap_shm_region_init(struct lanemap_shm_region *region, const void *base, uint64_t bytes)
+{
+        struct lanemap_window window = {.base = base, .bytes = bytes};
+        const struct lanemap_shm_data *data = base;
+        uint32_t fingerprint_bits, n_lanes;
+        uint64_t slots_off, lanes_off;
+
+        if (bytes < sizeof(*data) || lanemap_load_relaxed(&data->magic) != LANEMAP_SHM_DATA_MAGIC)
+                return -EBADMSG;
+        if (lanemap_load_relaxed(&data->version) != LANEMAP_SHM_DATA_VERSION ||
+            lanemap_load_relaxed(&data->incompatible) != 0 ||
+            lanemap_load_relaxed(&data->layout_hash) != LANEMAP_SHM_LAYOUT_HASH)
+                return -EPROTONOSUPPORT;
+        if (lanemap_load_relaxed(&data->generation) != region->generation)
+                return -EBADMSG;
+
+        fingerprint_bits = lanemap_load_relaxed(&data->fingerprint_bits);
+        n_lanes = lanemap_load_relaxed(&data->n_lanes);
+        if ((fingerprint_bits != 64 && fingerprint_bits != 80 && fingerprint_bits != 96) ||
+            n_lanes == 0 || n_lanes > LANEMAP_N_LANES_MAX)
+                return -EBADMSG;
+
+        slots_off = lanemap_load_relaxed(&data->slots_off);
+        lanes_off = lanemap_load_relaxed(&data->lanes_off);
+        region->slots = lanemap_window_at(&window, slots_off,
+                                          LANEMAP_N_SLOTS * sizeof(struct lanemap_slot), 64);
+        region->lanes = lanemap_window_at(&window, lanes_off,
+                                          n_lanes * sizeof(struct lanemap_lane_shm), 64);
+        if (!region->slots || !region->lanes)
+                return -EBADMSG;
+
+        region->base = base;
+        lanemap_store_relaxed(&region->bytes, bytes);
+        region->n_lanes = n_lanes;
+        region->cell_bytes = lanemap_overlay_cell_bytes(fingerprint_bits);
+        lanemap_hash_key_init(&region->hash_key, data->hash_key, fingerprint_bits);
+        return 0;
+}
+
+/* What one try needs; the epoch first, so that nothing below can be older than it. */
+struct try_state {
+        uint64_t epoch;
+        struct lanemap_lane_source source;
+};
+
+LANEMAP_ALWAYS_INLINE int try_begin(const struct lanemap_shm_region *region, struct try_state *try)
+{
+        const struct lanemap_shm_control *control = region->control;
+
+        /* Pairs with the release store of E at the end of a batch (P1): weaker, a reader with a
+         * late epoch could still follow a word to a block that this epoch says is unlinked. */
+        try->epoch = lanemap_load_acquire(&control->epoch);
+        if (LANEMAP_UNLIKELY(lanemap_load_acquire(&control->generation) != region->generation))
+                return LANEMAP_SHM_E_GENERATION;
+
+        try->source.window.base = region->base;
+        try->source.window.bytes = lanemap_load_relaxed(&region->bytes);
+        /* Pairs with the release store of a new table by its owner. */
+        try->source.files = lanemap_load_acquire(&region->files);
+        try->source.cell_bytes = region->cell_bytes;
+        return 0;
+}
+
+/* Whether what was seen since try_begin() may be believed (P2, P3). */
+LANEMAP_ALWAYS_INLINE bool try_end(const struct lanemap_shm_region *region,
+                                   const struct try_state *try)
+{
+        lanemap_fence_acquire();
+        return LANEMAP_LIKELY(lanemap_load_relaxed(&region->control->watermark) <= try->epoch);
+}
+
+/* Where a fingerprint lives. The slot table never changes, but its bytes are not trusted. */
+LANEMAP_ALWAYS_INLINE int slot_lane(const struct lanemap_shm_region *region, uint64_t hash,
+                                    const struct lanemap_lane_shm **ret_lane, uint32_t *ret_rank)
+{
+        const struct lanemap_slot *slot = &region->slots[lanemap_slot_of(hash)];
+        uint32_t lane = lanemap_load_relaxed(&slot->lane);
+
+        if (LANEMAP_UNLIKELY(lane >= region->n_lanes))
+                return -EBADMSG;
+
+        *ret_lane = &region->lanes[lane];
+        *ret_rank = lanemap_load_relaxed(&slot->rank);
+        return 0;
+}
+
+LANEMAP_ALWAYS_INLINE int levels_open(const struct lanemap_shm_region *region,
+                                      const struct try_state *try, struct lanemap_fingerprint fp,
+                                      struct lanemap_lane_levels *levels)
+{
+        const struct lanemap_lane_shm *lane;
+        uint32_t rank;
+        int r;
+
+        r = slot_lane(region, fp.hash, &lane, &rank);
+        if (LANEMAP_UNLIKELY(r < 0))
+                return r;
+
+        /* Pairs with the release store in lanemap_lane_view_publish(). */
+        r = lanemap_lane_open(&try->source, lanemap_load_acquire(&lane->view_off), fp, rank,
+                              levels);
+        return r == LANEMAP_LANE_E_UNMAPPED ? LANEMAP_SHM_E_UNMAPPED : r;
+}
+
+LANEMAP_ALWAYS_INLINE int posting_find(const struct lanemap_shm_region *region,
+                                       const struct try_state *try, struct lanemap_fingerprint fp,
+                                       struct lanemap_lane_posting *posting, bool *absent)
+{
+        struct lanemap_lane_levels levels;
+        int r;
+
+        r = levels_open(region, try, fp, &levels);
+        if (LANEMAP_UNLIKELY(r != 0))
+                return r;
+
+        r = lanemap_lane_find(&levels, fp, posting);
+        *absent = r == LANEMAP_LANE_E_ABSENT;
+        return *absent ? 0 : r;
+}
+
+int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                       uint32_t *ids, size_t capacity, size_t *ret_n_ids, uint64_t *n_tries)
+{
+        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
+                struct lanemap_lane_posting posting;
+                struct try_state try;
+                size_t n_ids = 0;
+                bool absent;
+                int r;
+
+                r = try_begin(region, &try);
+                if (LANEMAP_UNLIKELY(r != 0))
+                        return r;
+
+                r = posting_find(region, &try, fp, &posting, &absent);
+                if (r == 0 && !absent)
+                        r = lanemap_lane_posting_copy(&try.source.window, &posting, ids, capacity,
+                                                      &n_ids);
+                if (try_end(region, &try)) {
+                        if (r == 0)
+                                *ret_n_ids = n_ids;
+                        return r;
+                }
+                ++*n_tries;
+        }
+
+        return -EAGAIN;
+}
+
+int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                         uint32_t id, bool *ret_found, uint64_t *n_tries)
+{
+        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
+                struct lanemap_lane_posting posting;
+                struct try_state try;
+                int r, found = 0;
+                bool absent;
+
+                r = try_begin(region, &try);
+                if (LANEMAP_UNLIKELY(r != 0))
+                        return r;
+
+                r = posting_find(region, &try, fp, &posting, &absent);
+                if (r == 0 && !absent)
+                        found = lanemap_lane_posting_contains(&try.source.window, &posting, id);
+                if (found < 0)
+                        r = found;
+                if (try_end(region, &try)) {
+                        if (r == 0)
+                                *ret_found = found == 1;
+                        return r;
+                }
+                ++*n_tries;
+        }
+
+        return -EAGAIN;
+}
+
+/* The answers of one believed-or-not try of a chunk. */
+static int chunk_try(const struct lanemap_shm_region *region, const struct try_state *try,
+                     const struct lanemap_fingerprint *fps, size_t n_keys, uint32_t *ids,
+                     size_t capacity, size_t used, struct lanemap_span *spans, size_t *ret_used)
+{
+        struct lanemap_lane_levels levels[LANEMAP_SHM_CHUNK_KEYS];
+        struct lanemap_lane_posting posting;
+        size_t n_ids;
+        int r;
+
+        for (size_t i = 0; i < n_keys; i++) {
+                r = levels_open(region, try, fps[i], &levels[i]);
+                if (LANEMAP_UNLIKELY(r != 0))
+                        return r;
+        }
+        for (size_t i = 0; i < n_keys; i++)
+                lanemap_lane_prefetch_entries(&levels[i], fps[i]);
+        for (size_t i = 0; i < n_keys; i++)
+                lanemap_lane_prefetch_values(&levels[i], fps[i]);
+
+        for (size_t i = 0; i < n_keys; i++) {
+                n_ids = 0;
+                r = lanemap_lane_find(&levels[i], fps[i], &posting);
+                if (r == 0)
+                        r = lanemap_lane_posting_copy(&try->source.window, &posting, ids + used,
+                                                      capacity - used, &n_ids);
+                if (LANEMAP_UNLIKELY(r < 0))
+                        return r;
+
+                spans[i].n_ids = n_ids;
+                if (n_ids <= capacity - used) {
+                        spans[i].offset = used;
+                        used += n_ids;
+                } else {
+                        spans[i].offset = LANEMAP_SPAN_UNWRITTEN;
+                }
+        }
+
+        *ret_used = used;
+        return 0;
+}
+
+int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
+                             const struct lanemap_fingerprint *fps, size_t n_keys, uint32_t *ids,
+                             size_t capacity, size_t used, struct lanemap_span *ret_spans,
+                             size_t *ret_used, uint64_t *n_tries)
+{
+        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
+                struct try_state try;
+                size_t used_after = used;
+                int r;
+
+                r = try_begin(region, &try);
+                if (LANEMAP_UNLIKELY(r != 0))
+                        return r;
+
+                r = chunk_try(region, &try, fps, n_keys, ids, capacity, used, ret_spans,
+                              &used_after);
+                if (try_end(region, &try)) {
+                        *ret_used = used_after;
+                        return r;
+                }
+                ++*n_tries;
+        }
+
+        return -EAGAIN;
+}
+
+int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                           struct lanemap_shm_view *ret_view, uint64_t *ret_n_ids,
+                           uint64_t *n_tries)
+{
+        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
+                struct lanemap_lane_posting posting = {.in_overlay = false};
+                struct try_state try;
+                uint64_t n_ids = 0;
+                bool absent = false;
+                int r;
+
+                r = try_begin(region, &try);
+                if (LANEMAP_UNLIKELY(r != 0))
+                        return r;
+
+                /* No posting is an empty one. */
+                r = posting_find(region, &try, fp, &posting, &absent);
+                if (absent)
+                        posting = (struct lanemap_lane_posting){.in_overlay = false};
+                if (r == 0)
+                        r = lanemap_lane_walk_begin(&try.source.window, &posting, &ret_view->walk,
+                                                    &n_ids);
+                if (try_end(region, &try)) {
+                        ret_view->region = region;
+                        ret_view->epoch = try.epoch;
+                        ret_view->window = try.source.window;
+                        if (r == 0)
+                                *ret_n_ids = n_ids;
+                        return r;
+                }
+                ++*n_tries;
+        }
+
+        return -EAGAIN;
+}
+
+bool lanemap_shm_view_end(const struct lanemap_shm_view *view)
+{
+        /* As try_end(): what was read of the posting is not moved behind the load of W (P2). The
+         * caller's own loads are among it; it is a call into another object for them. */
+        lanemap_fence_acquire();
+        return lanemap_load_relaxed(&view->region->control->watermark) <= view->epoch;
+}
+
+int lanemap_shm_view_next(struct lanemap_shm_view *view, const uint32_t **ret_ids,
+                          uint32_t *ret_n_ids)
+{
+        int r = lanemap_lane_walk_next(&view->window, &view->walk, ret_ids, ret_n_ids);
+
+        /* Not needed for the truth of the end, but nobody wants to be led through garbage. */
+        return lanemap_shm_view_end(view) ? r : -EAGAIN;
+}
+
+static int segments_copy(const struct try_state *try, uint64_t view_off,
+                         struct lanemap_lane_segment_shm *segments, uint32_t *ret_n)
+{
+        const struct lanemap_lane_view_shm *view =
+                lanemap_window_at(&try->source.window, view_off, sizeof(*view), 16);
+        uint32_t n;
+
+        if (!view || lanemap_load_relaxed(&view->magic) != LANEMAP_LANE_VIEW_MAGIC)
+                return -EBADMSG;
+
+        n = lanemap_load_relaxed(&view->n_segments);
+        if (n > LANEMAP_LANE_SEGMENTS_MAX ||
+            !lanemap_window_at(&try->source.window, view_off,
+                               sizeof(*view) + n * sizeof(view->segments[0]), 16))
+                return -EBADMSG;
+
+        for (uint32_t i = 0; i < n; i++) {
+                segments[i].file_number = lanemap_load_relaxed(&view->segments[i].file_number);
+                segments[i].file_check = lanemap_load_relaxed(&view->segments[i].file_check);
+                segments[i].file_slot = lanemap_load_relaxed(&view->segments[i].file_slot);
+                segments[i].section = lanemap_load_relaxed(&view->segments[i].section);
+                segments[i].flags = lanemap_load_relaxed(&view->segments[i].flags);
+        }
+
+        *ret_n = n;
+        return 0;
+}
+
+int lanemap_shm_lane_segments(const struct lanemap_shm_region *region, uint32_t lane,
+                              struct lanemap_lane_segment_shm *ret_segments, uint32_t *ret_n)
+{
+        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
+                struct try_state try;
+                int r;
+
+                r = try_begin(region, &try);
+                if (r != 0)
+                        return r;
+
+                r = segments_copy(&try, lanemap_load_acquire(&region->lanes[lane].view_off),
+                                  ret_segments, ret_n);
+                if (try_end(region, &try))
+                        return r;
+        }
+
+        return -EAGAIN;
+}

@@ -1,0 +1,127 @@
+/*
+ * All lanes begin anew at once: an empty active overlay and a view for each, or for none. A freeze
+ * (compact/flush.c) and a clear do that, and both have to be possible in a full object, so what was
+ * kept back for a freeze is theirs. Everything here runs under the engine's lock.
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
+
+static int lane_fresh_alloc(struct lanemap_writer *writer, uint32_t n_segments,
+                            struct writer_fresh *fresh)
+{
+        int r;
+
+        r = lanemap_overlay_init(&fresh->overlay, arena_of(writer), fresh->log2_cells,
+                                 writer->cell_bytes);
+        if (r < 0)
+                return r;
+
+        r = lanemap_lane_view_alloc(arena_of(writer), n_segments, &fresh->view);
+        if (r < 0)
+                lanemap_overlay_free(&fresh->overlay);
+        return r;
+}
+
+static int fresh_try(struct lanemap_writer *writer, struct writer_fresh *fresh)
+{
+        uint32_t n;
+        int r = 0;
+
+        for (n = 0; n < writer->n_lanes && r == 0; n += r == 0)
+                if (fresh[n].log2_cells)
+                        r = lane_fresh_alloc(writer, writer->lanes[n].n_segments, &fresh[n]);
+        if (r == 0)
+                return 0;
+
+        while (n-- > 0)
+                if (fresh[n].log2_cells) {
+                        lanemap_overlay_free(&fresh[n].overlay);
+                        lanemap_lane_view_free(arena_of(writer), &fresh[n].view);
+                }
+        return r;
+}
+
+int lanemap_engine_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *fresh)
+{
+        int r = fresh_try(writer, fresh);
+
+        if (r != -ENOSPC || !lanemap_engine_reserve_release(writer, &writer->freeze_reserve))
+                return r;
+
+        /* The reserve is as large as the smallest tables are. */
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                if (fresh[i].log2_cells)
+                        fresh[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+        return fresh_try(writer, fresh);
+}
+
+/* A frozen overlay that a flush may be reading is left to that flush; its retirement is too
+ * (compact/flush.c). */
+static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane *lane)
+{
+        if (!lane->has_frozen)
+                return;
+
+        lanemap_check(writer->n_orphans < writer->n_lanes);
+        writer->orphans[writer->n_orphans++] = lane->frozen;
+        lane->has_frozen = false;
+}
+
+int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+{
+        struct writer_fresh *fresh;
+        int r;
+
+        fresh = lanemap_alloc(writer->n_lanes * sizeof(*fresh));
+        if (!fresh)
+                return -ENOMEM;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                fresh[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+        r = lanemap_engine_fresh_alloc(writer, fresh);
+        if (r < 0) {
+                lanemap_free(fresh);
+                return r;
+        }
+
+        lanemap_store_release(&writer->position, position);
+        *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->n_pairs, (uint64_t)UINT32_MAX);
+        writer->clear_epoch++;
+        /* The lanes are as of the end of the record before, and empty: the clear's own record is
+         * not covered, since operations may follow the clear in it. A replay clears once more what
+         * is empty. */
+        writer->clear_position = position - 1;
+        if (writer->mark.position < position)
+                writer->frozen_mark = writer->mark;
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+                struct lanemap_overlay old = lane->active;
+                uint32_t n_segments = lane->n_segments;
+
+                lane_orphan_frozen(writer, lane);
+                lane->active = fresh[i].overlay;
+                lane->n_segments = 0;
+                lanemap_engine_lane_publish(writer, i, &fresh[i].view);
+                lanemap_overlay_retire(&old);
+                for (uint32_t s = 0; s < n_segments; s++)
+                        lanemap_engine_segment_unref(writer, lane->segments[s]);
+                lane->n_keys = lane->n_pairs = 0;
+                lane->position = position - 1;
+                lane->position_n_keys = lane->position_n_pairs = 0;
+        }
+        lanemap_engine_active_count(writer);
+        writer->n_keys = writer->n_pairs = 0;
+        writer->has_frozen_set = false;
+
+        lanemap_free(fresh);
+        return 0;
+}

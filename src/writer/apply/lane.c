@@ -1,0 +1,472 @@
+/*
+ * One operation on one key of one lane, and what a lane does with its views. Everything here runs
+ * under the engine's lock.
+ *
+ * An operation first reads the key's current posting through all levels; that is what makes its
+ * answer and the counts exact. Then it prepares the new posting in blocks that nobody sees, and
+ * only a step that cannot fail publishes it.
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+/* What the levels below the active overlay say of a key. */
+struct older {
+        struct lanemap_lane_posting posting;
+        uint64_t n_ids;
+};
+
+static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
+
+static struct lanemap_window window_of(const struct lanemap_writer *writer)
+{
+        return (struct lanemap_window){.base = writer->object->base, .bytes = UINT64_MAX};
+}
+
+/* ---- views ---- */
+
+static uint32_t lane_segment_entries(const struct writer_lane *lane,
+                                     struct lanemap_lane_segment_shm *entries)
+{
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                const struct writer_segment *segment = lane->segments[i];
+
+                entries[i] = (struct lanemap_lane_segment_shm){
+                        .file_number = segment->file->mapped->number,
+                        .file_check = segment->file->mapped->check,
+                        .file_slot = segment->file->slot,
+                        .section = segment->section,
+                        .flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS |
+                                 (segment->file->copy ? LANEMAP_LANE_SEGMENT_COPY : 0),
+                };
+        }
+
+        return lane->n_segments;
+}
+
+void lanemap_engine_lane_publish(struct lanemap_writer *writer, uint32_t lane_index,
+                                 const struct lanemap_lane_view_block *view)
+{
+        struct lanemap_lane_segment_shm entries[LANEMAP_LANE_SEGMENTS_MAX];
+        struct writer_lane *lane = &writer->lanes[lane_index];
+        struct lanemap_lane_view_options options = {
+                .active = &lane->active,
+                .frozen = lane->has_frozen ? &lane->frozen : NULL,
+                .segments = entries,
+                .n_segments = lane_segment_entries(lane, entries),
+        };
+
+        lanemap_lane_view_publish(arena_of(writer), &writer->object->lanes[lane_index], view,
+                                  &options, &lane->view);
+}
+
+int lanemap_engine_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
+{
+        struct lanemap_lane_view_block view;
+        int r;
+
+        r = lanemap_lane_view_alloc(arena_of(writer), writer->lanes[lane_index].n_segments, &view);
+        if (r < 0)
+                return r;
+
+        lanemap_engine_lane_publish(writer, lane_index, &view);
+        return 0;
+}
+
+int lanemap_engine_lanes_init(struct lanemap_writer *writer)
+{
+        int r;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                r = lanemap_overlay_init(&writer->lanes[i].active, arena_of(writer),
+                                         LANEMAP_OVERLAY_LOG2_CELLS_MIN, writer->cell_bytes);
+                if (r == 0)
+                        r = lanemap_engine_lane_publish_new(writer, i);
+                if (r < 0)
+                        return r;
+        }
+
+        lanemap_engine_active_count(writer);
+        lanemap_engine_reserves_fill(writer);
+        return 0;
+}
+
+static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
+{
+        struct writer_lane *lane = &writer->lanes[lane_index];
+        struct lanemap_overlay old = lane->active, grown;
+        struct lanemap_lane_view_block view;
+        int r;
+
+        r = lanemap_lane_view_alloc(arena_of(writer), lane->n_segments, &view);
+        if (r < 0)
+                return r;
+
+        r = lanemap_overlay_grow(&lane->active, &grown);
+        if (r < 0) {
+                lanemap_lane_view_free(arena_of(writer), &view);
+                return r;
+        }
+
+        lane->active = grown;
+        lanemap_engine_lane_publish(writer, lane_index, &view);
+        writer->active_bytes += lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
+        writer->active_used_bytes += (grown.n_used - old.n_used) * writer->cell_bytes;
+        lanemap_overlay_retire_table(&old);
+        writer->stats.n_overlay_growths++;
+        return 0;
+}
+
+/* ---- lookups below the active overlay ---- */
+
+void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
+{
+        const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
+        const struct writer_lane *lane = &writer->lanes[slot->lane];
+        const struct lanemap_arena *arena = arena_of(writer);
+
+        lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->active.table.off),
+                                 &lane->active.table, fp);
+        if (lane->has_frozen)
+                lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->frozen.table.off),
+                                         &lane->frozen.table, fp);
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                lanemap_segment_prefetch_directory(lane->segments[i]->segment, fp, slot->rank);
+}
+
+static int older_find(const struct lanemap_writer *writer, const struct writer_lane *lane,
+                      struct lanemap_fingerprint fp, uint32_t rank, struct older *older)
+{
+        struct lanemap_window window = window_of(writer);
+        uint64_t value;
+        int r;
+
+        older->n_ids = 0;
+        if (lane->has_frozen) {
+                lanemap_overlay_cell(&lane->frozen, fp, &value);
+                if (value) {
+                        older->posting.in_overlay = true;
+                        older->posting.overlay_value = value;
+                        return lanemap_lane_posting_count(&window, &older->posting, &older->n_ids);
+                }
+        }
+
+        older->posting.in_overlay = false;
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                older->posting.from = lane->segments[i]->segment;
+                r = lanemap_segment_find(older->posting.from, fp, rank, &older->posting.segment);
+                if (!lanemap_lane_segments_readable(&older->posting.from, 1)) /* N3 */
+                        return -EBADMSG;
+                if (r == LANEMAP_SEGMENT_E_ABSENT)
+                        continue;
+                if (r < 0)
+                        return r;
+
+                older->n_ids = older->posting.segment.n_ids;
+                return 0;
+        }
+
+        return 0;
+}
+
+/* ---- operations ---- */
+
+struct op {
+        uint32_t code;
+        struct lanemap_fingerprint fp;
+        uint32_t id;
+};
+
+/* Whether the operation changes a posting of n_ids ids that does, or does not, contain the id. */
+static bool op_changes(const struct op *op, uint64_t n_ids, bool contains)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+                return !contains;
+        case LANEMAP_OP_REMOVE:
+                return contains;
+        default:
+                return n_ids > 0;
+        }
+}
+
+static uint64_t op_result(const struct op *op, uint64_t n_ids)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+                return n_ids + 1;
+        case LANEMAP_OP_REMOVE:
+                return n_ids - 1;
+        default:
+                return 0;
+        }
+}
+
+static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
+{
+        uint32_t *scratch;
+
+        if (n_ids <= writer->scratch_capacity)
+                return 0;
+
+        scratch = lanemap_realloc(writer->scratch, n_ids * sizeof(*scratch));
+        if (!scratch)
+                return -ENOMEM;
+
+        writer->scratch = scratch;
+        writer->scratch_capacity = n_ids;
+        return 0;
+}
+
+/* The posting that an older level holds, changed, as the first one of this overlay. */
+static int older_prepare(struct lanemap_writer *writer, const struct op *op,
+                         const struct older *older, struct lanemap_posting_change *change)
+{
+        struct lanemap_window window = window_of(writer);
+        size_t n_ids = 0, at = 0;
+        int r;
+
+        if (op->code == LANEMAP_OP_DELETE)
+                return lanemap_posting_prepare_build(arena_of(writer), 0, NULL, 0, false, change);
+        if (older->n_ids == 0)
+                return lanemap_posting_prepare_build(arena_of(writer), 0, &op->id, 1, true, change);
+
+        r = scratch_fit(writer, older->n_ids + 1);
+        if (r == 0)
+                r = lanemap_lane_posting_copy(&window, &older->posting, writer->scratch,
+                                              writer->scratch_capacity, &n_ids);
+        if (r < 0)
+                return r;
+
+        while (at < n_ids && writer->scratch[at] < op->id)
+                at++;
+        if (op->code == LANEMAP_OP_ADD) {
+                memmove(&writer->scratch[at + 1], &writer->scratch[at],
+                        (n_ids - at) * sizeof(uint32_t));
+                writer->scratch[at] = op->id;
+                n_ids++;
+        } else {
+                memmove(&writer->scratch[at], &writer->scratch[at + 1],
+                        (n_ids - at - 1) * sizeof(uint32_t));
+                n_ids--;
+        }
+
+        return lanemap_posting_prepare_build(arena_of(writer), 0, writer->scratch, n_ids, false,
+                                             change);
+}
+
+/* The posting that this overlay already holds, changed. */
+static int active_prepare(struct lanemap_writer *writer, const struct op *op, uint64_t value,
+                          struct lanemap_posting_change *change)
+{
+        switch (op->code) {
+        case LANEMAP_OP_ADD:
+                return lanemap_posting_prepare_insert(arena_of(writer), value, op->id, change);
+        case LANEMAP_OP_REMOVE:
+                return lanemap_posting_prepare_remove(arena_of(writer), value, op->id, change);
+        default:
+                return lanemap_posting_prepare_build(arena_of(writer), value, NULL, 0,
+                                                     value & LANEMAP_OVERLAY_TAG_FRESH, change);
+        }
+}
+
+/* What one operation did to the long postings. */
+static void active_long_count(struct lanemap_writer *writer, const struct lanemap_overlay *before,
+                              const struct lanemap_overlay *after, uint64_t n_ids)
+{
+        if (after->n_long_changes == before->n_long_changes)
+                return;
+
+        writer->active_long.long_bytes += after->long_bytes - before->long_bytes;
+        writer->active_long.long_max_bytes =
+                LANEMAP_MAX(writer->active_long.long_max_bytes, n_ids * sizeof(uint32_t));
+        writer->active_long.n_long_changes++;
+}
+
+/* Nothing can fail from here on. */
+static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, const struct op *op,
+                       struct lanemap_overlay_cell_shm *cell, struct lanemap_posting_change *change,
+                       uint64_t n_before, uint64_t n_after, uint64_t position)
+{
+        struct lanemap_overlay before = lane->active;
+        int64_t grown;
+
+        /* Before the word that makes it visible: whoever sees the change and then asks for the
+         * position learns one that covers it (pairs with the acquire load in
+         * question_ask(), core/lookup.c). */
+        lanemap_store_release(&writer->position, position);
+        lanemap_overlay_store(&lane->active, cell, op->fp, change->value);
+
+        grown = lanemap_overlay_commit(&lane->active, change);
+        writer->active_bytes += (uint64_t)grown;
+        writer->active_used_bytes +=
+                (lane->active.n_used - before.n_used) * writer->cell_bytes + (uint64_t)grown;
+        active_long_count(writer, &before, &lane->active, n_after);
+        lane->changed_position = position;
+        lane->n_pairs += n_after - n_before;
+        writer->n_pairs += n_after - n_before;
+        lane->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
+        writer->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
+}
+
+/* The state of the key that an operation needs to decide, from whichever level has it. */
+static int op_look(struct lanemap_writer *writer, const struct writer_lane *lane,
+                   const struct op *op, uint32_t rank, uint64_t value, struct older *older,
+                   uint64_t *ret_n_ids, bool *ret_contains)
+{
+        struct lanemap_window window = window_of(writer);
+        int r;
+
+        *ret_contains = false;
+        if (value) {
+                older->posting.in_overlay = true;
+                older->posting.overlay_value = value;
+                r = lanemap_lane_posting_count(&window, &older->posting, ret_n_ids);
+        } else {
+                r = older_find(writer, lane, op->fp, rank, older);
+                *ret_n_ids = older->n_ids;
+        }
+        if (r < 0 || *ret_n_ids == 0 || op->code == LANEMAP_OP_DELETE)
+                return r;
+
+        r = lanemap_lane_posting_contains(&window, &older->posting, op->id);
+        *ret_contains = r == 1;
+        return r < 0 ? r : 0;
+}
+
+int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
+                           struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
+                           struct lanemap_op_result *ret_result, bool *ret_changed)
+{
+        const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
+        struct writer_lane *lane = &writer->lanes[slot->lane];
+        struct op op = {.code = code, .fp = fp, .id = id};
+        struct lanemap_posting_change change;
+        struct lanemap_overlay_cell_shm *cell;
+        uint64_t value, n_before, n_after;
+        struct older older;
+        bool contains;
+        int r;
+
+        cell = lanemap_overlay_cell(&lane->active, fp, &value);
+        r = op_look(writer, lane, &op, slot->rank, value, &older, &n_before, &contains);
+        if (r < 0)
+                return r;
+
+        if (!op_changes(&op, n_before, contains)) {
+                *ret_result = (struct lanemap_op_result){.n_ids = (uint32_t)n_before};
+                *ret_changed = false;
+                return 0;
+        }
+
+        if (!value && lanemap_overlay_is_full(&lane->active)) {
+                r = lane_grow(writer, slot->lane);
+                if (r < 0)
+                        return r;
+                cell = lanemap_overlay_cell(&lane->active, fp, &value);
+        }
+
+        r = value ? active_prepare(writer, &op, value, &change)
+                  : older_prepare(writer, &op, &older, &change);
+        if (r < 0)
+                return r;
+
+        n_after = op_result(&op, n_before);
+        op_publish(writer, lane, &op, cell, &change, n_before, n_after, position);
+        *ret_result = (struct lanemap_op_result){
+                .n_changed =
+                        (uint32_t)(n_after > n_before ? n_after - n_before : n_before - n_after),
+                .n_ids = (uint32_t)n_after,
+        };
+        *ret_changed = true;
+        return 0;
+}
+
+/* ---- all lanes together ---- */
+
+void lanemap_engine_counts_publish(struct lanemap_writer *writer)
+{
+        lanemap_store_relaxed(&writer->object->data->n_keys, writer->n_keys);
+        lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
+        lanemap_engine_degraded_publish(writer);
+}
+
+/* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each
+ * flush and whenever memory was short, since others fill /dev/shm too. A replay is not there. */
+void lanemap_engine_memory_room_update(struct lanemap_writer *writer)
+{
+        struct lanemap_shm_arena_stats arena;
+        struct statvfs fs;
+        uint64_t room = writer->options.shared_bytes_max;
+
+        lanemap_shm_arena_get_stats(writer->object->arena, &arena);
+        if (!writer->recovering && fstatvfs(writer->object->fd, &fs) == 0)
+                room = LANEMAP_MIN(room, arena.bytes + fs.f_bavail * fs.f_frsize);
+        writer->memory_room = room;
+}
+
+/* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
+ * quarantine: an eighth of what there is goes as far. */
+static uint64_t flush_room(const struct lanemap_writer *writer)
+{
+        return writer->memory_room / 8;
+}
+
+uint64_t lanemap_engine_flush_threshold(const struct lanemap_writer *writer)
+{
+        uint64_t bytes = writer->options.flush_bytes
+                                 ? writer->options.flush_bytes
+                                 : lanemap_lane_policy_flush_bytes(writer->n_keys, writer->n_lanes,
+                                                                   writer->cell_bytes);
+
+        return LANEMAP_MIN(bytes, flush_room(writer));
+}
+
+bool lanemap_engine_overlays_exceed(const struct lanemap_writer *writer, uint64_t bytes_max,
+                                    uint32_t times)
+{
+        struct lanemap_lane_policy_overlays overlays = writer->active_long;
+
+        overlays.bytes = writer->active_bytes - overlays.long_bytes;
+        return lanemap_lane_policy_overlays_exceed(&overlays, bytes_max, times);
+}
+
+bool lanemap_engine_flush_is_due(const struct lanemap_writer *writer)
+{
+        struct lanemap_lane_policy_overlays overlays = writer->active_long;
+        uint64_t bytes = lanemap_engine_flush_threshold(writer);
+
+        if (writer->options.flush_bytes || bytes == flush_room(writer))
+                return lanemap_engine_overlays_exceed(writer, bytes, 1);
+
+        overlays.bytes = writer->active_used_bytes - overlays.long_bytes;
+        return lanemap_lane_policy_overlays_exceed(&overlays, LANEMAP_LANE_POLICY_FLUSH_FILL(bytes),
+                                                   1);
+}
+
+static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)
+{
+        return overlay->n_used * overlay->table.cell_bytes + overlay->posting_bytes;
+}
+
+void lanemap_engine_active_count(struct lanemap_writer *writer)
+{
+        writer->active_bytes = writer->active_used_bytes = 0;
+        writer->active_long = (struct lanemap_lane_policy_overlays){0};
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                const struct lanemap_overlay *active = &writer->lanes[i].active;
+
+                writer->active_bytes += lanemap_overlay_bytes(active);
+                writer->active_used_bytes += overlay_used_bytes(active);
+                writer->active_long.long_bytes += active->long_bytes;
+                writer->active_long.n_long_changes += active->n_long_changes;
+        }
+}

@@ -1,0 +1,173 @@
+/*
+ * Pages of the data object kept back for the time when it is full. Only a flush gives room back,
+ * and a flush needs some itself: fresh overlays and views to freeze, and views again to commit.
+ * Without a reserve for each of the two steps, a full object could stay full for ever.
+ *
+ * Single pages, so that they can be had in a fragmented object too. Refilled whenever a flush has
+ * given memory back, before an apply can take it. All under lock.
+ *
+ * And the spare object, kept back for a successor, which has to come up beside the object that is
+ * there, whatever fills /dev/shm (S4 in shm/write.h).
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+#define PAGE_BYTES LANEMAP_SHM_PAGE_BYTES
+
+static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
+
+static uint32_t pages_for(uint32_t n_blocks, uint64_t bytes)
+{
+        uint32_t per_page = lanemap_shm_arena_blocks_per_page(bytes);
+
+        return (n_blocks + per_page - 1) / per_page;
+}
+
+/* Of an empty overlay for each lane. */
+static uint32_t tables_pages(const struct lanemap_writer *writer)
+{
+        return pages_for(writer->n_lanes,
+                         (uint64_t)writer->cell_bytes << LANEMAP_OVERLAY_LOG2_CELLS_MIN);
+}
+
+/* Of a view for each lane, with n_more segments than it has now. One page more, since a merge may
+ * change how many views there are of which size. */
+static uint32_t views_pages(const struct lanemap_writer *writer, uint32_t n_more)
+{
+        uint32_t n_views[LANEMAP_LANE_SEGMENTS_MAX + 1] = {0}, n_pages = 1;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                n_views[LANEMAP_MIN(writer->lanes[i].n_segments + n_more,
+                                    (uint32_t)LANEMAP_LANE_SEGMENTS_MAX)]++;
+        for (uint32_t n = 0; n <= LANEMAP_LANE_SEGMENTS_MAX; n++)
+                n_pages += pages_for(n_views[n], LANEMAP_LANE_VIEW_BYTES(n));
+        return n_pages;
+}
+
+uint32_t lanemap_engine_segments_deepest(const struct lanemap_writer *writer)
+{
+        uint32_t n_segments = 0;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                n_segments = LANEMAP_MAX(n_segments, writer->lanes[i].n_segments);
+        return n_segments;
+}
+
+static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
+{
+        reserve->offs = lanemap_alloc(n_max * sizeof(*reserve->offs));
+        if (!reserve->offs)
+                return -ENOMEM;
+
+        reserve->n_max = n_max;
+        return 0;
+}
+
+int lanemap_engine_reserves_init(struct lanemap_writer *writer)
+{
+        /* As views_pages() at most. */
+        uint32_t n_views =
+                pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(LANEMAP_LANE_SEGMENTS_MAX)) +
+                LANEMAP_LANE_SEGMENTS_MAX + 1;
+        int r;
+
+        r = reserve_init(&writer->freeze_reserve, n_views + tables_pages(writer));
+        if (r == 0)
+                r = reserve_init(&writer->commit_reserve, n_views);
+        return r;
+}
+
+void lanemap_engine_reserves_deinit(struct lanemap_writer *writer)
+{
+        lanemap_free(writer->freeze_reserve.offs);
+        lanemap_free(writer->commit_reserve.offs);
+}
+
+static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *reserve,
+                         uint32_t n_wanted)
+{
+        struct lanemap_arena *arena = arena_of(writer);
+
+        lanemap_check(n_wanted <= reserve->n_max);
+        while (reserve->n > n_wanted)
+                arena->free(arena, reserve->offs[--reserve->n], PAGE_BYTES);
+        while (reserve->n < n_wanted &&
+               arena->alloc(arena, PAGE_BYTES, &reserve->offs[reserve->n]) == 0)
+                reserve->n++;
+}
+
+void lanemap_engine_reserves_fill(struct lanemap_writer *writer)
+{
+        reserve_fill(writer, &writer->commit_reserve, views_pages(writer, 1));
+        reserve_fill(writer, &writer->freeze_reserve,
+                     views_pages(writer, 0) + tables_pages(writer));
+        lanemap_store_relaxed(&writer->spare_bytes_wanted, lanemap_engine_spare_bytes(writer));
+}
+
+uint64_t lanemap_engine_reserves_bytes(const struct lanemap_writer *writer)
+{
+        uint64_t n_pages = views_pages(writer, 1) + views_pages(writer, 0) + tables_pages(writer);
+
+        return n_pages * PAGE_BYTES;
+}
+
+bool lanemap_engine_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
+{
+        if (reserve->n == 0)
+                return false;
+
+        while (reserve->n > 0)
+                arena_of(writer)->free(arena_of(writer), reserve->offs[--reserve->n], PAGE_BYTES);
+        return true;
+}
+
+void lanemap_engine_reserves_forget(struct lanemap_writer *writer)
+{
+        writer->freeze_reserve.n = writer->commit_reserve.n = 0;
+}
+
+/* Beside what it cannot do without, so that it can take writes. */
+#define SPARE_WRITE_BYTES (UINT64_C(16) << 10)
+
+/* Views of several sizes, a page more for each of them but one. */
+#define SPARE_SIZES_PAGES 2
+
+/*
+ * What a successor's object has: the head, an empty overlay and a view for each lane (S4), which is
+ * what it has to have; and what is kept back for a flush, and something to write in. A log is
+ * replayed elsewhere (life/replay.c); a flush of the replay may leave a segment more.
+ */
+uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
+{
+        uint32_t n_segments = LANEMAP_MAX((uint32_t)LANEMAP_LANE_POLICY_SEGMENTS_MAX,
+                                          lanemap_engine_segments_deepest(writer) + 1);
+        uint64_t view_bytes = LANEMAP_LANE_VIEW_BYTES(n_segments);
+        uint64_t bytes = LANEMAP_ALIGN_UP(sizeof(struct lanemap_shm_data) +
+                                                  LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +
+                                                  writer->n_lanes * sizeof(struct lanemap_lane_shm),
+                                          (uint64_t)PAGE_BYTES);
+        uint64_t n_pages = tables_pages(writer) + pages_for(writer->n_lanes, view_bytes);
+
+        n_pages += tables_pages(writer) +
+                   2 * (pages_for(writer->n_lanes, view_bytes) + 1 + SPARE_SIZES_PAGES);
+        bytes += n_pages * PAGE_BYTES + SPARE_WRITE_BYTES;
+        return LANEMAP_MIN(bytes, writer->options.shared_bytes_max) & ~(uint64_t)(PAGE_BYTES - 1);
+}
+
+void lanemap_engine_spare_ensure(struct lanemap_writer *writer)
+{
+        uint64_t bytes = lanemap_load_relaxed(&writer->spare_bytes_wanted);
+
+        if (lanemap_load_relaxed(&writer->spare_bytes) >= bytes)
+                return;
+
+        if (lanemap_shm_spare_make(writer->shm_dir_fd, writer->name, bytes) == 0)
+                lanemap_store_relaxed(&writer->spare_bytes, bytes);
+}

@@ -1,0 +1,422 @@
+/*
+ * Flushing: the active overlays of all lanes are frozen at one log position, written as one file
+ * with a section for every lane that had something, and retired. Small young segments are taken
+ * into the output on the way (lane/policy.h).
+ *
+ * A flush that fails leaves its frozen overlays where they are; lookups go through them, and the
+ * next flush begins with them.
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+
+/* After a failure the flusher tries again this much later. */
+#define RETRY_NS (UINT64_C(200) * 1000 * 1000)
+
+/* How long a flush waits for a merge. */
+#define MERGE_WAIT_NS (UINT64_C(50) * 1000 * 1000)
+
+/* How long a lane must have been left alone until it is settled into one segment. */
+#define SETTLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)
+
+struct flush {
+        struct writer_build_lane *lanes;
+        struct writer_edit *edits;
+        struct writer_segment **segments;
+        uint32_t n;
+        uint64_t clear_epoch;
+        struct writer_built built;
+        bool is_leftover; /* what an earlier flush froze, not what is active now */
+};
+
+/* ---- freezing, under lock ---- */
+
+static bool lane_has_work(const struct writer_lane *lane)
+{
+        return lane->active.n_used > 0;
+}
+
+/* How large a lane's next active overlay is. Under a steady load it gets as large as this one: begin
+ * at a quarter of it, unless memory is short. */
+static uint32_t fresh_log2_cells(const struct lanemap_writer *writer,
+                                 const struct writer_lane *lane)
+{
+        uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+
+        if (writer->flush_wanted && writer->freeze_reserve.n > 0)
+                log2_cells = LANEMAP_MAX(log2_cells, lane->active.table.log2_cells - 2);
+        return log2_cells;
+}
+
+static void freeze_publish(struct lanemap_writer *writer, const struct writer_fresh *fresh)
+{
+        writer->frozen_position = lanemap_load_relaxed(&writer->position);
+        writer->frozen_mark = writer->mark;
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+
+                lane->frozen_n_keys = lane->n_keys;
+                lane->frozen_n_pairs = lane->n_pairs;
+                if (fresh[i].log2_cells) {
+                        lanemap_check(!lane->has_frozen);
+                        lane->frozen = lane->active;
+                        lane->has_frozen = true;
+                        lane->active = fresh[i].overlay;
+                        lanemap_engine_lane_publish(writer, i, &fresh[i].view);
+                }
+        }
+        lanemap_engine_active_count(writer);
+        writer->has_frozen_set = true;
+        writer->flush_wanted = false;
+        lanemap_shm_arena_end_batch(writer->object->arena);
+}
+
+/* The lanes that have work, all of them, or none. */
+static int freeze(struct lanemap_writer *writer)
+{
+        struct writer_fresh *fresh = lanemap_alloc_zero(writer->n_lanes * sizeof(*fresh));
+        int r;
+
+        if (!fresh)
+                return -ENOMEM;
+
+        lanemap_engine_memory_room_update(writer);
+        lanemap_engine_reserves_fill(writer);
+        for (uint32_t i = 0; i < writer->n_lanes; i++)
+                if (lane_has_work(&writer->lanes[i]))
+                        fresh[i].log2_cells = fresh_log2_cells(writer, &writer->lanes[i]);
+        r = lanemap_engine_fresh_alloc(writer, fresh);
+        if (r == 0)
+                freeze_publish(writer, fresh);
+
+        lanemap_free(fresh);
+        return r;
+}
+
+/* ---- one flush ---- */
+
+static void orphans_retire(struct lanemap_writer *writer)
+{
+        for (uint32_t i = 0; i < writer->n_orphans; i++)
+                lanemap_overlay_retire(&writer->orphans[i]);
+        writer->n_orphans = 0;
+}
+
+/* Which segments the lane's flush takes in: the newest ones that no merge is at. */
+static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct flush *flush)
+{
+        struct writer_lane *lane = &writer->lanes[index];
+        struct writer_build_lane *build = &flush->lanes[flush->n];
+        struct writer_edit *edit = &flush->edits[flush->n];
+        uint64_t n_keys[LANEMAP_LANE_SEGMENTS_MAX];
+        uint32_t n_takeable = 0, n_taken;
+
+        if (!lane->has_frozen)
+                return;
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                n_keys[i] = lane->segments[i]->segment->n_keys;
+        while (n_takeable < lane->n_segments && !lane->segments[n_takeable]->busy &&
+               !lane->segments[n_takeable]->file->damaged)
+                n_takeable++;
+
+        n_taken = lanemap_lane_policy_flush_takes(lane->frozen.n_used, n_keys, lane->n_segments,
+                                                  n_takeable);
+        *build = (struct writer_build_lane){
+                .lane = index,
+                .frozen = &lane->frozen,
+                .n_segments = n_taken,
+                .drop_tombstones = n_taken == lane->n_segments,
+                .level = n_taken == lane->n_segments ? 2
+                         : n_taken > 0               ? 1
+                                                     : 0,
+        };
+        *edit = (struct writer_edit){.lane = index};
+        lanemap_engine_inputs_take(lane, build, edit);
+        flush->n++;
+}
+
+static void flush_free(struct flush *flush)
+{
+        lanemap_free(flush->lanes);
+        lanemap_free(flush->edits);
+        lanemap_free(flush->segments);
+}
+
+static int flush_alloc(const struct lanemap_writer *writer, struct flush *flush)
+{
+        flush->lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->lanes));
+        flush->edits = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->edits));
+        flush->segments = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->segments));
+        if (flush->lanes && flush->edits && flush->segments)
+                return 0;
+
+        flush_free(flush);
+        return -ENOMEM;
+}
+
+/*
+ * A merge that is under way keeps young segments from the flush, and with them the file that the
+ * flush before left. So a moment is given to it, unless it is paced, or writes are ahead already.
+ */
+static void merges_wait(struct lanemap_writer *writer)
+{
+        uint64_t since_ns = lanemap_now_ns(writer->clock);
+
+        while (writer->n_merging > 0 && !writer->compaction_rate.per_second &&
+               !lanemap_load_acquire(&writer->stopping) &&
+               !lanemap_engine_overlays_exceed(writer, lanemap_engine_flush_threshold(writer), 2) &&
+               lanemap_now_ns(writer->clock) - since_ns < MERGE_WAIT_NS)
+                lanemap_engine_cond_wait_ns(&writer->stall_wake, &writer->lock, MERGE_WAIT_NS / 8);
+}
+
+/* Freezes, unless an earlier flush left its frozen overlays, and plans. Return: 1 there is nothing
+ * to flush. */
+static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct flush *flush)
+{
+        bool has_work = false;
+        int r = 0;
+
+        pthread_mutex_lock(&writer->lock);
+        if (!writer->recovering)
+                merges_wait(writer);
+        orphans_retire(writer);
+        flush->is_leftover = writer->has_frozen_set;
+        for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
+                has_work = lane_has_work(&writer->lanes[i]);
+
+        if (!writer->has_frozen_set && !has_work && !always_commit)
+                r = 1;
+        else if (!writer->has_frozen_set)
+                r = freeze(writer);
+        if (r == 0) {
+                flush->clear_epoch = writer->clear_epoch;
+                for (uint32_t i = 0; i < writer->n_lanes; i++)
+                        plan_lane(writer, i, flush);
+        }
+        pthread_mutex_unlock(&writer->lock);
+
+        return r;
+}
+
+/* The references that the plan took, and whatever did not become the lanes'. */
+static void flush_end(struct lanemap_writer *writer, struct flush *flush)
+{
+        pthread_mutex_lock(&writer->lock);
+        lanemap_engine_inputs_release(writer, flush->lanes, flush->edits, flush->n);
+        writer->stats.flush_bytes_written += flush->built.n_bytes;
+        writer->stats.flush_entries_written += flush->built.n_entries;
+        orphans_retire(writer);
+        lanemap_shm_arena_end_batch(writer->object->arena);
+        pthread_cond_broadcast(&writer->stall_wake);
+        pthread_mutex_unlock(&writer->lock);
+}
+
+static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *flush)
+{
+        struct writer_commit commit = {
+                .edits = flush->edits,
+                .n_edits = flush->n,
+                .is_flush = true,
+                .part = WRITER_PART_FLUSH,
+                .clear_epoch = flush->clear_epoch,
+        };
+        int r;
+
+        if (flush->n > 0) {
+                r = lanemap_engine_build_file(writer, flush->lanes, flush->n, WRITER_PART_FLUSH,
+                                              NULL, &flush->built, flush->segments);
+                if (r != 0)
+                        return r;
+        }
+        for (uint32_t i = 0; i < flush->n; i++)
+                flush->edits[i].new_segment = flush->segments[i];
+
+        return lanemap_engine_commit_run(writer, &commit);
+}
+
+struct flush_job {
+        struct lanemap_writer *writer;
+        bool always_commit;
+};
+
+static int flush_run(void *arg)
+{
+        const struct flush_job *job = arg;
+        struct lanemap_writer *writer = job->writer;
+        uint64_t start_ns = lanemap_now_ns(writer->clock);
+        struct flush flush = {0};
+        uint32_t n_flushes = 0;
+        int r;
+
+        r = flush_alloc(writer, &flush);
+        if (r < 0)
+                return r;
+
+        pthread_mutex_lock(&writer->flush_lock);
+        lanemap_engine_progress(writer, WRITER_PART_FLUSH);
+        do {
+                flush.n = 0;
+                flush.built = (struct writer_built){0};
+                r = flush_begin(writer, job->always_commit, &flush);
+                if (r != 0)
+                        break;
+
+                r = flush_build_and_commit(writer, &flush);
+                flush_end(writer, &flush);
+                lanemap_engine_files_reap(writer);
+                n_flushes += r == 0 && flush.n > 0;
+                /* A clear came in between: the manifest has to say so. An input is damaged: another
+                 * plan goes without it. What was left of an earlier flush is out of the way: now
+                 * the rest. */
+        } while (r == WRITER_E_CLEARED || r == WRITER_E_DAMAGED || (r == 0 && flush.is_leftover));
+        lanemap_engine_idle(writer, WRITER_PART_FLUSH);
+        pthread_mutex_unlock(&writer->flush_lock);
+
+        pthread_mutex_lock(&writer->lock);
+        if (r >= 0) {
+                writer->stats.n_flushes += n_flushes;
+                writer->stats.last_flush_ns = lanemap_now_ns(writer->clock) - start_ns;
+        }
+        lanemap_store_relaxed(&writer->flush_failing, r < 0);
+        pthread_cond_broadcast(&writer->stall_wake);
+        pthread_mutex_unlock(&writer->lock);
+
+        flush_free(&flush);
+        return r < 0 ? r : 0;
+}
+
+/*
+ * One flush, in the flusher, or in open while nobody else is there. always_commit: also when
+ * nothing is new, so that the manifest says so. Return: 0 or a negative errno; then it can be tried
+ * again.
+ */
+int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit)
+{
+        struct flush_job job = {.writer = writer, .always_commit = always_commit};
+
+        return lanemap_alloc_apart(flush_run, &job);
+}
+
+/* ---- the flusher ---- */
+
+void lanemap_engine_flusher_signal(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        writer->flusher_signalled = true;
+        pthread_cond_signal(&writer->flusher_wake);
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
+static void flusher_sleep(struct lanemap_writer *writer, uint64_t ns)
+{
+        pthread_mutex_lock(&writer->work_lock);
+        if (!writer->flusher_signalled)
+                lanemap_engine_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, ns);
+        writer->flusher_signalled = false;
+        pthread_mutex_unlock(&writer->work_lock);
+}
+
+/* A log that has grown far past one file is pinned by overlays that nobody needed to flush. */
+static bool log_wants_flush(struct lanemap_writer *writer)
+{
+        struct lanemap_log_stats stats;
+        uint64_t limit = writer->options.log_file_bytes ? writer->options.log_file_bytes
+                                                        : LANEMAP_LOG_FILE_BYTES_DEFAULT;
+
+        lanemap_log_get_stats(writer->log, &stats);
+        return stats.bytes > 2 * limit;
+}
+
+static bool take_flush_wanted(struct lanemap_writer *writer)
+{
+        bool wanted, log_wanted = log_wants_flush(writer);
+
+        pthread_mutex_lock(&writer->lock);
+        /* What a flush has covered already, another one does not make smaller. */
+        log_wanted &= writer->frozen_position < writer->position;
+        wanted = writer->flush_wanted || writer->dead_files != NULL || log_wanted;
+        pthread_mutex_unlock(&writer->lock);
+        return wanted;
+}
+
+/* Quiet since the open at most: a restart does not rewrite every lane at once. */
+static void settle_begin(struct lanemap_writer *writer)
+{
+        uint64_t now_ns = lanemap_now_ns(writer->clock);
+
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                writer->lanes[i].quiet_position = writer->lanes[i].changed_position;
+                writer->lanes[i].quiet_ns = now_ns;
+        }
+        pthread_mutex_unlock(&writer->lock);
+}
+
+/* A lane that nobody has changed for a while becomes one segment, whatever the others do. */
+static void settle_when_quiet(struct lanemap_writer *writer)
+{
+        uint64_t now_ns = lanemap_now_ns(writer->clock);
+        bool any = false;
+
+        pthread_mutex_lock(&writer->lock);
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes[i];
+
+                if (lane->quiet_position != lane->changed_position) {
+                        lane->quiet_position = lane->changed_position;
+                        lane->quiet_ns = now_ns;
+                }
+                if (now_ns - lane->quiet_ns > SETTLE_NS && lane->n_segments > 1 &&
+                    !lane->compact_wanted)
+                        lane->compact_wanted = any = true;
+        }
+        pthread_mutex_unlock(&writer->lock);
+        if (any)
+                lanemap_engine_workers_signal(writer);
+}
+
+void *lanemap_engine_flusher_main(void *arg)
+{
+        struct lanemap_writer *writer = arg;
+        bool was_failing = false;
+        int r;
+
+        settle_begin(writer);
+        while (!lanemap_load_acquire(&writer->stopping)) {
+                lanemap_engine_requests_serve(writer);
+                lanemap_engine_retired_objects_drop(writer);
+                lanemap_engine_spare_ensure(writer);
+                settle_when_quiet(writer);
+                if (!take_flush_wanted(writer)) {
+                        lanemap_alloc_give_back(); /* making a thread allocates, too */
+                        flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);
+                        continue;
+                }
+
+                r = lanemap_engine_flush_run(writer, true);
+                if (r < 0) {
+                        if (!was_failing)
+                                lanemap_engine_log(
+                                        writer, LOG_ERR,
+                                        "%s: the overlays cannot be flushed (%s); lookups go on, "
+                                        "writes go on while there is room, tried again",
+                                        writer->directory, strerror(-r));
+                        flusher_sleep(writer, RETRY_NS);
+                } else {
+                        if (was_failing)
+                                lanemap_engine_log(writer, LOG_NOTICE,
+                                                   "%s: the overlays were flushed again",
+                                                   writer->directory);
+                        lanemap_engine_workers_signal(writer);
+                }
+                was_failing = r < 0;
+        }
+
+        return NULL;
+}

@@ -1,0 +1,293 @@
+/*
+ * The sync thread: it writes and syncs the log in groups.
+ *
+ *   always     whatever is appended is synced at once; what arrives meanwhile is the next group
+ *   everysec   written at once, synced when the oldest unsynced record is half a second old
+ *   no         written at once, synced only when a flush or a caller needs it
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_NS          (UINT64_C(100) * 1000 * 1000)
+#define EVERYSEC_SYNC_NS (UINT64_C(500) * 1000 * 1000)
+#define EVERYSEC_LATE_NS (UINT64_C(1000) * 1000 * 1000)
+#define SETTLE_NS        (UINT64_C(500) * 1000 * 1000)
+#define FAILURE_PAUSE_NS (UINT64_C(100) * 1000 * 1000)
+#define OUTCOME_LIMIT_NS (UINT64_C(5) * 1000 * 1000 * 1000)
+
+void lanemap_engine_cond_init(pthread_cond_t *cond)
+{
+        pthread_condattr_t attributes;
+
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(cond, &attributes);
+        pthread_condattr_destroy(&attributes);
+}
+
+void lanemap_engine_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
+{
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += (time_t)(ns / 1000000000);
+        until.tv_nsec += (long)(ns % 1000000000);
+        if (until.tv_nsec >= 1000000000) {
+                until.tv_nsec -= 1000000000;
+                until.tv_sec++;
+        }
+        (void)pthread_cond_timedwait(cond, lock, &until);
+}
+
+void lanemap_engine_event_notify(struct lanemap_writer *writer)
+{
+        uint64_t one = 1;
+
+        (void)!write(writer->event_fd, &one, sizeof(one));
+}
+
+/* Costs a load when the thread is awake anyway. The thread looks again after it has said that it is
+ * idle. */
+void lanemap_engine_sync_signal(struct lanemap_writer *writer)
+{
+        lanemap_fence_full();
+        if (!lanemap_load_relaxed(&writer->sync_idle))
+                return;
+
+        pthread_mutex_lock(&writer->sync_lock);
+        pthread_cond_signal(&writer->sync_wake);
+        pthread_mutex_unlock(&writer->sync_lock);
+}
+
+/* ---- the thread ---- */
+
+static bool sync_is_due(struct lanemap_writer *writer, uint64_t target)
+{
+        uint64_t oldest_ns;
+
+        if (lanemap_log_durable(writer->log) < target)
+                return true;
+
+        switch (lanemap_load_relaxed(&writer->appendfsync)) {
+        case LANEMAP_APPENDFSYNC_ALWAYS:
+                return lanemap_log_durable(writer->log) < lanemap_log_last(writer->log);
+        case LANEMAP_APPENDFSYNC_EVERYSEC:
+                oldest_ns = lanemap_log_oldest_unsynced_ns(writer->log);
+                return oldest_ns && lanemap_now_ns(writer->clock) - oldest_ns >= EVERYSEC_SYNC_NS;
+        default:
+                return false;
+        }
+}
+
+static bool write_is_due(struct lanemap_writer *writer)
+{
+        return lanemap_log_written(writer->log) < lanemap_log_last(writer->log);
+}
+
+/* One round. Return: 0 nothing to do, 1 done something, or a negative errno. */
+static int sync_round(struct lanemap_writer *writer)
+{
+        uint64_t target;
+        bool sync;
+        int r;
+
+        pthread_mutex_lock(&writer->sync_lock);
+        target = writer->sync_target;
+        pthread_mutex_unlock(&writer->sync_lock);
+
+        sync = sync_is_due(writer, target);
+        if (!sync && !write_is_due(writer))
+                return 0;
+
+        lanemap_engine_progress(writer, WRITER_PART_LOG);
+        r = lanemap_log_write_and_sync(writer->log, sync);
+        lanemap_engine_idle(writer, WRITER_PART_LOG);
+        return r < 0 ? r : 1;
+}
+
+static void waiters_wake(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->sync_lock);
+        pthread_cond_broadcast(&writer->durable_wake);
+        pthread_mutex_unlock(&writer->sync_lock);
+        lanemap_engine_event_notify(writer);
+}
+
+static void sync_sleep(struct lanemap_writer *writer, uint64_t ns)
+{
+        pthread_mutex_lock(&writer->sync_lock);
+        /* Pairs with the fence in lanemap_engine_sync_signal(): either that call sees the flag, or we see
+         * its record. */
+        lanemap_store_relaxed(&writer->sync_idle, true);
+        lanemap_fence_full();
+        if (!sync_is_due(writer, writer->sync_target) && !write_is_due(writer) &&
+            !lanemap_load_relaxed(&writer->sync_stopping))
+                lanemap_engine_cond_wait_ns(&writer->sync_wake, &writer->sync_lock, ns);
+        lanemap_store_relaxed(&writer->sync_idle, false);
+        pthread_mutex_unlock(&writer->sync_lock);
+}
+
+static void failure_report(struct lanemap_writer *writer, int r, bool *was_failing)
+{
+        if (r < 0 && !*was_failing)
+                lanemap_engine_log(writer, LOG_ERR,
+                                   "%s: the log cannot be written (%s); new writes are refused, "
+                                   "acknowledgements "
+                                   "wait, lookups go on, tried again",
+                                   writer->directory, strerror(-r));
+        if (r >= 0 && *was_failing)
+                lanemap_engine_log(writer, LOG_NOTICE, "%s: the log can be written again",
+                                   writer->directory);
+        *was_failing = r < 0;
+}
+
+/* An idle log says on disk what is durable, with an empty record. It takes a position, so no apply
+ * may be at it. */
+static void log_settle(struct lanemap_writer *writer)
+{
+        lanemap_engine_progress(writer, WRITER_PART_LOG);
+        pthread_mutex_lock(&writer->lock);
+        (void)lanemap_log_settle_append(writer->log);
+        pthread_mutex_unlock(&writer->lock);
+        lanemap_engine_idle(writer, WRITER_PART_LOG);
+}
+
+/* The log's file was unlinked, and a new one takes what is not durable yet. What was is in overlays,
+ * which go into segments at once. */
+static void unlinked_flush(struct lanemap_writer *writer)
+{
+        pthread_mutex_lock(&writer->lock);
+        writer->flush_wanted = true;
+        pthread_mutex_unlock(&writer->lock);
+        lanemap_engine_flusher_signal(writer);
+}
+
+void *lanemap_engine_sync_main(void *arg)
+{
+        struct lanemap_writer *writer = arg;
+        uint64_t settled_ns = 0;
+        bool was_failing = false;
+
+        for (;;) {
+                bool stopping = lanemap_load_acquire(&writer->sync_stopping);
+                uint64_t now_ns = lanemap_now_ns(writer->clock);
+                int r;
+
+                r = sync_round(writer);
+                failure_report(writer, r, &was_failing);
+                if (r == -ESTALE)
+                        unlinked_flush(writer);
+                if (r != 0)
+                        waiters_wake(writer);
+                if (r > 0) {
+                        settled_ns = now_ns;
+                        continue;
+                }
+                if (stopping)
+                        return NULL;
+                if (r == 0 && now_ns - settled_ns >= SETTLE_NS) {
+                        log_settle(writer);
+                        settled_ns = now_ns;
+                        continue;
+                }
+
+                if (r < 0) {
+                        struct timespec pause = {.tv_nsec = FAILURE_PAUSE_NS};
+
+                        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+                } else {
+                        sync_sleep(writer, LOOK_NS);
+                }
+        }
+}
+
+/* ---- what callers ask ---- */
+
+static int log_error(struct lanemap_writer *writer)
+{
+        uint64_t limit_ns = writer->options.outcome_limit_ns ? writer->options.outcome_limit_ns
+                                                             : OUTCOME_LIMIT_NS;
+        uint64_t since_ns;
+        int r = lanemap_log_error(writer->log, &since_ns);
+
+        return r < 0 && lanemap_now_ns(writer->clock) - since_ns >= limit_ns ? r : 0;
+}
+
+uint64_t lanemap_writer_durable(struct lanemap_writer *writer, int *ret_error)
+{
+        uint64_t durable = lanemap_log_durable(writer->log);
+
+        if (ret_error)
+                *ret_error = log_error(writer);
+        return durable;
+}
+
+uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_error)
+{
+        uint64_t oldest_ns;
+
+        if (ret_error)
+                *ret_error = log_error(writer);
+
+        switch (lanemap_load_relaxed(&writer->appendfsync)) {
+        case LANEMAP_APPENDFSYNC_ALWAYS:
+                return lanemap_log_durable(writer->log);
+        case LANEMAP_APPENDFSYNC_EVERYSEC:
+                oldest_ns = lanemap_log_oldest_unsynced_ns(writer->log);
+                if (oldest_ns && lanemap_now_ns(writer->clock) - oldest_ns >= EVERYSEC_LATE_NS)
+                        return lanemap_log_durable(writer->log);
+                return lanemap_log_written(writer->log);
+        default:
+                return lanemap_log_written(writer->log);
+        }
+}
+
+int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
+{
+        int r = 0;
+
+        if (lanemap_log_durable(writer->log) >= position)
+                return 0;
+        /* A position that was published is in the log in a moment: the apply is still at it. */
+        if (position > lanemap_log_last(writer->log) &&
+            position > lanemap_load_acquire(&writer->position))
+                return -EINVAL;
+
+        pthread_mutex_lock(&writer->sync_lock);
+        if (writer->sync_target < position)
+                writer->sync_target = position;
+        pthread_cond_signal(&writer->sync_wake);
+        while (lanemap_log_durable(writer->log) < position && r == 0) {
+                lanemap_engine_cond_wait_ns(&writer->durable_wake, &writer->sync_lock, LOOK_NS);
+                r = log_error(writer);
+        }
+        pthread_mutex_unlock(&writer->sync_lock);
+
+        return lanemap_log_durable(writer->log) >= position ? 0 : r;
+}
+
+int lanemap_writer_set_appendfsync(struct lanemap_writer *writer, uint32_t appendfsync)
+{
+        if (appendfsync > LANEMAP_APPENDFSYNC_NO)
+                return -EINVAL;
+
+        lanemap_store_relaxed(&writer->appendfsync, appendfsync);
+        lanemap_engine_sync_signal(writer);
+        return 0;
+}
+
+uint32_t lanemap_writer_get_appendfsync(struct lanemap_writer *writer)
+{
+        return lanemap_load_relaxed(&writer->appendfsync);
+}
+
+int lanemap_writer_event_fd(struct lanemap_writer *writer)
+{
+        return writer->event_fd;
+}

@@ -1,0 +1,287 @@
+/* See health/damage.h. */
+#include "writer/health/damage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "verify/mapping.h"
+#include "directory/repair.h"
+
+/* A merge believes a file that was sound so recently. */
+#define FRESH_NS (UINT64_C(600) * 1000 * 1000 * 1000)
+
+/* ---- what is known, under lock ---- */
+
+struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number)
+{
+        for (uint32_t l = 0; l < writer->n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++)
+                        if (writer->lanes[l].segments[s]->file->mapped->number == number)
+                                return writer->lanes[l].segments[s]->file;
+
+        return NULL;
+}
+
+void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
+{
+        lanemap_store_relaxed(&writer->object->data->degraded,
+                              (uint32_t)(writer->n_damaged_files + writer->n_other_findings > 0));
+}
+
+void lanemap_engine_finding_log(struct lanemap_writer *writer,
+                                const struct lanemap_finding *finding)
+{
+        char offset[40] = "", lane[24] = "";
+
+        if (finding->offset != LANEMAP_FINDING_NO_OFFSET)
+                snprintf(offset, sizeof(offset), ", offset %" PRIu64, finding->offset);
+        if (finding->lane != LANEMAP_FINDING_NO_LANE)
+                snprintf(lane, sizeof(lane), ", lane %u", finding->lane);
+        lanemap_engine_log(
+                writer, LOG_CRIT,
+                "%s/%s%s%s: %s; up to %" PRIu64
+                " keys are affected; everything else goes on; stop the writer and run lanemap "
+                "repair",
+                writer->directory, finding->file, offset, lane, finding->what, finding->n_keys);
+}
+
+bool lanemap_engine_file_mark(struct lanemap_writer *writer, uint64_t number)
+{
+        struct writer_file *file;
+        bool news = false;
+
+        pthread_mutex_lock(&writer->lock);
+        file = lanemap_engine_file_find(writer, number);
+        if (file)
+                file->n_marked++;
+        if (file && !file->damaged) {
+                file->damaged = news = true;
+                file->scrub_due_ns = lanemap_now_ns(writer->clock) + LANEMAP_DAMAGE_AGAIN_NS;
+                writer->n_damaged_files++;
+                lanemap_engine_degraded_publish(writer);
+        }
+        pthread_mutex_unlock(&writer->lock);
+        return news;
+}
+
+/* Through the mapping. A page that cannot be read hits the guard. */
+static bool mapping_is_sound(const struct writer_file *file, const struct lanemap_lane_file *mapped)
+{
+        unsigned char checksum[LANEMAP_SEGMENT_CHECKSUM_BYTES];
+
+        return lanemap_verify_checksum(mapped->bytes, mapped->n_bytes, checksum) == 0 &&
+               memcmp(checksum, file->checksum, sizeof(checksum)) == 0 &&
+               !lanemap_mapping_is_hit(mapped->guard, NULL);
+}
+
+/* The copy is memory: it can be read through its mapping. */
+static bool copy_is_sound(const struct writer_file *file)
+{
+        const struct lanemap_lane_file *copy = lanemap_load_acquire(&file->copy);
+
+        return !copy || mapping_is_sound(file, copy);
+}
+
+/* A mapping that was hit is never believed again (U1): *ret_again is another one, or NULL where none
+ * is needed. Return: whether what is, or will be, the original's mapping is sound. */
+static bool original_map_again(struct lanemap_writer *writer, const struct writer_file *file,
+                               struct lanemap_lane_file **ret_again)
+{
+        const struct lanemap_lane_file *original = lanemap_load_acquire(&file->original);
+        struct lanemap_lane_file *again;
+        int fd, r;
+
+        *ret_again = NULL;
+        if (!lanemap_mapping_is_hit(original->guard, NULL))
+                return true;
+
+        fd = writer->files->open(writer->files, writer->dir_fd, file->name, O_RDONLY, 0);
+        if (fd < 0)
+                return false;
+        r = lanemap_engine_file_map(writer, fd, false, original->number, file->checksum, &again);
+        writer->files->close(writer->files, fd);
+        if (r < 0)
+                return false;
+        if (!mapping_is_sound(file, again)) {
+                lanemap_engine_file_unmap(again);
+                return false;
+        }
+
+        *ret_again = again;
+        return true;
+}
+
+/* Under lock. */
+static void original_replace(struct lanemap_writer *writer, struct writer_file *file,
+                             struct lanemap_lane_file *again)
+{
+        if (file->original != file->mapped) {
+                file->original->former = file->former;
+                file->former = file->original;
+        }
+        /* Pairs with the acquire load in lanemap_engine_file_served(). */
+        lanemap_store_release(&file->original, again);
+        file->hit_taken = false;
+        lanemap_engine_file_publish(writer, file);
+}
+
+void lanemap_engine_file_unmark(struct lanemap_writer *writer, uint64_t number, uint32_t n_marked)
+{
+        struct lanemap_lane_file *again = NULL;
+        struct writer_file *file;
+        char name[LANEMAP_SEGMENT_NAME_BYTES];
+        bool sound, done = false;
+
+        pthread_mutex_lock(&writer->lock);
+        file = lanemap_engine_file_find(writer, number);
+        if (file)
+                lanemap_engine_file_hold(file);
+        pthread_mutex_unlock(&writer->lock);
+        if (!file)
+                return;
+
+        sound = copy_is_sound(file) && original_map_again(writer, file, &again);
+        memcpy(name, file->name, sizeof(name));
+        pthread_mutex_lock(&writer->lock);
+        if (sound && file->damaged && file->n_marked == n_marked) {
+                file->damaged = false;
+                file->sound_ns = 0;
+                writer->n_damaged_files--;
+                lanemap_engine_degraded_publish(writer);
+                if (again)
+                        original_replace(writer, file, again);
+                done = true;
+        }
+        lanemap_engine_file_release(writer, file);
+        pthread_mutex_unlock(&writer->lock);
+        if (!done) {
+                lanemap_engine_file_unmap(again);
+                return;
+        }
+
+        lanemap_engine_log(
+                writer, LOG_NOTICE,
+                "%s/%s was found damaged and now reads as it was written: it is believed "
+                "again; look after the disk",
+                writer->directory, name);
+        lanemap_engine_event_notify(writer);
+        lanemap_engine_workers_signal(writer);
+}
+
+/* ---- before a flush or a merge reads ---- */
+
+static bool file_is_fresh(struct lanemap_writer *writer, const struct writer_file *file)
+{
+        return file->sound_ns && lanemap_now_ns(writer->clock) - file->sound_ns < FRESH_NS;
+}
+
+/* The file is mapped for as long as the job has its segments. Return: whether it is sound. */
+static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *file)
+{
+        const struct lanemap_lane_file *served = lanemap_engine_file_served(file);
+        struct lanemap_finding finding = {
+                .offset = LANEMAP_FINDING_NO_OFFSET,
+                .lane = LANEMAP_FINDING_NO_LANE,
+                .what = "the checksum is wrong; found before a merge",
+        };
+
+        if (mapping_is_sound(file, served)) {
+                pthread_mutex_lock(&writer->lock);
+                file->sound_ns = lanemap_now_ns(writer->clock);
+                pthread_mutex_unlock(&writer->lock);
+                return true;
+        }
+
+        if (lanemap_mapping_is_hit(served->guard, NULL)) {
+                lanemap_engine_hits_take(writer); /* U5 tells of it */
+                return false;
+        }
+        snprintf(finding.file, sizeof(finding.file), "%s", file->name);
+        for (uint32_t i = 0; i < file->mapped->n_sections; i++)
+                finding.n_keys += file->mapped->sections[i].n_keys;
+        if (lanemap_engine_file_mark(writer, file->mapped->number))
+                lanemap_engine_finding_log(writer, &finding);
+        return false;
+}
+
+int lanemap_engine_inputs_check(struct lanemap_writer *writer,
+                                const struct writer_build_lane *lanes, uint32_t n_lanes,
+                                bool even_fresh)
+{
+        struct writer_file *last = NULL;
+        int r = 0;
+
+        lanemap_engine_hits_take(writer);
+        for (uint32_t l = 0; l < n_lanes; l++)
+                for (uint32_t s = 0; s < lanes[l].n_segments; s++) {
+                        struct writer_file *file = lanes[l].segments[s]->file;
+                        bool fresh;
+
+                        if (file == last)
+                                continue;
+                        pthread_mutex_lock(&writer->lock);
+                        fresh = file_is_fresh(writer, file) && !even_fresh;
+                        pthread_mutex_unlock(&writer->lock);
+                        /* U2: from here on the job looks whether any guard is hit. */
+                        fresh = fresh && !lanemap_mapping_is_hit(
+                                                 lanemap_engine_file_served(file)->guard, NULL);
+                        if (!fresh && !input_is_sound(writer, file))
+                                r = WRITER_E_DAMAGED;
+                        last = file;
+                }
+
+        return r;
+}
+
+int lanemap_engine_inputs_failed(struct lanemap_writer *writer,
+                                 const struct writer_build_lane *lane)
+{
+        if (lanemap_engine_inputs_check(writer, lane, 1, true) != 0)
+                return WRITER_E_DAMAGED;
+
+        /* Bytes that were signed as they are, and are no section. Which input it was is not known.
+         */
+        for (uint32_t s = 0; s < lane->n_segments; s++) {
+                struct writer_file *file = lane->segments[s]->file;
+                struct lanemap_finding finding = {
+                        .offset = LANEMAP_FINDING_NO_OFFSET,
+                        .lane = lane->lane,
+                        .n_keys = lanemap_load_acquire(&lane->segments[s]->segment)->n_keys,
+                        .what = "entries do not validate; found in a merge",
+                };
+
+                snprintf(finding.file, sizeof(finding.file), "%s", file->name);
+                if (lanemap_engine_file_mark(writer, file->mapped->number))
+                        lanemap_engine_finding_log(writer, &finding);
+        }
+
+        return lane->n_segments > 0 ? WRITER_E_DAMAGED : -EBADMSG;
+}
+
+/* ---- a damaged file's last name is gone ---- */
+
+int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *name)
+{
+        char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
+        int r;
+
+        r = writer->files->make_directory(writer->files, writer->dir_fd, LANEMAP_QUARANTINE_NAME,
+                                          0750);
+        /* Its name is durable before a file's only name is in it, whoever made it. */
+        if (r == 0 || r == -EEXIST)
+                r = writer->files->sync_directory(writer->files, writer->dir_fd);
+        if (r < 0)
+                return r;
+
+        snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
+        r = writer->files->rename(writer->files, writer->dir_fd, name, aside);
+        if (r == 0)
+                lanemap_engine_log(writer, LOG_WARNING,
+                                   "%s/%s is damaged and no longer used; it is kept as %s",
+                                   writer->directory, name, aside);
+        return r;
+}

@@ -1,0 +1,115 @@
+/*
+ * An engine that has nothing yet: options checked and filled in, locks and conditions made. Nothing
+ * outside of the process is touched. life/open.c goes on from here; lanemap_engine_abandon() takes
+ * back whatever there is, also after a failure half way.
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+#include "common/alloc.h"
+
+#define SHARED_BYTES_MAX_DEFAULT (UINT64_C(64) << 30)
+
+static int options_check(struct lanemap_writer *writer,
+                         const struct lanemap_writer_options *options)
+{
+        struct lanemap_writer_options *kept = &writer->options;
+
+        *kept = *options;
+        if (kept->error)
+                kept->error->text[0] = '\0';
+        if (!lanemap_shm_name_is_valid(kept->name))
+                return lanemap_engine_fail(
+                        writer, -EINVAL,
+                        "\"%s\" is not a name: it takes 1 to %d characters of A-Z a-z 0-9 _ -",
+                        kept->name ? kept->name : "", LANEMAP_NAME_BYTES_MAX);
+        if (!kept->directory || !kept->directory[0])
+                return lanemap_engine_fail(writer, -EINVAL, "no data directory was given");
+        if (kept->n_lanes > LANEMAP_N_LANES_MAX)
+                return lanemap_engine_fail(writer, -EINVAL, "%u lanes: an index has 1 to %d",
+                                           kept->n_lanes, LANEMAP_N_LANES_MAX);
+        if (kept->fingerprint_bits != 0 && kept->fingerprint_bits != 64 &&
+            kept->fingerprint_bits != 80 && kept->fingerprint_bits != 96)
+                return lanemap_engine_fail(writer, -EINVAL,
+                                           "%u fingerprint bits: an index has 64, 80 or 96",
+                                           kept->fingerprint_bits);
+        if (kept->appendfsync > LANEMAP_APPENDFSYNC_NO)
+                return lanemap_engine_fail(writer, -EINVAL,
+                                           "appendfsync is always (0), everysec (1) or no (2)");
+
+        if (kept->segment_kind_young > LANEMAP_SEGMENT_BBHASH ||
+            kept->segment_kind_bottom > LANEMAP_SEGMENT_BBHASH)
+                return lanemap_engine_fail(
+                        writer, -EINVAL,
+                        "a segment kind is packed (1), recsplit (2) or bbhash (3)");
+
+        if (kept->filter > LANEMAP_FILTER_ALWAYS)
+                return lanemap_engine_fail(writer, -EINVAL,
+                                           "a filter policy is never (1), auto (2) or always (3)");
+
+        if (kept->shared_bytes_max == 0)
+                kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
+        kept->shared_bytes_max =
+                LANEMAP_ALIGN_UP(kept->shared_bytes_max, (uint64_t)LANEMAP_SHM_PAGE_BYTES);
+        if (kept->n_workers == 0)
+                kept->n_workers = 1;
+        return 0;
+}
+
+int lanemap_engine_new(const struct lanemap_writer_options *options,
+                       struct lanemap_writer **ret_writer)
+{
+        struct lanemap_writer *writer;
+        int r;
+
+        if (!options || options->size != sizeof(*options))
+                return -EINVAL;
+
+        writer = lanemap_alloc_pages(sizeof(*writer));
+        if (!writer)
+                return -ENOMEM;
+
+        *ret_writer = writer;
+        writer->dir_fd = writer->shm_dir_fd = writer->lock_fd = writer->name_lock_fd =
+                writer->event_fd = writer->serve.copy_parent_fd = writer->serve.copy_dir_fd =
+                        writer->watch.inotify_fd = writer->watch.stop_fd = -1;
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
+                writer->retired_object_fds[i] = -1;
+        writer->files = options->hooks && options->hooks->files ? options->hooks->files
+                                                                : &lanemap_files_posix;
+        writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock
+                                                                : &lanemap_clock_monotonic;
+        if (options->hooks)
+                writer->hooks = *options->hooks;
+        pthread_mutex_init(&writer->flush_lock, NULL);
+        pthread_mutex_init(&writer->commit_lock, NULL);
+        pthread_mutex_init(&writer->lock, NULL);
+        pthread_mutex_init(&writer->sync_lock, NULL);
+        pthread_mutex_init(&writer->work_lock, NULL);
+        pthread_mutex_init(&writer->request_lock, NULL);
+        pthread_mutex_init(&writer->heart.lock, NULL);
+        pthread_cond_init(&writer->request_done, NULL);
+        lanemap_engine_cond_init(&writer->stall_wake);
+        lanemap_engine_cond_init(&writer->sync_wake);
+        lanemap_engine_cond_init(&writer->durable_wake);
+        lanemap_engine_cond_init(&writer->flusher_wake);
+        lanemap_engine_cond_init(&writer->worker_wake);
+        lanemap_engine_cond_init(&writer->scrub_wake);
+        lanemap_engine_cond_init(&writer->serve.wake);
+        lanemap_engine_cond_init(&writer->heart.wake);
+        cds_wfcq_init(&writer->request_head, &writer->request_tail);
+
+        r = options_check(writer, options);
+        if (r < 0)
+                return r;
+
+        lanemap_engine_executor_init(writer, writer->options.n_workers);
+        writer->appendfsync = writer->options.appendfsync;
+        writer->name = lanemap_strdup(options->name);
+        writer->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (!writer->name)
+                return -ENOMEM;
+        return writer->event_fd < 0 ? -errno : 0;
+}

@@ -1,0 +1,130 @@
+/*
+ * Requests: long work that a caller starts and asks about later. They go through a wait-free queue
+ * from any thread to the flusher, which serves them in order.
+ */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+
+#include "common/alloc.h"
+
+int lanemap_writer_request(struct lanemap_writer *writer, uint32_t request, uint64_t *ret_ticket)
+{
+        struct writer_request *entry;
+
+        if (request < LANEMAP_REQUEST_FLUSH || request > LANEMAP_REQUEST_FLIP)
+                return -EINVAL;
+
+        entry = lanemap_alloc_zero(sizeof(*entry));
+        if (!entry)
+                return -ENOMEM;
+
+        entry->request = request;
+        entry->result = LANEMAP_PENDING;
+        cds_wfcq_node_init(&entry->node);
+
+        pthread_mutex_lock(&writer->request_lock);
+        entry->ticket = ++writer->next_ticket;
+        entry->next = writer->requests;
+        writer->requests = entry;
+        *ret_ticket = entry->ticket;
+        pthread_mutex_unlock(&writer->request_lock);
+
+        cds_wfcq_enqueue(&writer->request_head, &writer->request_tail, &entry->node);
+        lanemap_engine_flusher_signal(writer);
+        return 0;
+}
+
+static int request_run(struct lanemap_writer *writer, uint32_t request)
+{
+        int r;
+
+        r = lanemap_engine_flush_run(writer, true);
+        if (r < 0 || request == LANEMAP_REQUEST_FLUSH)
+                return r;
+
+        if (request == LANEMAP_REQUEST_COMPACT) {
+                r = lanemap_engine_compact(writer);
+                if (r < 0)
+                        return r;
+        }
+
+        return lanemap_engine_flip_run(writer, request == LANEMAP_REQUEST_COMPACT);
+}
+
+void lanemap_engine_requests_serve(struct lanemap_writer *writer)
+{
+        struct cds_wfcq_node *node;
+
+        while ((node = __cds_wfcq_dequeue_blocking(&writer->request_head, &writer->request_tail))) {
+                struct writer_request *entry =
+                        LANEMAP_CONTAINER_OF(node, struct writer_request, node);
+                uint32_t request;
+                int r;
+
+                /* The queue is order enough; a race detector sees only the lock. */
+                pthread_mutex_lock(&writer->request_lock);
+                request = entry->request;
+                pthread_mutex_unlock(&writer->request_lock);
+                r = request_run(writer, request);
+
+                pthread_mutex_lock(&writer->request_lock);
+                entry->result = r;
+                pthread_cond_broadcast(&writer->request_done);
+                pthread_mutex_unlock(&writer->request_lock);
+                lanemap_engine_event_notify(writer);
+        }
+}
+
+/* Under request_lock: a result is told once, and then forgotten. */
+static int request_take(struct lanemap_writer *writer, uint64_t ticket)
+{
+        struct writer_request **link = &writer->requests;
+
+        for (; *link; link = &(*link)->next) {
+                struct writer_request *entry = *link;
+                int r = entry->result;
+
+                if (entry->ticket != ticket)
+                        continue;
+                if (r == LANEMAP_PENDING)
+                        return r;
+
+                *link = entry->next;
+                lanemap_free(entry);
+                return r;
+        }
+
+        return -ENOENT;
+}
+
+int lanemap_writer_request_state(struct lanemap_writer *writer, uint64_t ticket)
+{
+        int r;
+
+        pthread_mutex_lock(&writer->request_lock);
+        r = request_take(writer, ticket);
+        pthread_mutex_unlock(&writer->request_lock);
+        return r;
+}
+
+int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket)
+{
+        int r;
+
+        pthread_mutex_lock(&writer->request_lock);
+        while ((r = request_take(writer, ticket)) == LANEMAP_PENDING)
+                pthread_cond_wait(&writer->request_done, &writer->request_lock);
+        pthread_mutex_unlock(&writer->request_lock);
+        return r;
+}
+
+void lanemap_engine_requests_free(struct lanemap_writer *writer)
+{
+        while (writer->requests) {
+                struct writer_request *next = writer->requests->next;
+
+                lanemap_free(writer->requests);
+                writer->requests = next;
+        }
+}

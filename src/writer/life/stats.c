@@ -1,0 +1,262 @@
+/* Numbers about the engine, and the enumeration of all ids. */
+#include "writer/core/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/lock.h"
+#include "segment/merge.h"
+
+static void filters_count(const struct writer_lane *lane, struct lanemap_writer_stats *stats)
+{
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                const struct lanemap_segment *segment = lane->segments[i]->segment;
+                const struct lanemap_filter *filter = &segment->filter;
+
+                if (!segment->has_filter)
+                        continue;
+                stats->n_filters++;
+                stats->filter_bytes +=
+                        lanemap_filter_bytes(filter->kind, filter->shift, filter->n_blocks);
+        }
+}
+
+static void choices_fill(const struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
+{
+        const struct lanemap_writer_options *options = &writer->options;
+
+        stats->segment_kind_young =
+                options->segment_kind_young ? options->segment_kind_young : LANEMAP_SEGMENT_PACKED;
+        stats->segment_kind_bottom = options->segment_kind_bottom ? options->segment_kind_bottom
+                                                                  : LANEMAP_SEGMENT_PACKED;
+        stats->filter = options->filter ? options->filter : LANEMAP_FILTER_AUTO;
+}
+
+static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
+{
+        uint64_t n_probes = 0;
+
+        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+                const struct writer_lane *lane = &writer->lanes[i];
+
+                stats->n_segments += lane->n_segments;
+                n_probes += lane->n_keys * lane->n_segments;
+                for (uint32_t l = 0; l < lane->n_segments; l++) {
+                        stats->segment_live_bytes += lane->segments[l]->bytes;
+                        if (l + 1 < lane->n_segments)
+                                stats->segment_young_bytes += lane->segments[l]->bytes;
+                }
+                stats->n_segments_max = LANEMAP_MAX(stats->n_segments_max, lane->n_segments);
+                filters_count(lane, stats);
+                stats->overlay_bytes += lanemap_overlay_bytes(&lane->active);
+                if (lane->has_frozen)
+                        stats->overlay_bytes += lanemap_overlay_bytes(&lane->frozen);
+        }
+        stats->probes_per_1000 = writer->n_keys ? n_probes * 1000 / writer->n_keys : 0;
+        for (uint32_t slot = 0; slot < writer->lane_files->n_slots; slot++) {
+                const struct lanemap_lane_file *file = writer->lane_files->slots[slot];
+
+                if (!file)
+                        continue;
+                stats->n_segment_files++;
+                stats->segment_bytes += file->n_bytes;
+        }
+}
+
+int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
+                             struct lanemap_writer_stats *ret_stats)
+{
+        struct lanemap_shm_arena_stats arena;
+        struct lanemap_writer_stats stats;
+        struct lanemap_log_stats log;
+
+        if (!ret_stats || ret_stats->size != sizeof(stats))
+                return -EINVAL;
+
+        if (lanemap_log_try_stats(writer->log, wait_ns, &log) < 0 ||
+            !lanemap_lock_within(&writer->lock, wait_ns))
+                return -EAGAIN;
+
+        stats = writer->stats;
+        stats.size = sizeof(stats);
+        memcpy(stats.uuid, writer->uuid, sizeof(stats.uuid));
+        stats.generation = writer->object->generation;
+        stats.manifest_generation = lanemap_load_relaxed(&writer->manifest_generation);
+        stats.n_lanes = writer->n_lanes;
+        stats.fingerprint_bits = writer->hash_key.fingerprint_bits;
+        stats.n_keys = writer->n_keys;
+        stats.n_pairs = writer->n_pairs;
+        stats.n_damaged_files = writer->n_damaged_files;
+        stats.degraded = writer->n_damaged_files + writer->n_other_findings > 0;
+        stats.position = writer->position;
+        stats.mark_position = writer->mark.position;
+        choices_fill(writer, &stats);
+        lanes_count(writer, &stats);
+        lanemap_engine_serve_count(writer, &stats);
+        lanemap_shm_arena_get_stats(writer->object->arena, &arena);
+        pthread_mutex_unlock(&writer->lock);
+
+        stats.durable = lanemap_log_durable(writer->log);
+        stats.shared_bytes = arena.bytes + LANEMAP_SHM_CONTROL_BYTES;
+        stats.shared_used_bytes = arena.used_bytes;
+        stats.quarantine_bytes = arena.quarantine_bytes;
+        stats.heap_bytes = lanemap_alloc_bytes();
+        stats.log_bytes = log.bytes;
+        stats.n_log_files = log.n_files;
+        stats.n_log_syncs = log.n_syncs;
+        stats.user_bytes_in = log.op_bytes;
+        stats.segment_bytes_written = stats.flush_bytes_written + stats.merge_bytes_written;
+        *ret_stats = stats;
+        return 0;
+}
+
+int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats)
+{
+        return lanemap_writer_try_stats(writer, LANEMAP_LOCK_FOR_EVER, ret_stats);
+}
+
+/* ---- all ids ---- */
+
+struct id_list {
+        uint32_t *ids;
+        size_t n;
+        size_t capacity;
+};
+
+static int id_order(const void *a, const void *b)
+{
+        uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+        return (left > right) - (left < right);
+}
+
+static void ids_distinct(struct id_list *list)
+{
+        size_t n = 0;
+
+        if (list->n == 0)
+                return;
+
+        qsort(list->ids, list->n, sizeof(list->ids[0]), id_order);
+        for (size_t i = 0; i < list->n; i++)
+                if (n == 0 || list->ids[i] != list->ids[n - 1])
+                        list->ids[n++] = list->ids[i];
+        list->n = n;
+}
+
+/* Duplicates are dropped whenever the list is full; it grows only when half of it or more was
+ * distinct. */
+static int ids_push(struct id_list *list, uint32_t id)
+{
+        if (list->n == list->capacity) {
+                ids_distinct(list);
+                if (list->n * 2 >= list->capacity) {
+                        size_t capacity = list->capacity ? list->capacity * 2 : 4096;
+                        uint32_t *ids = lanemap_realloc(list->ids, capacity * sizeof(*ids));
+
+                        if (!ids)
+                                return -ENOMEM;
+                        list->ids = ids;
+                        list->capacity = capacity;
+                }
+        }
+
+        list->ids[list->n++] = id;
+        return 0;
+}
+
+/* The cursors over one lane's levels; they stay where they are. */
+struct lane_snapshot {
+        struct lanemap_overlay_cursor overlays[2];
+        struct lanemap_segment_cursor cursors[LANEMAP_LANE_SEGMENTS_MAX];
+        struct lanemap_segment_merge merge;
+};
+
+static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
+                          struct lane_snapshot *snapshot, struct id_list *list)
+{
+        struct lanemap_segment_merge_options options = {.drop_tombstones = true};
+        struct lanemap_cursor *inputs[LANEMAP_SEGMENT_MERGE_INPUTS_MAX + 2];
+        struct lanemap_entry entry;
+        uint32_t n = 0;
+        int r;
+
+        r = lanemap_overlay_cursor_init(&snapshot->overlays[0], &lane->active, heap);
+        if (r < 0)
+                return r;
+        inputs[n++] = &snapshot->overlays[0].cursor;
+        if (lane->has_frozen) {
+                r = lanemap_overlay_cursor_init(&snapshot->overlays[1], &lane->frozen, heap);
+                if (r < 0)
+                        return r;
+                inputs[n++] = &snapshot->overlays[1].cursor;
+        }
+        for (uint32_t i = 0; i < lane->n_segments; i++) {
+                const struct lanemap_segment *segment = lane->segments[i]->segment;
+                r = lanemap_engine_segment_cursor(segment, heap, &snapshot->cursors[i]);
+                if (r < 0)
+                        return r;
+                inputs[n++] = &snapshot->cursors[i].cursor;
+        }
+
+        r = lanemap_segment_merge_init(&snapshot->merge, inputs, n, &options);
+        while (r == 0) {
+                r = snapshot->merge.cursor.next(&snapshot->merge.cursor, &entry);
+                for (uint32_t i = 0; r == 0 && i < entry.n_ids; i++)
+                        r = ids_push(list, entry.ids[i]);
+        }
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                if (!lanemap_lane_segments_readable(
+                            (const struct lanemap_segment *const[]){lane->segments[i]->segment}, 1))
+                        return -EBADMSG; /* U2 in verify/mapping.h */
+        return r == LANEMAP_CURSOR_END ? 0 : r;
+}
+
+int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids)
+{
+        struct id_list list = {0};
+        bool given_up = false;
+        int r = 0;
+
+        for (uint32_t i = 0; i < writer->n_lanes && r == 0; i++) {
+                struct lanemap_heap *heap = lanemap_heap_new();
+                struct lane_snapshot *snapshot =
+                        heap ? lanemap_heap_alloc(heap, sizeof(*snapshot)) : NULL;
+
+                if (!snapshot) {
+                        lanemap_heap_free(heap);
+                        r = -ENOMEM;
+                        break;
+                }
+
+                /* A lane at a time under the lock: milliseconds for a lane of a hundred thousand
+                 * keys. */
+                pthread_mutex_lock(&writer->lock);
+                r = snapshot_merge(&writer->lanes[i], heap, snapshot, &list);
+                given_up = r == -EBADMSG && lanemap_engine_copies_give_up(writer);
+                pthread_mutex_unlock(&writer->lock);
+                lanemap_heap_free(heap);
+        }
+        lanemap_engine_hits_take(writer);
+        if (given_up) { /* ids of a copy that cannot be read: from its original, all over again */
+                lanemap_free(list.ids);
+                return lanemap_writer_ids(writer, ret_ids, ret_n_ids);
+        }
+        if (r < 0) {
+                lanemap_free(list.ids);
+                return r;
+        }
+
+        ids_distinct(&list);
+        *ret_ids = list.ids;
+        *ret_n_ids = list.n;
+        return 0;
+}
+
+void lanemap_writer_ids_free(uint32_t *ids)
+{
+        lanemap_free(ids);
+}
