@@ -20,8 +20,6 @@
 
 #include "verify/verify.h"
 
-#define LANEMAP_QUARANTINE_NAME "quarantine"
-
 struct lanemap_repair_options {
         const struct lanemap_files *files;
         const char *directory;
@@ -48,50 +46,5 @@ struct lanemap_repair_report {
  */
 int lanemap_repair_directory(const struct lanemap_repair_options *options,
                              struct lanemap_repair_report *ret_report, struct lanemap_error *error);
-
-/* The parts, inside the room. */
-
-struct lanemap_repair {
-        const struct lanemap_repair_options *options;
-        struct lanemap_repair_report *report;
-        struct lanemap_error *error;
-        int dir_fd;
-        struct lanemap_manifest manifest; /* in the making */
-        bool manifest_changed;
-        char (*aside)[64]; /* names that go to quarantine/ */
-        size_t n_aside;
-
-        /* directory/repair_segments.c */
-        struct lanemap_slot *slots;
-        struct lanemap_repair_mend *mends;
-        bool *lane_changed;
-};
-
-void lanemap_repair_say(const struct lanemap_repair *repair, const char *format, ...)
-        LANEMAP_PRINTF(2, 3);
-int lanemap_repair_fail(const struct lanemap_repair *repair, int r, const char *format, ...)
-        LANEMAP_PRINTF(3, 4);
-/* A file of that name is to be moved. Return: 0, -ENOMEM. */
-int lanemap_repair_aside(struct lanemap_repair *repair, const char *name);
-
-/* directory/repair_files.c: link what is to be moved; unlink the old names of it. */
-int lanemap_repair_link(struct lanemap_repair *repair, const char *name);
-int lanemap_repair_link_all(struct lanemap_repair *repair);
-int lanemap_repair_unlink_all(struct lanemap_repair *repair);
-
-/* directory/repair_segments.c: what can be had of damaged files, in memory; in the manifest, lanes
- * counted again; on the disk. */
-int lanemap_repair_segments_take(struct lanemap_repair *repair,
-                                 const struct lanemap_findings *findings);
-int lanemap_repair_segments_replace(struct lanemap_repair *repair);
-int lanemap_repair_segments_write(struct lanemap_repair *repair);
-void lanemap_repair_segments_deinit(struct lanemap_repair *repair);
-
-/* directory/repair_log.c: what is in front of the hole into a new file, which the manifest names. */
-int lanemap_repair_log(struct lanemap_repair *repair);
-
-/* directory/repair_manifest.c: a manifest with one flipped bit. Return: 0 it was put right (or would
- * be), -EBADMSG. */
-int lanemap_repair_manifest(struct lanemap_repair *repair);
 
 #endif

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
-#include "directory/repair.h"
+#include "directory/repair_parts.h"
 
 #define TRIES_MAX 1000
 

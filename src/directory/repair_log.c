@@ -12,7 +12,7 @@
 
 #include "common/alloc.h"
 #include "store/log_write.h"
-#include "directory/repair.h"
+#include "directory/repair_parts.h"
 
 static int log_copy(struct lanemap_repair *repair, const struct lanemap_log_recover_config *from,
                     struct lanemap_log_recovery *recovery, uint64_t after)

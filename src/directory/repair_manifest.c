@@ -12,7 +12,7 @@
 #include "common/alloc.h"
 #include "store/manifest_text.h"
 #include "store/manifest_write.h"
-#include "directory/repair.h"
+#include "directory/repair_parts.h"
 
 #define TEXT_BYTES_MIN (LANEMAP_MANIFEST_DIGITS + LANEMAP_MANIFEST_ENDING_BYTES + 1)
 #define TEXT_BYTES_MAX ((off_t)(192 << 10)) /* a minute or two */

@@ -2,7 +2,7 @@
  * Damaged segment files: what can be had of each, in memory; then new files in their place, in the
  * manifest and on the disk. A file whose every byte could be put right keeps its name (Q4).
  */
-#include "directory/repair.h"
+#include "directory/repair_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,6 @@
-/* Bringing a copy back: verify, copy, verify. See writer/life/backup.h. */
+/* See directory/restore.h. */
+#include "directory/restore.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +11,7 @@
 #include "store/manifest_write.h"
 #include "store/error.h"
 #include "store/lock.h"
-#include "writer/life/backup.h"
+#include "verify/copy.h"
 #include "verify/verify.h"
 
 static int directory_verify(const struct lanemap_files *files, const char *path, int dir_fd,
@@ -40,7 +42,7 @@ static int file_copy(const struct lanemap_files *files, int from_fd, int to_fd, 
 
         if (fd < 0)
                 return -errno;
-        r = lanemap_backup_copy(files, fd, to_fd, name);
+        r = lanemap_copy_file(files, fd, to_fd, name);
         close(fd);
         return r;
 }
@@ -121,7 +123,7 @@ int lanemap_restore_directory(const struct lanemap_files *files, const char *fro
 
         r = directory_verify(files, from, from_fd, error);
         if (r == 0)
-                r = lanemap_backup_open_empty(to, &to_fd, error);
+                r = lanemap_copy_open_empty(to, &to_fd, error);
         if (r < 0) {
                 close(from_fd);
                 return r;

@@ -10,7 +10,7 @@
 #ifndef LANEMAP_OVERLAY_POSTING_TREE_WRITE_H
 #define LANEMAP_OVERLAY_POSTING_TREE_WRITE_H
 
-#include "overlay/posting_write.h"
+#include "overlay/posting_change_write.h"
 
 /* posting_tree_build.c: a tree of n_ids ascending ids and its head. Return: 0, -ENOSPC, -ENOMEM:
  * then nothing is left of it. */

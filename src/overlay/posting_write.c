@@ -33,34 +33,6 @@ static uint64_t short_bytes(size_t n_ids)
         return sizeof(struct lanemap_overlay_short_shm) + n_ids * sizeof(uint32_t);
 }
 
-/* ---- the blocks of a change ---- */
-
-static void change_init(struct lanemap_posting_change *change, uint64_t old_value,
-                        bool replaces_whole_old)
-{
-        change->old_value = old_value;
-        change->replaces_whole_old = replaces_whole_old;
-        change->built_whole_new = false;
-        change->n_new_blocks = 0;
-        change->n_old_blocks = 0;
-}
-
-void lanemap_posting_change_made(struct lanemap_posting_change *change, uint64_t off,
-                                 uint64_t bytes)
-{
-        lanemap_check(change->n_new_blocks < LANEMAP_POSTING_CHANGE_BLOCKS_MAX);
-        change->new_blocks[change->n_new_blocks++] =
-                (struct lanemap_posting_block){.off = off, .bytes = bytes};
-}
-
-void lanemap_posting_change_dropped(struct lanemap_posting_change *change, uint64_t off,
-                                    uint64_t bytes)
-{
-        lanemap_check(change->n_old_blocks < LANEMAP_POSTING_CHANGE_BLOCKS_MAX);
-        change->old_blocks[change->n_old_blocks++] =
-                (struct lanemap_posting_block){.off = off, .bytes = bytes};
-}
-
 /* ---- from an array ---- */
 
 static int short_build(struct lanemap_arena *arena, const uint32_t *ids, size_t n_ids,
@@ -104,7 +76,7 @@ int lanemap_posting_prepare_build(struct lanemap_arena *arena, uint64_t old_valu
 {
         int r = 0;
 
-        change_init(ret_change, old_value, old_value != 0);
+        lanemap_posting_change_init(ret_change, old_value, old_value != 0);
         if (n_ids == 0)
                 ret_change->value = LANEMAP_OVERLAY_TAG_TOMBSTONE;
         else if (n_ids == 1)
@@ -123,24 +95,6 @@ int lanemap_posting_prepare_build(struct lanemap_arena *arena, uint64_t old_valu
 }
 
 /* ---- one id more or less ---- */
-
-uint32_t lanemap_posting_ids_change(uint32_t *ids, uint32_t n_ids, uint32_t id, bool insert)
-{
-        uint32_t at = 0;
-
-        while (at < n_ids && ids[at] < id)
-                at++;
-
-        if (insert) {
-                memmove(&ids[at + 1], &ids[at], (n_ids - at) * sizeof(*ids));
-                ids[at] = id;
-                return n_ids + 1;
-        }
-
-        lanemap_check(at < n_ids && ids[at] == id);
-        memmove(&ids[at], &ids[at + 1], (n_ids - at - 1) * sizeof(*ids));
-        return n_ids - 1;
-}
 
 /* Of everything that is copied whole: a tree only when it becomes short. */
 static int array_change(struct lanemap_arena *arena, uint64_t old_value, uint32_t id, bool insert,
@@ -168,7 +122,7 @@ static int tree_change(struct lanemap_arena *arena, uint64_t old_value, uint32_t
         uint64_t head_off;
         int r;
 
-        change_init(change, old_value, false);
+        lanemap_posting_change_init(change, old_value, false);
         r = lanemap_posting_tree_change(arena, value_off(old_value), id, insert, change, &head_off);
         if (r < 0) {
                 lanemap_posting_abort(arena, change);

@@ -12,27 +12,8 @@
 #ifndef LANEMAP_OVERLAY_POSTING_WRITE_H
 #define LANEMAP_OVERLAY_POSTING_WRITE_H
 
-#include "common/arena.h"
+#include "overlay/posting_change_write.h"
 #include "overlay/read.h"
-
-struct lanemap_posting_block {
-        uint64_t off;
-        uint64_t bytes;
-};
-
-/* Two nodes a level can be new (a split) or old (a merge), and the heads. */
-#define LANEMAP_POSTING_CHANGE_BLOCKS_MAX (2 * (LANEMAP_OVERLAY_TREE_HEIGHT_MAX + 2) + 2)
-
-struct lanemap_posting_change {
-        uint64_t old_value;      /* 0: there was none in this overlay */
-        uint64_t value;          /* to be stored */
-        bool replaces_whole_old; /* every block of old_value goes, not only old_blocks */
-        bool built_whole_new;    /* every block of value is new, not only new_blocks */
-        uint32_t n_new_blocks;
-        uint32_t n_old_blocks;
-        struct lanemap_posting_block new_blocks[LANEMAP_POSTING_CHANGE_BLOCKS_MAX];
-        struct lanemap_posting_block old_blocks[LANEMAP_POSTING_CHANGE_BLOCKS_MAX];
-};
 
 /* A posting of n ascending, distinct ids; n == 0 is a tombstone. Return: 0, -ENOSPC, -ENOMEM. Cost:
  * O(n). */
@@ -51,14 +32,6 @@ int lanemap_posting_prepare_remove(struct lanemap_arena *arena, uint64_t old_val
  * grown. */
 int64_t lanemap_posting_commit(struct lanemap_arena *arena, struct lanemap_posting_change *change);
 void lanemap_posting_abort(struct lanemap_arena *arena, struct lanemap_posting_change *change);
-
-/* For posting_tree_write.c: notes a block of the change, bounded (lanemap_check). */
-void lanemap_posting_change_made(struct lanemap_posting_change *change, uint64_t off,
-                                 uint64_t bytes);
-void lanemap_posting_change_dropped(struct lanemap_posting_change *change, uint64_t off,
-                                    uint64_t bytes);
-/* An ascending array with one id more, for which there is room, or one less. Return: its length. */
-uint32_t lanemap_posting_ids_change(uint32_t *ids, uint32_t n_ids, uint32_t id, bool insert);
 
 /* Every block of a value word. */
 void lanemap_posting_retire(struct lanemap_arena *arena, uint64_t value);

@@ -1,4 +1,6 @@
-/* What backup and restore share: an empty directory, and files copied into it. */
+/* See verify/copy.h. */
+#include "verify/copy.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +12,6 @@
 #include "store/error.h"
 #include "store/lock.h"
 #include "store/name.h"
-#include "writer/life/backup.h"
 
 #define CHUNK_BYTES ((size_t)1 << 20)
 
@@ -46,7 +47,7 @@ static int empty_take(int fd, const char *path, int *ret_dir_fd, struct lanemap_
         return 0;
 }
 
-int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_error *error)
+int lanemap_copy_open_empty(const char *path, int *ret_dir_fd, struct lanemap_error *error)
 {
         int fd, r;
 
@@ -54,7 +55,7 @@ int lanemap_backup_open_empty(const char *path, int *ret_dir_fd, struct lanemap_
         return r < 0 ? r : empty_take(fd, path, ret_dir_fd, error);
 }
 
-int lanemap_backup_take_empty(int fd, const char *name, int *ret_dir_fd,
+int lanemap_copy_take_empty(int fd, const char *name, int *ret_dir_fd,
                               struct lanemap_error *error)
 {
         int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
@@ -70,7 +71,7 @@ int lanemap_backup_take_empty(int fd, const char *name, int *ret_dir_fd,
         return empty_take(own, name, ret_dir_fd, error);
 }
 
-int lanemap_backup_copy(const struct lanemap_files *files, int from_fd, int to_dir_fd,
+int lanemap_copy_file(const struct lanemap_files *files, int from_fd, int to_dir_fd,
                         const char *name)
 {
         unsigned char *buffer = lanemap_alloc(CHUNK_BYTES);

@@ -22,6 +22,9 @@
 #include "store/log_recover.h"
 #include "store/manifest_read.h"
 
+/* A folder of the data directory: damaged files go there instead of being deleted. */
+#define LANEMAP_QUARANTINE_NAME "quarantine"
+
 struct lanemap_findings {
         struct lanemap_finding *items;
         size_t n;

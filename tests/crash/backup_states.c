@@ -1,7 +1,7 @@
 /*
  * The power goes while a backup is made, or brought back: every state of the disk that it may leave is
  * refused as a copy, or is all of it, and it is all of it where its manifest is (B1 and B3 in
- * writer/life/backup.h); and the index that the backup is of is what it was.
+ * verify/copy.h); and the index that the backup is of is what it was.
  *
  *         backup_states [--seed S]
  *
@@ -20,7 +20,7 @@
 
 #include "small_index.h"
 #include "state_walk.h"
-#include "writer/life/backup.h"
+#include "directory/restore.h"
 #include "writer/core/engine.h"
 
 #define N_STATES 20000 /* at most, of each kind */

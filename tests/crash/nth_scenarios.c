@@ -10,7 +10,7 @@
 #include "failing_calls.h"
 #include "segment/format.h"
 #include "store/manifest_read.h"
-#include "writer/life/backup.h"
+#include "directory/restore.h"
 #include "writer/core/engine.h"
 #include "directory/repair.h"
 

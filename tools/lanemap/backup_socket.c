@@ -6,7 +6,7 @@
  *      DEST/incomplete         0777: the writer's user makes its files here, by the descriptor
  *
  * When the writer has answered, the files move into DEST, the manifest last (B1 in
- * writer/life/backup.h): until then DEST is no index.
+ * verify/copy.h): until then DEST is no index.
  */
 #include "backup_socket.h"
 

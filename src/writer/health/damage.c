@@ -9,7 +9,7 @@
 #include <syslog.h>
 
 #include "verify/mapping.h"
-#include "directory/repair.h"
+#include "verify/verify.h"
 
 /* A merge believes a file that was sound so recently. */
 #define FRESH_NS (UINT64_C(600) * 1000 * 1000 * 1000)

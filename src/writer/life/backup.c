@@ -1,10 +1,8 @@
 /*
  * A backup by the running writer: flush, then, while no manifest can follow, hard links to what the
  * manifest in force names (or descriptors of it, where the destination is elsewhere: they are
- * copied when commits go on). See life/backup.h.
+ * copied when commits go on). See verify/copy.h.
  */
-#include "writer/life/backup.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 #include "segment/file_read.h"
 #include "store/manifest_write.h"
 #include "store/error.h"
+#include "verify/copy.h"
 #include "writer/core/engine.h"
 
 #define TRIES_MAX 5
@@ -105,7 +104,7 @@ static int files_copy(struct backup *backup)
                 if (backup->fds[i] < 0)
                         continue;
                 file_name(backup, i, name);
-                r = lanemap_backup_copy(files, backup->fds[i], backup->dir_fd, name);
+                r = lanemap_copy_file(files, backup->fds[i], backup->dir_fd, name);
         }
 
         return r < 0 ? r : files->sync_directory(files, backup->dir_fd);
@@ -170,7 +169,7 @@ int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination
                                            destination);
         r = degraded_refuse(writer, error);
         if (r == 0)
-                r = lanemap_backup_open_empty(destination, &dir_fd, error);
+                r = lanemap_copy_open_empty(destination, &dir_fd, error);
         return r < 0 ? r : backup_into(writer, dir_fd, destination, error);
 }
 
@@ -181,6 +180,6 @@ int lanemap_writer_backup_at(struct lanemap_writer *writer, int dir_fd, const ch
 
         r = degraded_refuse(writer, error);
         if (r == 0)
-                r = lanemap_backup_take_empty(dir_fd, name, &own_fd, error);
+                r = lanemap_copy_take_empty(dir_fd, name, &own_fd, error);
         return r < 0 ? r : backup_into(writer, own_fd, name, error);
 }

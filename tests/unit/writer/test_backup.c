@@ -1,4 +1,4 @@
-/* Backups and what comes back from them (B1 to B3 in writer/life/backup.h). */
+/* Backups and what comes back from them (B1 to B3 in verify/copy.h). */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -9,7 +9,7 @@
 
 #include "common/order.h"
 #include "damage.h"
-#include "writer/life/backup.h"
+#include "directory/restore.h"
 
 TestSuite(writer_backup, .timeout = 120);
 

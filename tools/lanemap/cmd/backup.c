@@ -4,7 +4,7 @@
 
 #include "backup_socket.h"
 #include "tool.h"
-#include "writer/life/backup.h"
+#include "directory/restore.h"
 
 static const char help[] =
         "Usage: lanemap backup --socket PATH DEST\n"

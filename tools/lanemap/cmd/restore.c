@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "tool.h"
-#include "writer/life/backup.h"
+#include "directory/restore.h"
 
 static const char help[] =
         "Usage: lanemap restore SRC DIR\n"
