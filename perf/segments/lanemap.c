@@ -26,14 +26,11 @@
 struct variant {
         const char *name;
         struct lanemap_segment_build_options options;
-        bool large;         /* also measured above LARGE_KEYS */
-        uint32_t tag_match; /* LANEMAP_TAG_MATCH_*; 0: what is chosen */
+        bool large; /* also measured above LARGE_KEYS */
 };
 
 static const struct variant variants[] = {
         {"packed", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, true},
-        {"packed_plain", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false, LANEMAP_TAG_MATCH_PLAIN},
-        {"packed_avx2", {.kind = LANEMAP_SEGMENT_KIND_PACKED}, false, LANEMAP_TAG_MATCH_AVX2},
         {"recsplit", {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT}},
         {"recsplit_leaf5",
          {.kind = LANEMAP_SEGMENT_KIND_RECSPLIT, .leaf_entries = 5, .bucket_entries = 32}},
@@ -329,14 +326,11 @@ void segments_lanemap_measure(struct segments_run *run)
                         n_left_out++;
                         continue;
                 }
-                if (lanemap_tag_match_force(variants[i].tag_match) < 0)
-                        continue; /* not this processor's */
                 variant_measure(run, &variants[i]);
-                lanemap_tag_match_force(0);
         }
         if (n_left_out > 0)
                 perf_table_note(&run->table,
-                                "%zu rows (recsplit, filters, tag compares) left out above %d "
+                                "%zu rows (recsplit, filters) left out above %d "
                                 "million keys: --all measures them",
                                 n_left_out, LARGE_KEYS / 1000000);
 }

@@ -131,7 +131,6 @@ static int packed_open(const unsigned char *p, struct lanemap_segment *segment)
         packed->tag_shift = (uint8_t)(packed->sub_shift - LANEMAP_PACKED_TAG_BITS);
         packed->ext_bits = (uint8_t)ext_bits;
         packed->value_bits = (uint8_t)(segment->value_bits + segment->value_flagged);
-        packed->tag_match = (uint8_t)lanemap_tag_match_choose();
         packed->entry_bits = (uint8_t)(packed->tag_shift + ext_bits + packed->value_bits);
         if (entry_bits != packed->entry_bits)
                 return -EBADMSG;

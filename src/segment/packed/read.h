@@ -31,7 +31,6 @@ struct lanemap_packed {
         uint8_t ext_bits;
         uint8_t value_bits; /* with the flag */
         uint8_t entry_bits;
-        uint8_t tag_match; /* LANEMAP_TAG_MATCH_* */
 };
 
 /* The entries [first, end) that a dense hash can be among. */
@@ -125,11 +124,11 @@ LANEMAP_ALWAYS_INLINE bool lanemap_packed_entry_is(const struct lanemap_packed *
                ext;
 }
 
-/* The lookup with a given form of the compare, which is known where this is compiled. */
-LANEMAP_ALWAYS_INLINE int
-lanemap_packed_find_by(const struct lanemap_packed *packed, uint64_t dense, uint32_t ext,
-                       uint32_t (*match_of)(const unsigned char *tags, uint8_t tag),
-                       uint64_t *ret_value)
+/*
+ * Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any.
+ */
+LANEMAP_ALWAYS_INLINE int lanemap_packed_find(const struct lanemap_packed *packed, uint64_t dense,
+                                              uint32_t ext, uint64_t *ret_value)
 {
         uint64_t remainder = dense & lanemap_bits_mask(packed->tag_shift);
         uint8_t tag = lanemap_packed_tag(packed, dense);
@@ -143,7 +142,7 @@ lanemap_packed_find_by(const struct lanemap_packed *packed, uint64_t dense, uint
         lanemap_packed_prefetch_payload(packed, range, tag);
 
         for (uint64_t i = range.first; i < range.end; i += LANEMAP_TAG_MATCH_BYTES) {
-                uint32_t match = match_of(packed->tags + i, tag);
+                uint32_t match = lanemap_tag_match(packed->tags + i, tag);
                 uint64_t left = range.end - i;
 
                 match &= (uint32_t)lanemap_bits_mask((uint32_t)LANEMAP_MIN(left, 32));
@@ -160,22 +159,6 @@ lanemap_packed_find_by(const struct lanemap_packed *packed, uint64_t dense, uint
         }
 
         return LANEMAP_SEGMENT_E_ABSENT;
-}
-
-/* With the form that the section names, where that is not the inline one. */
-int lanemap_packed_find_other(const struct lanemap_packed *packed, uint64_t dense, uint32_t ext,
-                              uint64_t *ret_value);
-
-/*
- * Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any.
- */
-LANEMAP_ALWAYS_INLINE int lanemap_packed_find(const struct lanemap_packed *packed, uint64_t dense,
-                                              uint32_t ext, uint64_t *ret_value)
-{
-        if (LANEMAP_UNLIKELY(packed->tag_match != LANEMAP_TAG_MATCH_INLINE))
-                return lanemap_packed_find_other(packed, dense, ext, ret_value);
-
-        return lanemap_packed_find_by(packed, dense, ext, lanemap_tag_match, ret_value);
 }
 
 #endif

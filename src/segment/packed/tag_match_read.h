@@ -1,12 +1,11 @@
 /*
  * Which of 32 consecutive tag bytes equal a given one: the compare that replaces a search within a
- * sub-block. Several forms of it, which agree bit for bit.
+ * sub-block. It is inline in the lookup, in the instructions that every processor of the build's
+ * architecture has: SSE2, NEON, or plain C. Wider ones need a call, which costs more than they save
+ * (perf/DECISIONS.md, "Tag compare").
  *
- * Which one a lookup uses is in each open section, taken over from lanemap_tag_match_choose() when it
- * is opened. The one that every processor of the build's architecture has is inline in the lookup,
- * behind one branch that always goes the same way; the others are a call away, since code for another
- * processor cannot be part of a function that runs on all of them. That call costs more than AVX2
- * saves (perf/segments: packed, packed_avx2, packed_plain), so it is there and not the default.
+ * All forms agree bit for bit. LANEMAP_TAG_MATCH_PLAIN chooses plain C on any architecture: the tests
+ * compare it with the others (tests/support/plain_segment.c).
  *
  * Reads 32 bytes whatever the number of entries; the caller masks what is not its own.
  */
@@ -17,23 +16,10 @@
 
 #define LANEMAP_TAG_MATCH_BYTES 32
 
-#define LANEMAP_TAG_MATCH_PLAIN 1
-#define LANEMAP_TAG_MATCH_SSE2  2
-#define LANEMAP_TAG_MATCH_AVX2  3
-#define LANEMAP_TAG_MATCH_NEON  4
-#define LANEMAP_TAG_MATCH_MAX   4
-
 #if defined(__x86_64__)
-#include <immintrin.h>
-#define LANEMAP_TAG_MATCH_INLINE LANEMAP_TAG_MATCH_SSE2
-#define lanemap_tag_match        lanemap_tag_match_sse2
+#include <emmintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
-#define LANEMAP_TAG_MATCH_INLINE LANEMAP_TAG_MATCH_NEON
-#define lanemap_tag_match        lanemap_tag_match_neon
-#else
-#define LANEMAP_TAG_MATCH_INLINE LANEMAP_TAG_MATCH_PLAIN
-#define lanemap_tag_match        lanemap_tag_match_plain
 #endif
 
 /* Bit i of the answer is set where byte i equals tag. */
@@ -79,17 +65,15 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_tag_match_neon(const unsigned char *tags,
 }
 #endif
 
-/* Whether this processor, in this build, has a form. */
-bool lanemap_tag_match_has(uint32_t form);
-
-/* A form by its number; it must be there. For tests: lookups do not come here. */
-uint32_t lanemap_tag_match_by(uint32_t form, const unsigned char *tags, uint8_t tag);
-
-/* The form for sections that are opened now: the fastest that was measured, or the one forced. */
-uint32_t lanemap_tag_match_choose(void);
-
-/* For tests and measurements: this form from now on; 0: choose again. Return: 0, -EINVAL it is not
- * there. */
-int lanemap_tag_match_force(uint32_t form);
+LANEMAP_ALWAYS_INLINE uint32_t lanemap_tag_match(const unsigned char *tags, uint8_t tag)
+{
+#if defined(__x86_64__) && !defined(LANEMAP_TAG_MATCH_PLAIN)
+        return lanemap_tag_match_sse2(tags, tag);
+#elif defined(__aarch64__) && !defined(LANEMAP_TAG_MATCH_PLAIN)
+        return lanemap_tag_match_neon(tags, tag);
+#else
+        return lanemap_tag_match_plain(tags, tag);
+#endif
+}
 
 #endif

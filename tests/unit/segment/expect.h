@@ -5,8 +5,27 @@
 #include "model.h"
 
 #include "segment/verify.h"
+#include "support/plain_segment.h"
 
 static uint32_t scratch[8192];
+
+static inline bool posting_is(const struct lanemap_segment_posting *a,
+                              const struct lanemap_segment_posting *b)
+{
+        return a->n_ids == b->n_ids && a->id == b->id && a->bytes == b->bytes;
+}
+
+/* A lookup, whose answer in plain C must be the same. */
+static inline int find(const struct lanemap_segment *segment, struct lanemap_fingerprint fp,
+                       uint32_t rank, struct lanemap_segment_posting *ret_posting)
+{
+        struct lanemap_segment_posting plain;
+        int r = lanemap_segment_find(segment, fp, rank, ret_posting);
+
+        cr_assert_eq(plain_segment_find(segment, fp, rank, &plain), r);
+        cr_assert(r != 0 || posting_is(ret_posting, &plain));
+        return r;
+}
 
 static inline void expect_found(const struct lanemap_segment *segment,
                                 const struct lanemap_entry *entry, uint32_t rank)
@@ -14,7 +33,7 @@ static inline void expect_found(const struct lanemap_segment *segment,
         struct lanemap_segment_posting posting;
         uint32_t n = entry->n_ids;
 
-        cr_assert_eq(lanemap_segment_find(segment, entry->fingerprint, rank, &posting), 0);
+        cr_assert_eq(find(segment, entry->fingerprint, rank, &posting), 0);
         cr_assert_eq(posting.n_ids, n);
         cr_assert_eq(lanemap_segment_posting_copy(&posting, scratch), 0);
         cr_assert(n == 0 || memcmp(scratch, entry->ids, n * sizeof(*scratch)) == 0);
@@ -35,9 +54,8 @@ static inline void expect_agreement(const struct lanemap_segment *segment,
         if (entry)
                 expect_found(segment, entry, LANEMAP_SEGMENT_RANK_UNKNOWN);
         else
-                cr_assert_eq(
-                        lanemap_segment_find(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN, &posting),
-                        LANEMAP_SEGMENT_E_ABSENT);
+                cr_assert_eq(find(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN, &posting),
+                             LANEMAP_SEGMENT_E_ABSENT);
 }
 
 static inline void expect_near_misses(const struct lanemap_segment *segment,

@@ -1,7 +1,7 @@
 /*
  * Every byte of small sections and files flipped, as every kind, with each filter and without:
  * verification notices, or every answer is still right; and whoever does not verify is given an
- * answer or -EBADMSG, and nothing is read that is not there.
+ * answer or -EBADMSG, the same in plain C, and nothing is read that is not there.
  */
 #include "expect.h"
 #include "file_bytes.h"
@@ -25,8 +25,8 @@ static void exercise(const struct lanemap_segment *segment, const struct model *
                 lanemap_segment_prefetch_directory(segment, fp, 0);
                 lanemap_segment_prefetch_entry(segment, fp, 1);
                 lanemap_segment_prefetch_value(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN);
-                lanemap_segment_find(segment, fp, 1, &posting);
-                r = lanemap_segment_find(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN, &posting);
+                find(segment, fp, 1, &posting);
+                r = find(segment, fp, LANEMAP_SEGMENT_RANK_UNKNOWN, &posting);
                 cr_assert(r == 0 || r == LANEMAP_SEGMENT_E_ABSENT || r == -EBADMSG);
                 if (r == 0 && posting.n_ids <= LANEMAP_N_ELEMENTS(scratch)) {
                         lanemap_segment_posting_copy(&posting, scratch);
@@ -131,18 +131,6 @@ Test(flips, sections_of_recsplit)
 Test(flips, sections_of_bbhash)
 {
         sections_of_kind_run(2);
-}
-
-/* The compares that are not inline read the same bytes. */
-Test(flips, sections_of_packed_by_every_tag_compare)
-{
-        for (uint32_t form = 1; form <= LANEMAP_TAG_MATCH_MAX; form++) {
-                if (!lanemap_tag_match_has(form) || form == LANEMAP_TAG_MATCH_INLINE)
-                        continue;
-                cr_assert_eq(lanemap_tag_match_force(form), 0);
-                sections_run(LANEMAP_SEGMENT_KIND_PACKED, 0, 64, 40 + form);
-        }
-        cr_assert_eq(lanemap_tag_match_force(0), 0);
 }
 
 /* A file as somebody opens it who does not know its checksum. */
