@@ -26,8 +26,9 @@
 #define LANEMAP_LANE_SEGMENTS_MAX   8
 #define LANEMAP_LANE_FILE_SLOTS_MAX 65536
 
-/* The section's slots are exactly the lane's: the rank in the slot table is the rank in the
- * section. */
+/* The section's slots are exactly the lane's: the rank in the slot table is the rank in the section.
+ * Writers set it always, for readers that look at it; lookups take it for granted, since a rank that
+ * is wrong finds nothing. */
 #define LANEMAP_LANE_SEGMENT_NATIVE_SLOTS UINT32_C(1)
 
 /* A copy of the file, under the same name, is in the serving directory (shm/format.h). The original

@@ -67,7 +67,7 @@ struct lanemap_lane_levels {
         struct lanemap_overlay_table active;
         struct lanemap_overlay_table frozen;
         uint32_t n_segments;
-        uint32_t ranks[LANEMAP_LANE_SEGMENTS_MAX];
+        uint32_t rank; /* of the key's slot, in the lane as in each of its sections */
         const struct lanemap_segment *segments[LANEMAP_LANE_SEGMENTS_MAX];
 };
 
@@ -151,6 +151,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_open(const struct lanemap_lane_source *so
         }
 
         levels->n_segments = n_segments;
+        levels->rank = rank;
         for (uint32_t i = 0; i < n_segments; i++) {
                 const struct lanemap_lane_segment_shm *entry = &view->segments[i];
                 const struct lanemap_segment *segment = lanemap_lane_segment(source->files, entry);
@@ -159,11 +160,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_open(const struct lanemap_lane_source *so
                         return LANEMAP_LANE_E_UNMAPPED;
 
                 levels->segments[i] = segment;
-                levels->ranks[i] =
-                        lanemap_load_relaxed(&entry->flags) & LANEMAP_LANE_SEGMENT_NATIVE_SLOTS
-                                ? rank
-                                : LANEMAP_SEGMENT_RANK_UNKNOWN;
-                lanemap_segment_prefetch_directory(segment, fp, levels->ranks[i]);
+                lanemap_segment_prefetch_directory(segment, fp, rank);
         }
 
         return 0;
@@ -174,7 +171,7 @@ LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_entries(const struct lanemap_la
                                                          struct lanemap_fingerprint fp)
 {
         for (uint32_t i = 0; i < levels->n_segments; i++)
-                lanemap_segment_prefetch_entry(levels->segments[i], fp, levels->ranks[i]);
+                lanemap_segment_prefetch_entry(levels->segments[i], fp, levels->rank);
 }
 
 /* And once more, when these have arrived: where the value is, if the key is there. */
@@ -182,7 +179,7 @@ LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_values(const struct lanemap_lan
                                                         struct lanemap_fingerprint fp)
 {
         for (uint32_t i = 0; i < levels->n_segments; i++)
-                lanemap_segment_prefetch_value(levels->segments[i], fp, levels->ranks[i]);
+                lanemap_segment_prefetch_value(levels->segments[i], fp, levels->rank);
 }
 
 /* N3, of the segments that a find has looked at. */
@@ -217,7 +214,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *le
         ret_posting->in_overlay = false;
         for (i = 0; i < levels->n_segments && r == LANEMAP_SEGMENT_E_ABSENT; i++) {
                 ret_posting->from = levels->segments[i];
-                r = lanemap_segment_find(levels->segments[i], fp, levels->ranks[i],
+                r = lanemap_segment_find(levels->segments[i], fp, levels->rank,
                                          &ret_posting->segment);
         }
         if (!lanemap_lane_segments_readable(levels->segments, i))

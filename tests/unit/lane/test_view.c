@@ -80,7 +80,7 @@ static void publish(struct bench *bench, bool with_frozen,
 }
 
 /* The id, UINT32_MAX for a tombstone or nothing, or a negative errno. */
-static int64_t find(struct bench *bench, uint64_t n)
+static int64_t find_by_rank(struct bench *bench, uint64_t n, uint32_t rank)
 {
         struct lanemap_lane_posting posting;
         struct lanemap_lane_levels levels;
@@ -88,7 +88,7 @@ static int64_t find(struct bench *bench, uint64_t n)
         size_t n_ids = 0;
         int r;
 
-        r = lanemap_lane_open(&bench->source, bench->lane.view_off, HASH(n), 0, &levels);
+        r = lanemap_lane_open(&bench->source, bench->lane.view_off, HASH(n), rank, &levels);
         if (r == 0)
                 r = lanemap_lane_find(&levels, HASH(n), &posting);
         if (r == LANEMAP_LANE_E_ABSENT)
@@ -98,6 +98,12 @@ static int64_t find(struct bench *bench, uint64_t n)
         if (r != 0)
                 return r == LANEMAP_LANE_E_UNMAPPED ? -ENOENT : r;
         return n_ids ? (int64_t)id : (int64_t)UINT32_MAX;
+}
+
+/* All slots are the lane's and each section's: the slot is the rank. */
+static int64_t find(struct bench *bench, uint64_t n)
+{
+        return find_by_rank(bench, n, lanemap_slot_of(HASH(n).hash));
 }
 
 Test(lane_view, newer_shadows_older)
@@ -234,12 +240,15 @@ Test(lane_view, segments_are_asked_from_the_newest_on)
         publish(&bench, false, &other, 1);
         cr_expect_eq(find(&bench, 3), -ENOENT, "no such section");
 
-        /* All slots are the section's: the rank that the slot table gives is the section's, too; the
-         * bench gives 0, which is the rank of another slot. */
-        other = segments[0];
-        other.flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS;
-        publish(&bench, false, &other, 1);
-        cr_expect_eq(find(&bench, 3), UINT32_MAX, "the rank is believed");
+        /* Whether the flag says so or not, the rank of the slot table is the section's: with that of
+         * another slot nothing is found. */
+        for (uint32_t flags = 0; flags <= LANEMAP_LANE_SEGMENT_NATIVE_SLOTS; flags++) {
+                other = segments[0];
+                other.flags = flags;
+                publish(&bench, false, &other, 1);
+                cr_expect_eq(find(&bench, 3), 700);
+                cr_expect_eq(find_by_rank(&bench, 3, 0), UINT32_MAX, "the rank is believed");
+        }
 
         for (uint32_t i = 0; i < 4; i++)
                 free(bench.files->slots[i]);
