@@ -165,9 +165,7 @@ static struct lanemap_salvage_entry placed_decode(const struct lanemap_salvage_e
             dense >> LANEMAP_SLOT_LOW_BITS >= segment->n_slots)
                 return entry;
 
-        r = segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT
-                    ? lanemap_recsplit_find(&segment->recsplit, dense, stored.ext, &value)
-                    : lanemap_bbhash_find(&segment->bbhash, dense, stored.ext, &value);
+        r = lanemap_segment_ops_of(segment->kind)->find(segment, dense, stored.ext, &value);
         entry.fingerprint.hash = (uint64_t)entries->slot_of_rank[dense >> LANEMAP_SLOT_LOW_BITS]
                                          << LANEMAP_SLOT_LOW_BITS |
                                  (dense & LANEMAP_SLOT_LOW_MASK);
@@ -197,7 +195,8 @@ static int bucket_load(struct lanemap_salvage_entries *entries)
                 return LANEMAP_CURSOR_END;
 
         entries->sub++;
-        if (lanemap_segment_mph_bucket(&entries->segment, index, &bucket) < 0 ||
+        if (lanemap_segment_ops_of(entries->segment.kind)
+                            ->bucket(&entries->segment, index, &bucket) < 0 ||
             bucket.n > mph->bucket_entries_max)
                 return 0;
 

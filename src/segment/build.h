@@ -63,20 +63,4 @@ int lanemap_segment_build(struct lanemap_heap *heap,
                           const struct lanemap_segment_build_options *options,
                           struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built);
 
-/* Where the arrays of a section lie, by their lengths: the only legal places. */
-struct lanemap_segment_layout {
-        uint64_t index_off;
-        uint64_t tags_off;
-        uint64_t payload_off;
-        uint64_t postings_off;
-        uint64_t section_bytes;
-};
-
-void lanemap_segment_layout_of(uint64_t index_bytes, uint64_t tags_bytes, uint64_t payload_bytes,
-                               uint64_t postings_bytes, struct lanemap_segment_layout *ret_layout);
-
-void lanemap_segment_layout_packed(uint64_t n_groups, uint64_t n_entries, uint32_t entry_bits,
-                                   uint64_t postings_bytes,
-                                   struct lanemap_segment_layout *ret_layout);
-
 #endif

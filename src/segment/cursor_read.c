@@ -2,58 +2,12 @@
  * Iterating a section in the order of the fingerprints. See read.h.
  *
  * The hash is put together again from where the entry is (slot; group and sub-block, or bucket) and
- * what is stored of it. Since sub-blocks and buckets are visited in order and must begin where the
- * one before ended, each entry is visited once and the loop ends, whatever the index says.
- *
- * Entries are decoded a sub-block (or 64) at a time, and then given out.
+ * what is stored of it. The kind decodes entries, a sub-block or bucket (or 64 of one) at a time;
+ * they are given out here, in an order that is checked.
  */
 #include "segment/read.h"
 
 #include <lanemap/lanemap.h>
-
-/* Steps to the first sub-block that holds cursor->position. */
-static int packed_enter(struct lanemap_segment_cursor *cursor)
-{
-        const struct lanemap_packed *packed = &cursor->segment.packed;
-
-        while (cursor->position == cursor->sub_end) {
-                struct lanemap_packed_range range;
-
-                if (cursor->sub >> LANEMAP_PACKED_SUB_BITS >= packed->n_groups)
-                        return -EBADMSG;
-                if (lanemap_packed_range(packed, cursor->sub << packed->sub_shift, &range) != 0 ||
-                    range.first != cursor->position)
-                        return -EBADMSG;
-
-                cursor->sub_end = (uint32_t)range.end;
-                cursor->sub++;
-        }
-
-        return 0;
-}
-
-/* Fills cursor->stored with n entries from cursor->position on, all of the sub-block at hand. */
-static void packed_decode(struct lanemap_segment_cursor *cursor, uint32_t n)
-{
-        const struct lanemap_packed packed = cursor->segment.packed;
-        const unsigned char *tags = packed.tags + cursor->position;
-        uint64_t at = (uint64_t)cursor->position * packed.entry_bits;
-        uint64_t above = (cursor->sub - 1) << packed.sub_shift;
-        uint64_t remainder_mask = lanemap_bits_mask(packed.tag_shift);
-        struct lanemap_segment_cursor_stored *stored = &cursor->stored;
-
-        for (uint32_t i = 0; i < n; i++, at += packed.entry_bits) {
-                uint64_t value_at = at + packed.tag_shift + packed.ext_bits;
-
-                stored->dense[i] = above | (uint64_t)tags[i] << packed.tag_shift |
-                                   (lanemap_load_le64(packed.payload + (at >> 3)) >> (at & 7) &
-                                    remainder_mask);
-                stored->exts[i] = (uint32_t)lanemap_packed_field(
-                        packed.payload, at + packed.tag_shift, packed.ext_bits);
-                stored->values[i] =
-                        lanemap_packed_field(packed.payload, value_at, packed.value_bits);
-        }
-}
 
 /* The first slot of the section after `slot`, or -1. */
 static int32_t slot_after(const struct lanemap_segment *segment, int32_t slot)
@@ -97,25 +51,19 @@ static int cursor_slot(struct lanemap_segment_cursor *cursor, uint64_t dense)
         return cursor->slot <= cursor->slot_last ? 0 : LANEMAP_CURSOR_END;
 }
 
-/* ---- all kinds ---- */
-
 /* At the end of what is stored: the next entries. */
 static int cursor_decode(struct lanemap_segment_cursor *cursor)
 {
-        bool packed = cursor->segment.kind == LANEMAP_SEGMENT_KIND_PACKED;
+        const struct lanemap_segment_ops *ops = lanemap_segment_ops_by_kind[cursor->segment.kind];
         uint32_t n;
         int r;
 
-        r = packed ? packed_enter(cursor) : lanemap_segment_cursor_enter_mph(cursor);
+        r = ops->cursor_enter(cursor);
         if (r < 0)
                 return r;
 
         n = LANEMAP_MIN(cursor->sub_end - cursor->position, LANEMAP_CURSOR_BATCH);
-        if (packed)
-                packed_decode(cursor, n);
-        else
-                lanemap_segment_cursor_decode_mph(cursor, n);
-
+        ops->cursor_decode(cursor, n);
         cursor->stored_first = cursor->position;
         cursor->stored_end = cursor->position + n;
         return 0;
@@ -280,23 +228,9 @@ static int cursor_seek(struct lanemap_segment_cursor *cursor)
         if (rank >= segment->n_slots)
                 return -EBADMSG;
 
-        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED) {
-                struct lanemap_packed_range range;
-
-                r = lanemap_packed_range(&segment->packed, dense, &range);
-                if (r != 0)
-                        return -EBADMSG;
-                cursor->sub = dense >> segment->packed.sub_shift;
-                cursor->position = (uint32_t)range.first;
-        } else {
-                struct lanemap_mph_bucket bucket;
-
-                cursor->sub = lanemap_mph_bucket_of(&segment->mph, dense);
-                r = lanemap_segment_mph_bucket(segment, (uint32_t)cursor->sub, &bucket);
-                if (r < 0)
-                        return r;
-                cursor->position = (uint32_t)bucket.first;
-        }
+        r = lanemap_segment_ops_by_kind[segment->kind]->cursor_seek(cursor, dense);
+        if (r < 0)
+                return r;
 
         cursor->sub_end = cursor->stored_first = cursor->stored_end = cursor->position;
         return 0;
@@ -323,11 +257,7 @@ static int cursor_rewind(struct lanemap_cursor *base)
 
 size_t lanemap_segment_cursor_scratch_bytes(const struct lanemap_segment *segment)
 {
-        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED)
-                return 0;
-
-        return segment->mph.bucket_entries_max *
-               (2 * sizeof(struct lanemap_segment_cursor_slot) + sizeof(uint32_t));
+        return lanemap_segment_ops_by_kind[segment->kind]->cursor_scratch_bytes(segment);
 }
 
 static int cursor_init(struct lanemap_segment_cursor *cursor, const struct lanemap_segment *segment,
@@ -368,10 +298,10 @@ int lanemap_segment_cursor_init_slot(struct lanemap_segment_cursor *cursor,
         return cursor_init(cursor, segment, ids, ids_capacity, scratch);
 }
 
-/* ---- without order ---- */
+/* ---- all fingerprints ---- */
 
-static int packed_walk(const struct lanemap_segment *segment,
-                       int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
+static int ordered_walk(const struct lanemap_segment *segment,
+                        int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
 {
         struct lanemap_segment_cursor cursor = {
                 .segment = *segment, .rank = -1, .slot = -1, .slot_last = LANEMAP_N_SLOTS - 1};
@@ -395,88 +325,10 @@ static int packed_walk(const struct lanemap_segment *segment,
         return 0;
 }
 
-/* The slot of a rank, by the ranks that the header gives for every 64 slots. */
-static int rank_slot(const struct lanemap_segment *segment, uint32_t rank, uint32_t *ret_slot)
-{
-        const unsigned char *bitmap =
-                segment->section + offsetof(struct lanemap_segment_section_file, slot_bitmap);
-        const unsigned char *ranks =
-                segment->section + offsetof(struct lanemap_segment_section_file, slot_ranks);
-        uint32_t word = 0, before;
-        uint64_t bits;
-
-        for (uint32_t step = LANEMAP_SLOT_WORDS / 2; step > 0; step /= 2)
-                if ((uint32_t)(ranks[(word + step) * 2] | ranks[(word + step) * 2 + 1] << 8) <=
-                    rank)
-                        word += step;
-
-        before = (uint32_t)(ranks[word * 2] | ranks[word * 2 + 1] << 8);
-        bits = lanemap_load_le64(bitmap + word * 8);
-        if (before > rank || rank - before >= (uint32_t)__builtin_popcountll(bits))
-                return -EBADMSG;
-
-        for (uint32_t i = before; i < rank; i++)
-                bits &= bits - 1;
-        *ret_slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
-        return 0;
-}
-
-static int mph_walk_bucket(const struct lanemap_segment *segment, uint32_t bucket,
-                           struct lanemap_mph_bucket range,
-                           int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
-{
-        uint64_t start = lanemap_mph_bucket_start(&segment->mph, bucket), dense;
-        uint32_t slot;
-        int r;
-
-        for (uint64_t i = range.first; i < range.first + range.n; i++) {
-                struct lanemap_mph_entry entry = lanemap_mph_entry_at(&segment->mph, i);
-                struct lanemap_fingerprint fp = {.ext = entry.ext};
-
-                r = lanemap_mph_dense(&segment->mph, bucket, start, entry.remainder, &dense);
-                if (r == 0)
-                        r = rank_slot(segment, (uint32_t)(dense >> LANEMAP_SLOT_LOW_BITS), &slot);
-                if (r < 0)
-                        return r;
-
-                fp.hash = (uint64_t)slot << LANEMAP_SLOT_LOW_BITS | (dense & LANEMAP_SLOT_LOW_MASK);
-                r = fn(arg, fp);
-                if (r != 0)
-                        return r;
-        }
-
-        return 0;
-}
-
-static int mph_walk(const struct lanemap_segment *segment,
-                    int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
-{
-        struct lanemap_mph_bucket bucket;
-        uint64_t n = 0;
-        int r;
-
-        for (uint32_t i = 0; i < segment->mph.n_buckets; i++) {
-                r = lanemap_segment_mph_bucket(segment, i, &bucket);
-                if (r < 0)
-                        return r;
-                if (bucket.first != n)
-                        return -EBADMSG;
-
-                r = mph_walk_bucket(segment, i, bucket, fn, arg);
-                if (r != 0)
-                        return r;
-
-                n += bucket.n;
-        }
-
-        return n == segment->n_keys ? 0 : -EBADMSG;
-}
-
 int lanemap_segment_walk(const struct lanemap_segment *segment,
                          int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
 {
-        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED)
-                return packed_walk(segment, fn, arg);
+        const struct lanemap_segment_ops *ops = lanemap_segment_ops_by_kind[segment->kind];
 
-        return mph_walk(segment, fn, arg);
+        return ops->walk ? ops->walk(segment, fn, arg) : ordered_walk(segment, fn, arg);
 }

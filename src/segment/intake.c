@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "segment/filter/build.h"
 #include "segment/read.h"
 
 int lanemap_build_intake_init(struct lanemap_build_intake *intake,
@@ -124,4 +125,16 @@ int lanemap_build_buffer_extend(struct lanemap_build_buffer *buffer, uint64_t n_
 
         buffer->n_bytes = need;
         return 0;
+}
+
+unsigned char *lanemap_build_block(struct lanemap_heap *heap,
+                                   const struct lanemap_segment_build_options *options,
+                                   uint64_t section_bytes, uint64_t n_keys)
+{
+        uint64_t n_bytes = section_bytes + lanemap_filter_room(options->filter, n_keys);
+        unsigned char *bytes = lanemap_heap_alloc(heap, n_bytes);
+
+        if (bytes)
+                memset(bytes, 0, n_bytes);
+        return bytes;
 }

@@ -11,8 +11,9 @@
 
 #include <errno.h>
 
-#include "segment/posting/build.h"
 #include "segment/build.h"
+#include "segment/layout.h"
+#include "segment/posting/build.h"
 
 /* What both passes know of the slots and check of each entry. */
 struct lanemap_build_intake {
@@ -182,13 +183,5 @@ int lanemap_build_buffer_extend(struct lanemap_build_buffer *buffer, uint64_t n_
 unsigned char *lanemap_build_block(struct lanemap_heap *heap,
                                    const struct lanemap_segment_build_options *options,
                                    uint64_t section_bytes, uint64_t n_keys);
-
-/* The kinds. See lanemap_segment_build(). */
-int lanemap_packed_build(struct lanemap_heap *heap,
-                         const struct lanemap_segment_build_options *options,
-                         struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built);
-int lanemap_mph_build(struct lanemap_heap *heap,
-                      const struct lanemap_segment_build_options *options,
-                      struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built);
 
 #endif

@@ -25,17 +25,15 @@
 
 #include "common/entry.h"
 #include "common/order.h"
-#include "segment/perfect/bbhash_read.h"
 #include "segment/filter/read.h"
+#include "segment/kind_read.h"
 #include "segment/packed/read.h"
-#include "segment/posting/read.h"
+#include "segment/perfect/bbhash_read.h"
 #include "segment/perfect/recsplit_read.h"
+#include "segment/posting/read.h"
 
 /* The check value of headers and tables: SipHash-2-4 under LANEMAP_SEGMENT_CHECK_KEY. */
 uint64_t lanemap_segment_check_of(const void *bytes, size_t n_bytes);
-
-/* How many groups the directory of a packed section has that is not empty. n_slots: 1 or more. */
-uint64_t lanemap_packed_n_groups(uint32_t n_slots, uint32_t group_shift);
 
 /* An open section. Guarantee G4. */
 struct lanemap_segment {
@@ -190,22 +188,14 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *seg
 
         if (LANEMAP_LIKELY(segment->kind == LANEMAP_SEGMENT_KIND_PACKED))
                 r = lanemap_packed_find(&segment->packed, dense, fingerprint.ext, &value);
-        else if (segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT)
-                r = lanemap_recsplit_find(&segment->recsplit, dense, fingerprint.ext, &value);
         else
-                r = lanemap_bbhash_find(&segment->bbhash, dense, fingerprint.ext, &value);
+                r = lanemap_segment_ops_by_kind[segment->kind]->find(segment, dense,
+                                                                     fingerprint.ext, &value);
         if (r != 0)
                 return r;
 
         return lanemap_segment_value(segment, value, ret_posting);
 }
-
-/* The stages below for the kinds whose index is small enough to be in cache: they read it and
- * request what comes after it. */
-void lanemap_segment_prefetch_bits(const struct lanemap_segment *segment, uint64_t dense,
-                                   uint32_t ext);
-void lanemap_segment_prefetch_place(const struct lanemap_segment *segment, uint64_t dense,
-                                    uint32_t ext);
 
 /*
  * The three stages before a batch of finds: request the first line of each, then, by what that says,
@@ -222,7 +212,8 @@ lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
         if (LANEMAP_UNLIKELY(segment->has_filter))
                 lanemap_filter_prefetch(&segment->filter, dense, fingerprint.ext);
         if (LANEMAP_UNLIKELY(segment->kind != LANEMAP_SEGMENT_KIND_PACKED)) {
-                lanemap_segment_prefetch_bits(segment, dense, fingerprint.ext);
+                lanemap_segment_ops_by_kind[segment->kind]->prefetch_index(segment, dense,
+                                                                           fingerprint.ext);
                 return;
         }
 
@@ -242,7 +233,8 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_entry(const struct lanemap_s
             !lanemap_segment_passes(segment, dense, fingerprint.ext))
                 return;
         if (LANEMAP_UNLIKELY(segment->kind != LANEMAP_SEGMENT_KIND_PACKED)) {
-                lanemap_segment_prefetch_place(segment, dense, fingerprint.ext);
+                lanemap_segment_ops_by_kind[segment->kind]->prefetch_entry(segment, dense,
+                                                                           fingerprint.ext);
                 return;
         }
         if (lanemap_packed_range(&segment->packed, dense, &range) != 0)
@@ -310,19 +302,6 @@ struct lanemap_segment_cursor {
         struct lanemap_segment_cursor_stored stored;
         uint32_t inlined[LANEMAP_CURSOR_BATCH]; /* ids of entries that have one */
 };
-
-/*
- * Of the kinds with a perfect hash: steps to the first bucket that holds cursor->position and sorts
- * it; fills cursor->stored with n entries from there on, all of that bucket.
- *
- * Return: 0. Errors: -EBADMSG.
- */
-int lanemap_segment_cursor_enter_mph(struct lanemap_segment_cursor *cursor);
-void lanemap_segment_cursor_decode_mph(struct lanemap_segment_cursor *cursor, uint32_t n);
-
-/* The entries of a bucket of a perfect hash. Return: 0. Errors: -EBADMSG. */
-int lanemap_segment_mph_bucket(const struct lanemap_segment *segment, uint32_t bucket,
-                               struct lanemap_mph_bucket *ret_bucket);
 
 /* How many bytes of scratch a cursor over this section needs: 0 for packed; 36 for each entry of
  * the fullest bucket for the other kinds, about 5 KB for recsplit, 80 KB for bbhash. */

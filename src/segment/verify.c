@@ -7,13 +7,16 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "segment/build.h"
+#include "segment/kind_build.h"
+#include "segment/layout.h"
 
 /* One section under verification. */
 struct verify {
         const unsigned char *section;
         struct lanemap_segment segment;
         struct lanemap_segment_section_file header;
+        const struct lanemap_segment_build_ops *ops; /* by kind */
+        struct lanemap_segment_sizes sizes;
         struct lanemap_segment_report *report;
         uint32_t *ids;
         void *scratch;
@@ -22,13 +25,6 @@ struct verify {
         uint64_t postings_at;
         uint64_t last_list_off;
 };
-
-static int wrong(struct lanemap_segment_report *report, uint64_t offset, const char *what)
-{
-        report->what = what;
-        report->offset = offset;
-        return -EBADMSG;
-}
 
 /* The first byte of [from, to) that is not 0, or `to`. */
 static uint64_t zeros_end(const unsigned char *bytes, uint64_t from, uint64_t to)
@@ -50,18 +46,14 @@ struct arrays {
 static void arrays_of(const struct verify *verify, struct arrays *ret_arrays)
 {
         const struct lanemap_segment *segment = &verify->segment;
-        uint64_t n = segment->n_keys, index_bytes = le64toh(verify->header.index_bytes);
-        bool packed = segment->kind == LANEMAP_SEGMENT_KIND_PACKED;
-        uint32_t entry_bits = packed ? segment->packed.entry_bits : segment->mph.entry_bits;
-        struct lanemap_segment_layout layout;
-        struct arrays arrays;
-
-        if (packed)
-                index_bytes = segment->packed.n_groups * LANEMAP_PACKED_RECORD_BYTES;
-        arrays = (struct arrays){
-                .n_bytes = {index_bytes, packed ? n : 0, (n * entry_bits + 7) / 8,
+        const struct lanemap_segment_sizes *sizes = &verify->sizes;
+        struct arrays arrays = {
+                .n_bytes = {sizes->index_bytes, sizes->tags_bytes,
+                            ((uint64_t)segment->n_keys * sizes->entry_bits + 7) / 8,
                             segment->postings_bytes},
         };
+        struct lanemap_segment_layout layout;
+
         lanemap_segment_layout_of(arrays.n_bytes[0], arrays.n_bytes[1], arrays.n_bytes[2],
                                   arrays.n_bytes[3], &layout);
         arrays.starts[0] = layout.index_off;
@@ -93,16 +85,16 @@ static int verify_layout(struct verify *verify)
             le64toh(header->postings_off) != arrays.starts[3] ||
             le64toh(header->filter_off) != arrays.starts[4] ||
             le64toh(header->section_bytes) != arrays.starts[N_ARRAYS])
-                return wrong(verify->report,
-                             offsetof(struct lanemap_segment_section_file, index_off),
-                             "section header: the arrays do not lie where they must");
+                return lanemap_segment_wrong(
+                        verify->report, offsetof(struct lanemap_segment_section_file, index_off),
+                        "section header: the arrays do not lie where they must");
 
         for (uint32_t i = 0; i <= N_ARRAYS; i++) {
                 if (i < N_ARRAYS && arrays.n_bytes[i] == 0)
                         continue;
                 at = zeros_end(verify->section, end, arrays.starts[i]);
                 if (at < arrays.starts[i])
-                        return wrong(verify->report, at, "padding is not zero");
+                        return lanemap_segment_wrong(verify->report, at, "padding is not zero");
                 end = i < N_ARRAYS ? arrays.starts[i] + arrays.n_bytes[i] : end;
         }
 
@@ -112,19 +104,12 @@ static int verify_layout(struct verify *verify)
 /* From the first byte that this kind leaves zero to the filter's fields. */
 static int verify_reserved(struct verify *verify)
 {
-        static const uint64_t unused[] = {
-                [LANEMAP_SEGMENT_KIND_PACKED] =
-                        offsetof(struct lanemap_segment_section_file, bucket_entries),
-                [LANEMAP_SEGMENT_KIND_RECSPLIT] =
-                        offsetof(struct lanemap_segment_section_file, recsplit.reserved),
-                [LANEMAP_SEGMENT_KIND_BBHASH] =
-                        offsetof(struct lanemap_segment_section_file, bbhash.reserved),
-        };
         const uint64_t end = offsetof(struct lanemap_segment_section_file, filter_off);
-        uint64_t at = zeros_end(verify->section, unused[verify->segment.kind], end);
+        uint64_t at = zeros_end(verify->section, verify->ops->reserved_off, end);
 
         if (at < end)
-                return wrong(verify->report, at, "section header: reserved bytes are not zero");
+                return lanemap_segment_wrong(verify->report, at,
+                                             "section header: reserved bytes are not zero");
 
         return 0;
 }
@@ -139,15 +124,17 @@ static int verify_filter_fields(struct verify *verify)
                 if (le16toh(header->filter_seed) < LANEMAP_FILTER_ATTEMPTS)
                         return 0;
         } else if (header->filter_kind != LANEMAP_FILTER_NONE) {
-                wrong(verify->report, offsetof(struct lanemap_segment_section_file, filter_kind),
-                      "section header: a filter of an unknown kind");
+                lanemap_segment_wrong(verify->report,
+                                      offsetof(struct lanemap_segment_section_file, filter_kind),
+                                      "section header: a filter of an unknown kind");
                 return -EPROTONOSUPPORT;
         } else if ((header->filter_blocks | header->filter_shift | header->filter_seed) == 0) {
                 return 0;
         }
 
-        return wrong(verify->report, offsetof(struct lanemap_segment_section_file, filter_off),
-                     "section header: the filter has other parameters than it can have");
+        return lanemap_segment_wrong(
+                verify->report, offsetof(struct lanemap_segment_section_file, filter_off),
+                "section header: the filter has other parameters than it can have");
 }
 
 /* Bitmap, ranks and count of the slots agree; what is reserved is zero. */
@@ -159,71 +146,23 @@ static int verify_header(struct verify *verify)
 
         for (uint32_t i = 0; i < LANEMAP_SLOT_WORDS; i++) {
                 if (le16toh(header->slot_ranks[i]) != n_slots)
-                        return wrong(verify->report,
-                                     offsetof(struct lanemap_segment_section_file, slot_ranks) +
-                                             i * sizeof(header->slot_ranks[0]),
-                                     "section header: slot ranks do not match the bitmap");
+                        return lanemap_segment_wrong(
+                                verify->report,
+                                offsetof(struct lanemap_segment_section_file, slot_ranks) +
+                                        i * sizeof(header->slot_ranks[0]),
+                                "section header: slot ranks do not match the bitmap");
                 n_slots += (uint32_t)__builtin_popcountll(header->slot_bitmap[i]);
         }
         if (n_slots != verify->segment.n_slots)
-                return wrong(verify->report, offsetof(struct lanemap_segment_section_file, n_slots),
-                             "section header: wrong number of slots");
+                return lanemap_segment_wrong(verify->report,
+                                             offsetof(struct lanemap_segment_section_file, n_slots),
+                                             "section header: wrong number of slots");
 
         r = verify_reserved(verify);
         return r < 0 ? r : verify_filter_fields(verify);
 }
 
-/* Each group begins where the one before ended, and its sub-blocks rise. */
-static int verify_directory(struct verify *verify)
-{
-        const struct lanemap_packed *packed = &verify->segment.packed;
-        uint64_t n = 0;
-
-        for (uint64_t group = 0; group < packed->n_groups; group++) {
-                const unsigned char *record =
-                        packed->directory + group * LANEMAP_PACKED_RECORD_BYTES;
-
-                if (lanemap_load_le32(record) != n || record[4] > record[5] ||
-                    record[5] > record[6] || record[6] > record[7])
-                        return wrong(verify->report, (uint64_t)(record - verify->section),
-                                     "directory: a group does not begin where the last one ended");
-                n += record[7];
-        }
-        if (n != verify->segment.n_keys)
-                return wrong(verify->report, (uint64_t)(packed->directory - verify->section),
-                             "directory: wrong number of entries");
-
-        return 0;
-}
-
-/* The fullest bucket is as full as the header says: that is what cursors make room for. */
-static int verify_buckets(struct verify *verify)
-{
-        const struct lanemap_segment *segment = &verify->segment;
-        struct lanemap_mph_bucket bucket;
-        uint32_t fullest = 0;
-
-        for (uint32_t i = 0; i < segment->mph.n_buckets; i++) {
-                if (lanemap_segment_mph_bucket(segment, i, &bucket) < 0)
-                        return wrong(verify->report, le64toh(verify->header.index_off),
-                                     "index: a bucket is not where it can be");
-                fullest = LANEMAP_MAX(fullest, bucket.n);
-        }
-        if (fullest != segment->mph.bucket_entries_max)
-                return wrong(verify->report,
-                             offsetof(struct lanemap_segment_section_file, bucket_entries_max),
-                             "section header: the fullest bucket has another size");
-
-        return 0;
-}
-
-static int verify_index(struct verify *verify)
-{
-        return verify->segment.kind == LANEMAP_SEGMENT_KIND_PACKED ? verify_directory(verify)
-                                                                   : verify_buckets(verify);
-}
-
-/* The filter lets it pass, and a perfect hash leads to the entry, of which there is only one. */
+/* The filter lets it pass, and the index leads to the entry, of which there is only one. */
 static int verify_found(struct verify *verify, const struct lanemap_segment_cursor *cursor,
                         const struct lanemap_entry *entry)
 {
@@ -232,18 +171,16 @@ static int verify_found(struct verify *verify, const struct lanemap_segment_curs
         int r;
 
         if (!lanemap_segment_passes(segment, dense, entry->fingerprint.ext))
-                return wrong(verify->report, le64toh(verify->header.filter_off),
-                             "filter: an entry is not let through");
-        if (segment->kind == LANEMAP_SEGMENT_KIND_PACKED)
+                return lanemap_segment_wrong(verify->report, le64toh(verify->header.filter_off),
+                                             "filter: an entry is not let through");
+        if (verify->ops->ordered)
                 return 0;
 
-        r = segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT
-                    ? lanemap_recsplit_find(&segment->recsplit, dense, entry->fingerprint.ext,
-                                            &value)
-                    : lanemap_bbhash_find(&segment->bbhash, dense, entry->fingerprint.ext, &value);
+        r = lanemap_segment_ops_of(segment->kind)
+                    ->find(segment, dense, entry->fingerprint.ext, &value);
         if (r != 0 || value != cursor->value)
-                return wrong(verify->report, le64toh(verify->header.index_off),
-                             "index: an entry is not found");
+                return lanemap_segment_wrong(verify->report, le64toh(verify->header.index_off),
+                                             "index: an entry is not found");
 
         return 0;
 }
@@ -270,12 +207,7 @@ static int verify_list(struct verify *verify, uint64_t value)
 /* Where the entry at a position is in the section: in a perfect hash, roughly. */
 static uint64_t entry_off(const struct verify *verify, uint64_t position)
 {
-        const struct lanemap_segment *segment = &verify->segment;
-        uint32_t entry_bits = segment->kind == LANEMAP_SEGMENT_KIND_PACKED
-                                      ? segment->packed.entry_bits
-                                      : segment->mph.entry_bits;
-
-        return le64toh(verify->header.payload_off) + position * entry_bits / 8;
+        return le64toh(verify->header.payload_off) + position * verify->sizes.entry_bits / 8;
 }
 
 static int verify_entry(struct verify *verify, const struct lanemap_segment_cursor *cursor,
@@ -290,8 +222,8 @@ static int verify_entry(struct verify *verify, const struct lanemap_segment_curs
         if (entry->n_ids == 1)
                 verify->inline_max = LANEMAP_MAX(verify->inline_max, entry->ids[0]);
         if (entry->n_ids > 1 && verify_list(verify, cursor->value) < 0)
-                return wrong(report, entry_off(verify, cursor->position - 1),
-                             "a list does not lie behind the one before");
+                return lanemap_segment_wrong(report, entry_off(verify, cursor->position - 1),
+                                             "a list does not lie behind the one before");
 
         return verify_found(verify, cursor, entry);
 }
@@ -309,13 +241,15 @@ static int verify_widths(struct verify *verify, const struct lanemap_segment_rep
         if (report->n_keys - before->n_keys != segment->n_keys ||
             report->n_pairs - before->n_pairs != segment->n_pairs ||
             n_tombstones != segment->n_tombstones || verify->ids_max != segment->ids_max)
-                return wrong(report, offsetof(struct lanemap_segment_section_file, n_keys),
-                             "section header: the counts are not those of the entries");
+                return lanemap_segment_wrong(
+                        report, offsetof(struct lanemap_segment_section_file, n_keys),
+                        "section header: the counts are not those of the entries");
         if (verify->postings_at != segment->postings_bytes ||
             segment->value_flagged != (verify->postings_at > 0 || n_tombstones > 0) ||
             segment->value_bits != LANEMAP_MAX(inline_bits, list_bits))
-                return wrong(report, offsetof(struct lanemap_segment_section_file, value_flags),
-                             "section header: the widths are not those of the entries");
+                return lanemap_segment_wrong(
+                        report, offsetof(struct lanemap_segment_section_file, value_flags),
+                        "section header: the widths are not those of the entries");
 
         return 0;
 }
@@ -338,8 +272,8 @@ static int verify_entries(struct verify *verify)
                         return r;
         }
         if (r < 0)
-                return wrong(verify->report, entry_off(verify, cursor.position),
-                             "an entry is out of order or out of range");
+                return lanemap_segment_wrong(verify->report, entry_off(verify, cursor.position),
+                                             "an entry is out of order or out of range");
 
         return verify_widths(verify, &before);
 }
@@ -353,15 +287,18 @@ static int verify_section(const void *section, size_t n_bytes, uint32_t fingerpr
 
         r = lanemap_segment_open(&verify.segment, section, n_bytes, fingerprint_bits);
         if (r < 0) {
-                wrong(report, 0, "section header");
+                lanemap_segment_wrong(report, 0, "section header");
                 return r;
         }
 
         memcpy(&verify.header, section, sizeof(verify.header));
         report->kind = verify.segment.kind;
+        verify.ops = lanemap_segment_build_ops_of(report->kind);
+        verify.ops->sizes(&verify.segment, &verify.sizes);
         if (verify.segment.section_bytes != n_bytes)
-                return wrong(report, offsetof(struct lanemap_segment_section_file, section_bytes),
-                             "section header: not the size that the table says");
+                return lanemap_segment_wrong(
+                        report, offsetof(struct lanemap_segment_section_file, section_bytes),
+                        "section header: not the size that the table says");
 
         r = verify_header(&verify);
         if (r < 0)
@@ -371,7 +308,7 @@ static int verify_section(const void *section, size_t n_bytes, uint32_t fingerpr
         if (r < 0)
                 return r;
 
-        r = verify_index(&verify);
+        r = verify.ops->verify_index(&verify.segment, report);
         if (r < 0)
                 return r;
 
@@ -432,10 +369,11 @@ static int file_section_verify(const struct lanemap_segment_file *file, uint32_t
         }
         if (report->n_keys - before.n_keys != section.n_keys ||
             report->n_pairs - before.n_pairs != section.n_pairs || section.kind != report->kind)
-                return wrong(report,
-                             sizeof(struct lanemap_segment_header_file) +
-                                     index * sizeof(struct lanemap_segment_table_file),
-                             "table: not what the section holds");
+                return lanemap_segment_wrong(
+                        report,
+                        sizeof(struct lanemap_segment_header_file) +
+                                index * sizeof(struct lanemap_segment_table_file),
+                        "table: not what the section holds");
 
         report->lane = LANEMAP_SEGMENT_LANE_NONE;
         return 0;
@@ -450,7 +388,7 @@ int lanemap_segment_file_verify(const void *bytes, size_t n_bytes,
         *report = (struct lanemap_segment_report){.lane = LANEMAP_SEGMENT_LANE_NONE};
         r = lanemap_segment_file_open(&file, bytes, n_bytes);
         if (r < 0) {
-                wrong(report, 0, "file header or table");
+                lanemap_segment_wrong(report, 0, "file header or table");
                 return r;
         }
 
@@ -462,7 +400,8 @@ int lanemap_segment_file_verify(const void *bytes, size_t n_bytes,
 
         r = checksum_verify(bytes, n_bytes);
         if (r == -EBADMSG)
-                wrong(report, offsetof(struct lanemap_segment_header_file, checksum), "checksum");
+                lanemap_segment_wrong(
+                        report, offsetof(struct lanemap_segment_header_file, checksum), "checksum");
 
         return r;
 }

@@ -20,6 +20,15 @@ struct lanemap_segment_report {
         uint64_t n_tombstones;
 };
 
+/* Notes what is wrong; `what` is static text. Return: -EBADMSG. For the kinds, inside the room. */
+static inline int lanemap_segment_wrong(struct lanemap_segment_report *report, uint64_t offset,
+                                        const char *what)
+{
+        report->what = what;
+        report->offset = offset;
+        return -EBADMSG;
+}
+
 /*
  * report       always written: what is wrong first and where
  *

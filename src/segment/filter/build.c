@@ -276,7 +276,7 @@ static int populate(struct populator *populator, uint32_t kind)
                 struct lanemap_filter *filter = &populator->filter;
 
                 populator->n_bytes = filter_shape(kind, segment->n_keys, attempt, filter);
-                filter->multiplier = lanemap_mph_multiplier(filter->n_blocks, segment->n_slots);
+                filter->multiplier = lanemap_segment_multiplier(filter->n_blocks, segment->n_slots);
                 if (places_count(populator) && keys_peel(populator) == segment->n_keys) {
                         bytes_assign(populator);
                         return 0;

@@ -14,7 +14,7 @@
 #ifndef LANEMAP_SEGMENT_FILTER_READ_H
 #define LANEMAP_SEGMENT_FILTER_READ_H
 
-#include "segment/perfect/mph_read.h"
+#include "segment/hash_read.h"
 
 /* An open filter. The places that lanemap_filter_places() gives are valid. */
 struct lanemap_filter {
@@ -38,8 +38,7 @@ LANEMAP_ALWAYS_INLINE void lanemap_filter_places_fuse(const struct lanemap_filte
                                                       struct lanemap_filter_places *places)
 {
         uint64_t mask = (UINT64_C(1) << filter->shift) - 1;
-        lanemap_uint128 product = (lanemap_uint128)dense * filter->multiplier;
-        uint64_t segment = (uint64_t)(product >> (64 + LANEMAP_MPH_SCALE_BITS));
+        uint64_t segment = lanemap_segment_range_of(dense, filter->multiplier);
 
         places->at[0] = (segment << filter->shift) + (mixed & mask);
         places->at[1] = ((segment + 1) << filter->shift) + (mixed >> 18 & mask);
@@ -61,8 +60,9 @@ LANEMAP_ALWAYS_INLINE void lanemap_filter_places_xor(const struct lanemap_filter
 LANEMAP_ALWAYS_INLINE struct lanemap_filter_places
 lanemap_filter_places(const struct lanemap_filter *filter, uint64_t dense, uint32_t ext)
 {
-        uint64_t mixed = lanemap_mph_mix(dense + ext * LANEMAP_MPH_GOLDEN +
-                                         (filter->seed + UINT64_C(1)) * LANEMAP_FILTER_SEED_STEP);
+        uint64_t mixed =
+                lanemap_segment_mix(dense + ext * LANEMAP_SEGMENT_GOLDEN +
+                                    (filter->seed + UINT64_C(1)) * LANEMAP_FILTER_SEED_STEP);
         struct lanemap_filter_places places;
 
         places.fingerprint = (uint8_t)(mixed >> 56);
@@ -95,5 +95,10 @@ LANEMAP_ALWAYS_INLINE void lanemap_filter_prefetch(const struct lanemap_filter *
 
 /* How many bytes the array of a filter has; 0: these parameters are none of a known kind's. */
 uint64_t lanemap_filter_bytes(uint32_t kind, uint32_t shift, uint32_t n_blocks);
+
+/* The filter of a section that is being opened; one of a kind that is not known is left alone, since
+ * the feature is a compatible one. Return: 0. Errors: -EBADMSG. */
+struct lanemap_segment;
+int lanemap_filter_open(struct lanemap_segment *segment);
 
 #endif

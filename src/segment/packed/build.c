@@ -5,10 +5,12 @@
  * dense hashes, and the closest pair that is 255 entries apart says how wide a group can be without
  * holding more than 255. So nothing is ever built and thrown away.
  */
-#include "segment/intake.h"
+#include "segment/packed/build.h"
 
 #include <string.h>
 
+#include "segment/intake.h"
+#include "segment/kind_build.h"
 #include "segment/read.h"
 
 #define GROUP_ENTRIES_MIN 48
@@ -119,6 +121,13 @@ static int shape_group(struct shape *shape, const struct lanemap_build_intake *i
         return 0;
 }
 
+void lanemap_packed_layout(uint64_t n_groups, uint64_t n_entries, uint32_t entry_bits,
+                           uint64_t postings_bytes, struct lanemap_segment_layout *ret_layout)
+{
+        lanemap_segment_layout_of(n_groups * LANEMAP_PACKED_RECORD_BYTES, n_entries,
+                                  (n_entries * entry_bits + 7) / 8, postings_bytes, ret_layout);
+}
+
 static int shape_init(struct shape *shape, const struct lanemap_build_intake *intake,
                       const struct census *census)
 {
@@ -139,8 +148,8 @@ static int shape_init(struct shape *shape, const struct lanemap_build_intake *in
         shape->ext_bits = lanemap_fingerprint_ext_bits(intake->fingerprint_bits);
         shape->entry_bits =
                 shape->tag_shift + shape->ext_bits + values->flagged + values->value_bits;
-        lanemap_segment_layout_packed(shape->n_groups, intake->n_keys, shape->entry_bits,
-                                      values->postings_bytes, &shape->layout);
+        lanemap_packed_layout(shape->n_groups, intake->n_keys, shape->entry_bits,
+                              values->postings_bytes, &shape->layout);
         return 0;
 }
 
@@ -211,9 +220,9 @@ static int encode(struct encoder *encoder, struct lanemap_build_intake *intake,
         return 0;
 }
 
-int lanemap_packed_build(struct lanemap_heap *heap,
-                         const struct lanemap_segment_build_options *options,
-                         struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
+static int packed_build(struct lanemap_heap *heap,
+                        const struct lanemap_segment_build_options *options,
+                        struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
 {
         struct lanemap_segment_section_file header = {.kind = htole32(options->kind)};
         struct lanemap_build_intake intake, counted;
@@ -260,3 +269,46 @@ int lanemap_packed_build(struct lanemap_heap *heap,
         };
         return 0;
 }
+
+static void packed_sizes(const struct lanemap_segment *segment, struct lanemap_segment_sizes *ret)
+{
+        *ret = (struct lanemap_segment_sizes){
+                .index_bytes = segment->packed.n_groups * LANEMAP_PACKED_RECORD_BYTES,
+                .tags_bytes = segment->n_keys,
+                .entry_bits = segment->packed.entry_bits,
+        };
+}
+
+/* Each group begins where the one before ended, and its sub-blocks rise. */
+static int packed_verify_index(const struct lanemap_segment *segment,
+                               struct lanemap_segment_report *report)
+{
+        const struct lanemap_packed *packed = &segment->packed;
+        uint64_t n = 0;
+
+        for (uint64_t group = 0; group < packed->n_groups; group++) {
+                const unsigned char *record =
+                        packed->directory + group * LANEMAP_PACKED_RECORD_BYTES;
+
+                if (lanemap_load_le32(record) != n || record[4] > record[5] ||
+                    record[5] > record[6] || record[6] > record[7])
+                        return lanemap_segment_wrong(
+                                report, (uint64_t)(record - segment->section),
+                                "directory: a group does not begin where the last one ended");
+                n += record[7];
+        }
+        if (n != segment->n_keys)
+                return lanemap_segment_wrong(report,
+                                             (uint64_t)(packed->directory - segment->section),
+                                             "directory: wrong number of entries");
+
+        return 0;
+}
+
+const struct lanemap_segment_build_ops lanemap_packed_build_ops = {
+        .build = packed_build,
+        .sizes = packed_sizes,
+        .verify_index = packed_verify_index,
+        .reserved_off = offsetof(struct lanemap_segment_section_file, bucket_entries),
+        .ordered = true,
+};

@@ -12,12 +12,8 @@
 #ifndef LANEMAP_SEGMENT_PACKED_READ_H
 #define LANEMAP_SEGMENT_PACKED_READ_H
 
-#include <errno.h>
-
-#include "segment/format.h"
+#include "segment/hash_read.h"
 #include "segment/packed/tag_match_read.h"
-
-#define LANEMAP_SEGMENT_E_ABSENT 1
 
 /* The pointers are valid for the lengths that n_groups and n_entries imply, and 64 bytes more. */
 struct lanemap_packed {
@@ -32,6 +28,9 @@ struct lanemap_packed {
         uint8_t value_bits; /* with the flag */
         uint8_t entry_bits;
 };
+
+/* How many groups the directory has that is not empty. n_slots: of the section, 1 or more. */
+uint64_t lanemap_packed_n_groups(uint32_t n_slots, uint32_t group_shift);
 
 /* The entries [first, end) that a dense hash can be among. */
 struct lanemap_packed_range {

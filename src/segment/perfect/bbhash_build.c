@@ -228,8 +228,8 @@ static void bbhash_free(struct lanemap_mph_method *method)
         lanemap_free(bbhash);
 }
 
-int lanemap_bbhash_method_new(const struct lanemap_segment_build_options *options,
-                              struct lanemap_mph_method **ret_method)
+static int method_new(const struct lanemap_segment_build_options *options,
+                      struct lanemap_mph_method **ret_method)
 {
         uint32_t bucket = options->bucket_entries ? options->bucket_entries : BUCKET_DEFAULT;
         uint32_t gamma = options->gamma ? options->gamma : GAMMA_DEFAULT;
@@ -258,3 +258,25 @@ int lanemap_bbhash_method_new(const struct lanemap_segment_build_options *option
         *ret_method = &bbhash->method;
         return 0;
 }
+
+/* ---- the row ---- */
+
+static int bbhash_build(struct lanemap_heap *heap,
+                        const struct lanemap_segment_build_options *options,
+                        struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
+{
+        return lanemap_mph_build(heap, options, method_new, cursor, ret_built);
+}
+
+static int bbhash_verify_index(const struct lanemap_segment *segment,
+                               struct lanemap_segment_report *report)
+{
+        return lanemap_mph_verify_buckets(segment, &lanemap_bbhash_ops, report);
+}
+
+const struct lanemap_segment_build_ops lanemap_bbhash_build_ops = {
+        .build = bbhash_build,
+        .sizes = lanemap_mph_sizes,
+        .verify_index = bbhash_verify_index,
+        .reserved_off = offsetof(struct lanemap_segment_section_file, bbhash.reserved),
+};

@@ -2,7 +2,7 @@
  * See perfect/bbhash_read.h. The index is foreign bytes: block numbers and ranks are checked before they
  * are followed, and there are at most 24 levels and 15 steps of a search.
  */
-#include "segment/perfect/bbhash_read.h"
+#include "segment/section_read.h"
 
 /* One bucket, open for lookups. */
 struct bits {
@@ -21,8 +21,9 @@ uint32_t lanemap_bbhash_n_blocks(uint32_t n, uint32_t gamma, uint32_t shrink)
         return (level.first + LANEMAP_BBHASH_BLOCK_BITS - 1) / LANEMAP_BBHASH_BLOCK_BITS;
 }
 
-int lanemap_bbhash_bucket(const struct lanemap_bbhash *bbhash, uint32_t bucket,
-                          struct lanemap_mph_bucket *ret_bucket, uint32_t *ret_block)
+/* The entries of a bucket and its first block. Return: 0. Errors: -EBADMSG. */
+static int bbhash_bucket(const struct lanemap_bbhash *bbhash, uint32_t bucket,
+                         struct lanemap_mph_bucket *ret_bucket, uint32_t *ret_block)
 {
         const unsigned char *record = bbhash->mph.index +
                                       (uint64_t)bbhash->n_blocks * LANEMAP_BBHASH_BLOCK_BYTES +
@@ -48,8 +49,8 @@ static int bits_open(const struct lanemap_bbhash *bbhash, uint64_t dense, struct
         if (bbhash->mph.n_buckets == 0)
                 return LANEMAP_SEGMENT_E_ABSENT;
 
-        r = lanemap_bbhash_bucket(bbhash, lanemap_mph_bucket_of(&bbhash->mph, dense),
-                                  &ret_bits->bucket, &block);
+        r = bbhash_bucket(bbhash, lanemap_mph_bucket_of(&bbhash->mph, dense), &ret_bits->bucket,
+                          &block);
         if (LANEMAP_UNLIKELY(r < 0))
                 return r;
         if (LANEMAP_UNLIKELY(block > bbhash->n_blocks))
@@ -136,9 +137,40 @@ static int rest_find(const struct lanemap_bbhash *bbhash, const struct bits *bit
         return LANEMAP_SEGMENT_E_ABSENT;
 }
 
-int lanemap_bbhash_find(const struct lanemap_bbhash *bbhash, uint64_t dense, uint32_t ext,
-                        uint64_t *ret_value)
+/* ---- the row ---- */
+
+static int bbhash_open(struct lanemap_segment *segment)
 {
+        const unsigned char *p = segment->section;
+        uint32_t gamma = LANEMAP_SECTION32(p, bbhash.gamma),
+                 shrink = LANEMAP_SECTION32(p, bbhash.shrink);
+        uint64_t index_bytes = LANEMAP_SECTION64(p, index_bytes), records;
+        struct lanemap_bbhash *bbhash = &segment->bbhash;
+        int r;
+
+        r = lanemap_mph_open(segment, LANEMAP_BBHASH_BUCKET_MAX, LANEMAP_BBHASH_BUCKET_ENTRIES_MAX,
+                             &bbhash->mph);
+        if (r < 0)
+                return r;
+
+        records = segment->n_keys ? bbhash->mph.n_buckets + UINT64_C(1) : 0;
+        records *= LANEMAP_BBHASH_RECORD_BYTES;
+        if (gamma < LANEMAP_BBHASH_GAMMA_MIN || gamma > LANEMAP_BBHASH_GAMMA_MAX ||
+            shrink >= 1u << LANEMAP_BBHASH_SHRINK_BITS || index_bytes < records ||
+            (index_bytes - records) % LANEMAP_BBHASH_BLOCK_BYTES != 0 ||
+            (index_bytes - records) / LANEMAP_BBHASH_BLOCK_BYTES > UINT32_MAX)
+                return -EBADMSG;
+
+        bbhash->n_blocks = (uint32_t)((index_bytes - records) / LANEMAP_BBHASH_BLOCK_BYTES);
+        bbhash->gamma = (uint16_t)gamma;
+        bbhash->shrink = shrink;
+        return 0;
+}
+
+static int bbhash_find(const struct lanemap_segment *segment, uint64_t dense, uint32_t ext,
+                       uint64_t *ret_value)
+{
+        const struct lanemap_bbhash *bbhash = &segment->bbhash;
         struct bits bits;
         uint32_t rank;
         int r;
@@ -158,8 +190,11 @@ int lanemap_bbhash_find(const struct lanemap_bbhash *bbhash, uint64_t dense, uin
                        : LANEMAP_SEGMENT_E_ABSENT;
 }
 
-void lanemap_bbhash_prefetch_bits(const struct lanemap_bbhash *bbhash, uint64_t dense, uint32_t ext)
+/* The line of the first level's bit. */
+static void bbhash_prefetch_index(const struct lanemap_segment *segment, uint64_t dense,
+                                  uint32_t ext)
 {
+        const struct lanemap_bbhash *bbhash = &segment->bbhash;
         struct lanemap_bbhash_level level;
         struct bits bits;
         uint32_t block;
@@ -173,9 +208,10 @@ void lanemap_bbhash_prefetch_bits(const struct lanemap_bbhash *bbhash, uint64_t 
                 lanemap_prefetch(bits.blocks + (uint64_t)block * LANEMAP_BBHASH_BLOCK_BYTES);
 }
 
-void lanemap_bbhash_prefetch_entry(const struct lanemap_bbhash *bbhash, uint64_t dense,
-                                   uint32_t ext)
+static void bbhash_prefetch_entry(const struct lanemap_segment *segment, uint64_t dense,
+                                  uint32_t ext)
 {
+        const struct lanemap_bbhash *bbhash = &segment->bbhash;
         struct bits bits;
         uint32_t rank;
 
@@ -183,3 +219,40 @@ void lanemap_bbhash_prefetch_entry(const struct lanemap_bbhash *bbhash, uint64_t
             bits_rank(bbhash, &bits, lanemap_mph_key(dense, ext), &rank) == 0)
                 lanemap_mph_prefetch_entry(&bbhash->mph, bits.bucket.first + rank);
 }
+
+static int bbhash_bucket_of(const struct lanemap_segment *segment, uint32_t bucket,
+                            struct lanemap_mph_bucket *ret_bucket)
+{
+        uint32_t block;
+
+        return bbhash_bucket(&segment->bbhash, bucket, ret_bucket, &block);
+}
+
+static int bbhash_seek(struct lanemap_segment_cursor *cursor, uint64_t dense)
+{
+        return lanemap_mph_cursor_seek(cursor, dense, &lanemap_bbhash_ops);
+}
+
+static int bbhash_enter(struct lanemap_segment_cursor *cursor)
+{
+        return lanemap_mph_cursor_enter(cursor, &lanemap_bbhash_ops);
+}
+
+static int bbhash_walk(const struct lanemap_segment *segment,
+                       int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
+{
+        return lanemap_mph_walk(segment, &lanemap_bbhash_ops, fn, arg);
+}
+
+const struct lanemap_segment_ops lanemap_bbhash_ops = {
+        .open = bbhash_open,
+        .find = bbhash_find,
+        .prefetch_index = bbhash_prefetch_index,
+        .prefetch_entry = bbhash_prefetch_entry,
+        .cursor_scratch_bytes = lanemap_mph_cursor_scratch_bytes,
+        .cursor_seek = bbhash_seek,
+        .cursor_enter = bbhash_enter,
+        .cursor_decode = lanemap_mph_cursor_decode,
+        .walk = bbhash_walk,
+        .bucket = bbhash_bucket_of,
+};

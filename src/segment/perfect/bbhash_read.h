@@ -53,7 +53,7 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_bbhash_bit(const struct lanemap_bbhash_le
                                                   uint64_t key)
 {
         return level->first +
-               lanemap_mph_place(key, level->level * LANEMAP_MPH_GOLDEN, level->n_bits);
+               lanemap_mph_place(key, level->level * LANEMAP_SEGMENT_GOLDEN, level->n_bits);
 }
 
 /* Set bits of the bucket before this one, of the block that holds it. */
@@ -79,19 +79,5 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_bbhash_block_end(const unsigned char *blo
 
 /* How many blocks a bucket of n keys has. */
 uint32_t lanemap_bbhash_n_blocks(uint32_t n, uint32_t gamma, uint32_t shrink);
-
-/* The entries of a bucket and its first block. Return: 0. Errors: -EBADMSG. */
-int lanemap_bbhash_bucket(const struct lanemap_bbhash *bbhash, uint32_t bucket,
-                          struct lanemap_mph_bucket *ret_bucket, uint32_t *ret_block);
-
-/* Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any. */
-int lanemap_bbhash_find(const struct lanemap_bbhash *bbhash, uint64_t dense, uint32_t ext,
-                        uint64_t *ret_value);
-
-/* The two stages before a find: the line of the first level's bit, then the entry's. */
-void lanemap_bbhash_prefetch_bits(const struct lanemap_bbhash *bbhash, uint64_t dense,
-                                  uint32_t ext);
-void lanemap_bbhash_prefetch_entry(const struct lanemap_bbhash *bbhash, uint64_t dense,
-                                   uint32_t ext);
 
 #endif

@@ -404,6 +404,8 @@ static int builder_run(struct builder *builder, struct lanemap_cursor *cursor)
 
 int lanemap_mph_build(struct lanemap_heap *heap,
                       const struct lanemap_segment_build_options *options,
+                      int (*method_new)(const struct lanemap_segment_build_options *options,
+                                        struct lanemap_mph_method **ret_method),
                       struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
 {
         struct builder builder = {.executor = options->executor};
@@ -413,9 +415,7 @@ int lanemap_mph_build(struct lanemap_heap *heap,
         if (r < 0)
                 return r;
 
-        r = options->kind == LANEMAP_SEGMENT_KIND_RECSPLIT
-                    ? lanemap_recsplit_method_new(options, &builder.method)
-                    : lanemap_bbhash_method_new(options, &builder.method);
+        r = method_new(options, &builder.method);
         if (r < 0)
                 return r;
 

@@ -7,6 +7,7 @@
 #define LANEMAP_SEGMENT_PERFECT_MPH_BUILD_H
 
 #include "segment/intake.h"
+#include "segment/kind_build.h"
 #include "segment/perfect/mph_read.h"
 
 /* A perfect hash in the making. */
@@ -38,10 +39,24 @@ struct lanemap_mph_method {
         uint32_t bucket_entries_max; /* what place() takes at most */
 };
 
-/* Return: 0. Errors: -EINVAL a bad option; -ENOMEM. Owner: the caller, until method->free(). */
-int lanemap_recsplit_method_new(const struct lanemap_segment_build_options *options,
-                                struct lanemap_mph_method **ret_method);
-int lanemap_bbhash_method_new(const struct lanemap_segment_build_options *options,
-                              struct lanemap_mph_method **ret_method);
+/*
+ * What the rows of both kinds build with.
+ *
+ * method_new   Return: 0. Errors: -EINVAL a bad option; -ENOMEM. Owner: the caller, until
+ *              method->free()
+ */
+int lanemap_mph_build(struct lanemap_heap *heap,
+                      const struct lanemap_segment_build_options *options,
+                      int (*method_new)(const struct lanemap_segment_build_options *options,
+                                        struct lanemap_mph_method **ret_method),
+                      struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built);
+
+void lanemap_mph_sizes(const struct lanemap_segment *segment, struct lanemap_segment_sizes *ret);
+
+/* The fullest bucket is as full as the header says: that is what cursors make room for. ops: the
+ * kind's. Return: 0. Errors: -EBADMSG. */
+int lanemap_mph_verify_buckets(const struct lanemap_segment *segment,
+                               const struct lanemap_segment_ops *ops,
+                               struct lanemap_segment_report *report);
 
 #endif

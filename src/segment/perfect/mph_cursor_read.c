@@ -1,25 +1,13 @@
 /*
- * Iterating the kinds `recsplit` and `bbhash` in the order of their fingerprints. See
- * cursor_read.c, which calls this.
+ * Iterating the kinds `recsplit` and `bbhash`, in the order of their fingerprints or in none. See
+ * cursor_read.c, which calls this through their rows.
  *
  * The entries of a perfect hash are in no order inside their bucket. The cursor sorts one bucket at
  * a time, in memory that its caller gave it.
  */
-#include "segment/read.h"
+#include "segment/section_read.h"
 
 #include <string.h>
-
-int lanemap_segment_mph_bucket(const struct lanemap_segment *segment, uint32_t bucket,
-                               struct lanemap_mph_bucket *ret_bucket)
-{
-        uint64_t code_at;
-        uint32_t block;
-
-        if (segment->kind == LANEMAP_SEGMENT_KIND_RECSPLIT)
-                return lanemap_recsplit_bucket(&segment->recsplit, bucket, ret_bucket, &code_at);
-
-        return lanemap_bbhash_bucket(&segment->bbhash, bucket, ret_bucket, &block);
-}
 
 static bool slot_after_other(const struct lanemap_segment_cursor_slot *a,
                              const struct lanemap_segment_cursor_slot *b)
@@ -77,7 +65,29 @@ static void bucket_sort(struct lanemap_segment_cursor *cursor, uint64_t start, u
         slots_sort(cursor->bucket, n);
 }
 
-int lanemap_segment_cursor_enter_mph(struct lanemap_segment_cursor *cursor)
+size_t lanemap_mph_cursor_scratch_bytes(const struct lanemap_segment *segment)
+{
+        return segment->mph.bucket_entries_max *
+               (2 * sizeof(struct lanemap_segment_cursor_slot) + sizeof(uint32_t));
+}
+
+int lanemap_mph_cursor_seek(struct lanemap_segment_cursor *cursor, uint64_t dense,
+                            const struct lanemap_segment_ops *ops)
+{
+        struct lanemap_mph_bucket bucket;
+        int r;
+
+        cursor->sub = lanemap_mph_bucket_of(&cursor->segment.mph, dense);
+        r = ops->bucket(&cursor->segment, (uint32_t)cursor->sub, &bucket);
+        if (r < 0)
+                return r;
+
+        cursor->position = (uint32_t)bucket.first;
+        return 0;
+}
+
+int lanemap_mph_cursor_enter(struct lanemap_segment_cursor *cursor,
+                             const struct lanemap_segment_ops *ops)
 {
         const struct lanemap_mph *mph = &cursor->segment.mph;
         struct lanemap_mph_bucket bucket;
@@ -88,7 +98,7 @@ int lanemap_segment_cursor_enter_mph(struct lanemap_segment_cursor *cursor)
                 if (cursor->sub == mph->n_buckets)
                         return -EBADMSG;
 
-                r = lanemap_segment_mph_bucket(&cursor->segment, (uint32_t)cursor->sub, &bucket);
+                r = ops->bucket(&cursor->segment, (uint32_t)cursor->sub, &bucket);
                 if (r < 0)
                         return r;
                 if (bucket.first != cursor->position)
@@ -117,7 +127,7 @@ int lanemap_segment_cursor_enter_mph(struct lanemap_segment_cursor *cursor)
         return 0;
 }
 
-void lanemap_segment_cursor_decode_mph(struct lanemap_segment_cursor *cursor, uint32_t n)
+void lanemap_mph_cursor_decode(struct lanemap_segment_cursor *cursor, uint32_t n)
 {
         const struct lanemap_segment_cursor_slot *slots =
                 &cursor->bucket[cursor->position - cursor->sub_first];
@@ -129,4 +139,58 @@ void lanemap_segment_cursor_decode_mph(struct lanemap_segment_cursor *cursor, ui
                 stored->values[i] =
                         lanemap_mph_entry_at(&cursor->segment.mph, slots[i].position).value;
         }
+}
+
+/* ---- without order ---- */
+
+static int bucket_walk(const struct lanemap_segment *segment, uint32_t bucket,
+                       struct lanemap_mph_bucket range,
+                       int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
+{
+        uint64_t start = lanemap_mph_bucket_start(&segment->mph, bucket), dense;
+        uint32_t slot;
+        int r;
+
+        for (uint64_t i = range.first; i < range.first + range.n; i++) {
+                struct lanemap_mph_entry entry = lanemap_mph_entry_at(&segment->mph, i);
+                struct lanemap_fingerprint fp = {.ext = entry.ext};
+
+                r = lanemap_mph_dense(&segment->mph, bucket, start, entry.remainder, &dense);
+                if (r == 0)
+                        r = lanemap_segment_slot_of_rank(
+                                segment, (uint32_t)(dense >> LANEMAP_SLOT_LOW_BITS), &slot);
+                if (r < 0)
+                        return r;
+
+                fp.hash = (uint64_t)slot << LANEMAP_SLOT_LOW_BITS | (dense & LANEMAP_SLOT_LOW_MASK);
+                r = fn(arg, fp);
+                if (r != 0)
+                        return r;
+        }
+
+        return 0;
+}
+
+int lanemap_mph_walk(const struct lanemap_segment *segment, const struct lanemap_segment_ops *ops,
+                     int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg)
+{
+        struct lanemap_mph_bucket bucket;
+        uint64_t n = 0;
+        int r;
+
+        for (uint32_t i = 0; i < segment->mph.n_buckets; i++) {
+                r = ops->bucket(segment, i, &bucket);
+                if (r < 0)
+                        return r;
+                if (bucket.first != n)
+                        return -EBADMSG;
+
+                r = bucket_walk(segment, i, bucket, fn, arg);
+                if (r != 0)
+                        return r;
+
+                n += bucket.n;
+        }
+
+        return n == segment->n_keys ? 0 : -EBADMSG;
 }

@@ -13,16 +13,7 @@
 #ifndef LANEMAP_SEGMENT_PERFECT_MPH_READ_H
 #define LANEMAP_SEGMENT_PERFECT_MPH_READ_H
 
-#include <errno.h>
-
-#include "common/fingerprint.h"
-#include "segment/format.h"
-
-#ifndef LANEMAP_SEGMENT_E_ABSENT
-#define LANEMAP_SEGMENT_E_ABSENT 1
-#endif
-
-__extension__ typedef unsigned __int128 lanemap_uint128; /* no ISO type is that wide */
+#include "segment/hash_read.h"
 
 /* The pointers are valid for what the counts imply, and 64 bytes more. */
 struct lanemap_mph {
@@ -50,13 +41,6 @@ struct lanemap_mph_entry {
         uint64_t value;
         uint32_t ext;
 };
-
-LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_mix(uint64_t z)
-{
-        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-        return z ^ (z >> 31);
-}
 
 /* Without the instruction, which the compiler may not use unless told so, its own function is a
  * call into a table. In each byte of the answer: the set bits of that byte and those below it. */
@@ -92,30 +76,21 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_mph_select(uint64_t bits, uint32_t skip)
         return shift + (uint32_t)__builtin_ctzll(bits);
 }
 
-#define LANEMAP_MPH_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
-
 LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_key(uint64_t dense, uint32_t ext)
 {
-        return lanemap_mph_mix(dense + ext * LANEMAP_MPH_GOLDEN);
+        return lanemap_segment_mix(dense + ext * LANEMAP_SEGMENT_GOLDEN);
 }
 
 /* One of the family of functions from keys to 0 .. n - 1. */
 LANEMAP_ALWAYS_INLINE uint32_t lanemap_mph_place(uint64_t key, uint64_t salt, uint32_t n)
 {
-        return (uint32_t)((lanemap_mph_mix(key + salt) >> 32) * n >> 32);
-}
-
-LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_multiplier(uint32_t n_buckets, uint32_t n_slots)
-{
-        return ((uint64_t)n_buckets << 32) / n_slots;
+        return (uint32_t)((lanemap_segment_mix(key + salt) >> 32) * n >> 32);
 }
 
 /* Less than n_buckets for every dense hash of the section. */
 LANEMAP_ALWAYS_INLINE uint32_t lanemap_mph_bucket_of(const struct lanemap_mph *mph, uint64_t dense)
 {
-        lanemap_uint128 product = (lanemap_uint128)dense * mph->multiplier;
-
-        return (uint32_t)(product >> (64 + LANEMAP_MPH_SCALE_BITS));
+        return (uint32_t)lanemap_segment_range_of(dense, mph->multiplier);
 }
 
 LANEMAP_ALWAYS_INLINE uint64_t lanemap_mph_remainder(const struct lanemap_mph *mph, uint64_t dense)
@@ -184,5 +159,26 @@ LANEMAP_ALWAYS_INLINE int lanemap_mph_dense(const struct lanemap_mph *mph, uint3
         return *ret_dense >= start && lanemap_mph_bucket_of(mph, *ret_dense) == bucket ? 0
                                                                                        : -EBADMSG;
 }
+
+/*
+ * What the rows of both kinds have in common. ops: the row, for its bucket() (kind_read.h).
+ */
+struct lanemap_segment;
+struct lanemap_segment_ops;
+struct lanemap_segment_cursor;
+
+/* Buckets and entries. Return: 0. Errors: -EBADMSG. */
+int lanemap_mph_open(const struct lanemap_segment *segment, uint32_t bucket_entries_limit,
+                     uint32_t fullest_limit, struct lanemap_mph *ret_mph);
+
+size_t lanemap_mph_cursor_scratch_bytes(const struct lanemap_segment *segment);
+int lanemap_mph_cursor_seek(struct lanemap_segment_cursor *cursor, uint64_t dense,
+                            const struct lanemap_segment_ops *ops);
+int lanemap_mph_cursor_enter(struct lanemap_segment_cursor *cursor,
+                             const struct lanemap_segment_ops *ops);
+void lanemap_mph_cursor_decode(struct lanemap_segment_cursor *cursor, uint32_t n);
+
+int lanemap_mph_walk(const struct lanemap_segment *segment, const struct lanemap_segment_ops *ops,
+                     int (*fn)(void *arg, struct lanemap_fingerprint fingerprint), void *arg);
 
 #endif

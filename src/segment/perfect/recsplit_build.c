@@ -403,8 +403,8 @@ static void recsplit_free(struct lanemap_mph_method *method)
         lanemap_free(recsplit);
 }
 
-int lanemap_recsplit_method_new(const struct lanemap_segment_build_options *options,
-                                struct lanemap_mph_method **ret_method)
+static int method_new(const struct lanemap_segment_build_options *options,
+                      struct lanemap_mph_method **ret_method)
 {
         uint32_t leaf = options->leaf_entries ? options->leaf_entries : LEAF_DEFAULT;
         uint32_t bucket = options->bucket_entries ? options->bucket_entries : BUCKET_DEFAULT;
@@ -433,3 +433,25 @@ int lanemap_recsplit_method_new(const struct lanemap_segment_build_options *opti
         *ret_method = &recsplit->method;
         return 0;
 }
+
+/* ---- the row ---- */
+
+static int recsplit_build(struct lanemap_heap *heap,
+                          const struct lanemap_segment_build_options *options,
+                          struct lanemap_cursor *cursor, struct lanemap_segment_built *ret_built)
+{
+        return lanemap_mph_build(heap, options, method_new, cursor, ret_built);
+}
+
+static int recsplit_verify_index(const struct lanemap_segment *segment,
+                                 struct lanemap_segment_report *report)
+{
+        return lanemap_mph_verify_buckets(segment, &lanemap_recsplit_ops, report);
+}
+
+const struct lanemap_segment_build_ops lanemap_recsplit_build_ops = {
+        .build = recsplit_build,
+        .sizes = lanemap_mph_sizes,
+        .verify_index = recsplit_verify_index,
+        .reserved_off = offsetof(struct lanemap_segment_section_file, recsplit.reserved),
+};

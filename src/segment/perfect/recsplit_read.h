@@ -61,22 +61,4 @@ LANEMAP_ALWAYS_INLINE uint64_t lanemap_recsplit_salt(uint32_t level, uint32_t x)
         return ((uint64_t)level << 32) + x;
 }
 
-/* The entries of a bucket, and the first bit of its code (from the first code). Return: 0.
- * Errors: -EBADMSG. Cost: in cache, 15 ns. */
-int lanemap_recsplit_bucket(const struct lanemap_recsplit *recsplit, uint32_t bucket,
-                            struct lanemap_mph_bucket *ret_bucket, uint64_t *ret_code_at);
-
-/* Which entry a fingerprint can be. Return: 0, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. */
-int lanemap_recsplit_position(const struct lanemap_recsplit *recsplit, uint64_t dense, uint32_t ext,
-                              uint64_t *ret_position);
-
-/* Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any. */
-int lanemap_recsplit_find(const struct lanemap_recsplit *recsplit, uint64_t dense, uint32_t ext,
-                          uint64_t *ret_value);
-
-/* The two stages before a find: the code's line, then the entry's. */
-void lanemap_recsplit_prefetch_code(const struct lanemap_recsplit *recsplit, uint64_t dense);
-void lanemap_recsplit_prefetch_entry(const struct lanemap_recsplit *recsplit, uint64_t dense,
-                                     uint32_t ext);
-
 #endif

@@ -166,8 +166,9 @@ Test(filter, keys_that_cannot_be_told_apart_end_without_a_filter)
                 model_add(&model, (struct lanemap_fingerprint){.hash = hash}, 1,
                           ids_random(1, 1000, &seed));
                 model_add(&model,
-                          (struct lanemap_fingerprint){
-                                  .hash = hash - fibonacci * LANEMAP_MPH_GOLDEN, .ext = fibonacci},
+                          (struct lanemap_fingerprint){.hash = hash -
+                                                               fibonacci * LANEMAP_SEGMENT_GOLDEN,
+                                                       .ext = fibonacci},
                           1, ids_random(1, 1000, &seed));
                 model_sort(&model);
                 cr_assert_eq(model_build(&model, &built), 0);

@@ -2,6 +2,8 @@
  * for every kind is in test_kinds.c. */
 #include "expect.h"
 
+#include "segment/packed/build.h"
+
 TestSuite(packed, .timeout = 100);
 
 /* The same number of entries, but wider ids, or all in one group. */
@@ -56,8 +58,8 @@ Test(packed, sizes)
         model_deinit(&model);
 
         /* 10^6 keys in all slots: groups of 2^50, 40 bits of remainder, 32 of id */
-        lanemap_segment_layout_packed(lanemap_packed_n_groups(LANEMAP_N_SLOTS, 50), 1000000, 72, 0,
-                                      &layout);
+        lanemap_packed_layout(lanemap_packed_n_groups(LANEMAP_N_SLOTS, 50), 1000000, 72, 0,
+                              &layout);
         cr_expect_leq(layout.section_bytes, 10270000, "%llu",
                       (unsigned long long)layout.section_bytes);
 }
