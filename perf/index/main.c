@@ -9,8 +9,6 @@
 #include "support/command.h"
 #include "support/output.h"
 
-const char *const index_policies[3] = {"always", "everysec", "no"};
-
 static const struct perf_goal goals[] = {
         {"hit_p50_per_chase", false, 4},
         {"memory_per_key", false, 12},
@@ -21,28 +19,6 @@ static const struct perf_goal goals[] = {
         {"restart_clean", false, 1},
         {"restart_killed", false, 1},
 };
-
-struct index_memory index_memory_take(const struct perf_place *place,
-                                      const struct index_writer *writer)
-{
-        struct index_memory memory = {0};
-        struct perf_footprint *footprint = &memory.footprint;
-        int r;
-
-        r = perf_footprint_take(place->name, place->directory, writer->pid, footprint);
-        if (r < 0)
-                perf_die("footprint", r);
-
-        if (footprint->anonymous_bytes > writer->anonymous_bytes)
-                memory.private_bytes = footprint->anonymous_bytes - writer->anonymous_bytes;
-        memory.memory_bytes =
-                footprint->shared_bytes + memory.private_bytes + footprint->cached_bytes;
-        memory.disk_bytes =
-                footprint->segment_bytes + footprint->log_bytes + footprint->manifest_bytes;
-        return memory;
-}
-
-/* ---- options ---- */
 
 struct run {
         struct index_options options;

@@ -14,7 +14,7 @@
 
 #include "index/private.h"
 #include "support/pin.h"
-#include "support/recorder.h"
+#include "support/windows.h"
 
 #define CHURN_SECONDS       10 /* in which a tenth of the keys is replaced, unless it is said */
 #define CHURN_SECONDS_QUICK 1
@@ -463,7 +463,7 @@ void index_measure_adds(const struct index_options *options, uint64_t n_keys,
                 (void)index_writer_ask(&writer, INDEX_WRITER_OPEN, policy, 0);
                 loaded = index_writer_ask(&writer, INDEX_WRITER_LOAD, 0, n);
                 acked = index_writer_ask(&writer, INDEX_WRITER_ACK, 0, 0);
-                snprintf(name, sizeof(name), "adds_%s_rate", index_policies[policy]);
+                snprintf(name, sizeof(name), "adds_%s_rate", index_policy_name(policy));
                 perf_table_add(table, name, (double)loaded.n / (loaded.seconds + acked.seconds),
                                "1/s");
                 if (policy == LANEMAP_APPENDFSYNC_ALWAYS) {

@@ -42,7 +42,13 @@ struct index_options {
         uint64_t pipeline; /* requests on their way through the socket */
 };
 
-extern const char *const index_policies[3]; /* by enum lanemap_appendfsync */
+/* policy: enum lanemap_appendfsync. */
+static inline const char *index_policy_name(uint32_t policy)
+{
+        static const char *const names[] = {"always", "everysec", "no"};
+
+        return names[policy];
+}
 
 /* ---- the writer process ---- */
 

@@ -20,7 +20,8 @@
 #include "support/die.h"
 #include "support/keys.h"
 #include "support/pin.h"
-#include "support/recorder.h"
+#include "common/histogram.h"
+#include "support/windows.h"
 #include "support/timer.h"
 
 #define BATCH      32
@@ -70,7 +71,7 @@ struct bench {
         char *texts[2];
         size_t at[2];
         uint32_t ids[BATCH * 64 + PERF_KEY_IDS_MAX];
-        struct perf_recorder recorder;
+        struct lanemap_histogram histogram; /* of the window at hand, in ticks */
         struct perf_chase chase;
         double tick_ns;
         double overhead_ns;
@@ -137,12 +138,18 @@ static inline void answer_check(const struct query *query, int r, const uint32_t
         exit(1);
 }
 
+static double quantile_ns(const struct bench *bench, double quantile)
+{
+        uint64_t ticks = lanemap_histogram_quantile(&bench->histogram, quantile);
+
+        return (double)ticks * bench->tick_ns - bench->overhead_ns;
+}
+
 static void window_latency(struct bench *bench, bool hits, struct series *series, size_t round)
 {
-        struct perf_recorder *recorder = &bench->recorder;
-        double overhead = bench->overhead_ns;
+        struct lanemap_histogram *histogram = &bench->histogram;
 
-        recorder->n = 0;
+        *histogram = (struct lanemap_histogram){0};
         for (size_t i = 0; i < bench->n_window; i++) {
                 const struct query *query = query_next(bench, hits);
                 uint64_t from = perf_ticks_begin();
@@ -151,14 +158,13 @@ static void window_latency(struct bench *bench, bool hits, struct series *series
 
                 r = lanemap_reader_lookup(bench->reader, query->text, query->text_bytes, bench->ids,
                                           PERF_KEY_IDS_MAX, &n_ids);
-                perf_recorder_add(recorder, perf_ticks_end() - from);
+                lanemap_histogram_record(histogram, perf_ticks_end() - from, 1);
                 answer_check(query, r, bench->ids, n_ids);
         }
 
-        perf_recorder_sort(recorder);
-        series->p50[round] = perf_recorder_quantile(recorder, 0.5) * bench->tick_ns - overhead;
-        series->p99[round] = perf_recorder_quantile(recorder, 0.99) * bench->tick_ns - overhead;
-        series->p999[round] = perf_recorder_quantile(recorder, 0.999) * bench->tick_ns - overhead;
+        series->p50[round] = quantile_ns(bench, 0.5);
+        series->p99[round] = quantile_ns(bench, 0.99);
+        series->p999[round] = quantile_ns(bench, 0.999);
 }
 
 static void window_mean(struct bench *bench, bool hits, struct series *series, size_t round)
@@ -332,10 +338,6 @@ int main(int argc, char **argv)
 
         queries_make(&bench, false);
         queries_make(&bench, true);
-        bench.recorder.samples = calloc(bench.n_window, sizeof(uint32_t));
-        bench.recorder.capacity = bench.n_window;
-        if (!bench.recorder.samples)
-                perf_die("memory", ENOMEM);
         perf_chase_init(&bench.chase, bench.chase_bytes, 1);
 
         (void)perf_chase_run(&bench.chase, bench.chase_bytes / 64);

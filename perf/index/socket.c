@@ -139,7 +139,7 @@ void index_measure_socket(const struct index_options *options, uint64_t n_keys,
                 int fd, r;
 
                 perf_place_make(options->name, options->dir, &place);
-                r = perf_daemon_start(options->lanemapd, &place, index_policies[policy], &pid);
+                r = perf_daemon_start(options->lanemapd, &place, index_policy_name(policy), &pid);
                 if (r == 0)
                         r = perf_daemon_connect(&place, &fd);
                 if (r < 0)
@@ -149,7 +149,7 @@ void index_measure_socket(const struct index_options *options, uint64_t n_keys,
                 perf_daemon_stop(pid, SIGTERM);
                 perf_place_remove(&place);
 
-                snprintf(name, sizeof(name), "socket_adds_%s_rate", index_policies[policy]);
+                snprintf(name, sizeof(name), "socket_adds_%s_rate", index_policy_name(policy));
                 perf_table_add(table, name, (double)requests.n / seconds, "1/s");
         }
         requests_free(&requests);

@@ -28,15 +28,15 @@
 #include <unistd.h>
 
 #include "common/base.h"
+#include "common/histogram.h"
 #include "outage/private.h"
 #include "support/arms.h"
 #include "support/daemon.h"
 #include "support/memory.h"
 #include "support/pin.h"
 
-#define N_SIDES     3
-#define SETTLE_MS   10
-#define RUNNING_MAX (1 << 18)
+#define N_SIDES   3
+#define SETTLE_MS 10
 /* Each index is held twice, is each of the other roles once per partner, and two are `alone`. */
 #define N_PHASES 8
 
@@ -76,7 +76,7 @@ struct adds {
         struct side sides[N_SIDES];
         struct perf_arms arms;  /* by role */
         struct perf_arms alone; /* one */
-        struct perf_recorder running;
+        struct lanemap_histogram *running;
         double tick_us;
 };
 
@@ -172,7 +172,7 @@ static void running_run(struct adds *adds, struct outage_readers *readers, struc
         perf_sleep_ms(SETTLE_MS);
         deadline = perf_now() + seconds;
         do
-                perf_recorder_add(&adds->running, add(adds->path, side));
+                lanemap_histogram_record(adds->running, add(adds->path, side), 1);
         while (perf_now() < deadline);
 }
 
@@ -255,14 +255,13 @@ static void report(struct adds *adds, struct perf_table *table)
 
         perf_arms_end(&adds->arms);
         perf_arms_end(&adds->alone);
-        perf_recorder_sort(&adds->running);
         for (uint32_t role = 0; role < N_ROLES; role++)
                 arm_rows(adds, role_names[role], &adds->arms, role, table);
         arm_rows(adds, "alone", &adds->alone, 0, table);
         none_p99 = perf_arms_quantile(&adds->arms, ROLE_NONE, 0.99);
-        running_p99 = perf_recorder_quantile(&adds->running, 0.99);
-        quantile_rows(adds, "running", perf_recorder_quantile(&adds->running, 0.5), running_p99,
-                      table);
+        running_p99 = (double)lanemap_histogram_quantile(adds->running, 0.99);
+        quantile_rows(adds, "running", (double)lanemap_histogram_quantile(adds->running, 0.5),
+                      running_p99, table);
         ratio_rows(adds, ROLE_STOPPED, table);
         ratio_rows(adds, ROLE_CONTROL, table);
         snprintf(name, sizeof(name), "add_%s_running_p99_ratio", adds->path->name);
@@ -323,8 +322,7 @@ static void path_measure(const struct outage_options *options, const struct path
                 .options = options,
                 .path = &sized,
                 .n_keys = options->quick ? 2000 : 100000,
-                .running = {.samples = perf_map(RUNNING_MAX * sizeof(uint32_t)),
-                            .capacity = RUNNING_MAX},
+                .running = perf_map(sizeof(*adds.running)),
                 .tick_us = perf_tick_ns() * 1e-3,
         };
         uint32_t n_phases = options->n_rounds * N_PHASES;
@@ -345,7 +343,7 @@ static void path_measure(const struct outage_options *options, const struct path
                 side_close(&adds.sides[i]);
         perf_arms_deinit(&adds.arms);
         perf_arms_deinit(&adds.alone);
-        perf_unmap(adds.running.samples, RUNNING_MAX * sizeof(uint32_t));
+        perf_unmap(adds.running, sizeof(*adds.running));
 }
 
 void outage_measure_adds(const struct outage_options *options, struct perf_table *table)

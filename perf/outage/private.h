@@ -21,7 +21,7 @@
 #include "support/engine.h"
 #include "support/keys.h"
 #include "support/place.h"
-#include "support/recorder.h"
+#include "support/windows.h"
 #include "support/table.h"
 #include "support/timer.h"
 

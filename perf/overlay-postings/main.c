@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "common/histogram.h"
 #include "overlay/posting_write.h"
 #include "support/command.h"
 #include "support/die.h"
@@ -22,8 +23,8 @@
 #include "support/memory.h"
 #include "support/output.h"
 #include "support/pin.h"
-#include "support/recorder.h"
 #include "support/timer.h"
+#include "support/windows.h"
 
 #define ARENA_BYTES (UINT64_C(1) << 30)
 #define TOUCHES_MAX 101
@@ -44,7 +45,7 @@ struct bench {
         uint32_t n_changes;
         uint32_t n_touches;
         struct lanemap_writer *writer;
-        struct perf_recorder recorder;
+        struct lanemap_histogram histogram; /* of the changes at hand, in ticks */
         double tick_us;
 };
 
@@ -91,10 +92,10 @@ static void posting_load(struct bench *bench)
 static void changes_measure(struct bench *bench, uint32_t code, const char *what,
                             struct perf_table *table)
 {
-        struct perf_recorder *recorder = &bench->recorder;
+        struct lanemap_histogram *histogram = &bench->histogram;
         char name[32];
 
-        recorder->n = 0;
+        *histogram = (struct lanemap_histogram){0};
         for (uint32_t i = 0; i < bench->n_changes; i++) {
                 uint32_t id = id_odd(bench, i);
                 uint64_t from = perf_ticks_begin(), ticks;
@@ -102,13 +103,14 @@ static void changes_measure(struct bench *bench, uint32_t code, const char *what
 
                 ticks = perf_ticks_end() - from;
                 if (changed)
-                        perf_recorder_add(recorder, ticks);
+                        lanemap_histogram_record(histogram, ticks, 1);
         }
-        perf_recorder_sort(recorder);
         snprintf(name, sizeof(name), "%s_p50", what);
-        perf_table_add(table, name, perf_recorder_quantile(recorder, 0.5) * bench->tick_us, "us");
+        perf_table_add(table, name,
+                       (double)lanemap_histogram_quantile(histogram, 0.5) * bench->tick_us, "us");
         snprintf(name, sizeof(name), "%s_p99", what);
-        perf_table_add(table, name, perf_recorder_quantile(recorder, 0.99) * bench->tick_us, "us");
+        perf_table_add(table, name,
+                       (double)lanemap_histogram_quantile(histogram, 0.99) * bench->tick_us, "us");
 }
 
 static void touches_measure(struct bench *bench, struct perf_table *table)
@@ -251,8 +253,6 @@ int main(int argc, char **argv)
         bench.n_changes = bench.quick ? 1000 : 50000;
         bench.n_touches = bench.quick ? 3 : 51;
         bench.tick_us = perf_tick_ns() * 1e-3;
-        bench.recorder.capacity = bench.n_changes;
-        bench.recorder.samples = perf_allocate(bench.n_changes * sizeof(uint32_t));
         perf_output_open(&output, csv, goals, LANEMAP_N_ELEMENTS(goals));
 
         for (size_t i = 0; i < sizes.n; i++) {
@@ -268,7 +268,6 @@ int main(int argc, char **argv)
                 perf_output_table(&output, &table, title, bench.n_ids);
         }
 
-        free(bench.recorder.samples);
         perf_output_close(&output);
         return 0;
 }

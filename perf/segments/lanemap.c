@@ -14,7 +14,7 @@
 
 #include "segment/merge.h"
 #include "support/pin.h"
-#include "support/recorder.h"
+#include "support/windows.h"
 
 #define REPEATS_MAX    5          /* of a build, of a merge, */
 #define REPEATS_NS     1000000000 /* while they take less than that together */

@@ -9,7 +9,7 @@
 #include "support/chase.h"
 #include "support/hashes.h"
 #include "support/keys.h"
-#include "support/recorder.h"
+#include "support/windows.h"
 
 #define ROUNDS_MAX 21
 

@@ -113,7 +113,7 @@ struct looker {
         struct lanemap_reader *reader;
         uint64_t seed, n_keys;
         const bool *stop;
-        struct serving_histogram histogram;
+        struct lanemap_histogram histogram;
 };
 
 static void *looker_main(void *arg)
@@ -135,7 +135,7 @@ static void *looker_main(void *arg)
                 ticks = perf_ticks_begin();
                 r = lanemap_reader_lookup(looker->reader, text, n_bytes, &id, 1, &n_ids);
                 ticks = perf_ticks_end() - ticks;
-                serving_histogram_add(&looker->histogram, ticks);
+                lanemap_histogram_record(&looker->histogram, ticks, 1);
                 if (r < 0 || n_ids != !absent ||
                     (!absent && id != perf_key_route(PERF_MIX_SINGLE, number).first))
                         perf_die("a lookup is wrong", r);
@@ -148,7 +148,7 @@ static void window_run(const struct serving_options *options, struct lanemap_rea
                        uint32_t n_threads, struct serving_series *series)
 {
         static struct looker lookers[SERVING_THREADS_MAX];
-        static struct serving_histogram sum;
+        static struct lanemap_histogram sum;
         static uint64_t seed;
         bool stop = false;
 
@@ -165,7 +165,7 @@ static void window_run(const struct serving_options *options, struct lanemap_rea
         __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
         for (uint32_t i = 0; i < n_threads; i++) {
                 pthread_join(lookers[i].thread, NULL);
-                serving_histogram_merge(&sum, &lookers[i].histogram);
+                lanemap_histogram_merge(&sum, &lookers[i].histogram);
         }
         serving_series_add(series, &sum);
 }

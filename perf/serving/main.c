@@ -1,5 +1,5 @@
 /*
- * perf/serving: what new segments, huge pages and prefetching across levels do to lookups.
+ * perf/serving: what new segments and huge pages do to lookups.
  * perf/README.md says how to read it.
  */
 #include <string.h>
@@ -13,16 +13,14 @@ static const struct {
         const char *name;
         void (*measure)(const struct serving_options *options, struct perf_table *table);
 } parts[] = {
-        {"levels", serving_measure_levels},
         {"pages", serving_measure_pages},
-        {"maps", serving_measure_maps},
         {"index", serving_measure_index},
 };
 
 struct run {
         struct serving_options options;
         struct perf_sizes threads;
-        uint64_t segment_mib, page_mib;
+        uint64_t page_mib;
         const char *csv, *only;
 };
 
@@ -31,7 +29,7 @@ static void options_parse(int argc, char **argv, struct run *run)
         struct serving_options *options = &run->options;
         const struct perf_option all[] = {
                 {"keys", PERF_OPTION_NUMBER, &options->n_keys, NULL,
-                 "in the index, and in the lane of four levels (default 1000000)", .least = 10000},
+                 "in the index (default 1000000)", .least = 10000},
                 {"threads", PERF_OPTION_SIZES, &run->threads, NULL, "that look up (default 2,8)", 1,
                  SERVING_THREADS_MAX},
                 {"seconds", PERF_OPTION_REAL, &options->seconds, NULL, "a window (default 4)"},
@@ -39,22 +37,18 @@ static void options_parse(int argc, char **argv, struct run *run)
                  "new segments a second (default 10)"},
                 {"rounds", PERF_OPTION_COUNT, &options->n_rounds, NULL,
                  "windows of each kind, at most 16 (default 5)", 1, SERVING_ROUNDS_MAX},
-                {"segment-mib", PERF_OPTION_NUMBER, &run->segment_mib, NULL,
-                 "a segment of `maps`, a power of two (default 2)", 1, 1024},
                 {"pages-mib", PERF_OPTION_NUMBER, &run->page_mib, NULL,
                  "the file of `pages` (default 1024)", 1, 1 << 20},
-                {"only", PERF_OPTION_TEXT, &run->only, "PART", "index, maps, pages or levels"},
+                {"only", PERF_OPTION_TEXT, &run->only, "PART", "index or pages"},
                 PERF_OPTION_CSV(&run->csv),
                 PERF_OPTION_QUICK(&options->quick),
                 PERF_OPTION_NAME(&options->name),
                 PERF_OPTION_DIR(&options->dir),
                 {"tmpfs", PERF_OPTION_TEXT, &options->tmpfs, "DIR",
-                 "files of `maps` and `pages` (default /dev/shm)"},
+                 "the file of `pages` (default /dev/shm)"},
         };
 
         perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
-        if (run->segment_mib & (run->segment_mib - 1))
-                perf_command_refuse("--segment-mib is a power of two");
 }
 
 /* What was not said. */
@@ -79,9 +73,6 @@ static void options_default(struct run *run)
                 options->rate = quick ? 50 : 10;
         if (options->n_rounds == 0)
                 options->n_rounds = quick ? 1 : 5;
-        options->segment_bytes = run->segment_mib << 20;
-        if (options->segment_bytes == 0)
-                options->segment_bytes = quick ? 64 << 10 : 2 << 20;
         options->page_bytes = run->page_mib << 20;
         if (options->page_bytes == 0)
                 options->page_bytes = quick ? 8 << 20 : 1 << 30;
@@ -101,7 +92,7 @@ int main(int argc, char **argv)
                 if (!run.only || strcmp(run.only, parts[i].name) == 0)
                         parts[i].measure(&run.options, &table);
         if (table.n_rows == 0)
-                perf_command_refuse("--only is index, maps, pages or levels");
+                perf_command_refuse("--only is index or pages");
         perf_output_table(&output, &table, "lanemap, serving", run.options.n_keys);
         perf_output_close(&output);
         return 0;

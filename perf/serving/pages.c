@@ -12,12 +12,13 @@
 #include "lane/file_read.h"
 #include "serving/private.h"
 #include "support/keys.h"
-#include "support/recorder.h"
+#include "support/windows.h"
 
 #define LINE_WORDS 8 /* of 8 bytes */
 #define ROUNDS     9
 
-int serving_tmpfs_file(const char *tmpfs, uint64_t n_bytes)
+/* A file without a name, with all its pages. */
+static int tmpfs_file(const char *tmpfs, uint64_t n_bytes)
 {
         int fd = open(tmpfs, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), r;
 
@@ -76,7 +77,7 @@ static double chase(const void *bytes, uint64_t n_bytes, uint64_t n_steps)
 void serving_measure_pages(const struct serving_options *options, struct perf_table *table)
 {
         uint64_t n_steps = options->quick ? 100000 : 2000000, n_bytes, from;
-        int fd = serving_tmpfs_file(options->tmpfs, options->page_bytes), r, collapsed;
+        int fd = tmpfs_file(options->tmpfs, options->page_bytes), r, collapsed;
         double small, huge, again;
         void *bytes;
 

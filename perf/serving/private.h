@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/histogram.h"
 #include "support/command.h"
 #include "support/die.h"
 #include "support/table.h"
@@ -24,31 +25,8 @@ struct serving_options {
         double seconds; /* of a window */
         double rate;    /* new segments a second */
         uint32_t n_rounds;
-        uint64_t segment_bytes;
         uint64_t page_bytes;
 };
-
-/* Latencies in ticks: counters of which each spans 1/32 of its value at most. */
-#define SERVING_BUCKETS (60 * 32)
-struct serving_histogram {
-        uint64_t n;
-        uint64_t max;
-        uint32_t counts[SERVING_BUCKETS];
-};
-
-static inline void serving_histogram_add(struct serving_histogram *histogram, uint64_t ticks)
-{
-        unsigned shift = ticks < 32 ? 0 : 58 - (unsigned)__builtin_clzll(ticks);
-
-        histogram->counts[shift * 32 + (ticks >> shift)]++;
-        histogram->n++;
-        if (ticks > histogram->max)
-                histogram->max = ticks;
-}
-
-void serving_histogram_merge(struct serving_histogram *to, const struct serving_histogram *from);
-/* In ticks: the top of the counter that has it. */
-uint64_t serving_histogram_quantile(const struct serving_histogram *histogram, double quantile);
 
 /* What is measured in one kind of window: p50, p99, p99.9 and max of each round. */
 #define SERVING_ROUNDS_MAX 16
@@ -57,17 +35,13 @@ struct serving_series {
                 max[SERVING_ROUNDS_MAX];
         uint32_t n;
 };
-void serving_series_add(struct serving_series *series, const struct serving_histogram *histogram);
+/* histogram: in ticks. */
+void serving_series_add(struct serving_series *series, const struct lanemap_histogram *histogram);
 /* Rows PREFIX_p50, _p99, _p999, _max: medians of the rounds; the largest. */
 void serving_series_report(struct serving_series *series, const char *prefix,
                            struct perf_table *table);
 
-/* A file without a name, with all its pages. */
-int serving_tmpfs_file(const char *tmpfs, uint64_t n_bytes);
-
 void serving_measure_index(const struct serving_options *options, struct perf_table *table);
-void serving_measure_maps(const struct serving_options *options, struct perf_table *table);
 void serving_measure_pages(const struct serving_options *options, struct perf_table *table);
-void serving_measure_levels(const struct serving_options *options, struct perf_table *table);
 
 #endif

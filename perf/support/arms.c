@@ -7,7 +7,7 @@
 #include "die.h"
 #include "keys.h"
 #include "memory.h"
-#include "recorder.h"
+#include "windows.h"
 
 #define DRAWS 1000
 

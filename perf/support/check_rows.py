@@ -56,30 +56,21 @@ OUTAGE += [f"{event}_{what}" for event in EVENTS for what in (
 
 SERVING = ["pages_collapse_time", "pages_small_access", "pages_collapsed_access", "pages_collapsed_later_mapping_access",
            "pages_collapsed_per_small", "pages_collapse_refused"]
-SERVING += [f"levels_{what}{row}" for what in ("miss", "miss_batch32", "hit", "hit_batch32")
-            for row in ("", "_unprefetched", "_gain")]
-SERVING += [f"maps_t2_{way}_{q}" for way in ("still", "map", "bare", "range", "arena") for q in ("p50", "p99", "p999", "max")]
 SERVING += [f"index_t2_{mode}_{q}" for mode in ("quiet", "adds", "alone", "helper") for q in ("p50", "p99", "p999", "max")]
 
 
 VARIANTS = """
-packed packed_plain recsplit recsplit_leaf5 bbhash_gamma1 bbhash_gamma2 packed_fuse8 packed_xor8
+packed recsplit recsplit_leaf5 bbhash_gamma1 bbhash_gamma2 packed_fuse8 packed_xor8
 recsplit_fuse8 recsplit_xor8 bbhash_fuse8 bbhash_xor8
 """.split()
 WINDOWS = ["hit", "miss", "hit_batch32", "miss_batch32"]
 SECTION = ["bytes_per_key", "bytes_per_limit", "index_bits_per_key", "build", "chase", "chase_min", "batch_speedup", "miss_batch_speedup"]
 SECTION += [window + end for window in WINDOWS for end in ("", "_min", "_per_chase")]
 SEGMENTS = [f"{variant}.{what}" for variant in VARIANTS for what in SECTION + ["merge"]]
-# Where this machine has AVX2, more than one processor, libcmph.
-SEGMENTS_MORE = [f"packed_avx2.{what}" for what in SECTION + ["merge"]]
-SEGMENTS_MORE += [f"{cmph}.{what}" for cmph in ("cmph_chd", "cmph_bdz") for what in SECTION]
+# Where this machine has more than one processor, libcmph.
+SEGMENTS_MORE = [f"{cmph}.{what}" for cmph in ("cmph_chd", "cmph_bdz") for what in SECTION]
 SEGMENTS_MORE += [f"{kind}.{what}" for kind in ("recsplit", "recsplit_leaf5", "bbhash_gamma1", "bbhash_gamma2")
                   for what in ("build_wall", "build_2_threads_speedup")]
-
-POSTING = ["bytes_per_id", "decode", "contains", "union"]
-POSTINGS = [f"{lists}.lanemap.{what}" for lists in ("dense", "sparse") for what in POSTING]
-POSTINGS_MORE = [f"{lists}.{format_}.{what}" for lists in ("dense", "sparse") for format_ in ("streamvbyte", "roaring")
-                 for what in POSTING]
 
 OVERLAY = """
 add_p50 add_p99 remove_p50 remove_p99 change_bytes change_bytes_max first_touch_p50 first_touch_min first_touch_bytes
@@ -96,7 +87,6 @@ PROGRAMS = {
     "outage": (OUTAGE, [], []),
     "serving": (SERVING, [], []),
     "segments": (SEGMENTS, SEGMENTS_MORE, []),
-    "postings": (POSTINGS, POSTINGS_MORE, []),
     "overlay-postings": (OVERLAY, [], []),
     "hotkey": (HOTKEY, [], []),
 }

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "recorder.h"
+#include "common/histogram.h"
 
 #define OVERHEAD_SAMPLES 10001
 
@@ -33,14 +33,13 @@ double perf_tick_ns(void)
 
 uint64_t perf_timer_overhead(void)
 {
-        static uint32_t samples[OVERHEAD_SAMPLES];
-        struct perf_recorder recorder = {.samples = samples, .capacity = OVERHEAD_SAMPLES};
+        static struct lanemap_histogram histogram;
 
+        histogram = (struct lanemap_histogram){0};
         for (size_t i = 0; i < OVERHEAD_SAMPLES; i++) {
                 uint64_t from = perf_ticks_begin();
 
-                perf_recorder_add(&recorder, perf_ticks_end() - from);
+                lanemap_histogram_record(&histogram, perf_ticks_end() - from, 1);
         }
-        perf_recorder_sort(&recorder);
-        return perf_recorder_quantile(&recorder, 0.5);
+        return lanemap_histogram_quantile(&histogram, 0.5);
 }

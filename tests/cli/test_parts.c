@@ -1,4 +1,4 @@
-/* The small parts of the command line: histogram, escapes, lines, odds. */
+/* The small parts of the command line: escapes, lines, odds. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <math.h>
@@ -6,42 +6,12 @@
 #include <unistd.h>
 
 #include "escape.h"
-#include "histogram.h"
 #include "load/lines.h"
 #include "odds.h"
 #include "position.h"
 #include "tool.h"
 
 TestSuite(parts, .timeout = 60);
-
-Test(parts, quantiles_are_close_at_every_scale)
-{
-        for (uint64_t scale = 1; scale < UINT64_C(1) << 50; scale *= 7) {
-                static struct lanemap_tool_histogram histogram;
-                double p50, p99;
-
-                histogram = (struct lanemap_tool_histogram){0};
-                for (uint64_t i = 1; i <= 1000; i++)
-                        lanemap_tool_histogram_record(&histogram, i * scale, 1);
-                p50 = (double)lanemap_tool_histogram_quantile(&histogram, 0.5);
-                p99 = (double)lanemap_tool_histogram_quantile(&histogram, 0.99);
-                cr_expect(p50 >= 500.0 * (double)scale && p50 <= 500.0 * 1.016 * (double)scale);
-                cr_expect(p99 >= 990.0 * (double)scale && p99 <= 990.0 * 1.016 * (double)scale);
-                cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 1), 1000 * scale);
-        }
-}
-
-Test(parts, quantiles_at_the_edges)
-{
-        static struct lanemap_tool_histogram histogram;
-
-        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0.5), 0);
-        lanemap_tool_histogram_record(&histogram, UINT64_MAX, 1);
-        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0), UINT64_MAX);
-        lanemap_tool_histogram_record(&histogram, 0, 9);
-        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0.9), 0);
-        cr_expect_eq(lanemap_tool_histogram_quantile(&histogram, 0.91), UINT64_MAX);
-}
 
 Test(parts, keys_survive_being_escaped)
 {

@@ -4,21 +4,24 @@
 The object files say which functions a file defines and which it takes from others (nm); the files of a room whose
 calls lead back to themselves are a circle. A function whose address is taken counts as called.
 
+A room is a folder below src/, or perf/PROGRAM.
+
 Usage: check_circles.py BUILD-DIRECTORY ROOM...
 """
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 
 def objects(build):
-    """{source file: object file} of what the build compiles from src/, each source once."""
+    """{source file: object file} of what the build compiles from src/ and perf/, each source once."""
     found = {}
     for unit in json.loads((build / 'compile_commands.json').read_text()):
         source = (Path(unit['directory']) / unit['file']).resolve()
         output = Path(unit['directory']) / unit['output']
-        if '/src/' in str(source) and '.so.' not in unit['output'] and output.exists():
+        if re.search('/(src|perf)/', str(source)) and output.exists():
             found.setdefault(source, output)
     return found
 
@@ -30,7 +33,7 @@ def symbols(output):
         if len(fields) < 2:
             continue
         kind, name = fields[-2:]
-        (taken if kind == 'U' else defined if kind in 'TtDdBbRrVvWw' else set()).add(name)
+        (taken if kind == 'U' else defined if kind in 'TDBRVW' else set()).add(name)
     return defined, taken
 
 
@@ -75,12 +78,13 @@ def main():
     build, rooms = Path(sys.argv[1]), sys.argv[2:]
     faults = 0
     for room in rooms:
-        files = {s: symbols(o) for s, o in objects(build).items() if f'/src/{room}/' in str(s)}
+        folder = room if room.startswith('perf/') else f'src/{room}'
+        files = {s: symbols(o) for s, o in objects(build).items() if f'/{folder}/' in str(s)}
         if not files:
             print(f'{room}: the build has no object of it')
             faults += 1
             continue
-        owner = {name: s for s, (defined, _) in files.items() for name in defined if name.startswith('lanemap_')}
+        owner = {name: s for s, (defined, _) in files.items() for name in defined if name != 'main'}
         graph = {s: {owner[n] for n in taken if n in owner and owner[n] != s} for s, (_, taken) in files.items()}
         for circle in circles(graph):
             faults += 1

@@ -43,7 +43,7 @@ def check_docstrings(source):
 
 def check_paths(source):
     faults = []
-    for document in ['README.md', 'src/README.md', 'src/FORMAT.md', 'perf/README.md']:
+    for document in ['README.md', 'src/README.md', 'src/FORMAT.md', 'perf/README.md', 'perf/DECISIONS.md']:
         path = source / document
         if not path.exists():
             faults.append(f'{document} does not exist')

@@ -98,9 +98,10 @@ MUTANTS = [
     ('filter-not-verified', 'W7', 'src/segment/verify.c',
      'if (!lanemap_segment_passes(segment, dense, entry->fingerprint.ext))', 'if (0)',
      FILTER),
-    ('filter-past-the-section', 'R5', 'src/segment/read.c',
-     'return array_place(segment, SECTION64(p, filter_off), n_bytes, &filter->bytes);',
-     'filter->bytes = p + SECTION64(p, filter_off); return 0;',
+    ('filter-past-the-section', 'R5', 'src/segment/filter/read.c',
+     '        return lanemap_segment_array_place(segment, LANEMAP_SECTION64(p, filter_off), n_bytes,\n'
+     '                                           &filter->bytes);',
+     'filter->bytes = p + LANEMAP_SECTION64(p, filter_off); return 0;',
      FILTER),
     ('lock-not-taken', 'W1', 'src/store/lock.c',
      'r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : locks_add(fd);', 'r = locks_add(fd + 0 * lock.l_type);',

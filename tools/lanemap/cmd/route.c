@@ -291,15 +291,15 @@ static int lines_route(struct run *run)
         return run->resumes ? 0 : output_flush(run);
 }
 
-static void quantiles_say(const char *what, const struct lanemap_tool_histogram *histogram)
+static void quantiles_say(const char *what, const struct lanemap_histogram *histogram)
 {
         static const double quantiles[] = {0.5, 0.99, 0.999};
         double us[LANEMAP_N_ELEMENTS(quantiles)];
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(quantiles); i++)
-                us[i] = (double)lanemap_tool_histogram_quantile(histogram, quantiles[i]) / 1e3;
+                us[i] = (double)lanemap_histogram_quantile(histogram, quantiles[i]) / 1e3;
         fprintf(stderr, "%s  p50 %.2f us, p99 %.2f us, p99.9 %.2f us, max %.2f us\n", what, us[0],
-                us[1], us[2], (double)histogram->max_ns / 1e3);
+                us[1], us[2], (double)histogram->max / 1e3);
 }
 
 static void stats_say(const struct run *run)
@@ -307,7 +307,7 @@ static void stats_say(const struct run *run)
         const struct lanemap_route_stats *stats = lanemap_route_stats(run->route);
         uint64_t ns = lanemap_now_ns(&lanemap_clock_monotonic) - run->start_ns;
         double seconds = (double)LANEMAP_MAX(ns, 1) / 1e9;
-        double lookup_seconds = (double)LANEMAP_MAX(stats->change_ns.sum_ns, 1) / 1e9;
+        double lookup_seconds = (double)LANEMAP_MAX(stats->change_ns.sum, 1) / 1e9;
 
         fprintf(stderr, "lines           %llu in %.2f s, %llu malformed\n",
                 (unsigned long long)run->lines.number, seconds,

@@ -175,8 +175,8 @@ static int batch_lookup(struct lanemap_route *route)
         if (r < 0)
                 return r;
         ns = lanemap_now_ns(&lanemap_clock_monotonic) - start_ns;
-        lanemap_tool_histogram_record(&route->stats.change_ns, ns, 1);
-        lanemap_tool_histogram_record(&route->stats.lookup_ns, ns / route->n_keys, route->n_keys);
+        lanemap_histogram_record(&route->stats.change_ns, ns, 1);
+        lanemap_histogram_record(&route->stats.lookup_ns, ns / route->n_keys, route->n_keys);
         route->stats.n_lookups += route->n_keys;
         return r;
 }

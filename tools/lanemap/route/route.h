@@ -18,19 +18,19 @@
 
 #include <lanemap/lanemap.h>
 
-#include "histogram.h"
+#include "common/histogram.h"
 #include "route/wal2json.h"
 
 /* Of one route object, since it was made. */
 struct lanemap_route_stats {
         uint64_t n_changes; /* I, U, D, T */
         uint64_t n_touching;
-        uint64_t n_lookups;                      /* keys */
-        uint64_t n_hits;                         /* keys that had ids */
-        uint64_t n_ids;                          /* in all answers */
-        uint64_t n_unkeyable;                    /* values whose key would be too long */
-        struct lanemap_tool_histogram change_ns; /* one batch: all keys of a change */
-        struct lanemap_tool_histogram lookup_ns; /* a batch's time spread over its keys */
+        uint64_t n_lookups;                 /* keys */
+        uint64_t n_hits;                    /* keys that had ids */
+        uint64_t n_ids;                     /* in all answers */
+        uint64_t n_unkeyable;               /* values whose key would be too long */
+        struct lanemap_histogram change_ns; /* one batch: all keys of a change */
+        struct lanemap_histogram lookup_ns; /* a batch's time spread over its keys */
 };
 
 struct lanemap_route;

@@ -1,35 +1,10 @@
-/* See serving_private.h. */
+/* See private.h: the quantiles of a kind of window, round by round. */
 #include <stdio.h>
 
 #include "serving/private.h"
-#include "support/recorder.h"
+#include "support/windows.h"
 
-void serving_histogram_merge(struct serving_histogram *to, const struct serving_histogram *from)
-{
-        for (size_t i = 0; i < SERVING_BUCKETS; i++)
-                to->counts[i] += from->counts[i];
-        to->n += from->n;
-        if (from->max > to->max)
-                to->max = from->max;
-}
-
-uint64_t serving_histogram_quantile(const struct serving_histogram *histogram, double quantile)
-{
-        uint64_t left = (uint64_t)(quantile * (double)histogram->n);
-
-        for (size_t i = 0; i < SERVING_BUCKETS; i++) {
-                unsigned shift = i < 64 ? 0 : (unsigned)(i / 32 - 1);
-                uint64_t top = ((i - (uint64_t)shift * 32) + 1) << shift;
-
-                if (histogram->counts[i] > left)
-                        return top - 1 < histogram->max ? top - 1 : histogram->max;
-                left -= histogram->counts[i];
-        }
-
-        return histogram->max;
-}
-
-void serving_series_add(struct serving_series *series, const struct serving_histogram *histogram)
+void serving_series_add(struct serving_series *series, const struct lanemap_histogram *histogram)
 {
         static double tick_ns;
         static uint64_t overhead;
@@ -41,7 +16,7 @@ void serving_series_add(struct serving_series *series, const struct serving_hist
                 overhead = perf_timer_overhead();
         }
         for (size_t i = 0; i < 4; i++) {
-                uint64_t ticks = serving_histogram_quantile(histogram, quantiles[i]);
+                uint64_t ticks = lanemap_histogram_quantile(histogram, quantiles[i]);
 
                 to[i][series->n] = (double)(ticks > overhead ? ticks - overhead : 0) * tick_ns;
         }

@@ -1,35 +1,13 @@
-/* See recorder.h. */
-#include "recorder.h"
+/* See windows.h. */
+#include "windows.h"
 
 #include <stdlib.h>
-
-static int sample_order(const void *a, const void *b)
-{
-        uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
-
-        return (left > right) - (left < right);
-}
 
 static int value_order(const void *a, const void *b)
 {
         double left = *(const double *)a, right = *(const double *)b;
 
         return (left > right) - (left < right);
-}
-
-void perf_recorder_sort(struct perf_recorder *recorder)
-{
-        qsort(recorder->samples, recorder->n, sizeof(recorder->samples[0]), sample_order);
-}
-
-uint32_t perf_recorder_quantile(const struct perf_recorder *recorder, double quantile)
-{
-        size_t at = (size_t)((double)recorder->n * quantile);
-
-        if (recorder->n == 0)
-                return 0;
-
-        return recorder->samples[at < recorder->n ? at : recorder->n - 1];
 }
 
 double perf_median(double *values, size_t n)
