@@ -6,7 +6,7 @@
  *                                          lanemap_x_build_ops   in the room's *build.c
  *
  * One kind is known where lookups are compiled: `packed` is inline in read.h, behind one branch. A
- * call through the table would make a hit 167 instructions instead of 145 (perf/DECISIONS.md, "One
+ * call through the table would make a hit 168 instructions instead of 147 (perf/DECISIONS.md, "One
  * table of kinds"). The others take 420 to 1,100.
  */
 #ifndef LANEMAP_SEGMENT_KIND_READ_H
