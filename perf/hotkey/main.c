@@ -18,13 +18,13 @@
 #include <unistd.h>
 
 #include "common/base.h"
+#include "common/histogram.h"
 #include "support/command.h"
 #include "support/die.h"
 #include "support/engine.h"
 #include "support/keys.h"
 #include "support/memory.h"
 #include "support/output.h"
-#include "support/recorder.h"
 #include "support/timer.h"
 
 #define KEY       "public.users.country=xx"
@@ -126,15 +126,13 @@ static void adds_measure(struct bench *bench, struct lanemap_writer *writer)
         uint64_t n = bench->quick ? 2000 : LANEMAP_MAX(UINT64_C(20000), bench->n_ids / 50);
         struct lanemap_writer_stats before = stats_of(writer), stats;
         uint64_t shared_bytes = 0, overlay_bytes = 0;
-        struct perf_recorder recorder = {.capacity = n};
+        struct lanemap_histogram histogram = {0};
         double tick_us = perf_tick_ns() * 1e-3;
-
-        recorder.samples = perf_allocate(n * sizeof(uint32_t));
         for (uint64_t i = 0; i < n; i++) {
                 uint64_t from = perf_ticks_begin();
 
                 record_apply(bench, writer, i);
-                perf_recorder_add(&recorder, perf_ticks_end() - from);
+                lanemap_histogram_record(&histogram, perf_ticks_end() - from, 1);
                 if (i % LOOK_EACH == 0) {
                         stats = stats_of(writer);
                         shared_bytes = LANEMAP_MAX(shared_bytes, stats.shared_bytes);
@@ -143,18 +141,15 @@ static void adds_measure(struct bench *bench, struct lanemap_writer *writer)
         }
         (void)perf_engine_request(writer, LANEMAP_REQUEST_FLUSH);
         stats = stats_of(writer);
-
-        perf_recorder_sort(&recorder);
-        perf_table_add(&bench->table, "add_p50", perf_recorder_quantile(&recorder, 0.5) * tick_us,
-                       "us");
-        perf_table_add(&bench->table, "add_p99", perf_recorder_quantile(&recorder, 0.99) * tick_us,
-                       "us");
-        perf_table_add(&bench->table, "add_max", perf_recorder_quantile(&recorder, 1) * tick_us,
-                       "us");
+        perf_table_add(&bench->table, "add_p50",
+                       (double)lanemap_histogram_quantile(&histogram, 0.5) * tick_us, "us");
+        perf_table_add(&bench->table, "add_p99",
+                       (double)lanemap_histogram_quantile(&histogram, 0.99) * tick_us, "us");
+        perf_table_add(&bench->table, "add_max",
+                       (double)lanemap_histogram_quantile(&histogram, 1) * tick_us, "us");
         adds_rows(&bench->table, &before, &stats, (double)n);
         perf_table_add(&bench->table, "overlay_most", (double)overlay_bytes, "bytes");
         perf_table_add(&bench->table, "shared_most", (double)shared_bytes, "bytes");
-        free(recorder.samples);
 }
 
 /* Ends without closing anything. */
