@@ -1,6 +1,9 @@
 /*
  * lanemapd's two objects: the server and its clients.
  *
+ * Rooms: resp <- loop <- client <- command <- the files beside this one (server.c wires them: a
+ * room is called from its right only, and calls to its right through what server.c handed it).
+ *
  * One thread runs everything here (the loop); other threads are the engine's own and the
  * short-lived helpers of loop/job.h, which touch nothing of these objects. One round of the loop:
  *
@@ -27,6 +30,7 @@
 #include "daemon/client/batch.h"
 #include "daemon/loop/gate.h"
 #include "daemon/loop/memory_limit.h"
+#include "daemon/loop/watch.h"
 #include "daemon/options.h"
 #include "daemon/resp/read.h"
 #include "daemon/resp/write.h"
@@ -42,12 +46,6 @@ struct lanemap_job;
 #define LANEMAP_OUTPUT_BYTES_TURN  ((size_t)4 << 20)  /* of one round: then it is another's turn */
 #define LANEMAP_READ_BYTES         ((size_t)16 << 10)
 #define LANEMAP_READ_BYTES_MAX     ((size_t)256 << 10)
-
-/* What epoll names: who is to be called. */
-struct lanemap_watch {
-        int fd;
-        void (*ready)(struct lanemap_server *server, struct lanemap_watch *watch, uint32_t events);
-};
 
 enum lanemap_blocked {
         LANEMAP_BLOCKED_NOT = 0,
@@ -113,7 +111,7 @@ struct lanemap_memory {
         size_t n_ops; /* applied since the last look */
 };
 
-/* Opening that found no room (loop/job.c). */
+/* Opening that found no room (open.c). */
 struct lanemap_room {
         bool is_awaited;
         uint64_t retry_ns;         /* when it is tried again */
@@ -126,7 +124,15 @@ struct lanemap_server {
         struct lanemap_memory memory;
         struct lanemap_health health;
         struct lanemap_writer *writer; /* NULL while loading */
-        struct lanemap_job *job_list;  /* in the order they were asked for */
+        /* Who takes a new connection, and its descriptor with it. */
+        void (*accepted)(struct lanemap_server *server, int fd, bool is_tcp, const char *address);
+        /* Who runs one command of a client. args[0] is its name; offsets into `message`. */
+        void (*execute)(struct lanemap_client *client, const char *message,
+                        const struct lanemap_resp_arg *args, uint32_t n_args);
+        /* Whether that is a command that applies something. */
+        bool (*writes)(const struct lanemap_client *client, const char *message,
+                       const struct lanemap_resp_arg *args);
+        struct lanemap_job *job_list; /* in the order they were asked for */
         int epoll_fd;
         struct lanemap_watch listeners[3]; /* Unix, 127.0.0.1, ::1; fd -1: none */
         struct lanemap_watch signals;
@@ -164,47 +170,5 @@ struct lanemap_server {
         uint64_t bytes_in, bytes_out;
         size_t n_clients_peak;
 };
-
-/* loop/server.c */
-int lanemap_server_run(const struct lanemap_options *options);
-void lanemap_server_stop(struct lanemap_server *server);
-int lanemap_server_watch(struct lanemap_server *server, struct lanemap_watch *watch,
-                         uint32_t events);
-/* How far replies may leave: asks the engine when it has to. */
-void lanemap_server_gate(struct lanemap_server *server);
-/* Whether writes may be run now (S4). */
-bool lanemap_server_may_write(struct lanemap_server *server);
-
-/* client/life.c: the life of a connection */
-void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, const char *address);
-void lanemap_client_free(struct lanemap_client *client);
-void lanemap_client_close(struct lanemap_client *client); /* freed at the end of the round */
-void lanemap_client_touch(struct lanemap_client *client); /* run, release, send in this round */
-void lanemap_client_run(struct lanemap_client *client);   /* the commands that are here */
-void lanemap_client_send(struct lanemap_client *client);  /* what may leave */
-void lanemap_client_watch(struct lanemap_client *client);
-void lanemap_client_cron(struct lanemap_client *client);
-
-/* client/reply.c: replies and the gate */
-
-/* Where the reply of the command at hand goes. Flushes the batch first if it holds writes of this
- * client (B1). */
-struct lanemap_reply *lanemap_client_reply(struct lanemap_client *client);
-/* A reply is whole: it waits for server->position. */
-void lanemap_client_reply_end(struct lanemap_client *client);
-/* A reply is whole that tells nothing of the data: it waits for the replies before it, only. */
-void lanemap_client_reply_end_ungated(struct lanemap_client *client);
-/* Release what may leave; replace what nobody can vouch for any more. */
-void lanemap_client_gate(struct lanemap_client *client);
-/* A blocked client goes on. */
-void lanemap_client_unblock(struct lanemap_client *client);
-void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked blocked);
-
-/* loop/listen.c */
-int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
-void lanemap_listen_close(struct lanemap_server *server);
-void lanemap_listen_cron(struct lanemap_server *server); /* once a second */
-/* The index is open, or opening it takes long: clients of a socket that was passed may come. */
-int lanemap_listen_serve(struct lanemap_server *server);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * lanemapd: one writer process of one lanemap index. A thin edge: options in, then the loop of
- * loop/server.c over the engine of <lanemap/writer.h>.
+ * server.c over the engine of <lanemap/writer.h>.
  *
  * Exit codes: 0 a clean stop, 1 the index could not be opened or served, 2 usage.
  */
@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "common/owner.h"
-#include "daemon/daemon.h"
 #include "daemon/loop/log.h"
+#include "daemon/server.h"
 #include "daemon/signals.h"
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "daemon/client/stop.h"
 #include "daemon/loop/log.h"
 #include "daemon/reload.h"
 #include "daemon/signals.h"
@@ -137,5 +138,5 @@ int lanemap_signals_open(struct lanemap_server *server)
         server->signals.ready = signals_ready;
         server->signals.fd = signalfd(-1, &heard, SFD_CLOEXEC | SFD_NONBLOCK);
         return server->signals.fd < 0 ? -errno
-                                      : lanemap_server_watch(server, &server->signals, EPOLLIN);
+                                      : lanemap_watch_add(server, &server->signals, EPOLLIN);
 }

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "common/alloc.h"
-#include "daemon/daemon.h"
 #include "daemon/client/memory.h"
+#include "daemon/client/release.h"
 
 static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_APPLY_OPS_MAX, "one apply is one record");
 static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its bytes fit");

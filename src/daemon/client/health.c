@@ -7,12 +7,10 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "daemon/client/stop.h"
 #include "daemon/loop/log.h"
 #include "daemon/client/memory.h"
 #include "daemon/loop/notify.h"
-
-/* How long INFO waits for a lock of the engine's. */
-#define STATS_WAIT_NS (UINT64_C(50) * 1000 * 1000)
 
 /* From here on a part that does not get on is worth a line in the log. */
 #define SLOW_NS (UINT64_C(5) * 1000 * 1000 * 1000)
@@ -30,26 +28,6 @@ void lanemap_health_status(struct lanemap_server *server, const char *format, ..
 
         memcpy(server->health.status, text, sizeof(text));
         lanemap_notify("STATUS=%s", text);
-}
-
-bool lanemap_health_stats(struct lanemap_server *server, struct lanemap_writer_stats *ret_stats,
-                          uint64_t *ret_age_ns)
-{
-        struct lanemap_health *health = &server->health;
-        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
-        uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-
-        if (server->writer &&
-            lanemap_writer_try_stats(server->writer, STATS_WAIT_NS, &stats) == 0) {
-                health->stats = stats;
-                health->stats_ns = now_ns;
-        }
-        if (health->stats_ns == 0)
-                return false;
-
-        *ret_stats = health->stats;
-        *ret_age_ns = now_ns - health->stats_ns;
-        return true;
 }
 
 static void hang_tell(struct lanemap_server *server, const struct lanemap_writer_health *seen)

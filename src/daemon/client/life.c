@@ -1,5 +1,5 @@
 /*
- * A connection: its bytes in, its bytes out, its end. See daemon.h for what a round does.
+ * See client/life.h, and daemon.h for what a round does.
  *
  * The query buffer is moved or grown only by client_read(), once a round at most, before the
  * client's commands run; the round ends with a flush (B3).
@@ -14,10 +14,14 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
-#include "daemon/command/command.h"
-#include "daemon/loop/job.h"
-#include "daemon/loop/log.h"
+#include "daemon/client/batch.h"
+#include "daemon/client/ids.h"
+#include "daemon/client/life.h"
+#include "daemon/client/release.h"
+#include "daemon/client/reply.h"
+#include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
+#include "daemon/loop/log.h"
 
 static void client_ready(struct lanemap_server *server, struct lanemap_watch *watch,
                          uint32_t events);
@@ -45,7 +49,7 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         client->parser.restricted = !client->authenticated;
         lanemap_reply_init(&client->out, 2);
         client->events = EPOLLIN;
-        if (lanemap_server_watch(server, &client->watch, client->events) < 0) {
+        if (lanemap_watch_add(server, &client->watch, client->events) < 0) {
                 lanemap_resp_parser_deinit(&client->parser);
                 lanemap_free(client);
                 close(fd);
@@ -57,12 +61,6 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         server->n_clients_peak = LANEMAP_MAX(server->n_clients_peak, server->n_clients);
 }
 
-void lanemap_client_close(struct lanemap_client *client)
-{
-        client->close_now = true;
-        lanemap_client_touch(client);
-}
-
 void lanemap_client_free(struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;
@@ -72,7 +70,7 @@ void lanemap_client_free(struct lanemap_client *client)
                 TAILQ_REMOVE(&server->touched, client, touched);
         TAILQ_REMOVE(&server->clients, client, all);
         server->n_clients--;
-        lanemap_job_ids_forget(client);
+        lanemap_client_ids_forget(client);
         close(client->watch.fd);
         if (client->passed_fd >= 0)
                 close(client->passed_fd);
@@ -82,14 +80,6 @@ void lanemap_client_free(struct lanemap_client *client)
         lanemap_transaction_free(client->transaction);
         lanemap_free(client->query);
         lanemap_free(client);
-}
-
-void lanemap_client_touch(struct lanemap_client *client)
-{
-        if (client->is_touched)
-                return;
-        client->is_touched = true;
-        TAILQ_INSERT_TAIL(&client->server->touched, client, touched);
 }
 
 /* Room for some more input. Return: false when the client has to be closed. */
@@ -275,13 +265,13 @@ void lanemap_client_run(struct lanemap_client *client)
                 } else {
                         client->write_waits =
                                 parser->n_args > 0 && client->server->batch.n_entries == 0 &&
-                                lanemap_command_writes(client, message, parser->args) &&
+                                client->server->writes(client, message, parser->args) &&
                                 !lanemap_server_may_write(client->server);
                         if (LANEMAP_UNLIKELY(client->write_waits))
                                 return; /* parsed again then */
                         client->query_begin += n_bytes;
                         if (parser->n_args > 0)
-                                lanemap_command_execute(client, message, parser->args,
+                                client->server->execute(client, message, parser->args,
                                                         parser->n_args);
                 }
         }
@@ -307,7 +297,7 @@ void lanemap_client_send(struct lanemap_client *client)
                 client->server->bytes_out += (size_t)n;
                 client->last_active = client->server->now;
                 if (client->blocked == LANEMAP_BLOCKED_IDS_SEND)
-                        lanemap_job_ids_continue(client);
+                        lanemap_client_ids_continue(client);
         }
         if (client->close_after && !client->blocked && lanemap_reply_bytes(&client->out) == 0)
                 client->close_now = true;
@@ -325,8 +315,7 @@ void lanemap_client_watch(struct lanemap_client *client)
         if (events == client->events)
                 return;
         client->events = events;
-        epoll_ctl(client->server->epoll_fd, EPOLL_CTL_MOD, client->watch.fd,
-                  &(struct epoll_event){.events = events, .data.ptr = &client->watch});
+        lanemap_watch_change(client->server, &client->watch, events);
 }
 
 static void client_ready(struct lanemap_server *server, struct lanemap_watch *watch,

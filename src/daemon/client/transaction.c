@@ -17,11 +17,6 @@ void lanemap_transaction_free(struct lanemap_transaction *transaction)
         lanemap_free(transaction);
 }
 
-bool lanemap_transaction_runs(const struct lanemap_client *client)
-{
-        return LANEMAP_UNLIKELY(client->transaction != NULL) && client->transaction->executing;
-}
-
 /* Room for n more elements. Return: 0, -ENOMEM. */
 static int array_room(void **array, size_t element_bytes, size_t n_used, size_t n, size_t *capacity)
 {

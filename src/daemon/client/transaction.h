@@ -10,7 +10,9 @@
 #ifndef LANEMAP_DAEMON_CLIENT_TRANSACTION_H
 #define LANEMAP_DAEMON_CLIENT_TRANSACTION_H
 
-#include "daemon/command/command.h"
+#include "daemon/daemon.h"
+
+struct lanemap_command;
 
 #define LANEMAP_TRANSACTION_BYTES_MAX ((size_t)64 << 20)  /* queued */
 #define LANEMAP_TRANSACTION_REPLY_MAX ((size_t)256 << 20) /* the reply of one EXEC */
@@ -43,7 +45,10 @@ int lanemap_transaction_queue(struct lanemap_transaction *transaction,
                               const struct lanemap_resp_arg *args, uint32_t n_args);
 
 /* Whether the client is within EXEC. */
-bool lanemap_transaction_runs(const struct lanemap_client *client);
+LANEMAP_ALWAYS_INLINE bool lanemap_transaction_runs(const struct lanemap_client *client)
+{
+        return LANEMAP_UNLIKELY(client->transaction != NULL) && client->transaction->executing;
+}
 
 /* A read of the transaction at hand copies n_ids ids. Return: 0, -E2BIG its reads are too many. */
 int lanemap_transaction_count(struct lanemap_transaction *transaction, uint64_t n_ids);

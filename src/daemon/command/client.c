@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/client/transaction.h"
+#include "daemon/command/handlers.h"
 
 /* Replies an error unless argument i may be a client's name. */
 bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i)

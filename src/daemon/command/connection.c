@@ -1,8 +1,10 @@
 /* Commands about the connection itself, with Redis's texts. */
 #include <string.h>
 
-#include "daemon/loop/log.h"
+#include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
+#include "daemon/command/handlers.h"
+#include "daemon/loop/log.h"
 
 void lanemap_command_ping(const struct lanemap_call *call)
 {

@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "daemon/command/command.h"
 #include "daemon/client/health.h"
+#include "daemon/command/handlers.h"
 #include "daemon/command/stats.h"
 
 struct info {

@@ -1,112 +1,13 @@
-/* lanemapd's own verbs that run long or tell about the engine. ADD, REM and MARK are in
- * command/set.c. */
+/* lanemapd's own verbs that ask the engine. ADD, REM and MARK are in command/set.c; IDS, VERIFY and
+ * BACKUP in command/background.c. */
 #include <errno.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "daemon/command/command.h"
 #include "daemon/client/health.h"
-#include "daemon/loop/job.h"
+#include "daemon/client/release.h"
+#include "daemon/client/state.h"
+#include "daemon/command/handlers.h"
 #include "daemon/command/stats.h"
-
-void lanemap_command_lanemap_ids(const struct lanemap_call *call)
-{
-        int r;
-
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
-        r = lanemap_job_ids_start(call->client);
-        if (r < 0) {
-                lanemap_reply_error(lanemap_client_reply(call->client),
-                                    "ERR cannot gather the ids (%s)", strerror(-r));
-        }
-}
-
-void lanemap_command_lanemap_verify(const struct lanemap_call *call)
-{
-        int r;
-
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
-        r = lanemap_job_verify_start(call->client);
-        if (r < 0) {
-                lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot verify (%s)",
-                                    strerror(-r));
-        }
-}
-
-/* The client's own directory: whatever this process sees under its name, it is that one. */
-static int backup_passed(struct lanemap_client *client, const char *path,
-                         struct lanemap_error *ret_error)
-{
-        int fd = client->passed_fd;
-
-        client->passed_fd = -1;
-        if (fd >= 0)
-                return lanemap_job_backup_start(client, path, fd);
-
-        snprintf(ret_error->text, sizeof(ret_error->text),
-                 "no descriptor of %.200s came with the command: it is sent over the Unix socket, "
-                 "with SCM_RIGHTS",
-                 path);
-        return -EBADF;
-}
-
-/*
- * By name: where the operator says that everybody sees the same. Elsewhere this process may have a
- * /tmp of its own, which goes when it ends, or a root that is read-only.
- */
-static int backup_named(struct lanemap_client *client, const char *path,
-                        struct lanemap_error *ret_error)
-{
-        const char *dir = client->server->options.backup_dir, *name = path;
-        size_t n = dir ? strlen(dir) : 0;
-        char full[PATH_MAX];
-
-        while (n > 1 && dir[n - 1] == '/')
-                n--;
-        if (dir && path[0] == '/')
-                name = strncmp(path, dir, n) == 0 && path[n] == '/' ? path + n + 1 : "";
-        if (!dir || !*name || strchr(name, '/') || strcmp(name, ".") == 0 ||
-            strcmp(name, "..") == 0 ||
-            snprintf(full, sizeof(full), "%.*s/%s", (int)n, dir, name) >= (int)sizeof(full)) {
-                snprintf(ret_error->text, sizeof(ret_error->text),
-                         "lanemapd may see another directory than you under \"%.100s\": 'lanemap "
-                         "backup --socket' passes the directory itself; by name, %s%.200s%s",
-                         path, dir ? "it is DIR/NAME or NAME, with " : "start it with --backup-dir",
-                         dir ? dir : "", dir ? " for DIR" : "");
-                return -EINVAL;
-        }
-
-        return lanemap_job_backup_start(client, full, -1);
-}
-
-/* LANEMAP.BACKUP path [DESCRIPTOR] */
-void lanemap_command_lanemap_backup(const struct lanemap_call *call)
-{
-        const char *bytes = lanemap_call_bytes(call, 1);
-        size_t n_bytes = call->args[1].bytes;
-        struct lanemap_error error = {.text = ""};
-        bool passed = call->n_args == 3 && lanemap_call_is(call, 2, "DESCRIPTOR");
-        char path[PATH_MAX];
-        int r = -EINVAL;
-
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
-        if (call->n_args > 2 && !passed) {
-                snprintf(error.text, sizeof(error.text), "LANEMAP.BACKUP path [DESCRIPTOR]");
-        } else if (n_bytes > 0 && n_bytes < sizeof(path) && !memchr(bytes, '\0', n_bytes)) {
-                memcpy(path, bytes, n_bytes);
-                path[n_bytes] = '\0';
-                r = (passed ? backup_passed : backup_named)(call->client, path, &error);
-        }
-        if (r < 0)
-                lanemap_reply_error(lanemap_client_reply(call->client),
-                                    "ERR no backup was made: %s",
-                                    error.text[0] ? error.text : strerror(-r));
-}
 
 /* FLUSH, COMPACT, FLIP: told apart by their names. */
 void lanemap_command_lanemap_request(const struct lanemap_call *call)

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "common/alloc.h"
-#include "daemon/command/command.h"
-#include "daemon/options.h"
 #include "daemon/client/transaction.h"
+#include "daemon/command/handlers.h"
+#include "daemon/options.h"
 
-bool lanemap_command_key(const struct lanemap_call *call, uint32_t i)
+/* Replies an error unless argument i is a key. */
+static bool key_check(const struct lanemap_call *call, uint32_t i)
 {
         if (LANEMAP_LIKELY(call->args[i].bytes - 1 < LANEMAP_KEY_BYTES_MAX))
                 return true;
@@ -21,7 +22,8 @@ bool lanemap_command_key(const struct lanemap_call *call, uint32_t i)
         return false;
 }
 
-bool lanemap_command_id(const struct lanemap_call *call, uint32_t i, uint32_t *ret_id)
+/* Replies an error unless argument i is an id. */
+static bool id_take(const struct lanemap_call *call, uint32_t i, uint32_t *ret_id)
 {
         uint64_t id;
 
@@ -90,7 +92,7 @@ static void ids_change(const struct lanemap_call *call, enum lanemap_op_code cod
         size_t n_ops = call->n_args - 2;
         struct lanemap_op *ops;
 
-        if (!lanemap_command_key(call, 1))
+        if (!key_check(call, 1))
                 return;
         ops = ops_reserve(call, n_ops, 0);
         if (!ops)
@@ -99,7 +101,7 @@ static void ids_change(const struct lanemap_call *call, enum lanemap_op_code cod
                 uint32_t id;
 
                 /* A reply may flush the batch, so it must be the last thing done with ops. */
-                if (!lanemap_command_id(call, (uint32_t)i + 2, &id))
+                if (!id_take(call, (uint32_t)i + 2, &id))
                         return;
                 ops[i] = (struct lanemap_op){.code = code,
                                              .id = id,
@@ -135,7 +137,7 @@ void lanemap_command_del(const struct lanemap_call *call)
         struct lanemap_op *ops;
 
         for (uint32_t i = 1; i < call->n_args; i++)
-                if (!lanemap_command_key(call, i))
+                if (!key_check(call, i))
                         return;
         ops = ops_reserve(call, n_ops, 0);
         if (!ops)
@@ -279,7 +281,7 @@ void lanemap_command_smembers(const struct lanemap_call *call)
         struct lanemap_reply *reply;
         size_t n_ids;
 
-        if (!lanemap_command_key(call, 1) || !posting_read(call, 1, false, &n_ids))
+        if (!key_check(call, 1) || !posting_read(call, 1, false, &n_ids))
                 return;
         reply = lanemap_client_reply(call->client);
         lanemap_reply_set(reply, n_ids);
@@ -333,7 +335,7 @@ void lanemap_command_sismember(const struct lanemap_call *call)
         uint32_t id;
         int has;
 
-        if (!lanemap_command_key(call, 1) || !lanemap_command_id(call, 2, &id))
+        if (!key_check(call, 1) || !id_take(call, 2, &id))
                 return;
         has = pair_read(call, id);
         if (has >= 0)
@@ -346,17 +348,17 @@ void lanemap_command_smismember(const struct lanemap_call *call)
         size_t n_ids = 0;
         uint32_t id;
 
-        if (!lanemap_command_key(call, 1))
+        if (!key_check(call, 1))
                 return;
         for (uint32_t i = 2; i < call->n_args; i++)
-                if (!lanemap_command_id(call, i, &id))
+                if (!id_take(call, i, &id))
                         return;
         if (!posting_read(call, 1, false, &n_ids))
                 return;
         reply = lanemap_client_reply(call->client);
         lanemap_reply_array(reply, call->n_args - 2);
         for (uint32_t i = 2; i < call->n_args; i++)
-                if (lanemap_command_id(call, i, &id))
+                if (id_take(call, i, &id))
                         lanemap_reply_integer(reply, ids_have(call->server->ids, n_ids, id));
 }
 
@@ -364,7 +366,7 @@ void lanemap_command_scard(const struct lanemap_call *call)
 {
         size_t n_ids;
 
-        if (lanemap_command_key(call, 1) && posting_read(call, 1, true, &n_ids))
+        if (key_check(call, 1) && posting_read(call, 1, true, &n_ids))
                 lanemap_reply_integer(lanemap_client_reply(call->client), (int64_t)n_ids);
 }
 
@@ -374,7 +376,7 @@ void lanemap_command_exists(const struct lanemap_call *call)
         size_t n_ids;
 
         for (uint32_t i = 1; i < call->n_args; i++)
-                if (!lanemap_command_key(call, i))
+                if (!key_check(call, i))
                         return;
         for (uint32_t i = 1; i < call->n_args; i++) {
                 if (!posting_read(call, i, true, &n_ids))
@@ -388,7 +390,7 @@ void lanemap_command_type(const struct lanemap_call *call)
 {
         size_t n_ids;
 
-        if (lanemap_command_key(call, 1) && posting_read(call, 1, true, &n_ids))
+        if (key_check(call, 1) && posting_read(call, 1, true, &n_ids))
                 lanemap_reply_simple(lanemap_client_reply(call->client), n_ids ? "set" : "none");
 }
 
@@ -409,7 +411,7 @@ void lanemap_command_object(const struct lanemap_call *call)
                 lanemap_reply_simple(reply, "OBJECT ENCODING|REFCOUNT|IDLETIME|FREQ <key>");
                 return;
         }
-        if (!lanemap_command_key(call, 2) || !posting_read(call, 2, true, &n_ids))
+        if (!key_check(call, 2) || !posting_read(call, 2, true, &n_ids))
                 return;
         reply = lanemap_client_reply(call->client);
         if (n_ids == 0)

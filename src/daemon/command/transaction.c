@@ -3,6 +3,7 @@
 
 #include "common/alloc.h"
 #include "daemon/client/transaction.h"
+#include "daemon/command/handlers.h"
 
 void lanemap_command_multi(const struct lanemap_call *call)
 {

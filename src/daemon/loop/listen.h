@@ -1,8 +1,17 @@
-/* Between loop/listen.c and loop/listen_unix.c: the Unix socket of a server, and its errors. */
+/* The doors of the daemon. Every connection goes to server->accepted(). */
 #ifndef LANEMAP_DAEMON_LOOP_LISTEN_H
 #define LANEMAP_DAEMON_LOOP_LISTEN_H
 
 #include "daemon/daemon.h"
+
+/* Return: 0, or a negative errno; ret_error says what is wrong and what to do. */
+int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
+/* The index is open, or opening it takes long: clients of a socket that was passed may come. */
+int lanemap_listen_serve(struct lanemap_server *server);
+void lanemap_listen_close(struct lanemap_server *server);
+void lanemap_listen_cron(struct lanemap_server *server); /* once a second */
+
+/* ---- between the files of this ---- */
 
 /* The text of an error. Return: r. */
 int lanemap_listen_refuse(struct lanemap_error *ret_error, int r, const char *format, ...)

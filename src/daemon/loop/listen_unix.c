@@ -146,7 +146,7 @@ static int unix_make(struct lanemap_server *server, struct lanemap_error *ret_er
                 return r;
         }
         server->listeners[0] = (struct lanemap_watch){.fd = fd, .ready = lanemap_listen_ready};
-        r = lanemap_server_watch(server, &server->listeners[0], EPOLLIN);
+        r = lanemap_watch_add(server, &server->listeners[0], EPOLLIN);
         if (r < 0) {
                 close(fd);
                 server->listeners[0] = old;
@@ -211,7 +211,7 @@ int lanemap_listen_serve(struct lanemap_server *server)
         if (!server->socket_is_passed || server->socket_is_served)
                 return 0;
         server->socket_is_served = true;
-        return lanemap_server_watch(server, &server->listeners[0], EPOLLIN);
+        return lanemap_watch_add(server, &server->listeners[0], EPOLLIN);
 }
 
 int lanemap_listen_unix_open(struct lanemap_server *server, struct lanemap_error *ret_error)

@@ -1,4 +1,4 @@
-/* See loop/memory_limit.h. The files are those of cgroups(7) and proc(5). */
+/* See memory_limit.h. The files are those of cgroups(7) and proc(5). */
 #include "daemon/loop/memory_limit.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* The loop. See daemon.h for what a round is. */
+/* The rooms wired together, and the loop. See daemon.h for what a round is. */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -10,77 +10,26 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/owner.h"
-#include "daemon/command/command.h"
 #include "daemon/client/health.h"
-#include "daemon/loop/job.h"
-#include "daemon/loop/log.h"
+#include "daemon/client/life.h"
 #include "daemon/client/memory.h"
+#include "daemon/client/release.h"
+#include "daemon/client/state.h"
+#include "daemon/client/stop.h"
+#include "daemon/command/dispatch.h"
+#include "daemon/command/handlers.h"
+#include "daemon/command/table.h"
+#include "daemon/loop/job.h"
+#include "daemon/loop/listen.h"
+#include "daemon/loop/log.h"
 #include "daemon/loop/notify.h"
+#include "daemon/open.h"
+#include "daemon/server.h"
 #include "daemon/signals.h"
 
-#define STOP_LIMIT_NS   UINT64_C(10000000000) /* replies that nobody takes, or that cannot leave */
-#define FDS_FOR_OURSELF 256                   /* listeners, segments, log, manifest, threads */
+#define FDS_FOR_OURSELF 256 /* listeners, segments, log, manifest, threads */
 #define CLIENTS_WANTED  10000
 #define WRITE_RETRY_MS  20 /* writes that the engine would make wait */
-
-int lanemap_server_watch(struct lanemap_server *server, struct lanemap_watch *watch,
-                         uint32_t events)
-{
-        struct epoll_event event = {.events = events, .data.ptr = watch};
-
-        return epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
-}
-
-void lanemap_server_gate(struct lanemap_server *server)
-{
-        int error = 0;
-
-        if (!server->writer)
-                return;
-        if (!server->gate_is_due && server->position <= server->acknowledged)
-                return;
-        server->acknowledged = lanemap_writer_acknowledgeable(server->writer, &error);
-        if (error != server->log_error) {
-                if (error < 0)
-                        lanemap_log(LOG_ERR, "the log cannot be written: %s", strerror(-error));
-                else
-                        lanemap_log(LOG_NOTICE, "the log can be written again");
-        }
-        server->log_error = error;
-        server->gate_is_due = false;
-}
-
-/* Asked once for each batch; a batch is no larger. */
-bool lanemap_server_may_write(struct lanemap_server *server)
-{
-        return !server->writer ||
-               lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX);
-}
-
-void lanemap_server_stop(struct lanemap_server *server)
-{
-        struct lanemap_client *client;
-
-        if (server->stopping)
-                return;
-        server->stopping = true;
-        server->stop_deadline_ns = lanemap_now_ns(&lanemap_clock_monotonic) + STOP_LIMIT_NS;
-        lanemap_notify("STOPPING=1\nSTATUS=Stopping");
-        lanemap_log(LOG_NOTICE, "stopping");
-        lanemap_listen_close(server);
-        TAILQ_FOREACH(client, &server->clients, all)
-        {
-                if (client->blocked == LANEMAP_BLOCKED_REQUEST ||
-                    client->blocked == LANEMAP_BLOCKED_IDS) {
-                        lanemap_job_ids_forget(client);
-                        lanemap_reply_error(&client->out, "ERR lanemapd is stopping");
-                        lanemap_client_reply_end(client);
-                        lanemap_client_unblock(client);
-                }
-                client->close_after = true;
-                lanemap_client_touch(client);
-        }
-}
 
 static void engine_ready(struct lanemap_server *server, struct lanemap_watch *watch,
                          uint32_t events)
@@ -161,7 +110,7 @@ static void server_cron(struct lanemap_server *server)
                 lanemap_command_requests_ended(server);
         lanemap_job_ready(server, NULL, 0);
         lanemap_listen_cron(server);
-        lanemap_job_room_cron(server);
+        lanemap_open_cron(server);
         lanemap_memory_cron(server);
         lanemap_health_cron(server);
 }
@@ -242,16 +191,19 @@ static int server_init(struct lanemap_server *server)
         clock_gettime(CLOCK_MONOTONIC, &server->started_at);
         server->watchdog_usec = lanemap_notify_watchdog_usec();
         clients_limit(server);
-        lanemap_command_init();
+        lanemap_command_table_init();
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
         file_limit_warn();
-        server->jobs.ready = lanemap_job_ready;
+        server->accepted = lanemap_client_new;
+        server->execute = lanemap_command_execute;
+        server->writes = lanemap_command_writes;
         server->engine.ready = engine_ready;
+        server->jobs.ready = lanemap_job_ready;
         server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         server->jobs.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (server->epoll_fd < 0 || server->jobs.fd < 0 || lanemap_signals_open(server) < 0 ||
-            lanemap_server_watch(server, &server->jobs, EPOLLIN) < 0)
+            lanemap_watch_add(server, &server->jobs, EPOLLIN) < 0)
                 return -errno;
         return 0;
 }
@@ -295,7 +247,7 @@ int lanemap_server_run(const struct lanemap_options *options)
                         lanemap_log(LOG_ERR, "%s", error.text);
         } else {
                 lanemap_health_status(&server, "Loading the index");
-                r = lanemap_job_open_start(&server);
+                r = lanemap_open_start(&server);
                 if (r == 0)
                         r = server_loop(&server);
                 if (r < 0)

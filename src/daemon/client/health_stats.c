@@ -1,0 +1,26 @@
+/* See client/health.h: the engine's numbers, or those of an earlier second. */
+#include "common/clock.h"
+#include "daemon/client/health.h"
+
+/* How long INFO waits for a lock of the engine's. */
+#define STATS_WAIT_NS (UINT64_C(50) * 1000 * 1000)
+
+bool lanemap_health_stats(struct lanemap_server *server, struct lanemap_writer_stats *ret_stats,
+                          uint64_t *ret_age_ns)
+{
+        struct lanemap_health *health = &server->health;
+        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+        uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
+
+        if (server->writer &&
+            lanemap_writer_try_stats(server->writer, STATS_WAIT_NS, &stats) == 0) {
+                health->stats = stats;
+                health->stats_ns = now_ns;
+        }
+        if (health->stats_ns == 0)
+                return false;
+
+        *ret_stats = health->stats;
+        *ret_age_ns = now_ns - health->stats_ns;
+        return true;
+}

@@ -1,0 +1,96 @@
+/* See client/release.h. */
+#include <string.h>
+
+#include "daemon/client/ids.h"
+#include "daemon/client/release.h"
+#include "daemon/client/state.h"
+#include "daemon/loop/log.h"
+
+void lanemap_server_gate(struct lanemap_server *server)
+{
+        int error = 0;
+
+        if (!server->writer)
+                return;
+        if (!server->gate_is_due && server->position <= server->acknowledged)
+                return;
+        server->acknowledged = lanemap_writer_acknowledgeable(server->writer, &error);
+        if (error != server->log_error) {
+                if (error < 0)
+                        lanemap_log(LOG_ERR, "the log cannot be written: %s", strerror(-error));
+                else
+                        lanemap_log(LOG_NOTICE, "the log can be written again");
+        }
+        server->log_error = error;
+        server->gate_is_due = false;
+}
+
+/* Asked once for each batch; a batch is no larger. */
+bool lanemap_server_may_write(struct lanemap_server *server)
+{
+        return !server->writer ||
+               lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX);
+}
+
+static void errors_count(struct lanemap_client *client)
+{
+        client->server->n_errors += client->out.n_errors;
+        client->out.n_errors = 0;
+}
+
+static void reply_end_at(struct lanemap_client *client, uint64_t position)
+{
+        struct lanemap_server *server = client->server;
+        int r;
+
+        errors_count(client);
+        r = lanemap_gate_push(&client->gate, lanemap_reply_stream_end(&client->out), position,
+                              server->acknowledged);
+        if (r < 0 || client->out.failed) {
+                lanemap_log(LOG_WARNING, "client %llu: no memory for its replies, closing",
+                            (unsigned long long)client->id);
+                lanemap_client_close(client);
+        }
+        lanemap_client_touch(client);
+}
+
+void lanemap_client_reply_end(struct lanemap_client *client)
+{
+        reply_end_at(client, client->server->position);
+}
+
+void lanemap_client_reply_end_ungated(struct lanemap_client *client)
+{
+        reply_end_at(client, 0);
+}
+
+/* Everything that waits is replaced by errors, which wait for nothing. */
+static void client_outcome_unknown(struct lanemap_client *client)
+{
+        struct lanemap_server *server = client->server;
+        uint64_t n_replies = lanemap_gate_drop(&client->gate);
+
+        lanemap_reply_cut(&client->out, client->gate.released);
+        for (uint64_t i = 0; i < n_replies; i++)
+                lanemap_reply_error(&client->out,
+                                    "ERR outcome unknown: the log cannot be written (%s); the "
+                                    "operation may or may not survive",
+                                    strerror(-server->log_error));
+        client->gate.released = lanemap_reply_stream_end(&client->out);
+        server->n_outcome_unknown += n_replies;
+}
+
+void lanemap_client_gate(struct lanemap_client *client)
+{
+        struct lanemap_server *server = client->server;
+
+        if (!lanemap_gate_is_open(&client->gate)) {
+                lanemap_gate_release(&client->gate, server->acknowledged);
+                if (!lanemap_gate_is_open(&client->gate) && server->log_error < 0)
+                        client_outcome_unknown(client);
+        }
+        if (client->blocked == LANEMAP_BLOCKED_IDS_GATE ||
+            client->blocked == LANEMAP_BLOCKED_IDS_SEND)
+                lanemap_client_ids_continue(client);
+        errors_count(client); /* those that came in the place of replies */
+}

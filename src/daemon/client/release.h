@@ -1,0 +1,22 @@
+/*
+ * Replies of a client and the gate they pass (S1). Nothing here sends.
+ */
+#ifndef LANEMAP_DAEMON_CLIENT_RELEASE_H
+#define LANEMAP_DAEMON_CLIENT_RELEASE_H
+
+#include "daemon/daemon.h"
+
+/* How far replies may leave: asks the engine when it has to. */
+void lanemap_server_gate(struct lanemap_server *server);
+/* Whether writes may be run now (S4). */
+bool lanemap_server_may_write(struct lanemap_server *server);
+
+/* A reply is whole: it waits for server->position. */
+void lanemap_client_reply_end(struct lanemap_client *client);
+/* A reply is whole that tells nothing of the data: it waits for the replies before it, only. */
+void lanemap_client_reply_end_ungated(struct lanemap_client *client);
+
+/* Release what may leave; replace what nobody can vouch for any more. */
+void lanemap_client_gate(struct lanemap_client *client);
+
+#endif

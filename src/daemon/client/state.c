@@ -1,0 +1,32 @@
+/* See client/state.h. */
+#include "daemon/client/state.h"
+
+void lanemap_client_touch(struct lanemap_client *client)
+{
+        if (client->is_touched)
+                return;
+        client->is_touched = true;
+        TAILQ_INSERT_TAIL(&client->server->touched, client, touched);
+}
+
+void lanemap_client_close(struct lanemap_client *client)
+{
+        client->close_now = true;
+        lanemap_client_touch(client);
+}
+
+void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked blocked)
+{
+        if (client->blocked == LANEMAP_BLOCKED_NOT)
+                client->server->n_blocked++;
+        client->blocked = blocked;
+}
+
+void lanemap_client_unblock(struct lanemap_client *client)
+{
+        if (client->blocked == LANEMAP_BLOCKED_NOT)
+                return;
+        client->server->n_blocked--;
+        client->blocked = LANEMAP_BLOCKED_NOT;
+        lanemap_client_touch(client);
+}

@@ -1,0 +1,150 @@
+/* See command/dispatch.h. */
+#include <stdio.h>
+
+#include "daemon/client/memory.h"
+#include "daemon/client/release.h"
+#include "daemon/client/transaction.h"
+#include "daemon/command/dispatch.h"
+#include "daemon/command/handlers.h"
+#include "daemon/command/registry.h"
+
+/* A command that is refused makes the transaction it was meant for fail. */
+static struct lanemap_reply *refusal(const struct lanemap_call *call)
+{
+        if (call->client->transaction)
+                call->client->transaction->aborted = true;
+        return lanemap_client_reply(call->client);
+}
+
+static void refuse_unknown(const struct lanemap_call *call)
+{
+        char args[300];
+        int n = 0;
+
+        args[0] = 0;
+        for (uint32_t i = 1; i < call->n_args && n < 128; i++)
+                n += snprintf(args + n, sizeof(args) - (size_t)n, "'%.*s' ",
+                              (int)LANEMAP_MIN(call->args[i].bytes, (uint32_t)(128 - n)),
+                              lanemap_call_bytes(call, i));
+        lanemap_reply_error(
+                refusal(call), "ERR unknown command '%.*s', with args beginning with: %s",
+                (int)LANEMAP_MIN(call->args[0].bytes, 128u), lanemap_call_bytes(call, 0), args);
+}
+
+static bool arity_fits(const struct lanemap_call *call)
+{
+        int arity = call->command->arity;
+
+        return arity > 0 ? (int)call->n_args == arity : (int)call->n_args >= -arity;
+}
+
+/* An EXEC that cannot be understood ends its transaction all the same. */
+static void refuse_arity(const struct lanemap_call *call)
+{
+        bool exec = call->command->run == lanemap_command_exec;
+
+        lanemap_reply_error(refusal(call), "%s wrong number of arguments for '%s' command",
+                            exec ? "EXECABORT Transaction discarded because of:" : "ERR",
+                            call->command->name);
+        if (exec) {
+                lanemap_transaction_free(call->client->transaction);
+                call->client->transaction = NULL;
+        }
+}
+
+/* Return: false when the command was refused. */
+static bool command_check(const struct lanemap_call *call)
+{
+        struct lanemap_client *client = call->client;
+
+        if (!call->command) {
+                refuse_unknown(call);
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(!arity_fits(call))) {
+                refuse_arity(call);
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(!client->authenticated &&
+                             !(call->command->flags & LANEMAP_COMMAND_NO_AUTH))) {
+                lanemap_reply_error(refusal(call), "NOAUTH Authentication required.");
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(!call->server->writer &&
+                             !(call->command->flags & LANEMAP_COMMAND_LOADING))) {
+                lanemap_command_loading(call->server, refusal(call));
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(call->server->memory.is_short &&
+                             (call->command->flags & LANEMAP_COMMAND_GROWS))) {
+                char text[768];
+
+                (void)lanemap_memory_explain(call->server, text, sizeof(text));
+                lanemap_reply_error(refusal(call), "OOM %s", text);
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(client->transaction &&
+                             (call->command->flags & LANEMAP_COMMAND_NO_MULTI))) {
+                lanemap_reply_error(refusal(call), "ERR Command not allowed inside a transaction");
+                return false;
+        }
+        return true;
+}
+
+static void command_queue(const struct lanemap_call *call)
+{
+        int r;
+
+        r = lanemap_transaction_queue(call->client->transaction, call->command, call->message,
+                                      call->args, call->n_args);
+        if (r == 0)
+                lanemap_reply_simple(lanemap_client_reply(call->client), "QUEUED");
+        else
+                lanemap_reply_error(refusal(call), "ERR the transaction is too large");
+}
+
+bool lanemap_command_writes(const struct lanemap_client *client, const char *message,
+                            const struct lanemap_resp_arg *args)
+{
+        const struct lanemap_command *command =
+                lanemap_registry_find(message + args[0].off, args[0].bytes);
+
+        if (!command)
+                return false;
+        if (client->transaction)
+                return command->run == lanemap_command_exec;
+        return command->flags & LANEMAP_COMMAND_WRITE;
+}
+
+void lanemap_command_execute(struct lanemap_client *client, const char *message,
+                             const struct lanemap_resp_arg *args, uint32_t n_args)
+{
+        struct lanemap_call call = {
+                .server = client->server,
+                .client = client,
+                .command = lanemap_registry_find(message + args[0].off, args[0].bytes),
+                .message = message,
+                .args = args,
+                .n_args = n_args,
+        };
+        bool gated = false; /* a refusal, and QUEUED, tell nothing of the data */
+
+        client->replied = false;
+        call.server->n_commands++;
+        if (LANEMAP_LIKELY(command_check(&call))) {
+                client->last_command = call.command->name;
+                if (LANEMAP_UNLIKELY(client->transaction &&
+                                     !(call.command->flags & LANEMAP_COMMAND_AT_ONCE))) {
+                        command_queue(&call);
+                } else {
+                        call.command->run(&call);
+                        gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);
+                }
+        }
+        if (client->replied && gated)
+                lanemap_client_reply_end(client);
+        else if (client->replied)
+                lanemap_client_reply_end_ungated(client);
+        else if (call.server->batch.n_ops >= LANEMAP_BATCH_OPS_FULL)
+                lanemap_batch_flush(call.server);
+}

@@ -1,0 +1,72 @@
+/* The functions of the commands, by the file that has them. See command/call.h for their rules. */
+#ifndef LANEMAP_DAEMON_COMMAND_HANDLERS_H
+#define LANEMAP_DAEMON_COMMAND_HANDLERS_H
+
+#include "daemon/command/call.h"
+
+/* command/set.c */
+void lanemap_command_sadd(const struct lanemap_call *call);
+void lanemap_command_srem(const struct lanemap_call *call);
+void lanemap_command_smembers(const struct lanemap_call *call);
+void lanemap_command_sismember(const struct lanemap_call *call);
+void lanemap_command_smismember(const struct lanemap_call *call);
+void lanemap_command_scard(const struct lanemap_call *call);
+void lanemap_command_del(const struct lanemap_call *call);
+void lanemap_command_exists(const struct lanemap_call *call);
+void lanemap_command_type(const struct lanemap_call *call);
+void lanemap_command_object(const struct lanemap_call *call);
+void lanemap_command_dbsize(const struct lanemap_call *call);
+void lanemap_command_flushall(const struct lanemap_call *call);
+void lanemap_command_lanemap_add(const struct lanemap_call *call);
+void lanemap_command_lanemap_rem(const struct lanemap_call *call);
+void lanemap_command_lanemap_mark(const struct lanemap_call *call);
+
+/* command/connection.c */
+void lanemap_command_ping(const struct lanemap_call *call);
+void lanemap_command_echo(const struct lanemap_call *call);
+void lanemap_command_hello(const struct lanemap_call *call);
+void lanemap_command_auth(const struct lanemap_call *call);
+void lanemap_command_select(const struct lanemap_call *call);
+void lanemap_command_quit(const struct lanemap_call *call);
+void lanemap_command_reset(const struct lanemap_call *call);
+void lanemap_command_cross_protocol(const struct lanemap_call *call);
+
+/* command/client.c */
+void lanemap_command_client(const struct lanemap_call *call);
+bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i);
+
+/* command/transaction.c */
+void lanemap_command_multi(const struct lanemap_call *call);
+void lanemap_command_exec(const struct lanemap_call *call);
+void lanemap_command_discard(const struct lanemap_call *call);
+
+/* command/commands.c */
+void lanemap_command_command(const struct lanemap_call *call);
+
+/* command/config.c */
+void lanemap_command_config(const struct lanemap_call *call);
+
+/* command/server.c */
+void lanemap_command_shutdown(const struct lanemap_call *call);
+void lanemap_command_time(const struct lanemap_call *call);
+void lanemap_command_lastsave(const struct lanemap_call *call);
+void lanemap_command_wait(const struct lanemap_call *call);
+void lanemap_command_no_keys(const struct lanemap_call *call);
+void lanemap_command_other_type(const struct lanemap_call *call);
+
+/* command/info.c */
+void lanemap_command_info(const struct lanemap_call *call);
+
+/* command/background.c */
+void lanemap_command_lanemap_ids(const struct lanemap_call *call);
+void lanemap_command_lanemap_verify(const struct lanemap_call *call);
+void lanemap_command_lanemap_backup(const struct lanemap_call *call);
+
+/* command/lanemap.c */
+void lanemap_command_lanemap_request(const struct lanemap_call *call);
+void lanemap_command_lanemap_stats(const struct lanemap_call *call);
+void lanemap_command_lanemap_reshard(const struct lanemap_call *call);
+/* Replies to clients whose request has ended. */
+void lanemap_command_requests_ended(struct lanemap_server *server);
+
+#endif
