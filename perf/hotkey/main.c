@@ -183,23 +183,28 @@ static void restart_measure(struct bench *bench)
         lanemap_writer_close(writer);
 }
 
-static void options_parse(int argc, char **argv, struct bench *bench, struct perf_sizes *sizes,
-                          const char **ret_csv)
+struct options {
+        struct lanemap_option_sizes sizes;
+        const char *csv, *name, *dir;
+        uint64_t n_records;
+        bool quick;
+};
+
+#define TO(member) LANEMAP_OPTION_TO(struct options, member)
+
+static void options_parse(int argc, char **argv, struct options *options)
 {
-        const struct perf_option all[] = {
-                {"ids", PERF_OPTION_SIZES, sizes, NULL,
-                 "ids of the posting (default 200000,1000000,5000000)", .least = 1000,
-                 .most = 100000000},
-                {"records", PERF_OPTION_NUMBER, &bench->n_records, NULL,
-                 "records that a restart replays (default 6000)", .least = 1},
-                PERF_OPTION_CSV(ret_csv),
-                PERF_OPTION_QUICK(&bench->quick),
-                PERF_OPTION_NAME(&bench->name),
-                PERF_OPTION_DIR(&bench->dir),
+        static const struct lanemap_option all[] = {
+                {"ids", "N[,N...]", "ids of the posting (default 200000,1000000,5000000)",
+                 TO(sizes), 1000, 100000000},
+                {"records", "N", "records that a restart replays (default 6000)", TO(n_records), 1},
+                PERF_OPTION_CSV(struct options, csv),
+                PERF_OPTION_QUICK(struct options, quick),
+                PERF_OPTION_NAME(struct options, name),
+                PERF_OPTION_DIR(struct options, dir),
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
-        bench->dir = perf_command_dir(bench->dir);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), options, argc, argv);
 }
 
 static void size_measure(struct bench *bench, struct perf_output *output)
@@ -227,19 +232,21 @@ static void size_measure(struct bench *bench, struct perf_output *output)
 
 int main(int argc, char **argv)
 {
-        struct perf_sizes sizes = {3, {200000, 1000000, 5000000}};
+        struct options options = {.sizes = {3, {200000, 1000000, 5000000}}, .n_records = 6000};
         struct bench *bench = mmap(NULL, sizeof(*bench), PROT_READ | PROT_WRITE,
                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         struct perf_output output;
-        const char *csv = NULL;
 
         if (bench == MAP_FAILED)
                 perf_die("memory", -errno);
-        bench->n_records = 6000;
-        options_parse(argc, argv, bench, &sizes, &csv);
-        perf_output_open(&output, csv, goals, LANEMAP_N_ELEMENTS(goals));
-        for (size_t i = 0; i < (bench->quick ? 1 : sizes.n); i++) {
-                bench->n_ids = bench->quick ? 20000 : sizes.values[i];
+        options_parse(argc, argv, &options);
+        bench->name = options.name;
+        bench->dir = perf_command_dir(options.dir);
+        bench->quick = options.quick;
+        bench->n_records = options.n_records;
+        perf_output_open(&output, options.csv, goals, LANEMAP_N_ELEMENTS(goals));
+        for (size_t i = 0; i < (bench->quick ? 1 : options.sizes.n); i++) {
+                bench->n_ids = bench->quick ? 20000 : options.sizes.values[i];
                 size_measure(bench, &output);
         }
 

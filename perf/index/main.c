@@ -22,43 +22,43 @@ static const struct perf_goal goals[] = {
 
 struct run {
         struct index_options options;
-        struct perf_sizes keys;
-        const char *csv, *mix, *timeline;
+        struct lanemap_option_sizes keys;
+        const char *csv, *timeline;
 };
+
+#define TO(member) LANEMAP_OPTION_TO(struct run, member)
 
 static void options_parse(int argc, char **argv, struct run *run)
 {
         struct index_options *options = &run->options;
-        const struct perf_option all[] = {
-                {"keys", PERF_OPTION_SIZES, &run->keys, NULL,
-                 "sizes of the index (default 1000000; with --quick 50000)", .least = 1000},
-                PERF_OPTION_CSV(&run->csv),
-                PERF_OPTION_QUICK(&options->quick),
-                {"churn", PERF_OPTION_FLAG, &options->churn, NULL,
-                 "also while a tenth of the keys is being replaced"},
-                {"churn-seconds", PERF_OPTION_NUMBER, &options->churn_seconds, NULL,
-                 "how long that tenth takes (default 10)", .least = 1},
-                {"rewrite", PERF_OPTION_FLAG, &options->rewrite, NULL,
-                 "also while all segments are written anew, again and again"},
-                {"mix", PERF_OPTION_TEXT, &run->mix, "MIX",
-                 "single: one id per key; production: UUIDs, postings up to 10,000 ids"},
-                PERF_OPTION_NAME(&options->name),
-                PERF_OPTION_DIR(&options->dir),
-                {"adds", PERF_OPTION_NUMBER, &options->adds_max, NULL,
-                 "keys of a measurement of add throughput (default 1000000)", .least = 1},
-                {"pipeline", PERF_OPTION_NUMBER, &options->pipeline, NULL,
-                 "requests under way through the socket (default 1000)", .least = 1},
-                {"skip-socket", PERF_OPTION_FLAG, &options->skip_socket, NULL,
-                 "no adds through the socket"},
-                {"timeline", PERF_OPTION_TEXT, &run->timeline, "FILE",
-                 "with --churn: where the bytes of each memory sample were, per key"},
-                {"lanemapd", PERF_OPTION_TEXT, &options->lanemapd, "PATH",
-                 "the daemon to measure (default: of this build)"},
+        static const struct lanemap_option all[] = {
+                {"keys", "N[,N...]", "sizes of the index (default 1000000; with --quick 50000)",
+                 TO(keys), 1000},
+                PERF_OPTION_CSV(struct run, csv),
+                PERF_OPTION_QUICK(struct run, options.quick),
+                {"churn", NULL, "also while a tenth of the keys is being replaced",
+                 TO(options.churn)},
+                {"churn-seconds", "N", "how long that tenth takes (default 10)",
+                 TO(options.churn_seconds), 1},
+                {"rewrite", NULL, "also while all segments are written anew, again and again",
+                 TO(options.rewrite)},
+                {"mix", "MIX",
+                 "single: one id per key; production: UUIDs, postings up to 10,000 ids",
+                 TO(options.mix), .choices = perf_mix_choices, .choices_only = true},
+                PERF_OPTION_NAME(struct run, options.name),
+                PERF_OPTION_DIR(struct run, options.dir),
+                {"adds", "N", "keys of a measurement of add throughput (default 1000000)",
+                 TO(options.adds_max), 1},
+                {"pipeline", "N", "requests under way through the socket (default 1000)",
+                 TO(options.pipeline), 1},
+                {"skip-socket", NULL, "no adds through the socket", TO(options.skip_socket)},
+                {"timeline", "FILE",
+                 "with --churn: where the bytes of each memory sample were, per key", TO(timeline)},
+                {"lanemapd", "PATH", "the daemon to measure (default: of this build)",
+                 TO(options.lanemapd)},
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
-        if (run->mix && perf_mix_parse(run->mix, &options->mix) < 0)
-                perf_command_refuse("--mix is single or production");
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), run, argc, argv);
         if (run->timeline) {
                 options->timeline = fopen(run->timeline, "we");
                 if (!options->timeline)
@@ -76,7 +76,7 @@ static void options_default(struct run *run)
         if (!options->lanemapd)
                 options->lanemapd = perf_sibling_path("../src/daemon/lanemapd");
         if (run->keys.n == 0)
-                run->keys = (struct perf_sizes){1, {options->quick ? 50000 : 1000000}};
+                run->keys = (struct lanemap_option_sizes){1, {options->quick ? 50000 : 1000000}};
 }
 
 int main(int argc, char **argv)

@@ -298,26 +298,25 @@ static void attach_measure(struct bench *bench)
         row(bench, "attach", perf_median(times, ATTACHES), "us");
 }
 
+#define TO(member) LANEMAP_OPTION_TO(struct bench, member)
+
 static void options_parse(int argc, char **argv, struct bench *bench)
 {
-        const char *mix = "single";
-        const struct perf_option all[] = {
-                {"name", PERF_OPTION_TEXT, &bench->name, "NAME", "of the index"},
-                {"prefix", PERF_OPTION_TEXT, &bench->prefix, "TEXT", "of the rows' names"},
-                {"first", PERF_OPTION_NUMBER, &bench->first, NULL, "key"},
-                {"keys", PERF_OPTION_NUMBER, &bench->n_keys, NULL, "from there on", .least = 1},
-                {"mix", PERF_OPTION_TEXT, &mix, "MIX", "single or production"},
-                {"queries", PERF_OPTION_NUMBER, &bench->n_queries, NULL, "made beforehand",
-                 .least = 1},
-                {"window", PERF_OPTION_NUMBER, &bench->n_window, NULL, "lookups of a window",
-                 .least = BATCH},
-                {"rounds", PERF_OPTION_NUMBER, &bench->n_rounds, NULL, "windows of each kind", 1,
-                 ROUNDS_MAX},
-                {"chase-bytes", PERF_OPTION_NUMBER, &bench->chase_bytes, NULL, "of the chase"},
+        static const struct lanemap_option all[] = {
+                {"name", "NAME", "of the index", TO(name)},
+                {"prefix", "TEXT", "of the rows' names", TO(prefix)},
+                {"first", "N", "key", TO(first)},
+                {"keys", "N", "from there on", TO(n_keys), 1},
+                {"mix", "MIX", "single or production", TO(mix), .choices = perf_mix_choices,
+                 .choices_only = true},
+                {"queries", "N", "made beforehand", TO(n_queries), 1},
+                {"window", "N", "lookups of a window", TO(n_window), BATCH},
+                {"rounds", "N", "windows of each kind", TO(n_rounds), 1, ROUNDS_MAX},
+                {"chase-bytes", "N", "of the chase", TO(chase_bytes)},
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
-        if (!bench->name || bench->n_keys == 0 || perf_mix_parse(mix, &bench->mix) < 0)
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), bench, argc, argv);
+        if (!bench->name || bench->n_keys == 0)
                 perf_command_refuse("perf/index starts this program");
 }
 

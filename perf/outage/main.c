@@ -25,40 +25,39 @@ static const struct perf_goal goals[] = {
 
 struct run {
         struct outage_options options;
-        struct perf_sizes keys;
+        struct lanemap_option_sizes keys;
         const char *csv;
         bool skip_adds, skip_memory, skip_takeover;
 };
 
+#define TO(member) LANEMAP_OPTION_TO(struct run, member)
+
 static void options_parse(int argc, char **argv, struct run *run)
 {
-        struct outage_options *options = &run->options;
-        const struct perf_option all[] = {
-                {"keys", PERF_OPTION_SIZES, &run->keys, NULL,
-                 "sizes of the index for takeovers (default 10000,1000000)", .least = 1000},
-                PERF_OPTION_CSV(&run->csv),
-                PERF_OPTION_QUICK(&options->quick),
-                {"skip-adds", PERF_OPTION_FLAG, &run->skip_adds, NULL, "no latencies of adds"},
-                {"skip-memory", PERF_OPTION_FLAG, &run->skip_memory, NULL, "no memory"},
-                {"skip-takeover", PERF_OPTION_FLAG, &run->skip_takeover, NULL, "no takeovers"},
-                {"readers", PERF_OPTION_COUNT, &options->n_readers, NULL,
-                 "attached while adds are measured (default 64)", 1, OUTAGE_READERS_MAX},
-                {"seconds", PERF_OPTION_REAL, &options->seconds, NULL,
-                 "of adds through each path (default 8)"},
-                {"rounds", PERF_OPTION_COUNT, &options->n_rounds, NULL,
-                 "so often the readers go round the three indexes (default 1)", 1,
-                 OUTAGE_ROUNDS_MAX},
-                {"only", PERF_OPTION_TEXT, &options->only, "PATH",
-                 "adds: only what begins like that: engine, socket_always"},
-                {"events", PERF_OPTION_COUNT, &options->n_events, NULL,
-                 "kills, restarts and flips of each size (default 9)", 1, OUTAGE_EVENTS_MAX},
-                PERF_OPTION_NAME(&options->name),
-                PERF_OPTION_DIR(&options->dir),
-                {"lanemapd", PERF_OPTION_TEXT, &options->lanemapd, "PATH",
-                 "the daemon to measure (default: of this build)"},
+        static const struct lanemap_option all[] = {
+                {"keys", "N[,N...]", "sizes of the index for takeovers (default 10000,1000000)",
+                 TO(keys), 1000},
+                PERF_OPTION_CSV(struct run, csv),
+                PERF_OPTION_QUICK(struct run, options.quick),
+                {"skip-adds", NULL, "no latencies of adds", TO(skip_adds)},
+                {"skip-memory", NULL, "no memory", TO(skip_memory)},
+                {"skip-takeover", NULL, "no takeovers", TO(skip_takeover)},
+                {"readers", "N", "attached while adds are measured (default 64)",
+                 TO(options.n_readers), 1, OUTAGE_READERS_MAX},
+                {"seconds", "N", "of adds through each path (default 8)", TO(options.seconds)},
+                {"rounds", "N", "so often the readers go round the three indexes (default 1)",
+                 TO(options.n_rounds), 1, OUTAGE_ROUNDS_MAX},
+                {"only", "PATH", "adds: only what begins like that: engine, socket_always",
+                 TO(options.only)},
+                {"events", "N", "kills, restarts and flips of each size (default 9)",
+                 TO(options.n_events), 1, OUTAGE_EVENTS_MAX},
+                PERF_OPTION_NAME(struct run, options.name),
+                PERF_OPTION_DIR(struct run, options.dir),
+                {"lanemapd", "PATH", "the daemon to measure (default: of this build)",
+                 TO(options.lanemapd)},
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), run, argc, argv);
 }
 
 /* What was not said. --quick: everything once or twice, with four readers. */
@@ -81,8 +80,8 @@ static void options_default(struct run *run)
                 options->n_events = quick ? 2 : 9;
         options->memory_limit = quick ? 16 << 20 : 64 << 20;
         if (run->keys.n == 0)
-                run->keys = quick ? (struct perf_sizes){1, {10000}}
-                                  : (struct perf_sizes){2, {10000, 1000000}};
+                run->keys = quick ? (struct lanemap_option_sizes){1, {10000}}
+                                  : (struct lanemap_option_sizes){2, {10000, 1000000}};
 }
 
 int main(int argc, char **argv)

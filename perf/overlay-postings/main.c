@@ -225,42 +225,51 @@ static void bytes_measure(struct bench *bench, struct perf_table *table)
         free(ids);
 }
 
-static void options_parse(int argc, char **argv, struct bench *bench, struct perf_sizes *sizes,
-                          const char **ret_csv)
+struct options {
+        struct lanemap_option_sizes sizes;
+        const char *csv, *name, *dir;
+        bool quick;
+};
+
+#define TO(member) LANEMAP_OPTION_TO(struct options, member)
+
+static void options_parse(int argc, char **argv, struct options *options)
 {
-        const struct perf_option all[] = {
-                {"ids", PERF_OPTION_SIZES, sizes, NULL,
-                 "ids of the posting (default 1000,10000,100000)", .least = 1000, .most = 1000000},
-                PERF_OPTION_CSV(ret_csv),
-                PERF_OPTION_QUICK(&bench->quick),
-                PERF_OPTION_NAME(&bench->name),
-                PERF_OPTION_DIR(&bench->dir),
+        static const struct lanemap_option all[] = {
+                {"ids", "N[,N...]", "ids of the posting (default 1000,10000,100000)", TO(sizes),
+                 1000, 1000000},
+                PERF_OPTION_CSV(struct options, csv),
+                PERF_OPTION_QUICK(struct options, quick),
+                PERF_OPTION_NAME(struct options, name),
+                PERF_OPTION_DIR(struct options, dir),
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
-        bench->dir = perf_command_dir(bench->dir);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), options, argc, argv);
+        options->dir = perf_command_dir(options->dir);
 }
 
 int main(int argc, char **argv)
 {
         static struct bench bench;
         static struct perf_table table;
-        struct perf_sizes sizes = {3, {1000, 10000, 100000}};
+        struct options options = {.sizes = {3, {1000, 10000, 100000}}};
         struct perf_output output;
-        const char *csv = NULL;
 
-        options_parse(argc, argv, &bench, &sizes, &csv);
+        options_parse(argc, argv, &options);
+        bench.name = options.name;
+        bench.dir = options.dir;
+        bench.quick = options.quick;
         bench.n_changes = bench.quick ? 1000 : 50000;
         bench.n_touches = bench.quick ? 3 : 51;
         bench.tick_us = perf_tick_ns() * 1e-3;
-        perf_output_open(&output, csv, goals, LANEMAP_N_ELEMENTS(goals));
+        perf_output_open(&output, options.csv, goals, LANEMAP_N_ELEMENTS(goals));
 
-        for (size_t i = 0; i < sizes.n; i++) {
+        for (size_t i = 0; i < options.sizes.n; i++) {
                 char title[64];
 
                 table = (struct perf_table){0};
                 perf_table_circumstances(&table);
-                bench.n_ids = sizes.values[i];
+                bench.n_ids = options.sizes.values[i];
                 engine_measure(&bench, &table);
                 bytes_measure(&bench, &table);
                 snprintf(title, sizeof(title), "a posting of %" PRIu64 " ids in an overlay",

@@ -27,7 +27,7 @@ static const struct perf_goal goals[] = {
 };
 
 struct options {
-        struct perf_sizes keys;
+        struct lanemap_option_sizes keys;
         const char *csv;
         const char *only;
         uint64_t cmph_keys_max;
@@ -35,25 +35,30 @@ struct options {
         bool all;
 };
 
+#define TO(member) LANEMAP_OPTION_TO(struct options, member)
+
 static void options_parse(struct options *options, int argc, char **argv)
 {
-        const struct perf_option all[] = {
-                {"keys", PERF_OPTION_SIZES, &options->keys, NULL,
-                 "sizes of a section (default 100000,1000000; with --quick 20000)", .least = 1000},
-                PERF_OPTION_CSV(&options->csv),
-                PERF_OPTION_QUICK(&options->quick),
-                {"all", PERF_OPTION_FLAG, &options->all, NULL,
-                 "every row at every size: above 20 million keys there are only packed and bbhash"},
-                {"cmph-keys", PERF_OPTION_NUMBER, &options->cmph_keys_max, NULL,
-                 "CHD and BDZ of libcmph at no more keys than that (default 10000000)"},
-                {"only", PERF_OPTION_TEXT, &options->only, "NAME",
-                 "only what begins like that: packed, recsplit_leaf5, cmph"},
+        static const struct lanemap_option all[] = {
+                {"keys", "N[,N...]",
+                 "sizes of a section (default 100000,1000000; with --quick 20000)", TO(keys), 1000},
+                PERF_OPTION_CSV(struct options, csv),
+                PERF_OPTION_QUICK(struct options, quick),
+                {"all", NULL,
+                 "every row at every size: above 20 million keys there are only packed and bbhash",
+                 TO(all)},
+                {"cmph-keys", "N",
+                 "CHD and BDZ of libcmph at no more keys than that (default 10000000)",
+                 TO(cmph_keys_max)},
+                {"only", "NAME", "only what begins like that: packed, recsplit_leaf5, cmph",
+                 TO(only)},
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), options, argc, argv);
         if (options->keys.n == 0)
-                options->keys = options->quick ? (struct perf_sizes){1, {20000}}
-                                               : (struct perf_sizes){2, {100000, 1000000}};
+                options->keys = options->quick
+                                        ? (struct lanemap_option_sizes){1, {20000}}
+                                        : (struct lanemap_option_sizes){2, {100000, 1000000}};
 }
 
 /* The measures that choose between kinds, a line for each of them. */

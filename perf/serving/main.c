@@ -19,36 +19,33 @@ static const struct {
 
 struct run {
         struct serving_options options;
-        struct perf_sizes threads;
+        struct lanemap_option_sizes threads;
         uint64_t page_mib;
         const char *csv, *only;
 };
 
+#define TO(member) LANEMAP_OPTION_TO(struct run, member)
+
 static void options_parse(int argc, char **argv, struct run *run)
 {
-        struct serving_options *options = &run->options;
-        const struct perf_option all[] = {
-                {"keys", PERF_OPTION_NUMBER, &options->n_keys, NULL,
-                 "in the index (default 1000000)", .least = 10000},
-                {"threads", PERF_OPTION_SIZES, &run->threads, NULL, "that look up (default 2,8)", 1,
+        static const struct lanemap_option all[] = {
+                {"keys", "N", "in the index (default 1000000)", TO(options.n_keys), 10000},
+                {"threads", "N[,N...]", "that look up (default 2,8)", TO(threads), 1,
                  SERVING_THREADS_MAX},
-                {"seconds", PERF_OPTION_REAL, &options->seconds, NULL, "a window (default 4)"},
-                {"rate", PERF_OPTION_REAL, &options->rate, NULL,
-                 "new segments a second (default 10)"},
-                {"rounds", PERF_OPTION_COUNT, &options->n_rounds, NULL,
-                 "windows of each kind, at most 16 (default 5)", 1, SERVING_ROUNDS_MAX},
-                {"pages-mib", PERF_OPTION_NUMBER, &run->page_mib, NULL,
-                 "the file of `pages` (default 1024)", 1, 1 << 20},
-                {"only", PERF_OPTION_TEXT, &run->only, "PART", "index or pages"},
-                PERF_OPTION_CSV(&run->csv),
-                PERF_OPTION_QUICK(&options->quick),
-                PERF_OPTION_NAME(&options->name),
-                PERF_OPTION_DIR(&options->dir),
-                {"tmpfs", PERF_OPTION_TEXT, &options->tmpfs, "DIR",
-                 "the file of `pages` (default /dev/shm)"},
+                {"seconds", "N", "a window (default 4)", TO(options.seconds)},
+                {"rate", "N", "new segments a second (default 10)", TO(options.rate)},
+                {"rounds", "N", "windows of each kind, at most 16 (default 5)",
+                 TO(options.n_rounds), 1, SERVING_ROUNDS_MAX},
+                {"pages-mib", "N", "the file of `pages` (default 1024)", TO(page_mib), 1, 1 << 20},
+                {"only", "PART", "index or pages", TO(only)},
+                PERF_OPTION_CSV(struct run, csv),
+                PERF_OPTION_QUICK(struct run, options.quick),
+                PERF_OPTION_NAME(struct run, options.name),
+                PERF_OPTION_DIR(struct run, options.dir),
+                {"tmpfs", "DIR", "the file of `pages` (default /dev/shm)", TO(options.tmpfs)},
         };
 
-        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), argc, argv);
+        perf_command_parse(all, LANEMAP_N_ELEMENTS(all), run, argc, argv);
 }
 
 /* What was not said. */
@@ -61,7 +58,7 @@ static void options_default(struct run *run)
         if (!options->tmpfs)
                 options->tmpfs = "/dev/shm";
         if (run->threads.n == 0)
-                run->threads = (struct perf_sizes){quick ? 1 : 2, {2, 8}};
+                run->threads = (struct lanemap_option_sizes){quick ? 1 : 2, {2, 8}};
         options->n_threads = run->threads.n;
         for (size_t i = 0; i < run->threads.n; i++)
                 options->threads[i] = (uint32_t)run->threads.values[i];

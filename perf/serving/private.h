@@ -20,7 +20,7 @@ struct serving_options {
         const char *dir;
         const char *tmpfs;
         uint64_t n_keys;
-        uint32_t threads[PERF_SIZES_MAX];
+        uint32_t threads[LANEMAP_OPTION_SIZES_MAX];
         size_t n_threads;
         double seconds; /* of a window */
         double rate;    /* new segments a second */

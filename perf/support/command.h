@@ -1,64 +1,38 @@
 /*
- * The command line of a benchmark: a table of its options, from which --help is printed as well, so
- * that the two cannot differ.
+ * The command line of a benchmark: rows of common/option.h, read into a struct of the program.
  */
 #ifndef LANEMAP_PERF_COMMAND_H
 #define LANEMAP_PERF_COMMAND_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "common/option.h"
 
-#define PERF_SIZES_MAX 8
-
-/* What `N[,N...]` gives. */
-struct perf_sizes {
-        size_t n;
-        uint64_t values[PERF_SIZES_MAX];
-};
-
-enum perf_option_kind {
-        PERF_OPTION_FLAG,   /* to: bool */
-        PERF_OPTION_NUMBER, /* to: uint64_t */
-        PERF_OPTION_COUNT,  /* to: uint32_t */
-        PERF_OPTION_REAL,   /* to: double, above 0 */
-        PERF_OPTION_SIZES,  /* to: struct perf_sizes */
-        PERF_OPTION_TEXT,   /* to: const char * */
-};
-
-struct perf_option {
-        const char *name;
-        enum perf_option_kind kind;
-        void *to;          /* unchanged where the option is not given */
-        const char *shown; /* what stands for its argument; NULL: as its kind is shown */
-        const char *help;
-        uint64_t least, most; /* of numbers; most 0: no bound but the type's */
-};
-
-/* Options that mean the same everywhere. */
-#define PERF_OPTION_CSV(variable)                                                             \
-        {                                                                                     \
-                "csv", PERF_OPTION_TEXT, (variable), "FILE|-",                                \
-                        "also one row per measure: name,value,unit (-: only that, on stdout)" \
+/* Options that mean the same everywhere; the member is that of `type` that they fill in. */
+#define PERF_OPTION_CSV(type, member)                                                          \
+        {                                                                                      \
+                "csv", "FILE",                                                                 \
+                        "also one row per measure: name,value,unit (-: only that, on stdout)", \
+                        LANEMAP_OPTION_TO(type, member)                                        \
         }
-#define PERF_OPTION_QUICK(variable)                                       \
-        {                                                                 \
-                "quick", PERF_OPTION_FLAG, (variable), NULL,              \
-                        "seconds instead of minutes; numbers of no value" \
+#define PERF_OPTION_QUICK(type, member)                                           \
+        {                                                                         \
+                "quick", NULL, "seconds instead of minutes; numbers of no value", \
+                        LANEMAP_OPTION_TO(type, member)                           \
         }
-#define PERF_OPTION_NAME(variable)                                            \
-        {                                                                     \
-                "name", PERF_OPTION_TEXT, (variable), "NAME",                 \
-                        "published names begin with this (default: perf-PID)" \
+#define PERF_OPTION_NAME(type, member)                                                 \
+        {                                                                              \
+                "name", "NAME", "published names begin with this (default: perf-PID)", \
+                        LANEMAP_OPTION_TO(type, member)                                \
         }
-#define PERF_OPTION_DIR(variable)                                                        \
-        {                                                                                \
-                "dir", PERF_OPTION_TEXT, (variable), "DIR",                              \
-                        "folders of the run are made in here (default: $TMPDIR or /tmp)" \
+#define PERF_OPTION_DIR(type, member)                                                           \
+        {                                                                                       \
+                "dir", "DIR", "folders of the run are made in here (default: $TMPDIR or /tmp)", \
+                        LANEMAP_OPTION_TO(type, member)                                         \
         }
 
-/* Reads argv. --help: on stdout, and exit status 0; what cannot be read: on stderr, and 2. */
-void perf_command_parse(const struct perf_option *options, size_t n_options, int argc, char **argv);
+/* Reads argv into `values`. --help: on stdout, and exit status 0; what cannot be read: on stderr, and
+ * 2. */
+void perf_command_parse(const struct lanemap_option *options, size_t n_options, void *values,
+                        int argc, char **argv);
 
 /* Ends the program as what cannot be read does: for what one option says of another. */
 void perf_command_refuse(const char *why) __attribute__((noreturn));

@@ -1,7 +1,6 @@
 /* See keys.h. */
 #include "keys.h"
 
-#include <errno.h>
 #include <string.h>
 
 static const char *const fields[8] = {
@@ -95,14 +94,8 @@ struct perf_route perf_key_route(enum perf_mix mix, uint64_t number)
         return route;
 }
 
-int perf_mix_parse(const char *text, enum perf_mix *ret_mix)
-{
-        if (strcmp(text, "single") == 0)
-                *ret_mix = PERF_MIX_SINGLE;
-        else if (strcmp(text, "production") == 0)
-                *ret_mix = PERF_MIX_PRODUCTION;
-        else
-                return -EINVAL;
-
-        return 0;
-}
+const struct lanemap_choice perf_mix_choices[] = {
+        {"single", PERF_MIX_SINGLE},
+        {"production", PERF_MIX_PRODUCTION},
+        {NULL},
+};

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/option.h"
+
 #define PERF_KEY_BYTES_MAX 72
 #define PERF_KEY_IDS_MAX   10000
 #define PERF_KEYS_ABSENT   (UINT64_C(1) << 48)
@@ -49,7 +51,6 @@ static inline uint32_t perf_route_id(const struct perf_route *route, uint32_t i)
         return route->first + i * route->stride;
 }
 
-/* Return: 0, -EINVAL. */
-int perf_mix_parse(const char *text, enum perf_mix *ret_mix);
+extern const struct lanemap_choice perf_mix_choices[];
 
 #endif

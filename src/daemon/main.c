@@ -5,12 +5,31 @@
  * Exit codes: 0 a clean stop, 1 the index could not be opened or served, 2 usage.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/owner.h"
 #include "daemon/loop/log.h"
 #include "daemon/server.h"
 #include "daemon/signals.h"
+
+/* What --help, --version or --completion asks for. */
+static int text_print(int outcome)
+{
+        char *text = NULL;
+
+        if (outcome == LANEMAP_OPTION_VERSION) {
+                printf("lanemapd %s\n", LANEMAP_VERSION);
+        } else if (outcome == LANEMAP_OPTION_COMPLETION) {
+                text = lanemap_option_completion(&lanemap_daemon_program, "_lanemapd");
+                printf("%scomplete -o filenames -F _lanemapd lanemapd\n", text ? text : "");
+        } else {
+                text = lanemap_option_help(&lanemap_daemon_program);
+                fputs(text ? text : "", stdout);
+        }
+        free(text);
+        return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
+}
 
 int main(int argc, char **argv)
 {
@@ -26,8 +45,8 @@ int main(int argc, char **argv)
                 return 2;
         }
         if (r > 0)
-                return 0;
-        lanemap_log_init(options.loglevel);
+                return text_print(r);
+        lanemap_log_init((int)options.loglevel);
         r = lanemap_owner_become(options.directory, &uid);
         if (r < 0) {
                 lanemap_log(LOG_ERR,

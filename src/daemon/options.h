@@ -1,4 +1,4 @@
-/* The command line of lanemapd. Opens the options file, the password's, and the list of groups. */
+/* The options of lanemapd (options.c has the rows), from its command line and the options file. */
 #ifndef LANEMAP_DAEMON_OPTIONS_H
 #define LANEMAP_DAEMON_OPTIONS_H
 
@@ -6,7 +6,7 @@
 
 #include <lanemap/writer.h>
 
-#include "common/base.h"
+#include "common/option.h"
 
 #define LANEMAP_PASSWORD_BYTES_MAX 512
 
@@ -16,7 +16,7 @@ struct lanemap_options {
         char *file_text; /* of the options file; name and others may point into it */
         const char *name;
         const char *directory;
-        const char *socket_asked; /* --socket, or NULL */
+        const char *options_file; /* - before it: may be absent */
         char socket[4096];
         bool has_socket_group, has_socket_mode; /* were given */
         gid_t socket_gid;
@@ -41,12 +41,19 @@ struct lanemap_options {
         uint64_t lock_bytes;
         uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
         uint64_t hang_limit_seconds;     /* 0: none */
-        int loglevel;                    /* as in syslog(3) */
+        uint32_t loglevel;               /* as in syslog(3) */
 };
 
+extern const struct lanemap_program lanemap_daemon_program;
+
+extern const struct lanemap_choice lanemap_appendfsync_choices[];
+extern const struct lanemap_choice lanemap_segment_kind_choices[];
+extern const struct lanemap_choice lanemap_filter_choices[];
+
 /*
- * Return: 0; 1 the text of --help or --version was printed. Errors: -EINVAL; error->text says what
- * is wrong in one line. Passwords are overwritten in argv.
+ * Return: 0, or the enum lanemap_option_outcome of an option that ends the program. Errors: -EINVAL;
+ * ret_error says what is wrong in one line. Passwords are overwritten in argv. Opens the options
+ * file, the password's, and the list of groups.
  */
 int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
                           struct lanemap_error *ret_error);
@@ -60,15 +67,14 @@ int lanemap_options_parse_again(const struct lanemap_options *options,
 /* Frees what was read for it, and wipes the password. */
 void lanemap_options_free(struct lanemap_options *options);
 
-/* "always", "everysec", "no". Return: the value, or -EINVAL. */
-int lanemap_appendfsync_parse(const char *text, size_t n_bytes);
-const char *lanemap_appendfsync_text(uint32_t appendfsync);
+/* ---- between the files of this ---- */
 
-/* "packed" and so on, "never" and so on. */
-const char *lanemap_segment_kind_text(uint32_t kind);
-const char *lanemap_filter_text(uint32_t filter);
+/* `where` it comes from. A NUL within would make it shorter than it looks. Return: 0, -EINVAL. */
+int lanemap_options_password_set(struct lanemap_options *options, const char *where,
+                                 const char *text, size_t n_bytes, struct lanemap_error *ret_error);
 
-/* Decimal, nothing else, at most `max`. Return: 0, -EINVAL, -ERANGE. */
-int lanemap_number_parse(const char *text, size_t n_bytes, uint64_t max, uint64_t *ret_number);
+/* Takes what the options file says, into options->file_text too. Return: 0, -EINVAL. */
+int lanemap_options_file_take(struct lanemap_options *options, const char *path,
+                              struct lanemap_error *ret_error);
 
 #endif

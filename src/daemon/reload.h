@@ -2,7 +2,7 @@
  * SIGHUP: the options are read again, from the command line, the options file and the password's
  * file.
  *
- * What can change while the index is served does: appendfsync, hang-limit, loglevel and the
+ * What can change while the index is served does: the rows of options.c with a change(), and the
  * password, which counts for connections that are made from now on. For the others a line says that they
  * need a restart. If anything is wrong with the options nothing changes, and a line says what.
  */
@@ -16,8 +16,5 @@ void lanemap_reload(struct lanemap_server *server);
 
 /* The index is open: a reload that was asked for is made. */
 void lanemap_reload_serve(struct lanemap_server *server);
-
-/* Return: 0, or a negative errno of lanemap_writer_set_appendfsync(). */
-int lanemap_reload_set_appendfsync(struct lanemap_server *server, uint32_t appendfsync);
 
 #endif

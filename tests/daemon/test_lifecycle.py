@@ -24,6 +24,8 @@ def free_port():
 
 def test_usage():
     equal(run("--version").stdout.split()[0], "lanemapd")
+    script = run("--completion").stdout + "COMP_WORDS=(lanemapd --filter a) COMP_CWORD=2; _lanemapd; echo ${COMPREPLY[*]}\n"
+    equal(subprocess.run(["bash", "-eu"], input=script, capture_output=True, text=True).stdout, "auto always\n")
     assert "--appendfsync" in run("--help").stdout
     ok = ["--name", "x", "--dir", "/nonexistent/lanemap"]
     equal(run(*ok, env={"LANEMAPD_REQUIREPASS": "x" * 513}).stderr,
@@ -54,7 +56,7 @@ def test_usage():
         (ok + ["--requirepass", ""], "--requirepass: a password has 1 to 512 bytes"),
         (ok + ["--requirepass-file", "/dev/null"], "--requirepass-file: a password has 1 to 512 bytes"),
         (ok + ["--requirepass-file", "/dev/zero"], "--requirepass-file: a password has 1 to 512 bytes, none of them NUL"),
-        (ok + ["--appendfsync", "sometimes"], "'sometimes' is not always, everysec or no"),
+        (ok + ["--appendfsync", "sometimes"], "'sometimes' is not everysec, always or no"),
         (ok + ["--lanes", "1025"], "--lanes: '1025' is not a number from 1 to 1024"),
         (ok + ["--lanes", "4x"], "--lanes: '4x' is not"),
         (ok + ["--fingerprint-bits", "65"], "'65' is not 64, 80 or 96"),

@@ -104,7 +104,7 @@ def test_reload():
 
             written(path, f"appendfsync no\nloglevel info\nhang-limit 5\nrequirepass-file {password}\nworkers 3\nlanes 7\n")
             written(password, "two\n")
-            equal(reload(daemon), "reloaded: appendfsync no, hang-limit 5, the password, loglevel; only a restart "
+            equal(reload(daemon), "reloaded: the password, appendfsync no, hang-limit 5, loglevel info; only a restart "
                                   "changes lanes, workers")
             equal(early("CONFIG", "GET", "appendfsync")[1][1], ("$", b"no"))
             equal(early("CONFIG", "GET", "loglevel")[1][1], ("$", b"info"))

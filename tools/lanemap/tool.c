@@ -1,9 +1,11 @@
 /* See tool.h. */
 #include "tool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/owner.h"
 
@@ -40,28 +42,44 @@ int lanemap_tool_flush(void)
         return -EIO;
 }
 
-int lanemap_tool_help(const char *text)
+int lanemap_tool_help(const struct lanemap_program *program)
 {
+        char *text = lanemap_option_help(program);
+
+        if (!text)
+                return LANEMAP_TOOL_FAILURE;
         fputs(text, stdout);
+        free(text);
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
+}
+
+int lanemap_tool_run(const struct lanemap_tool_command *command, int argc, char **argv)
+{
+        uint64_t values[LANEMAP_TOOL_VALUES_BYTES / sizeof(uint64_t)] = {0};
+        struct lanemap_error error = {.text = ""};
+        int r, first;
+
+        for (size_t i = 0; i < command->program.n_options; i++)
+                assert(command->program.options[i].off + command->program.options[i].bytes <=
+                       sizeof(values));
+        r = lanemap_option_parse(&command->program, values, argc, argv, &first, &error);
+        if (r == LANEMAP_OPTION_HELP)
+                return lanemap_tool_help(&command->program);
+        if (r < 0) {
+                lanemap_tool_say("%s", error.text);
+                return lanemap_tool_usage(command->name);
+        }
+        if (argc - first < command->n_words_min ||
+            (command->n_words_max > 0 && argc - first > command->n_words_max)) {
+                lanemap_tool_say("%s %s", command->name, command->wants);
+                return lanemap_tool_usage(command->name);
+        }
+        return command->run(values, argc - first, argv + first);
 }
 
 bool lanemap_tool_number(struct lanemap_slice text, uint64_t max, uint64_t *ret_number)
 {
-        uint64_t number = 0;
-
-        if (text.bytes == 0)
-                return false;
-        for (size_t i = 0; i < text.bytes; i++) {
-                if (text.data[i] < '0' || text.data[i] > '9' ||
-                    __builtin_mul_overflow(number, 10, &number) ||
-                    __builtin_add_overflow(number, (uint64_t)(text.data[i] - '0'), &number))
-                        return false;
-        }
-        if (number > max)
-                return false;
-        *ret_number = number;
-        return true;
+        return lanemap_number_parse(text.data, text.bytes, max, ret_number) == 0;
 }
 
 void lanemap_tool_uuid_format(const unsigned char *uuid, char room[37])

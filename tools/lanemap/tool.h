@@ -1,8 +1,8 @@
 /*
- * What the subcommands of `lanemap` share: exit codes, messages, attaching.
+ * Shared by the subcommands of `lanemap`: options, exit codes, messages, attaching.
  *
- * Every subcommand is a function in a file of its own that gets its argument vector and answers the
- * exit code. Results go to stdout, everything said to a person to stderr, each message opening with
+ * Every subcommand is a struct lanemap_tool_command in a file of its own (cmd/), and a row in
+ * main.c. Results go to stdout, everything said to a person to stderr, each message opening with
  * "lanemap: ".
  */
 #ifndef LANEMAP_TOOLS_TOOL_H
@@ -10,6 +10,7 @@
 
 #include <lanemap/lanemap.h>
 
+#include "common/option.h"
 #include "text.h"
 
 enum lanemap_tool_exit {
@@ -22,17 +23,23 @@ enum lanemap_tool_exit {
         LANEMAP_TOOL_LOSS = 6,      /* repair: done, and something was lost */
 };
 
-int lanemap_tool_get(int argc, char **argv);
-int lanemap_tool_load(int argc, char **argv);
-int lanemap_tool_stat(int argc, char **argv);
-int lanemap_tool_route(int argc, char **argv);
-int lanemap_tool_verify(int argc, char **argv);
-int lanemap_tool_repair(int argc, char **argv);
-int lanemap_tool_reshard(int argc, char **argv);
-int lanemap_tool_backup(int argc, char **argv);
-int lanemap_tool_restore(int argc, char **argv);
-int lanemap_tool_remove(int argc, char **argv);
-int lanemap_tool_tenant(int argc, char **argv);
+#define LANEMAP_TOOL_VALUES_BYTES 256 /* the most that a subcommand's values take */
+
+/*
+ * A subcommand. Its values are zero, then what the options of program.options say; run() gets them
+ * and the words that are no options, and answers the exit code.
+ */
+struct lanemap_tool_command {
+        const char *name;
+        const char *summary;
+        struct lanemap_program program;
+        int n_words_min, n_words_max; /* n_words_max 0: any number */
+        const char *wants;            /* what it says when there are others: "wants one DIR" */
+        int (*run)(const void *values, int n_words, char **words);
+};
+
+/* Parses the options and runs the command. argv[0] is its name. Return: the exit code. */
+int lanemap_tool_run(const struct lanemap_tool_command *command, int argc, char **argv);
 
 /* bus_error.c: before anything is mapped. */
 void lanemap_tool_bus_error_init(void);
@@ -43,8 +50,8 @@ void lanemap_tool_say(const char *format, ...) LANEMAP_PRINTF(1, 2);
 /* Prints where help is to be found; answers LANEMAP_TOOL_USAGE. */
 int lanemap_tool_usage(const char *command);
 
-/* Prints the help text; answers LANEMAP_TOOL_DONE, or FAILURE when stdout is broken. */
-int lanemap_tool_help(const char *text);
+/* Prints the help of a program; answers LANEMAP_TOOL_DONE, or FAILURE when stdout is broken. */
+int lanemap_tool_help(const struct lanemap_program *program);
 
 /* Flushes stdout. Return: 0, or a negative errno after saying so. */
 int lanemap_tool_flush(void);

@@ -1,85 +1,48 @@
 /* CONFIG: settings, and the counters' return to 0. */
-#include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/command/handlers.h"
 #include "daemon/loop/log.h"
-#include "daemon/reload.h"
+#include "daemon/options.h"
 
-/* The settings that CONFIG GET knows. Return: false behind the last one. */
-static bool config_at(const struct lanemap_server *server, size_t i, const char **ret_name,
-                      char *value, size_t n_value)
+/* What is no option, but asked for by clients of Redis: a text, or what format() says. */
+static void bind_format(const struct lanemap_server *server, char *text, size_t n_text)
 {
-        static const char *const names[] = {
-                "appendfsync",
-                "appendonly",
-                "save",
-                "dir",
-                "unixsocket",
-                "port",
-                "databases",
-                "maxmemory",
-                "timeout",
-                "maxclients",
-                "bind",
-                "loglevel",
-                "requirepass",
-                "proto-max-bulk-len",
-                "client-query-buffer-limit",
-        };
-        uint32_t appendfsync = server->writer ? lanemap_writer_get_appendfsync(server->writer)
-                                              : server->options.appendfsync;
-        int level = lanemap_log_level();
-
-        if (i >= LANEMAP_N_ELEMENTS(names))
-                return false;
-        *ret_name = names[i];
-        switch (i) {
-        case 0:
-                snprintf(value, n_value, "%s", lanemap_appendfsync_text(appendfsync));
-                break;
-        case 3:
-                snprintf(value, n_value, "%s", server->options.directory);
-                break;
-        case 4:
-                snprintf(value, n_value, "%s", server->options.socket);
-                break;
-        case 5:
-                snprintf(value, n_value, "%u", server->options.port);
-                break;
-        case 9:
-                snprintf(value, n_value, "%zu", server->n_clients_max);
-                break;
-        case 10:
-                snprintf(value, n_value, "%s", server->options.port ? "127.0.0.1 ::1" : "");
-                break;
-        case 11:
-                snprintf(value, n_value, "%s",
-                         level == LOG_DEBUG    ? "debug"
-                         : level == LOG_INFO   ? "info"
-                         : level == LOG_NOTICE ? "notice"
-                                               : "warning");
-                break;
-        case 13:
-                snprintf(value, n_value, "%d", LANEMAP_RESP_ARG_BYTES_MAX);
-                break;
-        case 14:
-                snprintf(value, n_value, "%zu", LANEMAP_QUERY_BYTES_MAX);
-                break;
-        case 1:
-                snprintf(value, n_value, "yes");
-                break;
-        case 2:
-        case 12: /* the password is never told */
-                *value = 0;
-                break;
-        default:
-                snprintf(value, n_value, "%s", i == 6 ? "1" : "0");
-        }
-        return true;
+        snprintf(text, n_text, "%s", server->options.port ? "127.0.0.1 ::1" : "");
 }
+
+static void maxclients_format(const struct lanemap_server *server, char *text, size_t n_text)
+{
+        snprintf(text, n_text, "%zu", server->n_clients_max);
+}
+
+static void argument_format(const struct lanemap_server *server, char *text, size_t n_text)
+{
+        snprintf(text, n_text, "%d", LANEMAP_RESP_ARG_BYTES_MAX);
+}
+
+static void query_format(const struct lanemap_server *server, char *text, size_t n_text)
+{
+        snprintf(text, n_text, "%zu", LANEMAP_QUERY_BYTES_MAX);
+}
+
+static const struct {
+        const char *name;
+        const char *text;
+        void (*format)(const struct lanemap_server *server, char *text, size_t n_text);
+} others[] = {
+        {"appendonly", "yes"},
+        {"save", ""},
+        {"databases", "1"},
+        {"maxmemory", "0"},
+        {"timeout", "0"},
+        {"maxclients", .format = maxclients_format},
+        {"bind", .format = bind_format},
+        {"proto-max-bulk-len", .format = argument_format},
+        {"client-query-buffer-limit", .format = query_format},
+};
 
 static bool config_is_wanted(const struct lanemap_call *call, const char *name)
 {
@@ -96,62 +59,133 @@ static bool config_is_wanted(const struct lanemap_call *call, const char *name)
         return false;
 }
 
+/* Calls fn for every setting that the call asks for. Return: how many there are. */
+static size_t config_each(const struct lanemap_call *call,
+                          void (*fn)(struct lanemap_reply *, const char *name, const char *value),
+                          struct lanemap_reply *reply)
+{
+        const struct lanemap_program *program = &lanemap_daemon_program;
+        char value[4352];
+        size_t n = 0;
+
+        for (size_t i = 0; i < program->n_options; i++) {
+                const struct lanemap_option *option = &program->options[i];
+
+                if (!option->config || !config_is_wanted(call, option->config))
+                        continue;
+                lanemap_option_format(option, &call->server->options, value, sizeof(value));
+                fn(reply, option->config, value);
+                n++;
+        }
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(others); i++) {
+                if (!config_is_wanted(call, others[i].name))
+                        continue;
+                if (others[i].format)
+                        others[i].format(call->server, value, sizeof(value));
+                fn(reply, others[i].name, others[i].format ? value : others[i].text);
+                n++;
+        }
+        return n;
+}
+
+static void setting_count(struct lanemap_reply *reply, const char *name, const char *value)
+{
+}
+
+static void setting_reply(struct lanemap_reply *reply, const char *name, const char *value)
+{
+        lanemap_reply_text(reply, name);
+        lanemap_reply_text(reply, value);
+}
+
 static void config_get(const struct lanemap_call *call)
 {
         struct lanemap_reply *reply = lanemap_client_reply(call->client);
-        char value[4352];
-        const char *name;
-        size_t n = 0;
 
-        for (size_t i = 0; config_at(call->server, i, &name, value, sizeof(value)); i++)
-                n += config_is_wanted(call, name);
-        lanemap_reply_map(reply, n);
-        for (size_t i = 0; config_at(call->server, i, &name, value, sizeof(value)); i++) {
-                if (!config_is_wanted(call, name))
-                        continue;
-                lanemap_reply_text(reply, name);
-                lanemap_reply_text(reply, value);
+        lanemap_reply_map(reply, config_each(call, setting_count, NULL));
+        config_each(call, setting_reply, reply);
+}
+
+/* The option that argument i names. Return: NULL after replying that it cannot be set. */
+static const struct lanemap_option *config_find(const struct lanemap_call *call, uint32_t i)
+{
+        const struct lanemap_program *program = &lanemap_daemon_program;
+
+        for (size_t o = 0; o < program->n_options; o++) {
+                const struct lanemap_option *option = &program->options[o];
+
+                if (option->config && option->change && lanemap_call_is(call, i, option->config))
+                        return option;
         }
+        lanemap_reply_error(lanemap_client_reply(call->client),
+                            "ERR CONFIG SET failed (possibly related to argument '%.*s') - can't "
+                            "set immutable config",
+                            (int)LANEMAP_MIN(call->args[i].bytes, 64u),
+                            lanemap_call_bytes(call, i));
+        return NULL;
+}
+
+/* Stores argument i in `options`. Return: false after replying why not. */
+static bool config_take(const struct lanemap_call *call, const struct lanemap_option *option,
+                        uint32_t i, struct lanemap_options *options)
+{
+        const char *list = option->choices ? "argument(s) must be one of the following: " : "";
+        struct lanemap_error error = {"too long"};
+        char text[64];
+
+        if (call->args[i].bytes < sizeof(text)) {
+                memcpy(text, lanemap_call_bytes(call, i), call->args[i].bytes);
+                text[call->args[i].bytes] = 0;
+                if (strlen(text) == call->args[i].bytes &&
+                    lanemap_option_take(option, options, text, &error) == 0)
+                        return true;
+        }
+        if (option->choices)
+                lanemap_choice_list(option->choices, ", ", error.text, sizeof(error.text));
+        lanemap_reply_error(lanemap_client_reply(call->client),
+                            "ERR CONFIG SET failed (possibly related to argument '%s') - %s%s",
+                            option->config, list, error.text);
+        return false;
 }
 
 static void config_set(const struct lanemap_call *call)
 {
         struct lanemap_server *server = call->server;
-        struct lanemap_reply *reply;
-        int r = -EINVAL;
+        struct lanemap_options options = server->options;
+        char value[64];
+        int r;
 
         if (call->n_args % 2 != 0) {
                 lanemap_command_subcommand_arity(call, "set");
                 return;
         }
-        reply = lanemap_client_reply(call->client);
-        for (uint32_t i = 2; i < call->n_args; i += 2) {
-                if (lanemap_call_is(call, i, "appendfsync"))
-                        continue;
-                lanemap_reply_error(reply,
-                                    "ERR CONFIG SET failed (possibly related to argument '%.*s') - "
-                                    "can't set immutable config",
-                                    (int)LANEMAP_MIN(call->args[i].bytes, 64u),
-                                    lanemap_call_bytes(call, i));
-                return;
-        }
+        for (uint32_t i = 2; i < call->n_args; i += 2)
+                if (!config_find(call, i))
+                        return;
         if (!server->writer) {
-                lanemap_command_loading(call->server, reply);
+                lanemap_command_loading(server, lanemap_client_reply(call->client));
                 return;
         }
-        for (uint32_t i = 3; i < call->n_args; i += 2) {
-                r = lanemap_appendfsync_parse(lanemap_call_bytes(call, i), call->args[i].bytes);
-                if (r < 0)
-                        break;
+        for (uint32_t i = 2; i < call->n_args; i += 2)
+                if (!config_take(call, config_find(call, i), i + 1, &options))
+                        return;
+        for (uint32_t i = 2; i < call->n_args; i += 2) {
+                const struct lanemap_option *option = config_find(call, i);
+
+                r = option->change(server, &options);
+                if (r < 0) {
+                        lanemap_reply_error(lanemap_client_reply(call->client),
+                                            "ERR CONFIG SET failed (possibly related to argument "
+                                            "'%s') - %s",
+                                            option->config, strerror(-r));
+                        return;
+                }
+                memcpy((char *)&server->options + option->off, (char *)&options + option->off,
+                       option->bytes);
+                lanemap_option_format(option, &options, value, sizeof(value));
+                lanemap_log(LOG_NOTICE, "%s is %s now", option->config, value);
         }
-        if (r < 0 || lanemap_reload_set_appendfsync(server, (uint32_t)r) < 0) {
-                lanemap_reply_error(reply, "ERR CONFIG SET failed (possibly related to argument "
-                                           "'appendfsync') - argument(s) must be one of the "
-                                           "following: everysec, always, no");
-                return;
-        }
-        lanemap_log(LOG_NOTICE, "appendfsync is %s now", lanemap_appendfsync_text((uint32_t)r));
-        lanemap_reply_simple(reply, "OK");
+        lanemap_reply_simple(lanemap_client_reply(call->client), "OK");
 }
 
 void lanemap_command_config(const struct lanemap_call *call)

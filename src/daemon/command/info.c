@@ -129,7 +129,7 @@ static void info_persistence(struct info *info)
         if (!info->has_stats)
                 return;
         line(info, "appendfsync:%s",
-             lanemap_appendfsync_text(lanemap_writer_get_appendfsync(server->writer)));
+             lanemap_choice_text(lanemap_appendfsync_choices, server->options.appendfsync));
         line(info, "position:%" PRIu64, info->stats.position);
         line(info, "durable:%" PRIu64, info->stats.durable);
         line(info, "acknowledgeable:%" PRIu64, server->acknowledged);

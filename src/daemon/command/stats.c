@@ -87,9 +87,11 @@ void lanemap_stats_each(const struct lanemap_writer_stats *stats,
         fn(arg, "uuid", text, true);
         snprintf(text, sizeof(text), "%" PRIu64, stats->generation);
         fn(arg, "generation", text, true); /* random: half of them do not fit RESP's integers */
-        fn(arg, "segment_kind_young", lanemap_segment_kind_text(stats->segment_kind_young), true);
-        fn(arg, "segment_kind_bottom", lanemap_segment_kind_text(stats->segment_kind_bottom), true);
-        fn(arg, "filter", lanemap_filter_text(stats->filter), true);
+        fn(arg, "segment_kind_young",
+           lanemap_choice_text(lanemap_segment_kind_choices, stats->segment_kind_young), true);
+        fn(arg, "segment_kind_bottom",
+           lanemap_choice_text(lanemap_segment_kind_choices, stats->segment_kind_bottom), true);
+        fn(arg, "filter", lanemap_choice_text(lanemap_filter_choices, stats->filter), true);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(fields); i++) {
                 const char *at = (const char *)stats + fields[i].off;
 

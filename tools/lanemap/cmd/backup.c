@@ -1,23 +1,9 @@
 /* lanemap backup: ask a running writer for a copy of its index, or copy a directory without one. */
-#include <getopt.h>
 #include <stdio.h>
 
 #include "backup_socket.h"
-#include "tool.h"
+#include "cmd/commands.h"
 #include "directory/restore.h"
-
-static const char help[] =
-        "Usage: lanemap backup --socket PATH DEST\n"
-        "       lanemap backup --dir DIRECTORY DEST\n"
-        "\n"
-        "Copy an index into the directory DEST, which is empty or does not exist yet.\n"
-        "\n"
-        "  --socket PATH    of the running lanemapd that listens there, as of now; the "
-        "environment\n"
-        "                   variable LANEMAP_PASSWORD holds its password if it wants one\n"
-        "  --dir DIRECTORY  of a data directory that no writer serves now\n"
-        "\n"
-        "Exit codes: 0 done, and durable; 1 failure; 2 usage.\n";
 
 static int backup_directory(const char *directory, const char *destination)
 {
@@ -33,36 +19,51 @@ static int backup_directory(const char *directory, const char *destination)
         return LANEMAP_TOOL_FAILURE;
 }
 
-int lanemap_tool_backup(int argc, char **argv)
-{
-        static const struct option options[] = {{"help", no_argument, NULL, 'h'},
-                                                {"socket", required_argument, NULL, 's'},
-                                                {"dir", required_argument, NULL, 'd'},
-                                                {0}};
-        const char *socket = NULL, *directory = NULL;
-        int c;
+struct arguments {
+        const char *socket, *directory;
+};
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                switch (c) {
-                case 'h':
-                        return lanemap_tool_help(help);
-                case 's':
-                        socket = optarg;
-                        break;
-                case 'd':
-                        directory = optarg;
-                        break;
-                default:
-                        return lanemap_tool_usage("backup");
-                }
-        }
-        if (argc - optind != 1 || !socket == !directory) {
-                lanemap_tool_say("backup wants --socket PATH or --dir DIRECTORY, and one DEST");
+#define TO(member) LANEMAP_OPTION_TO(struct arguments, member)
+static const struct lanemap_option options[] = {
+        {"socket", "PATH",
+         "of the running lanemapd that listens there, as of now; the environment "
+         "variable LANEMAP_PASSWORD holds its password if it wants one",
+         TO(socket)},
+        {"dir", "DIR", "of a data directory that no writer serves now", TO(directory)},
+};
+
+static int run(const void *values, int n_words, char **words)
+{
+        const struct arguments *arguments = values;
+
+        if (!arguments->socket == !arguments->directory) {
+                lanemap_tool_say("backup %s", lanemap_tool_backup.wants);
                 return lanemap_tool_usage("backup");
         }
-
-        if (socket)
-                return lanemap_tool_backup_socket(socket, argv[optind]) < 0 ? LANEMAP_TOOL_FAILURE
-                                                                            : LANEMAP_TOOL_DONE;
-        return backup_directory(directory, argv[optind]);
+        if (arguments->socket)
+                return lanemap_tool_backup_socket(arguments->socket, words[0]) < 0
+                               ? LANEMAP_TOOL_FAILURE
+                               : LANEMAP_TOOL_DONE;
+        return backup_directory(arguments->directory, words[0]);
 }
+
+const struct lanemap_tool_command lanemap_tool_backup = {
+        .name = "backup",
+        .summary = "copy an index into an empty directory",
+        .program =
+                {
+                        .name = "lanemap backup",
+                        .synopsis = "lanemap backup --socket PATH DEST\n"
+                                    "       lanemap backup --dir DIR DEST",
+                        .about = "Copy an index into the directory DEST, which is empty or does "
+                                 "not exist yet.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 done, and durable; 1 failure; 2 usage.",
+                        .arguments = "DIR",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants --socket PATH or --dir DIR, and one DEST",
+        .run = run,
+};

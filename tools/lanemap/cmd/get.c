@@ -1,20 +1,10 @@
 /* lanemap get: one line per key, in load's format. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "escape.h"
-#include "tool.h"
-
-static const char help[] =
-        "Usage: lanemap get NAME KEY...\n"
-        "\n"
-        "Look each KEY up in the index that is published as NAME and print one line for it:\n"
-        "the key, a tab, and its ids, ascending, separated by commas. A key without ids has\n"
-        "nothing behind the tab. Tab, newline and backslash in a key print as \\t, \\n and \\\\.\n"
-        "\n"
-        "Exit codes: 0 some key was found; 1 failure; 2 usage; 3 none was found.\n";
+#include "cmd/commands.h"
 
 struct answer {
         uint32_t *ids;
@@ -88,25 +78,36 @@ static int get_keys(struct lanemap_reader *reader, char **keys, size_t n_keys)
         return found ? LANEMAP_TOOL_DONE : LANEMAP_TOOL_NOT_FOUND;
 }
 
-int lanemap_tool_get(int argc, char **argv)
+static int get(const void *values, int n_words, char **words)
 {
-        static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
         struct lanemap_reader *reader;
-        int c, exit_code;
+        int exit_code;
 
-        while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
-                if (c == 'h')
-                        return lanemap_tool_help(help);
-                return lanemap_tool_usage("get");
-        }
-        if (argc - optind < 2) {
-                lanemap_tool_say("get wants a NAME and at least one KEY");
-                return lanemap_tool_usage("get");
-        }
-        if (lanemap_tool_attach(argv[optind], 0, &reader) < 0)
+        if (lanemap_tool_attach(words[0], 0, &reader) < 0)
                 return LANEMAP_TOOL_FAILURE;
 
-        exit_code = get_keys(reader, argv + optind + 1, (size_t)(argc - optind - 1));
+        exit_code = get_keys(reader, words + 1, (size_t)n_words - 1);
         lanemap_reader_detach(reader);
         return exit_code;
 }
+
+const struct lanemap_tool_command lanemap_tool_get = {
+        .name = "get",
+        .summary = "look keys up",
+        .program =
+                {
+                        .name = "lanemap get",
+                        .synopsis = "lanemap get NAME KEY...",
+                        .about =
+                                "Look each KEY up in the index that is published as NAME and print "
+                                "one line for it: the key, a tab, and its ids, ascending, "
+                                "separated by commas. A key without ids has nothing after the tab. "
+                                "Tab, newline and backslash in a key print as \\t, \\n and \\\\.",
+                        .epilog = "Exit codes: 0 some key was found; 1 failure; 2 usage; 3 none "
+                                  "was found.",
+                        .options_first = true,
+                },
+        .n_words_min = 2,
+        .wants = "wants a NAME and at least one KEY",
+        .run = get,
+};

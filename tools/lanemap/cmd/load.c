@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,32 +13,10 @@
 #include "escape.h"
 #include "load/lines.h"
 #include "load/load.h"
-#include "tool.h"
+#include "cmd/commands.h"
 
 #define LINE_BYTES_MAX ((size_t)1 << 30) /* some keys have a hundred thousand ids */
 #define SECOND_NS      UINT64_C(1000000000)
-
-static const char help[] =
-        "Usage: lanemap load --socket PATH [FILE]\n"
-        "       lanemap load --dir DIRECTORY [--name NAME] [FILE]\n"
-        "\n"
-        "Add routes, one key a line, from FILE or (no FILE, or -) from the standard input:\n"
-        "\n"
-        "  key<TAB>id[,id...]\n"
-        "\n"
-        "Ids are 0 to 4294967294. In a key \\t is a tab, \\n a newline, \\\\ a backslash. Routes "
-        "that\n"
-        "are there already are no error. Empty lines are skipped.\n"
-        "\n"
-        "  --socket PATH    into the running lanemapd that listens there; the environment "
-        "variable\n"
-        "                   LANEMAP_PASSWORD holds its password if it wants one\n"
-        "  --dir DIRECTORY  into a directory that no writer serves now; it is created if needed\n"
-        "  --name NAME      with --dir: publish as NAME meanwhile, and leave it published\n"
-        "  --quiet          no progress bar and no summary\n"
-        "\n"
-        "Exit codes: 0 done, and durable; 1 failure; 2 usage; 4 some lines were bad and told on\n"
-        "stderr, the others are loaded.\n";
 
 struct load {
         struct lanemap_load_target *target;
@@ -213,33 +190,30 @@ static int input_open(const char *path)
 }
 
 struct arguments {
-        const char *socket, *directory, *name, *file;
+        const char *socket, *directory, *name;
         bool quiet;
 };
 
-/* Return: -1 to go on, or the exit code. */
-static int arguments_parse(int argc, char **argv, struct arguments *arguments)
-{
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'},      {"socket", required_argument, NULL, 's'},
-                {"dir", required_argument, NULL, 'd'}, {"name", required_argument, NULL, 'n'},
-                {"quiet", no_argument, NULL, 'q'},     {0}};
-        int c;
+#define TO(member) LANEMAP_OPTION_TO(struct arguments, member)
+static const struct lanemap_option options[] = {
+        {"socket", "PATH",
+         "into the running lanemapd that listens there; the environment variable "
+         "LANEMAP_PASSWORD holds its password if it wants one",
+         TO(socket), .letter = 's'},
+        {"dir", "DIR", "into a directory that no writer serves now; it is created if needed",
+         TO(directory), .letter = 'd'},
+        {"name", "NAME", "with --dir: publish as NAME meanwhile, and leave it published", TO(name),
+         .letter = 'n'},
+        {"quiet", NULL, "no progress bar and no summary", TO(quiet), .letter = 'q'},
+};
 
-        while ((c = getopt_long(argc, argv, "hs:d:n:q", options, NULL)) != -1) {
-                if (c == 'h')
-                        return lanemap_tool_help(help);
-                else if (c == 's')
-                        arguments->socket = optarg;
-                else if (c == 'd')
-                        arguments->directory = optarg;
-                else if (c == 'n')
-                        arguments->name = optarg;
-                else if (c == 'q')
-                        arguments->quiet = true;
-                else
-                        return lanemap_tool_usage("load");
-        }
+static int load(const void *values, int n_words, char **words)
+{
+        const struct arguments *arguments = values;
+        struct load load = {0};
+        int exit_code = LANEMAP_TOOL_FAILURE;
+        int fd, r;
+
         if (!arguments->socket == !arguments->directory) {
                 lanemap_tool_say("load wants either --socket or --dir");
                 return lanemap_tool_usage("load");
@@ -248,32 +222,14 @@ static int arguments_parse(int argc, char **argv, struct arguments *arguments)
                 lanemap_tool_say("--name goes with --dir");
                 return lanemap_tool_usage("load");
         }
-        if (argc - optind > 1) {
-                lanemap_tool_say("load wants one FILE at most");
-                return lanemap_tool_usage("load");
-        }
-        arguments->file = argv[optind];
-        return -1;
-}
-
-int lanemap_tool_load(int argc, char **argv)
-{
-        struct arguments arguments = {0};
-        struct load load = {0};
-        int exit_code = arguments_parse(argc, argv, &arguments);
-        int fd, r;
-
-        if (exit_code >= 0)
-                return exit_code;
-        fd = input_open(arguments.file);
+        fd = input_open(n_words > 0 ? words[0] : NULL);
         if (fd < 0)
                 return LANEMAP_TOOL_FAILURE;
-        r = arguments.socket
-                    ? lanemap_load_socket_open(arguments.socket, &load.target)
-                    : lanemap_load_engine_open(arguments.directory, arguments.name, &load.target);
-        exit_code = LANEMAP_TOOL_FAILURE;
+        r = arguments->socket
+                    ? lanemap_load_socket_open(arguments->socket, &load.target)
+                    : lanemap_load_engine_open(arguments->directory, arguments->name, &load.target);
         if (r == 0) {
-                exit_code = load_run(&load, fd, arguments.quiet);
+                exit_code = load_run(&load, fd, arguments->quiet);
                 load.target->close(load.target);
         }
 
@@ -281,3 +237,27 @@ int lanemap_tool_load(int argc, char **argv)
                 close(fd);
         return exit_code;
 }
+
+const struct lanemap_tool_command lanemap_tool_load = {
+        .name = "load",
+        .summary = "add routes to a running writer, or to a directory",
+        .program =
+                {
+                        .name = "lanemap load",
+                        .synopsis = "lanemap load --socket PATH [FILE]\n"
+                                    "       lanemap load --dir DIR [--name NAME] [FILE]",
+                        .about = "Add routes, one key a line, from FILE or (no FILE, or -) from "
+                                 "the standard input:\n\n  key<TAB>id[,id...]\n\nIds are 0 to "
+                                 "4294967294. In a key \\t is a tab, \\n a newline, \\\\ a "
+                                 "backslash. Routes that are there already are no error. Empty "
+                                 "lines are skipped.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 done, and durable; 1 failure; 2 usage; 4 some "
+                                  "lines were bad and reported on stderr, the others are loaded.",
+                        .arguments = "FILE",
+                },
+        .n_words_max = 1,
+        .wants = "wants one FILE at most",
+        .run = load,
+};

@@ -1,20 +1,8 @@
 /* lanemap remove: what an index leaves in shared memory, and its directory. */
-#include <getopt.h>
 #include <stdio.h>
 
-#include "tool.h"
+#include "cmd/commands.h"
 #include "directory/remove.h"
-
-static const char help[] =
-        "Usage: lanemap remove [--dir DIR] NAME\n"
-        "\n"
-        "Remove what the index NAME, whose writer is stopped, has in shared memory: it outlives\n"
-        "the writer, so that readers go on while it restarts. With --dir also remove its data\n"
-        "directory, for good.\n"
-        "\n"
-        "  --dir DIR  the data directory; files in it that are not the index's stay\n"
-        "\n"
-        "Exit codes: 0 nothing of it is left; 1 something is, and why; 2 usage.\n";
 
 static int index_remove(const struct lanemap_remove_options *options)
 {
@@ -41,29 +29,45 @@ static int index_remove(const struct lanemap_remove_options *options)
         return LANEMAP_TOOL_FAILURE;
 }
 
-int lanemap_tool_remove(int argc, char **argv)
+struct arguments {
+        const char *directory;
+};
+
+static const struct lanemap_option options[] = {
+        {"dir", "DIR", "the data directory; files in it that are not the index's stay",
+         LANEMAP_OPTION_TO(struct arguments, directory)},
+};
+
+static int run(const void *values, int n_words, char **words)
 {
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'}, {"dir", required_argument, NULL, 'd'}, {0}};
-        struct lanemap_remove_options remove_options = {.files = &lanemap_files_posix};
-        int c;
+        const struct arguments *arguments = values;
+        const struct lanemap_remove_options remove_options = {
+                .files = &lanemap_files_posix,
+                .name = words[0],
+                .directory = arguments->directory,
+        };
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                switch (c) {
-                case 'h':
-                        return lanemap_tool_help(help);
-                case 'd':
-                        remove_options.directory = optarg;
-                        break;
-                default:
-                        return lanemap_tool_usage("remove");
-                }
-        }
-        if (argc - optind != 1) {
-                lanemap_tool_say("remove wants one NAME");
-                return lanemap_tool_usage("remove");
-        }
-
-        remove_options.name = argv[optind];
         return index_remove(&remove_options);
 }
+
+const struct lanemap_tool_command lanemap_tool_remove = {
+        .name = "remove",
+        .summary = "remove what a stopped index has in shared memory, and its directory",
+        .program =
+                {
+                        .name = "lanemap remove",
+                        .synopsis = "lanemap remove [--dir DIR] NAME",
+                        .about = "Remove what the index NAME, whose writer is stopped, has in "
+                                 "shared memory: it outlives the writer, so that readers go on "
+                                 "while it restarts. With --dir also remove its data directory, "
+                                 "for good.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 nothing of it is left; 1 something is, and why; 2 "
+                                  "usage.",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants one NAME",
+        .run = run,
+};

@@ -2,25 +2,11 @@
  * lanemap repair: make a damaged data directory one that a writer opens, and say what was lost.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "tool.h"
+#include "cmd/commands.h"
 #include "directory/repair.h"
-
-static const char help[] =
-        "Usage: lanemap repair [--dry-run] [--accept-log-loss] DIR\n"
-        "\n"
-        "Repair the data directory DIR, which no writer may have open. What can be put right is;\n"
-        "of what cannot, every entry that validates is kept; damaged files are moved to\n"
-        "DIR/quarantine. Prints what was found, done and lost, a line each.\n"
-        "\n"
-        "  --dry-run          say what would be done; change nothing\n"
-        "  --accept-log-loss  go on when acknowledged records of the log are lost, without them\n"
-        "\n"
-        "Exit codes: 0 sound, or repaired without loss; 1 not repaired; 2 usage; 6 repaired, and\n"
-        "something was lost or may be wrong.\n";
 
 static void line_print(void *arg, const char *line)
 {
@@ -57,37 +43,50 @@ static int repair(const struct lanemap_repair_options *options)
         return report.lossy ? LANEMAP_TOOL_LOSS : LANEMAP_TOOL_DONE;
 }
 
-int lanemap_tool_repair(int argc, char **argv)
+struct arguments {
+        bool dry_run, accept_log_loss;
+};
+
+#define TO(member) LANEMAP_OPTION_TO(struct arguments, member)
+static const struct lanemap_option options[] = {
+        {"dry-run", NULL, "say what would be done; change nothing", TO(dry_run)},
+        {"accept-log-loss", NULL,
+         "go on when acknowledged records of the log are lost, without them", TO(accept_log_loss)},
+};
+
+static int run(const void *values, int n_words, char **words)
 {
-        static const struct option options[] = {{"help", no_argument, NULL, 'h'},
-                                                {"dry-run", no_argument, NULL, 'n'},
-                                                {"accept-log-loss", no_argument, NULL, 'l'},
-                                                {0}};
+        const struct arguments *arguments = values;
         struct lanemap_repair_options repair_options = {
                 .files = &lanemap_files_owned,
                 .say = line_print,
+                .directory = words[0],
+                .dry_run = arguments->dry_run,
+                .accept_log_loss = arguments->accept_log_loss,
         };
-        int c;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                switch (c) {
-                case 'h':
-                        return lanemap_tool_help(help);
-                case 'n':
-                        repair_options.dry_run = true;
-                        break;
-                case 'l':
-                        repair_options.accept_log_loss = true;
-                        break;
-                default:
-                        return lanemap_tool_usage("repair");
-                }
-        }
-        if (argc - optind != 1) {
-                lanemap_tool_say("repair wants one DIR");
-                return lanemap_tool_usage("repair");
-        }
-
-        repair_options.directory = argv[optind];
         return repair(&repair_options);
 }
+
+const struct lanemap_tool_command lanemap_tool_repair = {
+        .name = "repair",
+        .summary = "make a damaged data directory usable, and say what was lost",
+        .program =
+                {
+                        .name = "lanemap repair",
+                        .synopsis = "lanemap repair [--dry-run] [--accept-log-loss] DIR",
+                        .about = "Repair the data directory DIR, which no writer may have open. "
+                                 "What can be put right is; of what cannot, every entry that "
+                                 "validates is kept; damaged files are moved to DIR/quarantine. "
+                                 "Prints what was found, done and lost, a line each.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 sound, or repaired without loss; 1 not repaired; "
+                                  "2 usage; 6 repaired, and something was lost or may be wrong.",
+                        .arguments = "DIR",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants one DIR",
+        .run = run,
+};

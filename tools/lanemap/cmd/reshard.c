@@ -2,26 +2,12 @@
  * lanemap reshard: give the index of a data directory another number of lanes.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "common/clock.h"
-#include "tool.h"
+#include "cmd/commands.h"
 #include "directory/reshard.h"
-
-static const char help[] =
-        "Usage: lanemap reshard DIR --lanes N\n"
-        "\n"
-        "Give the index in the data directory DIR, which no writer may have open, N lanes. Every\n"
-        "segment is checked and written anew; until that is done the index stays as it is, and\n"
-        "the disk needs room for both. What was written and not flushed stays in the log. The "
-        "next\n"
-        "start removes the old files; readers follow it, as any start.\n"
-        "\n"
-        "  --lanes N  1 to 1024\n"
-        "\n"
-        "Exit codes: 0 DIR has N lanes; 1 nothing was changed, and why; 2 usage.\n";
 
 static int reshard(const struct lanemap_reshard_options *options)
 {
@@ -51,44 +37,52 @@ static int reshard(const struct lanemap_reshard_options *options)
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
 }
 
-static bool lanes_parse(const char *text, uint32_t *ret_n_lanes)
+struct arguments {
+        uint32_t n_lanes;
+};
+
+static const struct lanemap_option options[] = {
+        {"lanes", "N", "1 to 1024", LANEMAP_OPTION_TO(struct arguments, n_lanes), 1,
+         LANEMAP_N_LANES_MAX},
+};
+
+static int run(const void *values, int n_words, char **words)
 {
-        struct lanemap_slice slice = {text, strlen(text)};
-        uint64_t n;
+        const struct arguments *arguments = values;
+        struct lanemap_reshard_options reshard_options = {
+                .files = &lanemap_files_owned,
+                .directory = words[0],
+                .n_lanes = arguments->n_lanes,
+        };
 
-        if (!lanemap_tool_number(slice, LANEMAP_N_LANES_MAX, &n) || n == 0)
-                return false;
-
-        *ret_n_lanes = (uint32_t)n;
-        return true;
-}
-
-int lanemap_tool_reshard(int argc, char **argv)
-{
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'}, {"lanes", required_argument, NULL, 'n'}, {0}};
-        struct lanemap_reshard_options reshard_options = {.files = &lanemap_files_owned};
-        int c;
-
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                switch (c) {
-                case 'h':
-                        return lanemap_tool_help(help);
-                case 'n':
-                        if (lanes_parse(optarg, &reshard_options.n_lanes))
-                                break;
-                        lanemap_tool_say("--lanes wants a number from 1 to %d, not '%s'",
-                                         LANEMAP_N_LANES_MAX, optarg);
-                        return lanemap_tool_usage("reshard");
-                default:
-                        return lanemap_tool_usage("reshard");
-                }
-        }
-        if (argc - optind != 1 || reshard_options.n_lanes == 0) {
+        if (reshard_options.n_lanes == 0) {
                 lanemap_tool_say("reshard wants one DIR and --lanes N");
                 return lanemap_tool_usage("reshard");
         }
-
-        reshard_options.directory = argv[optind];
         return reshard(&reshard_options);
 }
+
+const struct lanemap_tool_command lanemap_tool_reshard = {
+        .name = "reshard",
+        .summary = "give a data directory another number of lanes",
+        .program =
+                {
+                        .name = "lanemap reshard",
+                        .synopsis = "lanemap reshard DIR --lanes N",
+                        .about = "Give the index in the data directory DIR, which no writer may "
+                                 "have open, N lanes. Every segment is checked and written anew; "
+                                 "until that is done the index stays as it is, and the disk needs "
+                                 "room for both. What was written and not flushed stays in the "
+                                 "log. The next start removes the old files; readers follow it, as "
+                                 "any start.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 DIR has N lanes; 1 nothing was changed, and why; "
+                                  "2 usage.",
+                        .arguments = "DIR",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants one DIR and --lanes N",
+        .run = run,
+};

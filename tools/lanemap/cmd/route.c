@@ -6,7 +6,6 @@
  * lookup that fails ends the stream, because to go on would mean to miss a route without a word.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,42 +17,11 @@
 #include "load/lines.h"
 #include "position.h"
 #include "route/route.h"
-#include "tool.h"
+#include "cmd/commands.h"
 
 #define LINE_BYTES_MAX   ((size_t)64 << 20)
 #define WAIT_SECONDS_MAX 1000000000
 #define OUTPUT_BYTES_MAX ((size_t)1 << 20) /* flushed earlier than at the commit */
-
-static const char help[] =
-        "Usage: lanemap route [OPTION...] NAME\n"
-        "\n"
-        "Read a PostgreSQL change stream in wal2json's format-version 2 (one JSON object a line)\n"
-        "from the standard input, look each change up in the index published as NAME, and print\n"
-        "one JSON object a line for every change that touches anything:\n"
-        "\n"
-        "  "
-        "{\"lsn\":\"0/"
-        "15D5A38\",\"xid\":742,\"schema\":\"public\",\"table\":\"t\",\"action\":\"U\",\"ids\":[7,9]"
-        "}\n"
-        "\n"
-        "Looked up are the keys schema.table and schema.table.column=value of the new row, the "
-        "old\n"
-        "row, or both. See lanemap-route(1) for how values are written in keys.\n"
-        "\n"
-        "  --after LSN     skip transactions up to and with the one at LSN; print the others when\n"
-        "                  they commit, each with a line {\"lsn\":...,\"action\":\"C\"} at its "
-        "end\n"
-        "  --stats         at the end, say on stderr how much and how fast\n"
-        "  --wait SECONDS  wait that long for a writer to publish NAME\n"
-        "  --type NAME=AS  treat the column type NAME (a domain, say) as the type AS; repeatable\n"
-        "\n"
-        "Tables should have REPLICA IDENTITY FULL; one that sends incomplete old rows is named "
-        "once\n"
-        "on stderr. What lies in a pipe is lost when this program dies: see RESUMING in\n"
-        "lanemap-route(1). SIGINT and SIGTERM end the stream in good order.\n"
-        "\n"
-        "Exit codes: 0 done; 1 failure; 2 usage; 4 some lines were malformed and told on stderr,\n"
-        "the others were routed.\n";
 
 static volatile sig_atomic_t stop;
 
@@ -386,82 +354,96 @@ static int route_run(struct lanemap_reader *reader, const struct arguments *argu
         return run.n_malformed > 0 ? LANEMAP_TOOL_BAD_LINES : LANEMAP_TOOL_DONE;
 }
 
-static int alias_add(const char *argument)
+/* --type NAME=AS */
+static int alias_take(void *values, char *text, struct lanemap_error *ret_error)
 {
-        const char *equals = strrchr(argument, '=');
+        const char *equals = strrchr(text, '=');
         struct lanemap_slice name, as;
 
         if (equals) {
-                name = (struct lanemap_slice){.data = argument,
-                                              .bytes = (size_t)(equals - argument)};
+                name = (struct lanemap_slice){.data = text, .bytes = (size_t)(equals - text)};
                 as = (struct lanemap_slice){.data = equals + 1, .bytes = strlen(equals + 1)};
                 if (lanemap_canonical_alias_add(name, as) == 0)
                         return 0;
         }
-        lanemap_tool_say(
-                "--type wants NAME=AS, where AS is a type such as numeric or uuid, not '%s'",
-                argument);
+        snprintf(ret_error->text, sizeof(ret_error->text),
+                 "--type wants NAME=AS, where AS is a type such as numeric or uuid, not '%.200s'",
+                 text);
         return -EINVAL;
 }
 
-/* Return: -1 to go on, or the exit code. */
-static int arguments_parse(int argc, char **argv, struct arguments *arguments)
+static int after_take(void *values, char *text, struct lanemap_error *ret_error)
 {
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'},        {"stats", no_argument, NULL, 's'},
-                {"wait", required_argument, NULL, 'w'},  {"type", required_argument, NULL, 't'},
-                {"after", required_argument, NULL, 'a'}, {0}};
-        int c;
+        struct lanemap_slice slice = {.data = text, .bytes = strlen(text)};
+        struct arguments *arguments = values;
 
-        while ((c = getopt_long(argc, argv, "hsw:t:", options, NULL)) != -1) {
-                if (c == 'h')
-                        return lanemap_tool_help(help);
-                if (c == 's') {
-                        arguments->stats = true;
-                } else if (c == 'a') {
-                        struct lanemap_slice text = {.data = optarg, .bytes = strlen(optarg)};
-
-                        arguments->resumes = true;
-                        if (!lanemap_lsn_parse(text, &arguments->after)) {
-                                lanemap_tool_say("--after wants a position such as 0/15D5A38, not "
-                                                 "'%.100s'; 0/0 for the beginning",
-                                                 optarg);
-                                return lanemap_tool_usage("route");
-                        }
-                } else if (c == 'w') {
-                        struct lanemap_slice text = {.data = optarg, .bytes = strlen(optarg)};
-
-                        if (!lanemap_tool_number(text, WAIT_SECONDS_MAX,
-                                                 &arguments->wait_seconds)) {
-                                lanemap_tool_say("--wait wants whole seconds, at most %d, not '%s'",
-                                                 WAIT_SECONDS_MAX, optarg);
-                                return lanemap_tool_usage("route");
-                        }
-                } else if (c != 't' || alias_add(optarg) < 0) {
-                        return lanemap_tool_usage("route");
-                }
-        }
-        if (argc - optind != 1) {
-                lanemap_tool_say("route wants one NAME");
-                return lanemap_tool_usage("route");
-        }
-        return -1;
+        arguments->resumes = true;
+        if (lanemap_lsn_parse(slice, &arguments->after))
+                return 0;
+        snprintf(ret_error->text, sizeof(ret_error->text),
+                 "--after wants a position such as 0/15D5A38, not '%.100s'; 0/0 for the beginning",
+                 text);
+        return -EINVAL;
 }
 
-int lanemap_tool_route(int argc, char **argv)
-{
-        struct arguments arguments = {0};
-        struct lanemap_reader *reader;
-        int exit_code = arguments_parse(argc, argv, &arguments);
+#define TO(member) LANEMAP_OPTION_TO(struct arguments, member)
+static const struct lanemap_option options[] = {
+        {"after", "LSN",
+         "skip transactions up to and with the one at LSN; print the others when they commit, each "
+         "with a line {\"lsn\":...,\"action\":\"C\"} at its end",
+         .take = after_take},
+        {"stats", NULL, "at the end, say on stderr how much and how fast", TO(stats),
+         .letter = 's'},
+        {"wait", "SECONDS", "wait that long for a writer to publish NAME", TO(wait_seconds), 0,
+         WAIT_SECONDS_MAX, .letter = 'w'},
+        {"type", "NAME=AS", "treat the column type NAME (a domain, say) as the type AS; repeatable",
+         .take = alias_take, .letter = 't'},
+};
 
-        if (exit_code < 0) {
-                exit_code = LANEMAP_TOOL_FAILURE;
-                if (lanemap_tool_attach(argv[optind], arguments.wait_seconds * UINT64_C(1000000000),
-                                        &reader) == 0) {
-                        exit_code = route_run(reader, &arguments);
-                        lanemap_reader_detach(reader);
-                }
+static int route(const void *values, int n_words, char **words)
+{
+        const struct arguments *arguments = values;
+        int exit_code = LANEMAP_TOOL_FAILURE;
+        struct lanemap_reader *reader;
+
+        if (lanemap_tool_attach(words[0], arguments->wait_seconds * UINT64_C(1000000000),
+                                &reader) == 0) {
+                exit_code = route_run(reader, arguments);
+                lanemap_reader_detach(reader);
         }
         lanemap_canonical_alias_deinit();
         return exit_code;
 }
+
+const struct lanemap_tool_command lanemap_tool_route = {
+        .name = "route",
+        .summary = "read a PostgreSQL change stream and print which ids each change touches",
+        .program =
+                {
+                        .name = "lanemap route",
+                        .synopsis = "lanemap route [OPTION...] NAME",
+                        .about = "Read a PostgreSQL change stream in wal2json's format-version 2 "
+                                 "(one JSON object a line) from the standard input, look each "
+                                 "change up in the index published as NAME, and print one JSON "
+                                 "object a line for every change that touches anything:\n\n  "
+                                 "{\"lsn\":\"0/"
+                                 "15D5A38\",\"xid\":742,\"schema\":\"public\",\"table\":\"t\","
+                                 "\"action\":\"U\",\"ids\":[7,9]}\n\nLooked up are the keys "
+                                 "schema.table and schema.table.column=value of the new row, the "
+                                 "old row, or both. See lanemap-route(1) for how values are "
+                                 "written in keys.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Tables should have REPLICA IDENTITY FULL; one that sends "
+                                  "incomplete old rows is named once on stderr. What lies in a "
+                                  "pipe is lost when this program dies: see RESUMING in "
+                                  "lanemap-route(1). SIGINT and SIGTERM "
+                                  "end the stream in good order.\n\nExit codes: 0 done; 1 failure; "
+                                  "2 usage; 4 some lines were malformed and reported on stderr, "
+                                  "the others were routed.",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants one NAME",
+        .run = route,
+};

@@ -4,7 +4,6 @@
  * Identity of a key is its fingerprint; odds.h has what follows from that.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,29 +13,10 @@
 #include "common/clock.h"
 #include "odds.h"
 #include "stat_writer.h"
-#include "tool.h"
+#include "cmd/commands.h"
 
 #define LOOKUPS_MAX     UINT64_C(1000000000000000)
 #define ALIVE_WITHIN_NS UINT64_C(1000000000)
-
-static const char help[] =
-        "Usage: lanemap stat [--json] [--lookups-per-second N] [--socket PATH] NAME\n"
-        "\n"
-        "Print what the index published as NAME holds: keys, (key, id) pairs, memory, the state\n"
-        "of its writer, and the odds of a false route.\n"
-        "\n"
-        "  --json                  one JSON object; sizes in bytes\n"
-        "  --lookups-per-second N  how long until a false route is to be expected, when so many\n"
-        "                          absent keys are looked up in a second; for 64, 80 and 96 bits\n"
-        "  --socket PATH           also ask the index's lanemapd, which listens there, for what "
-        "only\n"
-        "                          it knows: write and read amplification; with --json all "
-        "counters;\n"
-        "                          the environment variable LANEMAP_PASSWORD holds its password "
-        "if\n"
-        "                          it wants one\n"
-        "\n"
-        "Exit codes: 0 done; 1 failure; 2 usage.\n";
 
 /* What an index can be created with. */
 static const uint32_t widths[] = {64, 80, 96};
@@ -235,51 +215,24 @@ static void print_json(const char *name, const struct lanemap_status *status, bo
 }
 
 struct arguments {
-        const char *name, *socket;
+        const char *socket;
         uint64_t lookups_per_second;
         bool json;
 };
 
-/* Return: -1 to go on, or the exit code. */
-static int arguments_parse(int argc, char **argv, struct arguments *arguments)
-{
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'},
-                {"json", no_argument, NULL, 'j'},
-                {"lookups-per-second", required_argument, NULL, 'l'},
-                {"socket", required_argument, NULL, 's'},
-                {0}};
-        int c;
-
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (c == 'h')
-                        return lanemap_tool_help(help);
-                if (c == 'j') {
-                        arguments->json = true;
-                } else if (c == 's') {
-                        arguments->socket = optarg;
-                } else if (c == 'l') {
-                        struct lanemap_slice text = {.data = optarg, .bytes = strlen(optarg)};
-
-                        if (lanemap_tool_number(text, LOOKUPS_MAX,
-                                                &arguments->lookups_per_second) &&
-                            arguments->lookups_per_second > 0)
-                                continue;
-                        lanemap_tool_say("--lookups-per-second wants a number from 1 to %llu, not "
-                                         "'%s'",
-                                         (unsigned long long)LOOKUPS_MAX, optarg);
-                        return lanemap_tool_usage("stat");
-                } else {
-                        return lanemap_tool_usage("stat");
-                }
-        }
-        if (argc - optind != 1) {
-                lanemap_tool_say("stat wants one NAME");
-                return lanemap_tool_usage("stat");
-        }
-        arguments->name = argv[optind];
-        return -1;
-}
+#define TO(member) LANEMAP_OPTION_TO(struct arguments, member)
+static const struct lanemap_option options[] = {
+        {"json", NULL, "one JSON object; sizes in bytes", TO(json)},
+        {"lookups-per-second", "N",
+         "how long until a false route is to be expected, when so many absent "
+         "keys are looked up in a second; for 64, 80 and 96 bits",
+         TO(lookups_per_second), 1, LOOKUPS_MAX},
+        {"socket", "PATH",
+         "also ask the index's lanemapd, which listens there, for what only it knows: "
+         "write and read amplification; with --json all counters; the environment variable "
+         "LANEMAP_PASSWORD holds its password if it wants one",
+         TO(socket)},
+};
 
 static int status_read(const char *name, struct lanemap_status *ret_status, bool *ret_alive)
 {
@@ -298,25 +251,43 @@ static int status_read(const char *name, struct lanemap_status *ret_status, bool
         return r;
 }
 
-int lanemap_tool_stat(int argc, char **argv)
+static int run(const void *values, int n_words, char **words)
 {
         struct lanemap_status status = {.size = sizeof(status)};
-        struct arguments arguments = {0};
-        int exit_code = arguments_parse(argc, argv, &arguments);
+        const struct arguments *arguments = values;
         json_t *counters = NULL;
         bool alive = false;
         char uuid[37];
 
-        if (exit_code >= 0)
-                return exit_code;
-        if (status_read(arguments.name, &status, &alive) < 0)
+        if (status_read(words[0], &status, &alive) < 0)
                 return LANEMAP_TOOL_FAILURE;
         lanemap_tool_uuid_format(status.uuid, uuid);
-        if (arguments.socket && lanemap_stat_writer_read(arguments.socket, uuid, &counters) < 0)
+        if (arguments->socket && lanemap_stat_writer_read(arguments->socket, uuid, &counters) < 0)
                 return LANEMAP_TOOL_FAILURE;
 
-        (arguments.json ? print_json : print_table)(arguments.name, &status, alive,
-                                                    arguments.lookups_per_second, counters);
+        (arguments->json ? print_json : print_table)(words[0], &status, alive,
+                                                     arguments->lookups_per_second, counters);
         json_decref(counters);
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
 }
+
+const struct lanemap_tool_command lanemap_tool_stat = {
+        .name = "stat",
+        .summary = "what an index holds and uses",
+        .program =
+                {
+                        .name = "lanemap stat",
+                        .synopsis = "lanemap stat [--json] [--lookups-per-second N] [--socket "
+                                    "PATH] NAME",
+                        .about = "Print what the index published as NAME holds: keys, (key, id) "
+                                 "pairs, memory, the state of its writer, and the odds of a false "
+                                 "route.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 done; 1 failure; 2 usage.",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants one NAME",
+        .run = run,
+};

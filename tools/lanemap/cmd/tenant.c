@@ -9,7 +9,6 @@
  * the second prefix, the readers of a tenant "a-w" would be the writers of a tenant "a".
  */
 #include <errno.h>
-#include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
 #include <spawn.h>
@@ -19,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd/commands.h"
 #include "shm/object.h"
-#include "tool.h"
 
 #define USER_PREFIX    "lanemap-"
 #define WRITERS_PREFIX "lanemapw-"
@@ -32,20 +31,6 @@
 #define TENANT_BYTES_MAX  (ACCOUNT_BYTES_MAX - (sizeof(WRITERS_PREFIX) - 1))
 
 extern char **environ;
-
-static const char help[] =
-        "Usage: lanemap tenant add [--print] NAME\n"
-        "       lanemap tenant remove NAME\n"
-        "\n"
-        "Make, or remove, what keeps the index NAME from others: the user lanemap-NAME, as which\n"
-        "lanemapd@NAME runs, and two groups. Members of lanemap-NAME look keys up; members of\n"
-        "lanemapw-NAME write. What is there already stays as it is. As root.\n"
-        "\n"
-        "  --print  only print the lines of sysusers.d(5) that say the same\n"
-        "\n"
-        "NAME has 1 to 22 of A-Z a-z 0-9 _ -, the first of them no -.\n"
-        "\n"
-        "Exit codes: 0 they are there, or gone; 1 they are not, and why; 2 usage.\n";
 
 struct tenant {
         const char *name;
@@ -253,36 +238,55 @@ static int tenant_print(const struct tenant *tenant)
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : LANEMAP_TOOL_DONE;
 }
 
-int lanemap_tool_tenant(int argc, char **argv)
-{
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'}, {"print", no_argument, NULL, 'p'}, {0}};
-        struct tenant tenant;
-        bool print = false;
-        int c;
+struct arguments {
+        bool print;
+};
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                switch (c) {
-                case 'h':
-                        return lanemap_tool_help(help);
-                case 'p':
-                        print = true;
-                        break;
-                default:
-                        return lanemap_tool_usage("tenant");
-                }
-        }
-        if (argc - optind != 2 ||
-            (strcmp(argv[optind], "add") != 0 && (print || strcmp(argv[optind], "remove") != 0))) {
-                lanemap_tool_say("tenant wants 'add' or 'remove', and one NAME");
+static const struct lanemap_option options[] = {
+        {"print", NULL, "only print the lines of sysusers.d(5) that say the same",
+         LANEMAP_OPTION_TO(struct arguments, print)},
+};
+
+static int run(const void *values, int n_words, char **words)
+{
+        const struct arguments *arguments = values;
+        bool add = strcmp(words[0], "add") == 0;
+        struct tenant tenant;
+
+        if (!add && (arguments->print || strcmp(words[0], "remove") != 0)) {
+                lanemap_tool_say("tenant %s", lanemap_tool_tenant.wants);
                 return lanemap_tool_usage("tenant");
         }
-        if (!tenant_init(argv[optind + 1], &tenant))
+        if (!tenant_init(words[1], &tenant))
                 return LANEMAP_TOOL_USAGE;
 
         /* Where the tools of the system are, whatever the caller's shell looks through. */
         setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
-        if (print)
+        if (arguments->print)
                 return tenant_print(&tenant);
-        return strcmp(argv[optind], "add") == 0 ? tenant_add(&tenant) : tenant_remove(&tenant);
+        return add ? tenant_add(&tenant) : tenant_remove(&tenant);
 }
+
+const struct lanemap_tool_command lanemap_tool_tenant = {
+        .name = "tenant",
+        .summary = "make or remove the user and the groups of an index",
+        .program =
+                {
+                        .name = "lanemap tenant",
+                        .synopsis = "lanemap tenant add [--print] NAME\n"
+                                    "       lanemap tenant remove NAME",
+                        .about = "Make, or remove, what keeps the index NAME from others: the user "
+                                 "lanemap-NAME, as which lanemapd@NAME runs, and two groups. "
+                                 "Members of lanemap-NAME look keys up; members of lanemapw-NAME "
+                                 "write. What is there already stays as it is. As root.\n\nNAME "
+                                 "has 1 to 22 of A-Z a-z 0-9 _ -, the first of them no -.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 they are there, or gone; 1 they are not, and why; "
+                                  "2 usage.",
+                },
+        .n_words_min = 2,
+        .n_words_max = 2,
+        .wants = "wants 'add' or 'remove', and one NAME",
+        .run = run,
+};

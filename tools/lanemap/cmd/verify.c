@@ -4,26 +4,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "cmd/commands.h"
 #include "verify/verify.h"
-
-static const char help[] =
-        "Usage: lanemap verify [--json] DIR\n"
-        "\n"
-        "Check everything in the data directory DIR: the manifest, every byte and every entry of\n"
-        "the segment files, the number of live keys and pairs of each lane, the log. A writer may\n"
-        "be running meanwhile. Nothing is changed.\n"
-        "\n"
-        "  --json  one JSON object\n"
-        "\n"
-        "Exit codes: 0 sound; 1 it could not be checked; 2 usage; 5 damage was found, and is "
-        "said.\n";
 
 static void print_finding(const struct lanemap_finding *finding)
 {
@@ -140,24 +127,40 @@ static int verify(const char *path, bool json)
         return lanemap_tool_flush() < 0 ? LANEMAP_TOOL_FAILURE : code;
 }
 
-int lanemap_tool_verify(int argc, char **argv)
+struct arguments {
+        bool json;
+};
+
+static const struct lanemap_option options[] = {
+        {"json", NULL, "one JSON object", LANEMAP_OPTION_TO(struct arguments, json)},
+};
+
+static int run(const void *values, int n_words, char **words)
 {
-        static const struct option options[] = {
-                {"help", no_argument, NULL, 'h'}, {"json", no_argument, NULL, 'j'}, {0}};
-        bool json = false;
-        int c;
+        const struct arguments *arguments = values;
 
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-                if (c == 'h')
-                        return lanemap_tool_help(help);
-                if (c != 'j')
-                        return lanemap_tool_usage("verify");
-                json = true;
-        }
-        if (argc - optind != 1) {
-                lanemap_tool_say("verify wants one DIR");
-                return lanemap_tool_usage("verify");
-        }
-
-        return verify(argv[optind], json);
+        return verify(words[0], arguments->json);
 }
+
+const struct lanemap_tool_command lanemap_tool_verify = {
+        .name = "verify",
+        .summary = "whether a data directory holds what was written",
+        .program =
+                {
+                        .name = "lanemap verify",
+                        .synopsis = "lanemap verify [--json] DIR",
+                        .about = "Check everything in the data directory DIR: the manifest, every "
+                                 "byte and every entry of the segment files, the number of live "
+                                 "keys and pairs of each lane, the log. A writer may be running "
+                                 "meanwhile. Nothing is changed.",
+                        .options = options,
+                        .n_options = LANEMAP_N_ELEMENTS(options),
+                        .epilog = "Exit codes: 0 sound; 1 it could not be checked; 2 usage; 5 "
+                                  "damage was found, and is said.",
+                        .arguments = "DIR",
+                },
+        .n_words_min = 1,
+        .n_words_max = 1,
+        .wants = "wants one DIR",
+        .run = run,
+};
