@@ -361,69 +361,97 @@ int lanemap_writer_get_health(struct lanemap_writer *writer,
  */
 int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes);
 
-/* Set `size` first. Counters are since open unless said otherwise. */
+/*
+ * The statistics of a writer; set `size` first. A new one is a member in a line of its own, with
+ * "kind, unit: meaning" beside it: INFO, LANEMAP.STATS and `lanemap stat --json --socket` read that.
+ *
+ * counter   since open, only rises
+ * gauge     as of now, or as of the last time
+ * flag      0 or 1
+ * segment kind, filter: enum lanemap_segment_kind, enum lanemap_filter_policy; in force
+ *
+ * Write amplification is (user_bytes_in + segment_bytes_written) / user_bytes_in; per entry,
+ * (flush_entries_written + merge_entries_written) / n_changed.
+ */
+/* clang-format off */
 struct lanemap_writer_stats {
         size_t size;
         unsigned char uuid[16];
         uint64_t generation;
-        uint64_t manifest_generation;
-        uint32_t n_lanes;
-        uint32_t fingerprint_bits;
-        uint32_t n_segments_max; /* in one lane */
-        uint32_t degraded;       /* 1: a segment file that is in use was found to be damaged */
-        uint64_t n_keys;         /* live, exact */
-        uint64_t n_pairs;        /* live, exact */
-        uint64_t position;
-        uint64_t durable;
-        uint64_t n_segments;
-        uint64_t n_segment_files;
-        uint64_t segment_bytes;       /* of all files together */
-        uint64_t segment_live_bytes;  /* of them, sections that a lane uses */
-        uint64_t segment_young_bytes; /* of these, above the lowest of a lane */
-        uint64_t probes_per_1000;   /* segments that 1000 lookups of absent keys look into, each key
-                                         alike: read amplification */
-        uint64_t overlay_bytes;     /* in use by overlays, active and frozen */
-        uint64_t shared_bytes;      /* size of the data object */
-        uint64_t shared_used_bytes; /* of it, allocated */
-        uint64_t quarantine_bytes;
-        uint64_t heap_bytes; /* private memory of the engine */
-        uint64_t log_bytes;  /* of all log files together */
-        uint64_t n_log_files;
-        uint64_t n_adds, n_removes, n_deletes, n_changed;
-        uint64_t n_flushes, n_merges, n_overlay_growths, n_generation_flips;
-        uint64_t n_log_syncs;
-        /* Write amplification is (user_bytes_in + segment_bytes_written) / user_bytes_in; per entry,
-         * flush_entries_written + merge_entries_written over n_changed. */
-        uint64_t user_bytes_in;         /* log bytes of operations */
-        uint64_t segment_bytes_written; /* by flushes and merges */
-        uint64_t flush_bytes_written;
-        uint64_t merge_bytes_written;
-        uint64_t flush_entries_written;
-        uint64_t merge_entries_written;
-        uint64_t
-                compaction_paced_ns; /* merges waited for, because of compaction_bytes_per_second */
-        uint64_t recovered_records;  /* replayed at open */
-        uint64_t recovery_ns;
-        uint64_t mark_position;
-        uint64_t last_flush_ns;   /* how long the last one took */
-        uint64_t n_write_stalls;  /* applies that waited for a flush, because overlays were over
-                                     their budget */
-        uint64_t write_stall_ns;  /* how long, together */
-        uint64_t n_damaged_files; /* in use now */
-        uint64_t scrubbed_files;  /* verified in the background */
-        uint64_t scrubbed_bytes;
-        uint32_t segment_kind_young; /* in force: enum lanemap_segment_kind */
-        uint32_t segment_kind_bottom;
-        uint32_t filter;        /* in force: enum lanemap_filter_policy */
-        uint32_t n_filters;     /* segments in use that have one */
-        uint64_t filter_bytes;  /* of these */
-        uint64_t warmed_bytes;  /* of the segment files in use, made present since open */
-        uint64_t served_copies; /* files in use that are served from a copy */
-        uint64_t served_bytes;  /* and their size */
-        uint32_t serve_no_room; /* 1: there is no room for a copy; the original is served */
-        uint32_t lock_refused;  /* 1: less is locked than was asked for: RLIMIT_MEMLOCK */
-        uint64_t locked_bytes;
+        uint64_t manifest_generation;      /* gauge: of the manifest in force */
+        uint32_t n_lanes;                  /* gauge, lanes */
+        uint32_t fingerprint_bits;         /* gauge, bits: of a key's fingerprint */
+        uint32_t n_segments_max;           /* gauge, segments: in one lane, at most */
+        uint32_t degraded;                 /* flag: a segment file that is in use was found to
+                                              be damaged */
+        uint64_t n_keys;                   /* gauge, keys: live, exact */
+        uint64_t n_pairs;                  /* gauge, pairs: live, exact */
+        uint64_t position;                 /* gauge, records: number of the last log record
+                                              applied */
+        uint64_t durable;                  /* gauge, records: number of the last log record
+                                              that a crash cannot undo */
+        uint64_t n_segments;               /* gauge, segments: in use by lanes */
+        uint64_t n_segment_files;          /* gauge, files: that hold them */
+        uint64_t segment_bytes;            /* gauge, bytes: of all segment files */
+        uint64_t segment_live_bytes;       /* gauge, bytes: of them, in sections that a lane
+                                              uses */
+        uint64_t segment_young_bytes;      /* gauge, bytes: of these, above the lowest section
+                                              of a lane */
+        uint64_t probes_per_1000;          /* gauge, segments: that 1000 lookups of absent keys
+                                              look into, each key alike: read amplification */
+        uint64_t overlay_bytes;            /* gauge, bytes: in use by overlays, active and
+                                              frozen */
+        uint64_t shared_bytes;             /* gauge, bytes: size of the data object */
+        uint64_t shared_used_bytes;        /* gauge, bytes: of it, allocated */
+        uint64_t quarantine_bytes;         /* gauge, bytes: of it, freed and not yet reused */
+        uint64_t heap_bytes;               /* gauge, bytes: private memory of the engine */
+        uint64_t log_bytes;                /* gauge, bytes: of all log files */
+        uint64_t n_log_files;              /* gauge, files */
+        uint64_t n_adds;                   /* counter, operations */
+        uint64_t n_removes;                /* counter, operations */
+        uint64_t n_deletes;                /* counter, operations */
+        uint64_t n_changed;                /* counter, pairs: added or removed */
+        uint64_t n_flushes;                /* counter, flushes */
+        uint64_t n_merges;                 /* counter, merges */
+        uint64_t n_overlay_growths;        /* counter, growths: of an overlay's table */
+        uint64_t n_generation_flips;       /* counter, flips: to another data object */
+        uint64_t n_log_syncs;              /* counter, syncs */
+        uint64_t user_bytes_in;            /* counter, bytes: of operations, in the log */
+        uint64_t segment_bytes_written;    /* counter, bytes: by flushes and merges */
+        uint64_t flush_bytes_written;      /* counter, bytes */
+        uint64_t merge_bytes_written;      /* counter, bytes */
+        uint64_t flush_entries_written;    /* counter, entries */
+        uint64_t merge_entries_written;    /* counter, entries */
+        uint64_t compaction_paced_ns;      /* counter, ns: that merges waited because of
+                                              compaction_bytes_per_second */
+        uint64_t recovered_records;        /* gauge, records: replayed at open */
+        uint64_t recovery_ns;              /* gauge, ns: that took */
+        uint64_t mark_position;            /* gauge, records: number of the log record with the
+                                              last mark */
+        uint64_t last_flush_ns;            /* gauge, ns: that the last flush took */
+        uint64_t n_write_stalls;           /* counter, applies: that waited for a flush,
+                                              because overlays were over their budget */
+        uint64_t write_stall_ns;           /* counter, ns: that they waited */
+        uint64_t n_damaged_files;          /* gauge, files: in use */
+        uint64_t scrubbed_files;           /* counter, files: read again and checked in the
+                                              background */
+        uint64_t scrubbed_bytes;           /* counter, bytes: of these */
+        uint32_t segment_kind_young;       /* segment kind: in force, for the upper levels */
+        uint32_t segment_kind_bottom;      /* segment kind: in force, for the lowest level */
+        uint32_t filter;                   /* filter: in force */
+        uint32_t n_filters;                /* gauge, segments: in use that have a filter */
+        uint64_t filter_bytes;             /* gauge, bytes: of these filters */
+        uint64_t warmed_bytes;             /* gauge, bytes: of the segment files in use, made
+                                              present since open */
+        uint64_t served_copies;            /* gauge, files: in use that are served from a copy */
+        uint64_t served_bytes;             /* gauge, bytes: of these */
+        uint32_t serve_no_room;            /* flag: there is no room for a copy: the original
+                                              is served */
+        uint32_t lock_refused;             /* flag: less is locked than was asked for:
+                                              RLIMIT_MEMLOCK */
+        uint64_t locked_bytes;             /* gauge, bytes: kept in memory */
 };
+/* clang-format on */
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 /* The same, and it waits for the engine's locks no longer than that, for each of two. Return: 0;
  * -EAGAIN another thread has one, at a disk that hangs perhaps; -EINVAL. */

@@ -174,6 +174,11 @@ def test_stats_and_info():
         equal((stats["n_keys"], stats["n_pairs"]), (2, 3))
         assert stats["position"] >= 2 and len(stats["uuid"]) == 36
         assert int(stats["generation"]) > 0 and isinstance(stats["generation"], bytes), "random 64 bits are no integer"
+        described = dict(line[1].split(": ", 1) for line in client("LANEMAP.STATS", "HELP")[1])
+        equal(sorted(described), sorted(stats.keys() - {"uuid", "generation"}))
+        equal(described["n_keys"], "gauge, keys; live, exact")
+        equal((stats["filter"], stats["segment_kind_bottom"]), (b"auto", b"packed"))
+        equal(client("LANEMAP.STATS", "x"), ("-", "ERR syntax error"))
         equal(client("DBSIZE"), (":", 2))
         text = client("INFO")[1].decode()
         sections = [line[2:] for line in text.split("\r\n") if line.startswith("# ")]

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/command/handlers.h"
+#include "daemon/command/stats.h"
 #include "daemon/loop/log.h"
 #include "daemon/options.h"
 
@@ -193,7 +194,6 @@ void lanemap_command_config(const struct lanemap_call *call)
         static const struct lanemap_subcommand subcommands[] = {
                 {"get", -3}, {"set", -4}, {"resetstat", 2}, {"rewrite", 2}, {"help", 2},
         };
-        struct lanemap_server *server = call->server;
         struct lanemap_reply *reply;
 
         switch (lanemap_command_subcommand(call, subcommands, LANEMAP_N_ELEMENTS(subcommands))) {
@@ -205,9 +205,7 @@ void lanemap_command_config(const struct lanemap_call *call)
                 break;
         case 2:
                 reply = lanemap_client_reply(call->client);
-                server->n_commands = server->n_errors = server->n_applies = 0;
-                server->n_connections = server->n_refused = server->n_outcome_unknown = 0;
-                server->bytes_in = server->bytes_out = 0;
+                lanemap_stats_reset(call->server);
                 lanemap_reply_simple(reply, "OK");
                 break;
         case 3:

@@ -35,6 +35,17 @@ static void line(struct info *info, const char *format, ...)
         lanemap_reply_raw(&info->text, "\r\n", 2);
 }
 
+static void row_line(void *arg, const char *name, const char *value, bool is_text)
+{
+        line(arg, "%s:%s", name, value);
+}
+
+static void rows_print(struct info *info, const char *section)
+{
+        lanemap_stats_section(section, info->server, info->has_stats ? &info->stats : NULL,
+                              row_line, info);
+}
+
 static void info_server(struct info *info)
 {
         const struct lanemap_server *server = info->server;
@@ -86,12 +97,7 @@ static void info_health(struct info *info)
 
 static void info_clients(struct info *info)
 {
-        const struct lanemap_server *server = info->server;
-
-        line(info, "connected_clients:%zu", server->n_clients);
-        line(info, "maxclients:%zu", server->n_clients_max);
-        line(info, "peak_clients:%zu", server->n_clients_peak);
-        line(info, "blocked_clients:%zu", server->n_blocked);
+        rows_print(info, "Clients");
 }
 
 static void info_memory(struct info *info)
@@ -109,11 +115,7 @@ static void info_memory(struct info *info)
         if (!info->has_stats)
                 return;
         line(info, "used_memory:%" PRIu64, info->stats.heap_bytes + info->stats.shared_used_bytes);
-        line(info, "heap_bytes:%" PRIu64, info->stats.heap_bytes);
-        line(info, "shared_bytes:%" PRIu64, info->stats.shared_bytes);
-        line(info, "shared_used_bytes:%" PRIu64, info->stats.shared_used_bytes);
-        line(info, "overlay_bytes:%" PRIu64, info->stats.overlay_bytes);
-        line(info, "segment_bytes:%" PRIu64, info->stats.segment_bytes);
+        rows_print(info, "Memory");
 }
 
 static void info_persistence(struct info *info)
@@ -130,39 +132,18 @@ static void info_persistence(struct info *info)
                 return;
         line(info, "appendfsync:%s",
              lanemap_choice_text(lanemap_appendfsync_choices, server->options.appendfsync));
-        line(info, "position:%" PRIu64, info->stats.position);
-        line(info, "durable:%" PRIu64, info->stats.durable);
-        line(info, "acknowledgeable:%" PRIu64, server->acknowledged);
-        line(info, "log_bytes:%" PRIu64, info->stats.log_bytes);
-        line(info, "log_files:%" PRIu64, info->stats.n_log_files);
-        line(info, "mark_position:%" PRIu64, info->stats.mark_position);
-        line(info, "recovered_records:%" PRIu64, info->stats.recovered_records);
-        line(info, "recovery_ns:%" PRIu64, info->stats.recovery_ns);
+        rows_print(info, "Persistence");
 }
 
 static void info_stats(struct info *info)
 {
-        const struct lanemap_server *server = info->server;
-
-        line(info, "total_connections_received:%" PRIu64, server->n_connections);
-        line(info, "rejected_connections:%" PRIu64, server->n_refused);
-        line(info, "total_commands_processed:%" PRIu64, server->n_commands);
-        line(info, "total_error_replies:%" PRIu64, server->n_errors);
-        line(info, "outcome_unknown_replies:%" PRIu64, server->n_outcome_unknown);
-        line(info, "applies:%" PRIu64, server->n_applies);
-        line(info, "total_net_input_bytes:%" PRIu64, server->bytes_in);
-        line(info, "total_net_output_bytes:%" PRIu64, server->bytes_out);
-}
-
-static void info_stats_line(void *arg, const char *name, const char *value, bool is_text)
-{
-        line(arg, "%s:%s", name, value);
+        rows_print(info, "Stats");
 }
 
 static void info_lanemap(struct info *info)
 {
         if (info->has_stats)
-                lanemap_stats_each(&info->stats, info_stats_line, info);
+                lanemap_stats_each(&info->stats, row_line, info);
 }
 
 static void info_keyspace(struct info *info)

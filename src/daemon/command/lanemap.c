@@ -73,12 +73,31 @@ static void stats_reply(void *arg, const char *name, const char *value, bool is_
         lanemap_reply_raw(reply, "\r\n", 2);
 }
 
+static void stats_help(struct lanemap_reply *reply)
+{
+        char text[256];
+        size_t n = 0;
+
+        while (lanemap_stats_describe(n, text, sizeof(text)))
+                n++;
+        lanemap_reply_array(reply, n);
+        for (size_t i = 0; lanemap_stats_describe(i, text, sizeof(text)); i++)
+                lanemap_reply_simple(reply, text);
+}
+
 void lanemap_command_lanemap_stats(const struct lanemap_call *call)
 {
         struct lanemap_writer_stats stats = {.size = sizeof(stats)};
         struct lanemap_reply *reply = lanemap_client_reply(call->client);
         uint64_t n = 0, age_ns;
 
+        if (call->n_args > 1) {
+                if (call->n_args == 2 && lanemap_call_is(call, 1, "help"))
+                        stats_help(reply);
+                else
+                        lanemap_reply_error(reply, "ERR syntax error");
+                return;
+        }
         if (!lanemap_health_stats(call->server, &stats, &age_ns)) {
                 lanemap_reply_error(reply, "ERR cannot read (%s)", strerror(EAGAIN));
                 return;

@@ -1,103 +1,156 @@
 /* See command/stats.h. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "daemon/options.h"
 #include "daemon/command/stats.h"
+#include "daemon/options.h"
 
-#define FIELD(member)                                                         \
-        {                                                                     \
-#member, offsetof(struct lanemap_writer_stats, member),       \
-                        sizeof(((struct lanemap_writer_stats *)NULL)->member) \
-        }
+enum kind {
+        COUNTER,
+        GAUGE,
+        FLAG,
+        SEGMENT_KIND,
+        FILTER,
+};
 
 static const struct {
         const char *name;
-        size_t off;
-        size_t bytes;
-} fields[] = {
-        FIELD(manifest_generation),
-        FIELD(n_lanes),
-        FIELD(fingerprint_bits),
-        FIELD(n_segments_max),
-        FIELD(degraded),
-        FIELD(n_keys),
-        FIELD(n_pairs),
-        FIELD(position),
-        FIELD(durable),
-        FIELD(n_segments),
-        FIELD(n_segment_files),
-        FIELD(segment_bytes),
-        FIELD(segment_live_bytes),
-        FIELD(segment_young_bytes),
-        FIELD(probes_per_1000),
-        FIELD(overlay_bytes),
-        FIELD(shared_bytes),
-        FIELD(shared_used_bytes),
-        FIELD(quarantine_bytes),
-        FIELD(heap_bytes),
-        FIELD(log_bytes),
-        FIELD(n_log_files),
-        FIELD(n_adds),
-        FIELD(n_removes),
-        FIELD(n_deletes),
-        FIELD(n_changed),
-        FIELD(n_flushes),
-        FIELD(n_merges),
-        FIELD(n_overlay_growths),
-        FIELD(n_generation_flips),
-        FIELD(n_log_syncs),
-        FIELD(user_bytes_in),
-        FIELD(segment_bytes_written),
-        FIELD(flush_bytes_written),
-        FIELD(merge_bytes_written),
-        FIELD(flush_entries_written),
-        FIELD(merge_entries_written),
-        FIELD(compaction_paced_ns),
-        FIELD(recovered_records),
-        FIELD(recovery_ns),
-        FIELD(mark_position),
-        FIELD(last_flush_ns),
-        FIELD(n_write_stalls),
-        FIELD(write_stall_ns),
-        FIELD(n_damaged_files),
-        FIELD(scrubbed_files),
-        FIELD(scrubbed_bytes),
-        FIELD(n_filters),
-        FIELD(filter_bytes),
-        FIELD(warmed_bytes),
-        FIELD(served_copies),
-        FIELD(served_bytes),
-        FIELD(serve_no_room),
-        FIELD(locked_bytes),
-        FIELD(lock_refused),
+        const struct lanemap_choice *words; /* NULL: a number */
+} kinds[] = {
+        [COUNTER] = {"counter"},
+        [GAUGE] = {"gauge"},
+        [FLAG] = {"0 or 1"},
+        [SEGMENT_KIND] = {"kind of segments", lanemap_segment_kind_choices},
+        [FILTER] = {"policy of filters", lanemap_filter_choices},
 };
+
+#define BYTES(type, member) sizeof(((struct type *)NULL)->member)
+
+#define ROW(member, kind, unit, meaning)                \
+        {#member,                                       \
+         kind,                                          \
+         unit,                                          \
+         meaning,                                       \
+         offsetof(struct lanemap_writer_stats, member), \
+         BYTES(lanemap_writer_stats, member)},
+
+static const struct {
+        const char *name;
+        enum kind kind;
+        const char *unit, *meaning;
+        size_t off, bytes;
+} engine_rows[] = {
+#include "stats_rows.inc" /* made by stats_rows.py from the comments in <lanemap/writer.h> */
+};
+
+#define ENGINE(member) \
+        false, offsetof(struct lanemap_writer_stats, member), BYTES(lanemap_writer_stats, member)
+#define SERVER(member) true, offsetof(struct lanemap_server, member), BYTES(lanemap_server, member)
+
+/* What INFO shows besides the section that has all of the engine's. */
+static const struct info_row {
+        const char *section, *name;
+        bool is_server; /* else the engine's */
+        size_t off, bytes;
+        bool resets; /* CONFIG RESETSTAT */
+} info_rows[] = {
+        {"Clients", "connected_clients", SERVER(n_clients)},
+        {"Clients", "maxclients", SERVER(n_clients_max)},
+        {"Clients", "peak_clients", SERVER(n_clients_peak)},
+        {"Clients", "blocked_clients", SERVER(n_blocked)},
+        {"Memory", "heap_bytes", ENGINE(heap_bytes)},
+        {"Memory", "shared_bytes", ENGINE(shared_bytes)},
+        {"Memory", "shared_used_bytes", ENGINE(shared_used_bytes)},
+        {"Memory", "overlay_bytes", ENGINE(overlay_bytes)},
+        {"Memory", "segment_bytes", ENGINE(segment_bytes)},
+        {"Persistence", "position", ENGINE(position)},
+        {"Persistence", "durable", ENGINE(durable)},
+        {"Persistence", "acknowledgeable", SERVER(acknowledged)},
+        {"Persistence", "log_bytes", ENGINE(log_bytes)},
+        {"Persistence", "log_files", ENGINE(n_log_files)},
+        {"Persistence", "mark_position", ENGINE(mark_position)},
+        {"Persistence", "recovered_records", ENGINE(recovered_records)},
+        {"Persistence", "recovery_ns", ENGINE(recovery_ns)},
+        {"Stats", "total_connections_received", SERVER(n_connections), true},
+        {"Stats", "rejected_connections", SERVER(n_refused), true},
+        {"Stats", "total_commands_processed", SERVER(n_commands), true},
+        {"Stats", "total_error_replies", SERVER(n_errors), true},
+        {"Stats", "outcome_unknown_replies", SERVER(n_outcome_unknown), true},
+        {"Stats", "applies", SERVER(n_applies), true},
+        {"Stats", "total_net_input_bytes", SERVER(bytes_in), true},
+        {"Stats", "total_net_output_bytes", SERVER(bytes_out), true},
+};
+
+static uint64_t number_at(const void *object, size_t off, size_t bytes)
+{
+        const char *at = (const char *)object + off;
+
+        return bytes == 4 ? (uint64_t) * (const uint32_t *)(const void *)at
+                          : *(const uint64_t *)(const void *)at;
+}
+
+static void uuid_format(const unsigned char *uuid, char *text, size_t n_text)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < 16; i++)
+                n += (size_t)snprintf(text + n, n_text - n,
+                                      i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                                      uuid[i]);
+}
 
 void lanemap_stats_each(const struct lanemap_writer_stats *stats,
                         void (*fn)(void *arg, const char *name, const char *value, bool is_text),
                         void *arg)
 {
         char text[40];
-        size_t n = 0;
 
-        for (size_t i = 0; i < sizeof(stats->uuid); i++)
-                n += (size_t)snprintf(text + n, sizeof(text) - n,
-                                      i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
-                                      stats->uuid[i]);
+        uuid_format(stats->uuid, text, sizeof(text));
         fn(arg, "uuid", text, true);
         snprintf(text, sizeof(text), "%" PRIu64, stats->generation);
         fn(arg, "generation", text, true); /* random: half of them do not fit RESP's integers */
-        fn(arg, "segment_kind_young",
-           lanemap_choice_text(lanemap_segment_kind_choices, stats->segment_kind_young), true);
-        fn(arg, "segment_kind_bottom",
-           lanemap_choice_text(lanemap_segment_kind_choices, stats->segment_kind_bottom), true);
-        fn(arg, "filter", lanemap_choice_text(lanemap_filter_choices, stats->filter), true);
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(fields); i++) {
-                const char *at = (const char *)stats + fields[i].off;
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(engine_rows); i++) {
+                const struct lanemap_choice *words = kinds[engine_rows[i].kind].words;
+                uint64_t number = number_at(stats, engine_rows[i].off, engine_rows[i].bytes);
 
-                snprintf(text, sizeof(text), "%" PRIu64,
-                         fields[i].bytes == 4 ? (uint64_t) * (const uint32_t *)(const void *)at
-                                              : *(const uint64_t *)(const void *)at);
-                fn(arg, fields[i].name, text, false);
+                snprintf(text, sizeof(text), "%" PRIu64, number);
+                fn(arg, engine_rows[i].name, words ? lanemap_choice_text(words, number) : text,
+                   words != NULL);
         }
+}
+
+void lanemap_stats_section(const char *section, const struct lanemap_server *server,
+                           const struct lanemap_writer_stats *stats,
+                           void (*fn)(void *arg, const char *name, const char *value, bool is_text),
+                           void *arg)
+{
+        char text[24];
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(info_rows); i++) {
+                const struct info_row *row = &info_rows[i];
+                const void *object = row->is_server ? (const void *)server : (const void *)stats;
+
+                if (!object || strcmp(row->section, section) != 0)
+                        continue;
+                snprintf(text, sizeof(text), "%" PRIu64, number_at(object, row->off, row->bytes));
+                fn(arg, row->name, text, false);
+        }
+}
+
+bool lanemap_stats_describe(size_t i, char *text, size_t n_text)
+{
+        if (i >= LANEMAP_N_ELEMENTS(engine_rows))
+                return false;
+        snprintf(text, n_text, "%s: %s%s%s%s%s", engine_rows[i].name,
+                 kinds[engine_rows[i].kind].name, *engine_rows[i].unit ? ", " : "",
+                 engine_rows[i].unit, *engine_rows[i].meaning ? "; " : "", engine_rows[i].meaning);
+        return true;
+}
+
+void lanemap_stats_reset(struct lanemap_server *server)
+{
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(info_rows); i++)
+                if (info_rows[i].resets)
+                        memset((char *)server + info_rows[i].off, 0, info_rows[i].bytes);
 }

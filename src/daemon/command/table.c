@@ -58,7 +58,7 @@ static const struct lanemap_command commands[] = {
         {"lanemap.compact", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0, "One segment per lane."},
         {"lanemap.flip", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0, "A fresh data object."},
         {"lanemap.mark", lanemap_command_lanemap_mark, -1, W | F, 0, 0, 0, "Read or set the mark of the write stream."},
-        {"lanemap.stats", lanemap_command_lanemap_stats, 1, R | U, 0, 0, 0, "Names and values."},
+        {"lanemap.stats", lanemap_command_lanemap_stats, -1, R | U, 0, 0, 0, "Names and values; HELP: their units and meaning."},
         {"lanemap.verify", lanemap_command_lanemap_verify, 1, ADM | NM, 0, 0, 0, "Check every file; the findings."},
         {"lanemap.backup", lanemap_command_lanemap_backup, -2, ADM | NM, 0, 0, 0, "A copy in an empty directory."},
         {"lanemap.reshard", lanemap_command_lanemap_reshard, -1, R | HID, 0, 0, 0, ""},
