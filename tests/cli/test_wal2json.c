@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "identity.h"
+#include "route/identity.h"
 #include "lanemap/lanemap.h"
 #include "route/route.h"
 

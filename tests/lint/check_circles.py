@@ -4,7 +4,7 @@
 The object files say which functions a file defines and which it takes from others (nm); the files of a room whose
 calls lead back to themselves are a circle. A function whose address is taken counts as called.
 
-A room is a folder below src/, or perf/PROGRAM.
+A room is a folder below src/, or perf/PROGRAM, or tools/lanemap.
 
 Usage: check_circles.py BUILD-DIRECTORY ROOM...
 """
@@ -16,12 +16,12 @@ from pathlib import Path
 
 
 def objects(build):
-    """{source file: object file} of what the build compiles from src/ and perf/, each source once."""
+    """{source file: object file} of what the build compiles from src/, perf/ and tools/, each source once."""
     found = {}
     for unit in json.loads((build / 'compile_commands.json').read_text()):
         source = (Path(unit['directory']) / unit['file']).resolve()
         output = Path(unit['directory']) / unit['output']
-        if re.search('/(src|perf)/', str(source)) and output.exists():
+        if re.search('/(src|perf|tools)/', str(source)) and output.exists():
             found.setdefault(source, output)
     return found
 
@@ -78,7 +78,7 @@ def main():
     build, rooms = Path(sys.argv[1]), sys.argv[2:]
     faults = 0
     for room in rooms:
-        folder = room if room.startswith('perf/') else f'src/{room}'
+        folder = room if '/' in room else f'src/{room}'
         files = {s: symbols(o) for s, o in objects(build).items() if f'/{folder}/' in str(s)}
         if not files:
             print(f'{room}: the build has no object of it')

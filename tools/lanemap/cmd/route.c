@@ -13,7 +13,7 @@
 
 #include "route/canonical.h"
 #include "common/clock.h"
-#include "identity.h"
+#include "route/identity.h"
 #include "load/lines.h"
 #include "position.h"
 #include "route/route.h"

@@ -280,14 +280,25 @@ static int canonical_scalar(enum lanemap_canonical_class class, struct lanemap_s
         return 0;
 }
 
-int lanemap_canonical_value(struct lanemap_canonical_type type, struct lanemap_slice value,
-                            struct lanemap_text *text)
+static int value_or_as_it_is(int r, struct lanemap_slice value, struct lanemap_text *text)
 {
-        int r = type.array ? lanemap_canonical_array(type.class, value, text)
-                           : canonical_scalar(type.class, value, text);
-
         if (r == 0)
                 return 0;
         lanemap_text_append_slice(text, value);
         return 1;
+}
+
+static void element_append(enum lanemap_canonical_class class, struct lanemap_slice value,
+                           struct lanemap_text *text)
+{
+        value_or_as_it_is(canonical_scalar(class, value, text), value, text);
+}
+
+int lanemap_canonical_value(struct lanemap_canonical_type type, struct lanemap_slice value,
+                            struct lanemap_text *text)
+{
+        int r = type.array ? lanemap_canonical_array(value, element_append, type.class, text)
+                           : canonical_scalar(type.class, value, text);
+
+        return value_or_as_it_is(r, value, text);
 }

@@ -82,7 +82,10 @@ int lanemap_canonical_float(struct lanemap_slice value, bool single, struct lane
 int lanemap_canonical_timestamp(struct lanemap_slice value, bool zoned, struct lanemap_text *text);
 int lanemap_canonical_time(struct lanemap_slice value, struct lanemap_text *text);
 int lanemap_canonical_interval(struct lanemap_slice value, struct lanemap_text *text);
-int lanemap_canonical_array(enum lanemap_canonical_class element, struct lanemap_slice value,
-                            struct lanemap_text *text);
+/* element() appends the canonical text of one element. */
+int lanemap_canonical_array(struct lanemap_slice value,
+                            void (*element)(enum lanemap_canonical_class class,
+                                            struct lanemap_slice value, struct lanemap_text *text),
+                            enum lanemap_canonical_class class, struct lanemap_text *text);
 
 #endif

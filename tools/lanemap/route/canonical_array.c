@@ -89,22 +89,28 @@ static bool grammar_step(struct grammar *grammar, char c)
         return good;
 }
 
-static void element_canonical(enum lanemap_canonical_class class, struct lanemap_slice element,
-                              bool quoted, struct lanemap_text *text)
+/* The rule that makes elements canonical. */
+struct rule {
+        void (*element)(enum lanemap_canonical_class class, struct lanemap_slice value,
+                        struct lanemap_text *text);
+        enum lanemap_canonical_class class;
+};
+
+static void element_canonical(const struct rule *rule, struct lanemap_slice element, bool quoted,
+                              struct lanemap_text *text)
 {
-        struct lanemap_canonical_type type = {.class = class};
         struct lanemap_text canonical = {0};
 
         if (!quoted && is_null(element)) {
                 lanemap_text_append(text, "NULL", 4);
                 return;
         }
-        lanemap_canonical_value(type, element, &canonical);
+        rule->element(rule->class, element, &canonical);
         element_append(lanemap_text_slice(&canonical), text);
         lanemap_text_deinit(&canonical);
 }
 
-static int array_walk(enum lanemap_canonical_class class, struct lanemap_slice value, size_t at,
+static int array_walk(const struct rule *rule, struct lanemap_slice value, size_t at,
                       struct lanemap_text *element, struct lanemap_text *text)
 {
         struct grammar grammar = {.value_next = true};
@@ -124,15 +130,18 @@ static int array_walk(enum lanemap_canonical_class class, struct lanemap_slice v
                     element_read(value, &at, element, &quoted) < 0)
                         return -EINVAL;
                 grammar.value_next = grammar.just_opened = false;
-                element_canonical(class, lanemap_text_slice(element), quoted, text);
+                element_canonical(rule, lanemap_text_slice(element), quoted, text);
         } while (grammar.depth > 0 && at < value.bytes);
 
         return grammar.depth == 0 && at == value.bytes ? 0 : -EINVAL;
 }
 
-int lanemap_canonical_array(enum lanemap_canonical_class element, struct lanemap_slice value,
-                            struct lanemap_text *text)
+int lanemap_canonical_array(struct lanemap_slice value,
+                            void (*element)(enum lanemap_canonical_class class,
+                                            struct lanemap_slice value, struct lanemap_text *text),
+                            enum lanemap_canonical_class class, struct lanemap_text *text)
 {
+        const struct rule rule = {element, class};
         struct lanemap_text room = {0};
         size_t before = text->bytes, at = 0;
         int r;
@@ -148,7 +157,7 @@ int lanemap_canonical_array(enum lanemap_canonical_class element, struct lanemap
         if (at == value.bytes || value.data[at] != '{')
                 r = -EINVAL;
         else
-                r = array_walk(element, value, at, &room, text);
+                r = array_walk(&rule, value, at, &room, text);
         if (r < 0)
                 text->bytes = before;
 

@@ -1,5 +1,5 @@
-/* See identity.h. Streams have few tables and long runs of the same one: a list will do. */
-#include "identity.h"
+/* See route/identity.h. Streams have few tables and long runs of the same one: a list will do. */
+#include "route/identity.h"
 
 #include <stdlib.h>
 
