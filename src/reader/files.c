@@ -98,7 +98,31 @@ static int segment_ensure(struct lanemap_reader *reader, struct reader_attachmen
         return 1;
 }
 
-/* One pass over all lanes. live: which slots some view names; LANEMAP_LANE_FILE_SLOTS_MAX bits, may
+/*
+ * A file that a view names is gone. Views are swapped before files are unlinked: so it was retired
+ * in the meantime, unless the view names it still. Return: -EINTR look again; -ENOENT it is named
+ * still; or as lanemap_shm_lane_segments().
+ */
+static int missing_judge(const struct reader_attachment *attachment, uint32_t lane,
+                         const struct lanemap_lane_segment_shm *missing)
+{
+        struct lanemap_lane_segment_shm segments[LANEMAP_LANE_SEGMENTS_MAX];
+        uint32_t n;
+        int r;
+
+        r = lanemap_shm_lane_segments(&attachment->region, lane, segments, &n);
+        if (r != 0)
+                return r;
+
+        for (uint32_t i = 0; i < n; i++)
+                if (segments[i].file_number == missing->file_number &&
+                    segments[i].file_check == missing->file_check)
+                        return -ENOENT;
+
+        return -EINTR;
+}
+
+/* One pass over all lanes. -EINTR: look again. live: which slots some view names; LANEMAP_LANE_FILE_SLOTS_MAX bits, may
  * be NULL. */
 static int lanes_ensure(struct lanemap_reader *reader, struct reader_attachment *attachment,
                         uint64_t *live, int *n_mapped)
@@ -114,6 +138,8 @@ static int lanes_ensure(struct lanemap_reader *reader, struct reader_attachment 
 
                 for (uint32_t i = 0; i < n; i++) {
                         r = segment_ensure(reader, attachment, &segments[i]);
+                        if (r == -ENOENT)
+                                return missing_judge(attachment, lane, &segments[i]);
                         if (r < 0)
                                 return r;
                         *n_mapped += r;
@@ -156,11 +182,11 @@ static int files_update(struct lanemap_reader *reader, struct reader_attachment 
                 r = lanes_ensure(reader, attachment, live, n_mapped);
                 if (r == -EBADMSG && size_refresh(attachment))
                         continue;
-                if (r != -ENOENT)
+                if (r != -EINTR)
                         return r;
         }
 
-        return r;
+        return -ENOENT;
 }
 
 int lanemap_reader_files_map_all(struct reader_attachment *attachment)
@@ -243,7 +269,7 @@ static int file_wanted(const struct lanemap_lane_files *files,
 
 /* Under the lock: the entry that needs it most; newest levels first. Return: 1 and the entry, 0
  * there is none, -EINTR the object has grown, look again, or a negative errno. */
-static int wanted_find(struct reader_attachment *attachment,
+static int wanted_find(struct reader_attachment *attachment, uint32_t *ret_lane,
                        struct lanemap_lane_segment_shm *ret_entry)
 {
         struct lanemap_lane_segment_shm segments[LANEMAP_LANE_SEGMENTS_MAX];
@@ -268,6 +294,7 @@ static int wanted_find(struct reader_attachment *attachment,
                         if (rank >= best)
                                 continue;
                         best = rank;
+                        *ret_lane = lane;
                         *ret_entry = segments[i];
                         found = true;
                 }
@@ -323,22 +350,26 @@ static int file_put(struct lanemap_reader *reader, struct reader_attachment *att
 }
 
 /* One file. Return: 1 something was put into place, 0 there is nothing to do, or a negative errno;
- * -ENOENT and -EINTR: look again. */
+ * -EINTR: look again. */
 static int prepare_one(struct lanemap_reader *reader, const bool *stop)
 {
         struct reader_attachment *attachment;
         struct lanemap_lane_segment_shm entry;
         struct lanemap_lane_file *file;
         uint64_t generation;
+        uint32_t lane;
         int r;
 
         lanemap_reader_lock();
         attachment = reader->attachment;
         generation = attachment->region.generation;
-        r = wanted_find(attachment, &entry);
+        r = wanted_find(attachment, &lane, &entry);
         if (r == 1) {
                 r = lanemap_reader_file_map(attachment, &entry, &file);
-                r = r < 0 ? r : 1;
+                if (r == -ENOENT)
+                        r = LANEMAP_MIN(missing_judge(attachment, lane, &entry), 0);
+                else
+                        r = r < 0 ? r : 1;
         }
         lanemap_reader_unlock();
         if (r <= 0)
@@ -371,8 +402,7 @@ int lanemap_reader_files_prepare(struct lanemap_reader *reader, const bool *stop
                 r = prepare_one(reader, stop);
                 if (r > 0)
                         n_done++;
-                else if (r < 0 &&
-                         ((r != -ENOENT && r != -EINTR) || ++n_again >= LANEMAP_SHM_TRIES_MAX))
+                else if (r < 0 && (r != -EINTR || ++n_again >= LANEMAP_SHM_TRIES_MAX))
                         return r;
         }
 
