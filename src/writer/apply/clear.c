@@ -10,22 +10,17 @@
 #include "common/alloc.h"
 #include "common/check.h"
 
-static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
-{
-        return lanemap_shm_arena_base(writer->object->arena);
-}
-
 static int lane_fresh_alloc(struct lanemap_writer *writer, uint32_t n_segments,
                             struct writer_fresh *fresh)
 {
         int r;
 
-        r = lanemap_overlay_init(&fresh->overlay, arena_of(writer), fresh->log2_cells,
+        r = lanemap_overlay_init(&fresh->overlay, lanemap_engine_arena(writer), fresh->log2_cells,
                                  writer->cell_bytes);
         if (r < 0)
                 return r;
 
-        r = lanemap_lane_view_alloc(arena_of(writer), n_segments, &fresh->view);
+        r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), n_segments, &fresh->view);
         if (r < 0)
                 lanemap_overlay_free(&fresh->overlay);
         return r;
@@ -45,7 +40,7 @@ static int fresh_try(struct lanemap_writer *writer, struct writer_fresh *fresh)
         while (n-- > 0)
                 if (fresh[n].log2_cells) {
                         lanemap_overlay_free(&fresh[n].overlay);
-                        lanemap_lane_view_free(arena_of(writer), &fresh[n].view);
+                        lanemap_lane_view_free(lanemap_engine_arena(writer), &fresh[n].view);
                 }
         return r;
 }

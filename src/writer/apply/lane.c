@@ -21,64 +21,9 @@ struct older {
         uint64_t n_ids;
 };
 
-static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
-{
-        return lanemap_shm_arena_base(writer->object->arena);
-}
-
 static struct lanemap_window window_of(const struct lanemap_writer *writer)
 {
         return (struct lanemap_window){.base = writer->object->base, .bytes = UINT64_MAX};
-}
-
-/* ---- views ---- */
-
-static uint32_t lane_segment_entries(const struct writer_lane *lane,
-                                     struct lanemap_lane_segment_shm *entries)
-{
-        for (uint32_t i = 0; i < lane->n_segments; i++) {
-                const struct writer_segment *segment = lane->segments[i];
-
-                entries[i] = (struct lanemap_lane_segment_shm){
-                        .file_number = segment->file->mapped->number,
-                        .file_check = segment->file->mapped->check,
-                        .file_slot = segment->file->slot,
-                        .section = segment->section,
-                        .flags = LANEMAP_LANE_SEGMENT_NATIVE_SLOTS |
-                                 (segment->file->copy ? LANEMAP_LANE_SEGMENT_COPY : 0),
-                };
-        }
-
-        return lane->n_segments;
-}
-
-void lanemap_engine_lane_publish(struct lanemap_writer *writer, uint32_t lane_index,
-                                 const struct lanemap_lane_view_block *view)
-{
-        struct lanemap_lane_segment_shm entries[LANEMAP_LANE_SEGMENTS_MAX];
-        struct writer_lane *lane = &writer->lanes[lane_index];
-        struct lanemap_lane_view_options options = {
-                .active = &lane->active,
-                .frozen = lane->has_frozen ? &lane->frozen : NULL,
-                .segments = entries,
-                .n_segments = lane_segment_entries(lane, entries),
-        };
-
-        lanemap_lane_view_publish(arena_of(writer), &writer->object->lanes[lane_index], view,
-                                  &options, &lane->view);
-}
-
-int lanemap_engine_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
-{
-        struct lanemap_lane_view_block view;
-        int r;
-
-        r = lanemap_lane_view_alloc(arena_of(writer), writer->lanes[lane_index].n_segments, &view);
-        if (r < 0)
-                return r;
-
-        lanemap_engine_lane_publish(writer, lane_index, &view);
-        return 0;
 }
 
 int lanemap_engine_lanes_init(struct lanemap_writer *writer)
@@ -86,7 +31,7 @@ int lanemap_engine_lanes_init(struct lanemap_writer *writer)
         int r;
 
         for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                r = lanemap_overlay_init(&writer->lanes[i].active, arena_of(writer),
+                r = lanemap_overlay_init(&writer->lanes[i].active, lanemap_engine_arena(writer),
                                          LANEMAP_OVERLAY_LOG2_CELLS_MIN, writer->cell_bytes);
                 if (r == 0)
                         r = lanemap_engine_lane_publish_new(writer, i);
@@ -106,13 +51,13 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
         struct lanemap_lane_view_block view;
         int r;
 
-        r = lanemap_lane_view_alloc(arena_of(writer), lane->n_segments, &view);
+        r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), lane->n_segments, &view);
         if (r < 0)
                 return r;
 
         r = lanemap_overlay_grow(&lane->active, &grown);
         if (r < 0) {
-                lanemap_lane_view_free(arena_of(writer), &view);
+                lanemap_lane_view_free(lanemap_engine_arena(writer), &view);
                 return r;
         }
 
@@ -131,7 +76,7 @@ void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_
 {
         const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
         const struct writer_lane *lane = &writer->lanes[slot->lane];
-        const struct lanemap_arena *arena = arena_of(writer);
+        const struct lanemap_arena *arena = lanemap_engine_arena(writer);
 
         lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->active.table.off),
                                  &lane->active.table, fp);
@@ -235,9 +180,11 @@ static int older_prepare(struct lanemap_writer *writer, const struct op *op,
         int r;
 
         if (op->code == LANEMAP_OP_DELETE)
-                return lanemap_posting_prepare_build(arena_of(writer), 0, NULL, 0, false, change);
+                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, NULL, 0,
+                                                     false, change);
         if (older->n_ids == 0)
-                return lanemap_posting_prepare_build(arena_of(writer), 0, &op->id, 1, true, change);
+                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, &op->id, 1,
+                                                     true, change);
 
         r = scratch_fit(writer, older->n_ids + 1);
         if (r == 0)
@@ -259,8 +206,8 @@ static int older_prepare(struct lanemap_writer *writer, const struct op *op,
                 n_ids--;
         }
 
-        return lanemap_posting_prepare_build(arena_of(writer), 0, writer->scratch, n_ids, false,
-                                             change);
+        return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, writer->scratch,
+                                             n_ids, false, change);
 }
 
 /* The posting that this overlay already holds, changed. */
@@ -269,11 +216,13 @@ static int active_prepare(struct lanemap_writer *writer, const struct op *op, ui
 {
         switch (op->code) {
         case LANEMAP_OP_ADD:
-                return lanemap_posting_prepare_insert(arena_of(writer), value, op->id, change);
+                return lanemap_posting_prepare_insert(lanemap_engine_arena(writer), value, op->id,
+                                                      change);
         case LANEMAP_OP_REMOVE:
-                return lanemap_posting_prepare_remove(arena_of(writer), value, op->id, change);
+                return lanemap_posting_prepare_remove(lanemap_engine_arena(writer), value, op->id,
+                                                      change);
         default:
-                return lanemap_posting_prepare_build(arena_of(writer), value, NULL, 0,
+                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), value, NULL, 0,
                                                      value & LANEMAP_OVERLAY_TAG_FRESH, change);
         }
 }
@@ -391,82 +340,3 @@ int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
 }
 
 /* ---- all lanes together ---- */
-
-void lanemap_engine_counts_publish(struct lanemap_writer *writer)
-{
-        lanemap_store_relaxed(&writer->object->data->n_keys, writer->n_keys);
-        lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
-        lanemap_engine_degraded_publish(writer);
-}
-
-/* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each
- * flush and whenever memory was short, since others fill /dev/shm too. A replay is not there. */
-void lanemap_engine_memory_room_update(struct lanemap_writer *writer)
-{
-        struct lanemap_shm_arena_stats arena;
-        struct statvfs fs;
-        uint64_t room = writer->options.shared_bytes_max;
-
-        lanemap_shm_arena_get_stats(writer->object->arena, &arena);
-        if (!writer->recovering && fstatvfs(writer->object->fd, &fs) == 0)
-                room = LANEMAP_MIN(room, arena.bytes + fs.f_bavail * fs.f_frsize);
-        writer->memory_room = room;
-}
-
-/* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
- * quarantine: an eighth of what there is goes as far. */
-static uint64_t flush_room(const struct lanemap_writer *writer)
-{
-        return writer->memory_room / 8;
-}
-
-uint64_t lanemap_engine_flush_threshold(const struct lanemap_writer *writer)
-{
-        uint64_t bytes = writer->options.flush_bytes
-                                 ? writer->options.flush_bytes
-                                 : lanemap_lane_policy_flush_bytes(writer->n_keys, writer->n_lanes,
-                                                                   writer->cell_bytes);
-
-        return LANEMAP_MIN(bytes, flush_room(writer));
-}
-
-bool lanemap_engine_overlays_exceed(const struct lanemap_writer *writer, uint64_t bytes_max,
-                                    uint32_t times)
-{
-        struct lanemap_lane_policy_overlays overlays = writer->active_long;
-
-        overlays.bytes = writer->active_bytes - overlays.long_bytes;
-        return lanemap_lane_policy_overlays_exceed(&overlays, bytes_max, times);
-}
-
-bool lanemap_engine_flush_is_due(const struct lanemap_writer *writer)
-{
-        struct lanemap_lane_policy_overlays overlays = writer->active_long;
-        uint64_t bytes = lanemap_engine_flush_threshold(writer);
-
-        if (writer->options.flush_bytes || bytes == flush_room(writer))
-                return lanemap_engine_overlays_exceed(writer, bytes, 1);
-
-        overlays.bytes = writer->active_used_bytes - overlays.long_bytes;
-        return lanemap_lane_policy_overlays_exceed(&overlays, LANEMAP_LANE_POLICY_FLUSH_FILL(bytes),
-                                                   1);
-}
-
-static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)
-{
-        return overlay->n_used * overlay->table.cell_bytes + overlay->posting_bytes;
-}
-
-void lanemap_engine_active_count(struct lanemap_writer *writer)
-{
-        writer->active_bytes = writer->active_used_bytes = 0;
-        writer->active_long = (struct lanemap_lane_policy_overlays){0};
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                const struct lanemap_overlay *active = &writer->lanes[i].active;
-
-                writer->active_bytes += lanemap_overlay_bytes(active);
-                writer->active_used_bytes += overlay_used_bytes(active);
-                writer->active_long.long_bytes += active->long_bytes;
-                writer->active_long.n_long_changes += active->n_long_changes;
-        }
-}

@@ -18,11 +18,6 @@
 
 #define PAGE_BYTES LANEMAP_SHM_PAGE_BYTES
 
-static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
-{
-        return lanemap_shm_arena_base(writer->object->arena);
-}
-
 static uint32_t pages_for(uint32_t n_blocks, uint64_t bytes)
 {
         uint32_t per_page = lanemap_shm_arena_blocks_per_page(bytes);
@@ -93,7 +88,7 @@ void lanemap_engine_reserves_deinit(struct lanemap_writer *writer)
 static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *reserve,
                          uint32_t n_wanted)
 {
-        struct lanemap_arena *arena = arena_of(writer);
+        struct lanemap_arena *arena = lanemap_engine_arena(writer);
 
         lanemap_check(n_wanted <= reserve->n_max);
         while (reserve->n > n_wanted)
@@ -124,7 +119,8 @@ bool lanemap_engine_reserve_release(struct lanemap_writer *writer, struct writer
                 return false;
 
         while (reserve->n > 0)
-                arena_of(writer)->free(arena_of(writer), reserve->offs[--reserve->n], PAGE_BYTES);
+                lanemap_engine_arena(writer)->free(lanemap_engine_arena(writer),
+                                                   reserve->offs[--reserve->n], PAGE_BYTES);
         return true;
 }
 

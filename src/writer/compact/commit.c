@@ -27,11 +27,6 @@
 #include "common/check.h"
 #include "store/manifest_write.h"
 
-static struct lanemap_arena *arena_of(const struct lanemap_writer *writer)
-{
-        return lanemap_shm_arena_base(writer->object->arena);
-}
-
 /* ---- the manifest ---- */
 
 static int manifest_name_file(struct lanemap_writer *writer, struct lanemap_manifest *manifest,
@@ -207,11 +202,12 @@ static int view_blocks_alloc(struct lanemap_writer *writer, struct writer_commit
         for (uint32_t i = 0; i < commit->n_edits; i++) {
                 struct writer_edit *edit = &commit->edits[i];
                 uint32_t n = lane_segments_after(&writer->lanes[edit->lane], edit, after);
-                int r = lanemap_lane_view_alloc(arena_of(writer), n, &edit->view);
+                int r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), n, &edit->view);
 
                 if (r < 0) {
                         while (i-- > 0)
-                                lanemap_lane_view_free(arena_of(writer), &commit->edits[i].view);
+                                lanemap_lane_view_free(lanemap_engine_arena(writer),
+                                                       &commit->edits[i].view);
                         return r;
                 }
         }
@@ -233,7 +229,7 @@ static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit 
 static void view_blocks_free(struct lanemap_writer *writer, struct writer_commit *commit)
 {
         for (uint32_t i = 0; i < commit->n_edits; i++)
-                lanemap_lane_view_free(arena_of(writer), &commit->edits[i].view);
+                lanemap_lane_view_free(lanemap_engine_arena(writer), &commit->edits[i].view);
         if (commit->is_flush)
                 lanemap_engine_reserves_fill(writer);
 }

@@ -15,14 +15,8 @@
 #include "common/alloc.h"
 #include "common/check.h"
 
-/* After a failure the flusher tries again this much later. */
-#define RETRY_NS (UINT64_C(200) * 1000 * 1000)
-
 /* How long a flush waits for a merge. */
 #define MERGE_WAIT_NS (UINT64_C(50) * 1000 * 1000)
-
-/* How long a lane must have been left alone until it is settled into one segment. */
-#define SETTLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 
 struct flush {
         struct writer_build_lane *lanes;
@@ -301,122 +295,4 @@ int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit)
         struct flush_job job = {.writer = writer, .always_commit = always_commit};
 
         return lanemap_alloc_apart(flush_run, &job);
-}
-
-/* ---- the flusher ---- */
-
-void lanemap_engine_flusher_signal(struct lanemap_writer *writer)
-{
-        pthread_mutex_lock(&writer->work_lock);
-        writer->flusher_signalled = true;
-        pthread_cond_signal(&writer->flusher_wake);
-        pthread_mutex_unlock(&writer->work_lock);
-}
-
-static void flusher_sleep(struct lanemap_writer *writer, uint64_t ns)
-{
-        pthread_mutex_lock(&writer->work_lock);
-        if (!writer->flusher_signalled)
-                lanemap_engine_cond_wait_ns(&writer->flusher_wake, &writer->work_lock, ns);
-        writer->flusher_signalled = false;
-        pthread_mutex_unlock(&writer->work_lock);
-}
-
-/* A log that has grown far past one file is pinned by overlays that nobody needed to flush. */
-static bool log_wants_flush(struct lanemap_writer *writer)
-{
-        struct lanemap_log_stats stats;
-        uint64_t limit = writer->options.log_file_bytes ? writer->options.log_file_bytes
-                                                        : LANEMAP_LOG_FILE_BYTES_DEFAULT;
-
-        lanemap_log_get_stats(writer->log, &stats);
-        return stats.bytes > 2 * limit;
-}
-
-static bool take_flush_wanted(struct lanemap_writer *writer)
-{
-        bool wanted, log_wanted = log_wants_flush(writer);
-
-        pthread_mutex_lock(&writer->lock);
-        /* What a flush has covered already, another one does not make smaller. */
-        log_wanted &= writer->frozen_position < writer->position;
-        wanted = writer->flush_wanted || writer->dead_files != NULL || log_wanted;
-        pthread_mutex_unlock(&writer->lock);
-        return wanted;
-}
-
-/* Quiet since the open at most: a restart does not rewrite every lane at once. */
-static void settle_begin(struct lanemap_writer *writer)
-{
-        uint64_t now_ns = lanemap_now_ns(writer->clock);
-
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                writer->lanes[i].quiet_position = writer->lanes[i].changed_position;
-                writer->lanes[i].quiet_ns = now_ns;
-        }
-        pthread_mutex_unlock(&writer->lock);
-}
-
-/* A lane that nobody has changed for a while becomes one segment, whatever the others do. */
-static void settle_when_quiet(struct lanemap_writer *writer)
-{
-        uint64_t now_ns = lanemap_now_ns(writer->clock);
-        bool any = false;
-
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
-
-                if (lane->quiet_position != lane->changed_position) {
-                        lane->quiet_position = lane->changed_position;
-                        lane->quiet_ns = now_ns;
-                }
-                if (now_ns - lane->quiet_ns > SETTLE_NS && lane->n_segments > 1 &&
-                    !lane->compact_wanted)
-                        lane->compact_wanted = any = true;
-        }
-        pthread_mutex_unlock(&writer->lock);
-        if (any)
-                lanemap_engine_workers_signal(writer);
-}
-
-void *lanemap_engine_flusher_main(void *arg)
-{
-        struct lanemap_writer *writer = arg;
-        bool was_failing = false;
-        int r;
-
-        settle_begin(writer);
-        while (!lanemap_load_acquire(&writer->stopping)) {
-                lanemap_engine_requests_serve(writer);
-                lanemap_engine_retired_objects_drop(writer);
-                lanemap_engine_spare_ensure(writer);
-                settle_when_quiet(writer);
-                if (!take_flush_wanted(writer)) {
-                        lanemap_alloc_give_back(); /* making a thread allocates, too */
-                        flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);
-                        continue;
-                }
-
-                r = lanemap_engine_flush_run(writer, true);
-                if (r < 0) {
-                        if (!was_failing)
-                                lanemap_engine_log(
-                                        writer, LOG_ERR,
-                                        "%s: the overlays cannot be flushed (%s); lookups go on, "
-                                        "writes go on while there is room, tried again",
-                                        writer->directory, strerror(-r));
-                        flusher_sleep(writer, RETRY_NS);
-                } else {
-                        if (was_failing)
-                                lanemap_engine_log(writer, LOG_NOTICE,
-                                                   "%s: the overlays were flushed again",
-                                                   writer->directory);
-                        lanemap_engine_workers_signal(writer);
-                }
-                was_failing = r < 0;
-        }
-
-        return NULL;
 }

@@ -181,6 +181,12 @@ struct writer_heart {
         bool stopping; /* under lock */
 };
 
+/* One apply that waits for shared memory. */
+struct writer_room_wait {
+        uint64_t since_ns;
+        uint64_t n_flushes; /* as it began */
+};
+
 struct writer_request {
         struct cds_wfcq_node node; /* first: the queue from any thread to the flusher */
         struct writer_request *next;
@@ -384,6 +390,8 @@ void lanemap_engine_file_release(struct lanemap_writer *writer, struct writer_fi
 /* A mapping of an open file that must be the one named. Return: as lanemap_engine_file_open(). */
 int lanemap_engine_file_map(struct lanemap_writer *writer, int fd, bool huge, uint64_t number,
                             const unsigned char *checksum, struct lanemap_lane_file **ret_mapped);
+/* Under lock. A file that a lane names; or NULL. */
+struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number);
 void lanemap_engine_file_unmap(struct lanemap_lane_file *mapped);
 /* The mapping that lookups use. Without the lock too: the one before stays as long as the file. */
 static inline const struct lanemap_lane_file *
@@ -526,6 +534,26 @@ int lanemap_engine_merge_run(struct lanemap_writer *writer);
 int lanemap_engine_pace(struct lanemap_writer *writer, struct lanemap_rate *rate, uint64_t n_bytes);
 int lanemap_engine_compact(struct lanemap_writer *writer);
 
+/* compact/plan.c, under lock */
+/* Return: the first lane of the most urgent group, or the index's n_lanes: there is none. */
+uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *ret_n_lanes);
+uint32_t lanemap_engine_lane_n_sound(const struct writer_lane *lane);
+bool lanemap_engine_lane_has_excess(const struct writer_lane *lane, uint32_t n_sound);
+bool lanemap_engine_file_is_all_live(const struct writer_file *file);
+
+/* apply/pressure.c, under lock, which a wait gives back meanwhile */
+/* Return: 0. Errors: -ENOSPC, flushes do not get through. */
+int lanemap_engine_pressure_wait(struct lanemap_writer *writer);
+bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait);
+void lanemap_engine_memory_wait(struct lanemap_writer *writer, size_t n_ops,
+                                struct writer_room_wait *wait);
+void lanemap_engine_flush_trigger(struct lanemap_writer *writer);
+bool lanemap_engine_flush_for_room(struct lanemap_writer *writer);
+
+/* apply/apply.c */
+int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *op,
+                            uint64_t position, struct lanemap_op_result *result, bool *changed);
+
 /* health/scrub.c */
 void *lanemap_engine_scrub_main(void *writer);
 void lanemap_engine_scrub_signal(struct lanemap_writer *writer);
@@ -563,7 +591,6 @@ void lanemap_engine_serve_signal(struct lanemap_writer *writer);
 void lanemap_engine_serve_stop(struct lanemap_writer *writer);
 void lanemap_engine_serve_deinit(struct lanemap_writer *writer);
 void lanemap_engine_serve_count(struct lanemap_writer *writer, struct lanemap_writer_stats *stats);
-void lanemap_engine_serve_step(struct lanemap_writer *writer, uint32_t step);
 /* Makes a new file's pages present, before any lookup needs them. Return: 0, -EIO not all can be
  * read. */
 int lanemap_engine_file_populate(struct writer_file *file);
@@ -619,7 +646,24 @@ void lanemap_engine_requests_free(struct lanemap_writer *writer);
 void *lanemap_engine_sync_main(void *writer);
 void lanemap_engine_sync_signal(struct lanemap_writer *writer);
 void lanemap_engine_event_notify(struct lanemap_writer *writer);
+/* core/wake.c: each sleep ends at a signal, at `stopping`, or after ns nanoseconds */
+void lanemap_engine_flusher_sleep(struct lanemap_writer *writer, uint64_t ns);
+void lanemap_engine_worker_sleep(struct lanemap_writer *writer, uint64_t ns);
+void lanemap_engine_scrub_sleep(struct lanemap_writer *writer, uint64_t ns);
+void lanemap_engine_serve_sleep(struct lanemap_writer *writer, uint64_t ns);
 void lanemap_engine_cond_init(pthread_cond_t *cond); /* on the monotonic clock */
 void lanemap_engine_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns);
+
+/* A test may stop the serve thread at any of its steps. */
+static inline void lanemap_engine_serve_step(struct lanemap_writer *writer, uint32_t step)
+{
+        if (writer->hooks.serve_step)
+                writer->hooks.serve_step(writer->hooks.arg, step);
+}
+
+static inline struct lanemap_arena *lanemap_engine_arena(const struct lanemap_writer *writer)
+{
+        return lanemap_shm_arena_base(writer->object->arena);
+}
 
 #endif

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <syslog.h>
@@ -23,6 +24,7 @@
 #include "common/check.h"
 #include "common/rcu.h"
 #include "lane/file_read.h"
+#include "verify/verify.h"
 #include "verify/mapping.h"
 
 static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsigned char *checksum,
@@ -262,6 +264,71 @@ static bool file_is_predecessors(const struct lanemap_writer *writer,
                                  const struct writer_file *file)
 {
         return writer->recovering && file->mapped->number < writer->recovery_file_number;
+}
+
+/* The kernel may have had another reason than the file: a page that cannot be read hits the guard. */
+static void pages_touch(const struct lanemap_lane_file *mapped)
+{
+        for (uint64_t at = 0; at < mapped->n_bytes; at += (uint64_t)sysconf(_SC_PAGESIZE))
+                (void)*(const volatile unsigned char *)(mapped->bytes + at);
+}
+
+int lanemap_engine_file_populate(struct writer_file *file)
+{
+        if (lanemap_lane_file_populate(file->mapped->bytes, file->mapped->n_bytes) < 0)
+                pages_touch(file->mapped);
+        file->warmed_bytes = file->mapped->n_bytes;
+        return lanemap_mapping_is_hit(file->mapped->guard, NULL) ? -EIO : 0;
+}
+
+void lanemap_engine_copy_unlink(struct lanemap_writer *writer, struct writer_file *file)
+{
+        if (!file->copy && !file->maybe_copied)
+                return;
+
+        /* One that stays is thrown away at the next start. */
+        (void)writer->files->unlink(writer->files, writer->serve.copy_dir_fd, file->name);
+}
+
+void lanemap_engine_file_doubt(struct lanemap_writer *writer, struct writer_file *file)
+{
+        pthread_mutex_lock(&writer->lock);
+        file->sound_ns = 0;
+        file->scrub_due_ns = 0;
+        pthread_mutex_unlock(&writer->lock);
+        lanemap_engine_scrub_signal(writer);
+}
+
+int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *name)
+{
+        char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
+        int r;
+
+        r = writer->files->make_directory(writer->files, writer->dir_fd, LANEMAP_QUARANTINE_NAME,
+                                          0750);
+        /* Its name is durable before a file's only name is in it, whoever made it. */
+        if (r == 0 || r == -EEXIST)
+                r = writer->files->sync_directory(writer->files, writer->dir_fd);
+        if (r < 0)
+                return r;
+
+        snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
+        r = writer->files->rename(writer->files, writer->dir_fd, name, aside);
+        if (r == 0)
+                lanemap_engine_log(writer, LOG_WARNING,
+                                   "%s/%s is damaged and no longer used; it is kept as %s",
+                                   writer->directory, name, aside);
+        return r;
+}
+
+struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number)
+{
+        for (uint32_t l = 0; l < writer->n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++)
+                        if (writer->lanes[l].segments[s]->file->mapped->number == number)
+                                return writer->lanes[l].segments[s]->file;
+
+        return NULL;
 }
 
 /* Takes the files off the list that no manifest names (F1). A slot is free as soon as no lane of

@@ -21,50 +21,6 @@
 #define FAILURE_PAUSE_NS (UINT64_C(100) * 1000 * 1000)
 #define OUTCOME_LIMIT_NS (UINT64_C(5) * 1000 * 1000 * 1000)
 
-void lanemap_engine_cond_init(pthread_cond_t *cond)
-{
-        pthread_condattr_t attributes;
-
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        pthread_cond_init(cond, &attributes);
-        pthread_condattr_destroy(&attributes);
-}
-
-void lanemap_engine_cond_wait_ns(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t ns)
-{
-        struct timespec until;
-
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += (time_t)(ns / 1000000000);
-        until.tv_nsec += (long)(ns % 1000000000);
-        if (until.tv_nsec >= 1000000000) {
-                until.tv_nsec -= 1000000000;
-                until.tv_sec++;
-        }
-        (void)pthread_cond_timedwait(cond, lock, &until);
-}
-
-void lanemap_engine_event_notify(struct lanemap_writer *writer)
-{
-        uint64_t one = 1;
-
-        (void)!write(writer->event_fd, &one, sizeof(one));
-}
-
-/* Costs a load when the thread is awake anyway. The thread looks again after it has said that it is
- * idle. */
-void lanemap_engine_sync_signal(struct lanemap_writer *writer)
-{
-        lanemap_fence_full();
-        if (!lanemap_load_relaxed(&writer->sync_idle))
-                return;
-
-        pthread_mutex_lock(&writer->sync_lock);
-        pthread_cond_signal(&writer->sync_wake);
-        pthread_mutex_unlock(&writer->sync_lock);
-}
-
 /* ---- the thread ---- */
 
 static bool sync_is_due(struct lanemap_writer *writer, uint64_t target)

@@ -16,58 +16,6 @@
 
 /* ---- what is known, under lock ---- */
 
-struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number)
-{
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++)
-                        if (writer->lanes[l].segments[s]->file->mapped->number == number)
-                                return writer->lanes[l].segments[s]->file;
-
-        return NULL;
-}
-
-void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
-{
-        lanemap_store_relaxed(&writer->object->data->degraded,
-                              (uint32_t)(writer->n_damaged_files + writer->n_other_findings > 0));
-}
-
-void lanemap_engine_finding_log(struct lanemap_writer *writer,
-                                const struct lanemap_finding *finding)
-{
-        char offset[40] = "", lane[24] = "";
-
-        if (finding->offset != LANEMAP_FINDING_NO_OFFSET)
-                snprintf(offset, sizeof(offset), ", offset %" PRIu64, finding->offset);
-        if (finding->lane != LANEMAP_FINDING_NO_LANE)
-                snprintf(lane, sizeof(lane), ", lane %u", finding->lane);
-        lanemap_engine_log(
-                writer, LOG_CRIT,
-                "%s/%s%s%s: %s; up to %" PRIu64
-                " keys are affected; everything else goes on; stop the writer and run lanemap "
-                "repair",
-                writer->directory, finding->file, offset, lane, finding->what, finding->n_keys);
-}
-
-bool lanemap_engine_file_mark(struct lanemap_writer *writer, uint64_t number)
-{
-        struct writer_file *file;
-        bool news = false;
-
-        pthread_mutex_lock(&writer->lock);
-        file = lanemap_engine_file_find(writer, number);
-        if (file)
-                file->n_marked++;
-        if (file && !file->damaged) {
-                file->damaged = news = true;
-                file->scrub_due_ns = lanemap_now_ns(writer->clock) + LANEMAP_DAMAGE_AGAIN_NS;
-                writer->n_damaged_files++;
-                lanemap_engine_degraded_publish(writer);
-        }
-        pthread_mutex_unlock(&writer->lock);
-        return news;
-}
-
 /* Through the mapping. A page that cannot be read hits the guard. */
 static bool mapping_is_sound(const struct writer_file *file, const struct lanemap_lane_file *mapped)
 {
@@ -260,28 +208,4 @@ int lanemap_engine_inputs_failed(struct lanemap_writer *writer,
         }
 
         return lane->n_segments > 0 ? WRITER_E_DAMAGED : -EBADMSG;
-}
-
-/* ---- a damaged file's last name is gone ---- */
-
-int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *name)
-{
-        char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
-        int r;
-
-        r = writer->files->make_directory(writer->files, writer->dir_fd, LANEMAP_QUARANTINE_NAME,
-                                          0750);
-        /* Its name is durable before a file's only name is in it, whoever made it. */
-        if (r == 0 || r == -EEXIST)
-                r = writer->files->sync_directory(writer->files, writer->dir_fd);
-        if (r < 0)
-                return r;
-
-        snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
-        r = writer->files->rename(writer->files, writer->dir_fd, name, aside);
-        if (r == 0)
-                lanemap_engine_log(writer, LOG_WARNING,
-                                   "%s/%s is damaged and no longer used; it is kept as %s",
-                                   writer->directory, name, aside);
-        return r;
 }

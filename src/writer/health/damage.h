@@ -24,9 +24,6 @@
 /* A damaged file is read again so much later. */
 #define LANEMAP_DAMAGE_AGAIN_NS (UINT64_C(3600) * 1000 * 1000 * 1000)
 
-/* Under lock. A file that a lane names; or NULL. */
-struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number);
-
 /* D2. Return: whether it was news. */
 bool lanemap_engine_file_mark(struct lanemap_writer *writer, uint64_t number);
 

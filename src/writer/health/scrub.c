@@ -71,30 +71,6 @@ struct scrub {
         uint64_t n_bytes;
 };
 
-static void scrub_wait(struct lanemap_writer *writer, uint64_t ns)
-{
-        pthread_mutex_lock(&writer->work_lock);
-        if (!lanemap_load_acquire(&writer->stopping))
-                lanemap_engine_cond_wait_ns(&writer->scrub_wake, &writer->work_lock, ns);
-        pthread_mutex_unlock(&writer->work_lock);
-}
-
-void lanemap_engine_scrub_signal(struct lanemap_writer *writer)
-{
-        pthread_mutex_lock(&writer->work_lock);
-        pthread_cond_signal(&writer->scrub_wake);
-        pthread_mutex_unlock(&writer->work_lock);
-}
-
-void lanemap_engine_file_doubt(struct lanemap_writer *writer, struct writer_file *file)
-{
-        pthread_mutex_lock(&writer->lock);
-        file->sound_ns = 0;
-        file->scrub_due_ns = 0;
-        pthread_mutex_unlock(&writer->lock);
-        lanemap_engine_scrub_signal(writer);
-}
-
 static bool scrub_file_lives(struct scrub *scrub)
 {
         bool lives;
@@ -115,7 +91,8 @@ static int scrub_pace(void *arg, uint64_t n_bytes)
         for (; now < scrub->next_ns; now = lanemap_now_ns(&lanemap_clock_monotonic)) {
                 if (lanemap_load_acquire(&scrub->writer->stopping))
                         return -ECANCELED;
-                scrub_wait(scrub->writer, LANEMAP_MIN(scrub->next_ns - now, IDLE_NS));
+                lanemap_engine_scrub_sleep(scrub->writer,
+                                           LANEMAP_MIN(scrub->next_ns - now, IDLE_NS));
         }
         if (lanemap_load_acquire(&scrub->writer->stopping))
                 return -ECANCELED;
@@ -278,7 +255,7 @@ void *lanemap_engine_scrub_main(void *arg)
 
         while (!lanemap_load_acquire(&writer->stopping)) {
                 if (scrub_choose(writer, &file) != 0) {
-                        scrub_wait(writer, IDLE_NS);
+                        lanemap_engine_scrub_sleep(writer, IDLE_NS);
                         continue;
                 }
                 scrub_file(&scrub, &file);

@@ -105,19 +105,6 @@ static void garbage_unlink(struct lanemap_writer *writer)
         lanemap_manifest_deinit(&manifest);
 }
 
-/* Signals are the program's business, not the engine's threads'. */
-int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
-                              struct lanemap_writer *writer)
-{
-        sigset_t before;
-        int r;
-
-        lanemap_signals_block(&before);
-        r = -pthread_create(ret_thread, NULL, main, writer);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        return r;
-}
-
 static int threads_start(struct lanemap_writer *writer)
 {
         int r;

@@ -17,6 +17,117 @@
 
 #include "common/alloc.h"
 
+#define REPLAY_BYTES_MIN (UINT64_C(1) << 20)
+
+static bool lane_covers(const struct lanemap_writer *writer, const struct lanemap_log_op *op,
+                        uint64_t seq)
+{
+        return seq <=
+               writer->lanes[writer->slots[lanemap_slot_of(op->fingerprint.hash)].lane].position;
+}
+
+/* What of one record is in the segments already. Decided before the record's first operation: a
+ * clear and a mark move the very positions that are asked for. */
+struct replay_cover {
+        bool clears;
+        bool marks;
+        bool cleared; /* a clear of this record was applied: no lane covers what follows it */
+};
+
+static bool replay_covers(const struct lanemap_writer *writer, const struct replay_cover *cover,
+                          const struct lanemap_log_op *op, uint64_t seq)
+{
+        switch (op->code) {
+        case LANEMAP_OP_CLEAR:
+                return cover->clears;
+        case LANEMAP_OP_MARK:
+                return cover->marks;
+        default:
+                return !cover->cleared && lane_covers(writer, op, seq);
+        }
+}
+
+/*
+ * In the midst of a record. The flush covers what comes before the record, as the manifest will say,
+ * and the mark is as of then: after a crash the whole record is replayed, over a state that has the
+ * effects of its first operations already, which changes nothing in how it ends.
+ */
+static int replay_flush(struct lanemap_writer *writer, uint64_t seq,
+                        const struct writer_mark *mark_before)
+{
+        struct writer_mark mark = writer->mark;
+        int r;
+
+        writer->mark = *mark_before;
+        lanemap_store_release(&writer->position, seq - 1);
+        lanemap_engine_memory_room_update(writer);
+        r = lanemap_engine_flush_run(writer, false);
+        writer->mark = mark;
+        return r;
+}
+
+static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *ops,
+                      size_t n_ops)
+{
+        struct replay_cover cover = {
+                .clears = seq <= writer->clear_position,
+                .marks = seq <= writer->mark.position,
+        };
+        struct writer_mark mark_before = writer->mark;
+        struct lanemap_op_result result;
+        bool changed;
+        int r = 0;
+
+        for (size_t i = 0; i < n_ops && r == 0; i++) {
+                if (replay_covers(writer, &cover, &ops[i], seq))
+                        continue;
+
+                r = lanemap_engine_op_apply(writer, &ops[i], seq, &result, &changed);
+                if (r == -ENOSPC) {
+                        r = replay_flush(writer, seq, &mark_before);
+                        if (r == 0)
+                                r = lanemap_engine_op_apply(writer, &ops[i], seq, &result,
+                                                            &changed);
+                }
+                cover.cleared |= ops[i].code == LANEMAP_OP_CLEAR;
+        }
+
+        return r;
+}
+
+/* A flush is two files and four syncs, and a start waits for it: so not for less than this, unless
+ * the options say so. The flusher's first flush comes as soon as it is there. */
+static bool replay_flush_is_due(const struct lanemap_writer *writer)
+{
+        uint64_t bytes = lanemap_engine_flush_threshold(writer);
+
+        return lanemap_engine_flush_is_due(writer) &&
+               (writer->options.flush_bytes ||
+                lanemap_engine_overlays_exceed(writer, LANEMAP_MAX(bytes, REPLAY_BYTES_MIN), 1));
+}
+
+/* Overlays are flushed on the way when they are due, and whenever there is no room: a log of any
+ * length, and a record of any number of operations, can be replayed (W12). */
+int lanemap_engine_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
+{
+        struct lanemap_writer *writer = arg;
+        int r;
+
+        r = replay_ops(writer, seq, ops, n_ops);
+        if (r < 0)
+                return r;
+
+        lanemap_store_release(&writer->position, seq);
+        writer->stats.recovered_records++;
+        lanemap_shm_arena_end_batch(writer->object->arena);
+        if (replay_flush_is_due(writer))
+                return lanemap_engine_flush_run(writer, false);
+
+        return 0;
+}
+
+/* ---- into shared memory ---- */
+
 int lanemap_engine_replay_begin(struct lanemap_writer *writer)
 {
         int r;

@@ -444,15 +444,6 @@ int lanemap_engine_copy_make(struct lanemap_writer *writer, struct writer_file *
         return r;
 }
 
-void lanemap_engine_copy_unlink(struct lanemap_writer *writer, struct writer_file *file)
-{
-        if (!file->copy && !file->maybe_copied)
-                return;
-
-        /* One that stays is thrown away at the next start. */
-        (void)writer->files->unlink(writer->files, writer->serve.copy_dir_fd, file->name);
-}
-
 void lanemap_engine_original_drop(struct lanemap_writer *writer, struct writer_file *file)
 {
         const struct lanemap_lane_file *original = lanemap_load_acquire(&file->original);

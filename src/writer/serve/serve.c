@@ -37,12 +37,6 @@ static uint64_t warm_limit(void)
         return (uint64_t)sysconf(_SC_PHYS_PAGES) / 4 * 3 * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-void lanemap_engine_serve_step(struct lanemap_writer *writer, uint32_t step)
-{
-        if (writer->hooks.serve_step)
-                writer->hooks.serve_step(writer->hooks.arg, step);
-}
-
 /* ---- what is to be done ---- */
 
 enum serve_work { WORK_ADOPT, WORK_WARM, WORK_COPY, WORK_DROP };
@@ -101,21 +95,6 @@ static void file_done(struct lanemap_writer *writer, struct writer_file *file)
 }
 
 /* ---- warming ---- */
-
-/* The kernel may have had another reason than the file: a page that cannot be read hits the guard. */
-static void pages_touch(const struct lanemap_lane_file *mapped)
-{
-        for (uint64_t at = 0; at < mapped->n_bytes; at += (uint64_t)sysconf(_SC_PAGESIZE))
-                (void)*(const volatile unsigned char *)(mapped->bytes + at);
-}
-
-int lanemap_engine_file_populate(struct writer_file *file)
-{
-        if (lanemap_lane_file_populate(file->mapped->bytes, file->mapped->n_bytes) < 0)
-                pages_touch(file->mapped);
-        file->warmed_bytes = file->mapped->n_bytes;
-        return lanemap_mapping_is_hit(file->mapped->guard, NULL) ? -EIO : 0;
-}
 
 /* Some of it; the rest when nothing newer wants to be warm. What cannot be read is not tried again:
  * the scrub, which looks at it next, tells of it. */
@@ -204,19 +183,6 @@ static bool work_run(struct lanemap_writer *writer)
         return false;
 }
 
-static void work_wait(struct lanemap_writer *writer)
-{
-        struct writer_serve *serve = &writer->serve;
-
-        pthread_mutex_lock(&writer->work_lock);
-        if (!serve->signalled && !lanemap_load_acquire(&writer->stopping))
-                lanemap_engine_cond_wait_ns(&serve->wake, &writer->work_lock, IDLE_NS);
-        if (serve->signalled)
-                serve->lock_due = true;
-        serve->signalled = false;
-        pthread_mutex_unlock(&writer->work_lock);
-}
-
 static void files_look(struct lanemap_writer *writer)
 {
         uint64_t now = lanemap_now_ns(&lanemap_clock_monotonic);
@@ -238,18 +204,10 @@ void *lanemap_engine_serve_main(void *arg)
         while (!lanemap_load_acquire(&writer->stopping)) {
                 files_look(writer);
                 if (!work_run(writer))
-                        work_wait(writer);
+                        lanemap_engine_serve_sleep(writer, IDLE_NS);
         }
 
         return NULL;
-}
-
-void lanemap_engine_serve_signal(struct lanemap_writer *writer)
-{
-        pthread_mutex_lock(&writer->work_lock);
-        writer->serve.signalled = true;
-        pthread_cond_signal(&writer->serve.wake);
-        pthread_mutex_unlock(&writer->work_lock);
 }
 
 /* writer->stopping is set. */

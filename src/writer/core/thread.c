@@ -1,0 +1,19 @@
+/* Threads of the engine. */
+#include "writer/core/engine.h"
+
+#include <signal.h>
+
+#include "common/signals.h"
+
+/* Signals are the program's business, not the engine's threads'. */
+int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
+                              struct lanemap_writer *writer)
+{
+        sigset_t before;
+        int r;
+
+        lanemap_signals_block(&before);
+        r = -pthread_create(ret_thread, NULL, main, writer);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return r;
+}
