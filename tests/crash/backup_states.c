@@ -22,6 +22,7 @@
 #include "state_walk.h"
 #include "directory/restore.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define N_STATES 20000 /* at most, of each kind */
 #define COPY     "backup"

@@ -25,6 +25,7 @@
 #include "state_walk.h"
 #include "states_session.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define N_SESSIONS_MAX  4
 #define ROUNDS_MORE_MAX 50
@@ -126,13 +127,13 @@ static void on_signal(int number)
 /* Else a run of one kind would prove nothing of it. */
 static void kinds_check(struct lanemap_writer *writer)
 {
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                for (uint32_t s = 0; s < writer->lanes[i].n_segments; s++) {
-                        must(index_shape_has(writer->lanes[i].segments[s]->segment->kind));
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                for (uint32_t s = 0; s < writer->lanes.items[i].n_segments; s++) {
+                        must(index_shape_has(writer->lanes.items[i].segments[s]->segment->kind));
                         judge.n_lane_segments++;
                 }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static struct lanemap_writer *state_open(void)

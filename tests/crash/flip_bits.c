@@ -33,6 +33,7 @@
 #include "segment/verify.h"
 #include "shm/object.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define N_KEYS        48
 #define N_IDS_MAX     300
@@ -571,7 +572,7 @@ int main(int argc, char **argv)
 
         flips_init(argc, argv);
         writer = index_make();
-        generation = writer->object->generation;
+        generation = writer->shm.object->generation;
         disk_load(&flips.disk, recording, flips.scratch.directory);
         disk_state_make(&flips.disk, &nothing, &flips.rng, &flips.files);
         /* Stays to the end, so that its objects do; nobody writes. */

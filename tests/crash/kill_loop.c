@@ -25,6 +25,7 @@
 #include "../concurrency/storm.h"
 #include "engine.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define BATCH_MAX   24
 #define BATCHES_MAX 20000

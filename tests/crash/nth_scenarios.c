@@ -13,6 +13,7 @@
 #include "directory/restore.h"
 #include "writer/core/engine.h"
 #include "directory/repair.h"
+#include "writer/life/life.h"
 
 static void crash_prepare(struct world *world)
 {

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define N_KEYS 200
 

@@ -14,6 +14,7 @@
 #include "small_room.h"
 #include "engine.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define OPS_MAX 256
 

@@ -20,6 +20,7 @@
 
 #include "small_room.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #define FILL_KEYS_MAX 10000
 #define BATCH         64

@@ -38,7 +38,7 @@ INSIDE = {
         'health': ['core'],
         'apply': ['core', 'health'],
         'compact': ['core', 'apply', 'health'],
-        'serve': ['core'],
+        'serve': ['core', 'health'],
         'life': ['core', 'apply', 'health', 'compact', 'serve'],
     },
     'daemon': {
@@ -50,7 +50,7 @@ INSIDE = {
 }
 
 # The files of common that only the write side uses.
-COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor', 'lock', 'option', 'option_text', 'owner'}
+COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor', 'lock', 'mutex', 'option', 'option_text', 'owner'}
 
 
 def place(path, source):

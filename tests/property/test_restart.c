@@ -11,6 +11,7 @@
 #include "support/engine.h"
 #include "support/rng.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 TestSuite(property_restart, .timeout = 600);
 
@@ -227,7 +228,7 @@ Test(property_restart, a_replay_of_any_number_of_flushes)
         cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
         engine_stats(writer, &stats);
         cr_expect_geq(stats.n_flushes, 1400, "or nothing is tried here");
-        cr_expect_gt(stats.n_flushes, writer->lane_files->n_slots);
+        cr_expect_gt(stats.n_flushes, writer->segments.table->n_slots);
         cr_assert(engine_matches(writer, NULL, &model, why, sizeof(why)), "%s", why);
         lanemap_writer_close(writer);
         scratch_deinit(&restart.scratch);

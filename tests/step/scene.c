@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "stepper.h"
 #include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #define OPS_MAX 256
 

@@ -5,7 +5,7 @@
  * first, so that nothing is published that could not be logged; the record is appended last, when
  * it is known how many operations there were room for in shared memory.
  */
-#include "writer/core/engine.h"
+#include "writer/apply/apply.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,6 +13,8 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/lock.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
 
 /* Operations whose cache lines are requested together. */
 #define APPLY_PREFETCH 16
@@ -50,18 +52,18 @@ static int op_check(const struct lanemap_op *op)
 /* Fills log_ops[i] for every operation: keys have become fingerprints. */
 static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
 {
-        if (n_ops > writer->log_ops_capacity) {
+        if (n_ops > writer->lanes.log_ops_capacity) {
                 struct lanemap_log_op *log_ops =
-                        lanemap_realloc(writer->log_ops, n_ops * sizeof(*log_ops));
+                        lanemap_realloc(writer->lanes.log_ops, n_ops * sizeof(*log_ops));
 
                 if (!log_ops)
                         return -ENOMEM;
-                writer->log_ops = log_ops;
-                writer->log_ops_capacity = n_ops;
+                writer->lanes.log_ops = log_ops;
+                writer->lanes.log_ops_capacity = n_ops;
         }
 
         for (size_t i = 0; i < n_ops; i++) {
-                struct lanemap_log_op *to = &writer->log_ops[i];
+                struct lanemap_log_op *to = &writer->lanes.log_ops[i];
 
                 *to = (struct lanemap_log_op){.code = ops[i].code};
                 switch (ops[i].code) {
@@ -70,8 +72,8 @@ static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *op
                         to->id = ops[i].id;
                         /* fall through */
                 case LANEMAP_OP_DELETE:
-                        to->fingerprint = lanemap_fingerprint_of(&writer->hash_key, ops[i].key,
-                                                                 ops[i].key_bytes);
+                        to->fingerprint = lanemap_fingerprint_of(&writer->identity.hash_key,
+                                                                 ops[i].key, ops[i].key_bytes);
                         break;
                 case LANEMAP_OP_MARK:
                         to->mark = ops[i].key;
@@ -103,10 +105,10 @@ int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_
                 *result = (struct lanemap_op_result){.n_changed = n_changed};
                 return r;
         case LANEMAP_OP_MARK:
-                lanemap_store_release(&writer->position, position);
-                memcpy(writer->mark.bytes, op->mark, op->mark_bytes);
-                writer->mark.n_bytes = (uint32_t)op->mark_bytes;
-                writer->mark.position = position;
+                lanemap_store_release(&writer->lanes.position, position);
+                memcpy(writer->lanes.mark.bytes, op->mark, op->mark_bytes);
+                writer->lanes.mark.n_bytes = (uint32_t)op->mark_bytes;
+                writer->lanes.mark.position = position;
                 *changed = true;
                 *result = (struct lanemap_op_result){0};
                 return 0;
@@ -123,10 +125,10 @@ int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_
 
 static void op_count(struct lanemap_writer *writer, uint32_t code, bool changed)
 {
-        writer->stats.n_adds += code == LANEMAP_OP_ADD;
-        writer->stats.n_removes += code == LANEMAP_OP_REMOVE;
-        writer->stats.n_deletes += code == LANEMAP_OP_DELETE;
-        writer->stats.n_changed += changed;
+        writer->lanes.stats.n_adds += code == LANEMAP_OP_ADD;
+        writer->lanes.stats.n_removes += code == LANEMAP_OP_REMOVE;
+        writer->lanes.stats.n_deletes += code == LANEMAP_OP_DELETE;
+        writer->lanes.stats.n_changed += changed;
 }
 
 /*
@@ -135,8 +137,9 @@ static void op_count(struct lanemap_writer *writer, uint32_t code, bool changed)
  */
 static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t position,
                      struct lanemap_op_result *results, size_t *ret_n_applied, size_t *ret_n_logged)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        struct lanemap_log_op *ops = writer->log_ops;
+        struct lanemap_log_op *ops = writer->lanes.log_ops;
         size_t n_logged = 0, i;
         int r = 0;
 
@@ -179,9 +182,10 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
                 if (r < 0)
                         return r;
 
-                r = lanemap_log_reserve(writer->log,
-                                        lanemap_log_record_bytes(writer->hash_key.fingerprint_bits,
-                                                                 writer->log_ops, n_ops));
+                r = lanemap_log_reserve(
+                        writer->log,
+                        lanemap_log_record_bytes(writer->identity.hash_key.fingerprint_bits,
+                                                 writer->lanes.log_ops, n_ops));
                 if (r != -EAGAIN)
                         return r;
 
@@ -191,7 +195,8 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
                         return -EIO;
 
                 lanemap_engine_sync_signal(writer);
-                lanemap_engine_cond_wait_ns(&writer->stall_wake, &writer->lock, 1000 * 1000);
+                lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
+                                            1000 * 1000);
         }
 }
 
@@ -205,6 +210,7 @@ static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
 
 static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                         struct lanemap_op_result *results, size_t *ret_n_applied)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         bool clears = ops_clear(ops, n_ops);
         struct writer_room_wait wait = {0};
@@ -212,7 +218,7 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         uint64_t seq, appended;
         int r;
 
-        r = lanemap_load_relaxed(&writer->refused);
+        r = lanemap_load_relaxed(&writer->health.refused);
         if (r < 0)
                 return r;
         /* A clear makes room: it does not wait for any. */
@@ -239,12 +245,12 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
                 (void)lanemap_engine_flush_for_room(writer);
         }
         if (n_logged > 0) {
-                lanemap_log_append(writer->log, writer->log_ops, n_logged, &appended);
+                lanemap_log_append(writer->log, writer->lanes.log_ops, n_logged, &appended);
                 lanemap_check(appended == seq);
                 lanemap_engine_counts_publish(writer);
                 lanemap_engine_flush_trigger(writer);
         }
-        lanemap_shm_arena_end_batch(writer->object->arena);
+        lanemap_shm_arena_end_batch(writer->shm.object->arena);
         return r;
 }
 
@@ -265,12 +271,12 @@ int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op 
                         n_ops = i;
         }
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         if (n_ops > 0)
                 r = apply_locked(writer, ops, n_ops, ret_results, &n_applied);
         if (ret_position)
-                *ret_position = lanemap_load_relaxed(&writer->position);
-        pthread_mutex_unlock(&writer->lock);
+                *ret_position = lanemap_load_relaxed(&writer->lanes.position);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         lanemap_engine_hits_take(writer);
         lanemap_engine_sync_signal(writer);

@@ -3,12 +3,13 @@
  * (compact/flush.c) and a clear do that, and both have to be possible in a full object, so what was
  * kept back for a freeze is theirs. Everything here runs under the engine's lock.
  */
-#include "writer/core/engine.h"
+#include "writer/apply/apply.h"
 
 #include <errno.h>
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "writer/core/core.h"
 
 static int lane_fresh_alloc(struct lanemap_writer *writer, uint32_t n_segments,
                             struct writer_fresh *fresh)
@@ -16,7 +17,7 @@ static int lane_fresh_alloc(struct lanemap_writer *writer, uint32_t n_segments,
         int r;
 
         r = lanemap_overlay_init(&fresh->overlay, lanemap_engine_arena(writer), fresh->log2_cells,
-                                 writer->cell_bytes);
+                                 writer->identity.cell_bytes);
         if (r < 0)
                 return r;
 
@@ -31,9 +32,9 @@ static int fresh_try(struct lanemap_writer *writer, struct writer_fresh *fresh)
         uint32_t n;
         int r = 0;
 
-        for (n = 0; n < writer->n_lanes && r == 0; n += r == 0)
+        for (n = 0; n < writer->identity.n_lanes && r == 0; n += r == 0)
                 if (fresh[n].log2_cells)
-                        r = lane_fresh_alloc(writer, writer->lanes[n].n_segments, &fresh[n]);
+                        r = lane_fresh_alloc(writer, writer->lanes.items[n].n_segments, &fresh[n]);
         if (r == 0)
                 return 0;
 
@@ -49,11 +50,11 @@ int lanemap_engine_fresh_alloc(struct lanemap_writer *writer, struct writer_fres
 {
         int r = fresh_try(writer, fresh);
 
-        if (r != -ENOSPC || !lanemap_engine_reserve_release(writer, &writer->freeze_reserve))
+        if (r != -ENOSPC || !lanemap_engine_reserve_release(writer, &writer->shm.freeze_reserve))
                 return r;
 
         /* The reserve is as large as the smallest tables are. */
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 if (fresh[i].log2_cells)
                         fresh[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
         return fresh_try(writer, fresh);
@@ -66,8 +67,8 @@ static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane
         if (!lane->has_frozen)
                 return;
 
-        lanemap_check(writer->n_orphans < writer->n_lanes);
-        writer->orphans[writer->n_orphans++] = lane->frozen;
+        lanemap_check(writer->lanes.n_orphans < writer->identity.n_lanes);
+        writer->lanes.orphans[writer->lanes.n_orphans++] = lane->frozen;
         lane->has_frozen = false;
 }
 
@@ -76,11 +77,11 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
         struct writer_fresh *fresh;
         int r;
 
-        fresh = lanemap_alloc(writer->n_lanes * sizeof(*fresh));
+        fresh = lanemap_alloc(writer->identity.n_lanes * sizeof(*fresh));
         if (!fresh)
                 return -ENOMEM;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 fresh[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
         r = lanemap_engine_fresh_alloc(writer, fresh);
         if (r < 0) {
@@ -88,17 +89,17 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
                 return r;
         }
 
-        lanemap_store_release(&writer->position, position);
-        *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->n_pairs, (uint64_t)UINT32_MAX);
-        writer->clear_epoch++;
+        lanemap_store_release(&writer->lanes.position, position);
+        *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->lanes.n_pairs, (uint64_t)UINT32_MAX);
+        writer->lanes.clear_epoch++;
         /* The lanes are as of the end of the record before, and empty: the clear's own record is
          * not covered, since operations may follow the clear in it. A replay clears once more what
          * is empty. */
-        writer->clear_position = position - 1;
-        if (writer->mark.position < position)
-                writer->frozen_mark = writer->mark;
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
+        writer->lanes.clear_position = position - 1;
+        if (writer->lanes.mark.position < position)
+                writer->lanes.frozen_mark = writer->lanes.mark;
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes.items[i];
                 struct lanemap_overlay old = lane->active;
                 uint32_t n_segments = lane->n_segments;
 
@@ -114,8 +115,8 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
                 lane->position_n_keys = lane->position_n_pairs = 0;
         }
         lanemap_engine_active_count(writer);
-        writer->n_keys = writer->n_pairs = 0;
-        writer->has_frozen_set = false;
+        writer->lanes.n_keys = writer->lanes.n_pairs = 0;
+        writer->lanes.has_frozen_set = false;
 
         lanemap_free(fresh);
         return 0;

@@ -6,7 +6,7 @@
  * answer and the counts exact. Then it prepares the new posting in blocks that nobody sees, and
  * only a step that cannot fail publishes it.
  */
-#include "writer/core/engine.h"
+#include "writer/apply/apply.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "writer/core/core.h"
 
 /* What the levels below the active overlay say of a key. */
 struct older {
@@ -23,16 +24,17 @@ struct older {
 
 static struct lanemap_window window_of(const struct lanemap_writer *writer)
 {
-        return (struct lanemap_window){.base = writer->object->base, .bytes = UINT64_MAX};
+        return (struct lanemap_window){.base = writer->shm.object->base, .bytes = UINT64_MAX};
 }
 
-int lanemap_engine_lanes_init(struct lanemap_writer *writer)
+int lanemap_engine_lanes_init(struct lanemap_writer *writer) LANEMAP_NO_OTHER_THREAD
 {
         int r;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                r = lanemap_overlay_init(&writer->lanes[i].active, lanemap_engine_arena(writer),
-                                         LANEMAP_OVERLAY_LOG2_CELLS_MIN, writer->cell_bytes);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                r = lanemap_overlay_init(
+                        &writer->lanes.items[i].active, lanemap_engine_arena(writer),
+                        LANEMAP_OVERLAY_LOG2_CELLS_MIN, writer->identity.cell_bytes);
                 if (r == 0)
                         r = lanemap_engine_lane_publish_new(writer, i);
                 if (r < 0)
@@ -45,8 +47,9 @@ int lanemap_engine_lanes_init(struct lanemap_writer *writer)
 }
 
 static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        struct writer_lane *lane = &writer->lanes[lane_index];
+        struct writer_lane *lane = &writer->lanes.items[lane_index];
         struct lanemap_overlay old = lane->active, grown;
         struct lanemap_lane_view_block view;
         int r;
@@ -63,10 +66,12 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
 
         lane->active = grown;
         lanemap_engine_lane_publish(writer, lane_index, &view);
-        writer->active_bytes += lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
-        writer->active_used_bytes += (grown.n_used - old.n_used) * writer->cell_bytes;
+        writer->pressure.active_bytes +=
+                lanemap_overlay_bytes(&grown) - lanemap_overlay_bytes(&old);
+        writer->pressure.active_used_bytes +=
+                (grown.n_used - old.n_used) * writer->identity.cell_bytes;
         lanemap_overlay_retire_table(&old);
-        writer->stats.n_overlay_growths++;
+        writer->lanes.stats.n_overlay_growths++;
         return 0;
 }
 
@@ -74,8 +79,8 @@ static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
 
 void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
 {
-        const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
-        const struct writer_lane *lane = &writer->lanes[slot->lane];
+        const struct lanemap_slot *slot = &writer->identity.slots[lanemap_slot_of(fp.hash)];
+        const struct writer_lane *lane = &writer->lanes.items[slot->lane];
         const struct lanemap_arena *arena = lanemap_engine_arena(writer);
 
         lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->active.table.off),
@@ -159,15 +164,15 @@ static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
 {
         uint32_t *scratch;
 
-        if (n_ids <= writer->scratch_capacity)
+        if (n_ids <= writer->lanes.scratch_capacity)
                 return 0;
 
-        scratch = lanemap_realloc(writer->scratch, n_ids * sizeof(*scratch));
+        scratch = lanemap_realloc(writer->lanes.scratch, n_ids * sizeof(*scratch));
         if (!scratch)
                 return -ENOMEM;
 
-        writer->scratch = scratch;
-        writer->scratch_capacity = n_ids;
+        writer->lanes.scratch = scratch;
+        writer->lanes.scratch_capacity = n_ids;
         return 0;
 }
 
@@ -188,25 +193,25 @@ static int older_prepare(struct lanemap_writer *writer, const struct op *op,
 
         r = scratch_fit(writer, older->n_ids + 1);
         if (r == 0)
-                r = lanemap_lane_posting_copy(&window, &older->posting, writer->scratch,
-                                              writer->scratch_capacity, &n_ids);
+                r = lanemap_lane_posting_copy(&window, &older->posting, writer->lanes.scratch,
+                                              writer->lanes.scratch_capacity, &n_ids);
         if (r < 0)
                 return r;
 
-        while (at < n_ids && writer->scratch[at] < op->id)
+        while (at < n_ids && writer->lanes.scratch[at] < op->id)
                 at++;
         if (op->code == LANEMAP_OP_ADD) {
-                memmove(&writer->scratch[at + 1], &writer->scratch[at],
+                memmove(&writer->lanes.scratch[at + 1], &writer->lanes.scratch[at],
                         (n_ids - at) * sizeof(uint32_t));
-                writer->scratch[at] = op->id;
+                writer->lanes.scratch[at] = op->id;
                 n_ids++;
         } else {
-                memmove(&writer->scratch[at], &writer->scratch[at + 1],
+                memmove(&writer->lanes.scratch[at], &writer->lanes.scratch[at + 1],
                         (n_ids - at - 1) * sizeof(uint32_t));
                 n_ids--;
         }
 
-        return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, writer->scratch,
+        return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, writer->lanes.scratch,
                                              n_ids, false, change);
 }
 
@@ -234,10 +239,10 @@ static void active_long_count(struct lanemap_writer *writer, const struct lanema
         if (after->n_long_changes == before->n_long_changes)
                 return;
 
-        writer->active_long.long_bytes += after->long_bytes - before->long_bytes;
-        writer->active_long.long_max_bytes =
-                LANEMAP_MAX(writer->active_long.long_max_bytes, n_ids * sizeof(uint32_t));
-        writer->active_long.n_long_changes++;
+        writer->pressure.active_long.long_bytes += after->long_bytes - before->long_bytes;
+        writer->pressure.active_long.long_max_bytes =
+                LANEMAP_MAX(writer->pressure.active_long.long_max_bytes, n_ids * sizeof(uint32_t));
+        writer->pressure.active_long.n_long_changes++;
 }
 
 /* Nothing can fail from here on. */
@@ -250,20 +255,21 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
 
         /* Before the word that makes it visible: whoever sees the change and then asks for the
          * position learns one that covers it (pairs with the acquire load in
-         * question_ask(), core/lookup.c). */
-        lanemap_store_release(&writer->position, position);
+         * question_ask(), apply/lookup.c). */
+        lanemap_store_release(&writer->lanes.position, position);
         lanemap_overlay_store(&lane->active, cell, op->fp, change->value);
 
         grown = lanemap_overlay_commit(&lane->active, change);
-        writer->active_bytes += (uint64_t)grown;
-        writer->active_used_bytes +=
-                (lane->active.n_used - before.n_used) * writer->cell_bytes + (uint64_t)grown;
+        writer->pressure.active_bytes += (uint64_t)grown;
+        writer->pressure.active_used_bytes +=
+                (lane->active.n_used - before.n_used) * writer->identity.cell_bytes +
+                (uint64_t)grown;
         active_long_count(writer, &before, &lane->active, n_after);
         lane->changed_position = position;
         lane->n_pairs += n_after - n_before;
-        writer->n_pairs += n_after - n_before;
+        writer->lanes.n_pairs += n_after - n_before;
         lane->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
-        writer->n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
+        writer->lanes.n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
 }
 
 /* The state of the key that an operation needs to decide, from whichever level has it. */
@@ -295,8 +301,8 @@ int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
                            struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
                            struct lanemap_op_result *ret_result, bool *ret_changed)
 {
-        const struct lanemap_slot *slot = &writer->slots[lanemap_slot_of(fp.hash)];
-        struct writer_lane *lane = &writer->lanes[slot->lane];
+        const struct lanemap_slot *slot = &writer->identity.slots[lanemap_slot_of(fp.hash)];
+        struct writer_lane *lane = &writer->lanes.items[slot->lane];
         struct op op = {.code = code, .fp = fp, .id = id};
         struct lanemap_posting_change change;
         struct lanemap_overlay_cell_shm *cell;

@@ -9,7 +9,7 @@
  * And the spare object, kept back for a successor, which has to come up beside the object that is
  * there, whatever fills /dev/shm (S4 in shm/write.h).
  */
-#include "writer/core/engine.h"
+#include "writer/apply/apply.h"
 
 #include <errno.h>
 
@@ -28,8 +28,8 @@ static uint32_t pages_for(uint32_t n_blocks, uint64_t bytes)
 /* Of an empty overlay for each lane. */
 static uint32_t tables_pages(const struct lanemap_writer *writer)
 {
-        return pages_for(writer->n_lanes,
-                         (uint64_t)writer->cell_bytes << LANEMAP_OVERLAY_LOG2_CELLS_MIN);
+        return pages_for(writer->identity.n_lanes,
+                         (uint64_t)writer->identity.cell_bytes << LANEMAP_OVERLAY_LOG2_CELLS_MIN);
 }
 
 /* Of a view for each lane, with n_more segments than it has now. One page more, since a merge may
@@ -38,8 +38,8 @@ static uint32_t views_pages(const struct lanemap_writer *writer, uint32_t n_more
 {
         uint32_t n_views[LANEMAP_LANE_SEGMENTS_MAX + 1] = {0}, n_pages = 1;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                n_views[LANEMAP_MIN(writer->lanes[i].n_segments + n_more,
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                n_views[LANEMAP_MIN(writer->lanes.items[i].n_segments + n_more,
                                     (uint32_t)LANEMAP_LANE_SEGMENTS_MAX)]++;
         for (uint32_t n = 0; n <= LANEMAP_LANE_SEGMENTS_MAX; n++)
                 n_pages += pages_for(n_views[n], LANEMAP_LANE_VIEW_BYTES(n));
@@ -50,8 +50,8 @@ uint32_t lanemap_engine_segments_deepest(const struct lanemap_writer *writer)
 {
         uint32_t n_segments = 0;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                n_segments = LANEMAP_MAX(n_segments, writer->lanes[i].n_segments);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                n_segments = LANEMAP_MAX(n_segments, writer->lanes.items[i].n_segments);
         return n_segments;
 }
 
@@ -68,21 +68,21 @@ static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
 int lanemap_engine_reserves_init(struct lanemap_writer *writer)
 {
         /* As views_pages() at most. */
-        uint32_t n_views =
-                pages_for(writer->n_lanes, LANEMAP_LANE_VIEW_BYTES(LANEMAP_LANE_SEGMENTS_MAX)) +
-                LANEMAP_LANE_SEGMENTS_MAX + 1;
+        uint32_t n_views = pages_for(writer->identity.n_lanes,
+                                     LANEMAP_LANE_VIEW_BYTES(LANEMAP_LANE_SEGMENTS_MAX)) +
+                           LANEMAP_LANE_SEGMENTS_MAX + 1;
         int r;
 
-        r = reserve_init(&writer->freeze_reserve, n_views + tables_pages(writer));
+        r = reserve_init(&writer->shm.freeze_reserve, n_views + tables_pages(writer));
         if (r == 0)
-                r = reserve_init(&writer->commit_reserve, n_views);
+                r = reserve_init(&writer->shm.commit_reserve, n_views);
         return r;
 }
 
 void lanemap_engine_reserves_deinit(struct lanemap_writer *writer)
 {
-        lanemap_free(writer->freeze_reserve.offs);
-        lanemap_free(writer->commit_reserve.offs);
+        lanemap_free(writer->shm.freeze_reserve.offs);
+        lanemap_free(writer->shm.commit_reserve.offs);
 }
 
 static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *reserve,
@@ -100,10 +100,10 @@ static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *r
 
 void lanemap_engine_reserves_fill(struct lanemap_writer *writer)
 {
-        reserve_fill(writer, &writer->commit_reserve, views_pages(writer, 1));
-        reserve_fill(writer, &writer->freeze_reserve,
+        reserve_fill(writer, &writer->shm.commit_reserve, views_pages(writer, 1));
+        reserve_fill(writer, &writer->shm.freeze_reserve,
                      views_pages(writer, 0) + tables_pages(writer));
-        lanemap_store_relaxed(&writer->spare_bytes_wanted, lanemap_engine_spare_bytes(writer));
+        lanemap_store_relaxed(&writer->shm.spare_bytes_wanted, lanemap_engine_spare_bytes(writer));
 }
 
 uint64_t lanemap_engine_reserves_bytes(const struct lanemap_writer *writer)
@@ -126,7 +126,7 @@ bool lanemap_engine_reserve_release(struct lanemap_writer *writer, struct writer
 
 void lanemap_engine_reserves_forget(struct lanemap_writer *writer)
 {
-        writer->freeze_reserve.n = writer->commit_reserve.n = 0;
+        writer->shm.freeze_reserve.n = writer->shm.commit_reserve.n = 0;
 }
 
 /* Beside what it cannot do without, so that it can take writes. */
@@ -145,25 +145,25 @@ uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
         uint32_t n_segments = LANEMAP_MAX((uint32_t)LANEMAP_LANE_POLICY_SEGMENTS_MAX,
                                           lanemap_engine_segments_deepest(writer) + 1);
         uint64_t view_bytes = LANEMAP_LANE_VIEW_BYTES(n_segments);
-        uint64_t bytes = LANEMAP_ALIGN_UP(sizeof(struct lanemap_shm_data) +
-                                                  LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +
-                                                  writer->n_lanes * sizeof(struct lanemap_lane_shm),
-                                          (uint64_t)PAGE_BYTES);
-        uint64_t n_pages = tables_pages(writer) + pages_for(writer->n_lanes, view_bytes);
+        uint64_t bytes = LANEMAP_ALIGN_UP(
+                sizeof(struct lanemap_shm_data) + LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +
+                        writer->identity.n_lanes * sizeof(struct lanemap_lane_shm),
+                (uint64_t)PAGE_BYTES);
+        uint64_t n_pages = tables_pages(writer) + pages_for(writer->identity.n_lanes, view_bytes);
 
         n_pages += tables_pages(writer) +
-                   2 * (pages_for(writer->n_lanes, view_bytes) + 1 + SPARE_SIZES_PAGES);
+                   2 * (pages_for(writer->identity.n_lanes, view_bytes) + 1 + SPARE_SIZES_PAGES);
         bytes += n_pages * PAGE_BYTES + SPARE_WRITE_BYTES;
         return LANEMAP_MIN(bytes, writer->options.shared_bytes_max) & ~(uint64_t)(PAGE_BYTES - 1);
 }
 
 void lanemap_engine_spare_ensure(struct lanemap_writer *writer)
 {
-        uint64_t bytes = lanemap_load_relaxed(&writer->spare_bytes_wanted);
+        uint64_t bytes = lanemap_load_relaxed(&writer->shm.spare_bytes_wanted);
 
-        if (lanemap_load_relaxed(&writer->spare_bytes) >= bytes)
+        if (lanemap_load_relaxed(&writer->shm.spare_bytes) >= bytes)
                 return;
 
-        if (lanemap_shm_spare_make(writer->shm_dir_fd, writer->name, bytes) == 0)
-                lanemap_store_relaxed(&writer->spare_bytes, bytes);
+        if (lanemap_shm_spare_make(writer->place.shm_dir_fd, writer->identity.name, bytes) == 0)
+                lanemap_store_relaxed(&writer->shm.spare_bytes, bytes);
 }

@@ -7,7 +7,7 @@
  * in a thread of its own, so that the allocator keeps nothing of it either; what outlives it is
  * allocated outside.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,6 +20,8 @@
 #include "segment/file_write.h"
 #include "segment/merge.h"
 #include "verify/mapping.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
 
 #define LEVEL_BOTTOM 2
 #define IDS_ROOM     1024 /* for the short lists of a batch, beside the longest */
@@ -149,7 +151,7 @@ static uint32_t filter_of(const struct lanemap_writer *writer, uint32_t kind, ui
 /* A section without the filter that it should have answers as well, only slower: said once. */
 static void filter_failed(struct lanemap_writer *writer, uint32_t lane, uint64_t n_keys)
 {
-        if (__atomic_exchange_n(&writer->filter_failure_logged, true, __ATOMIC_RELAXED))
+        if (__atomic_exchange_n(&writer->commit.filter_failure_logged, true, __ATOMIC_RELAXED))
                 return;
 
         lanemap_engine_log(writer, LOG_WARNING,
@@ -187,7 +189,7 @@ static int lane_open(struct lanemap_writer *writer, const struct writer_build_la
         if (!inputs)
                 return -ENOMEM;
 
-        lanemap_slot_bitmap(writer->slots, lane->lane, slot_bitmap);
+        lanemap_slot_bitmap(writer->identity.slots, lane->lane, slot_bitmap);
         r = inputs_open(lane, slot_bitmap, heap, inputs);
         if (r == 0)
                 *ret_inputs = inputs;
@@ -226,9 +228,9 @@ static int lane_write(struct build *build, uint32_t i, struct lanemap_segment_fi
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS], offset;
         struct lanemap_segment_build_options options = {
                 .kind = section->kind,
-                .fingerprint_bits = build->writer->hash_key.fingerprint_bits,
+                .fingerprint_bits = build->writer->identity.hash_key.fingerprint_bits,
                 .slot_bitmap = slot_bitmap,
-                .executor = &build->writer->executor,
+                .executor = &build->writer->workers.executor,
         };
         struct lanemap_heap *heap = lanemap_heap_new();
         struct lane_inputs *inputs;
@@ -250,7 +252,7 @@ static int lane_write(struct build *build, uint32_t i, struct lanemap_segment_fi
         lanemap_heap_free(heap);
 
         if (lane->frozen)
-                lanemap_add_relaxed(&build->writer->n_sections_built, 1);
+                lanemap_add_relaxed(&build->writer->pressure.n_sections_built, 1);
         if (r == 0 && build->rate) {
                 lanemap_engine_idle(build->writer, build->part);
                 r = lanemap_engine_pace(build->writer, build->rate, section->built.n_bytes);
@@ -263,15 +265,15 @@ static int build_write(struct build *build, uint32_t n_sections)
 {
         struct lanemap_segment_write_options options = {
                 .file_number = build->file_number,
-                .fingerprint_bits = build->writer->hash_key.fingerprint_bits,
+                .fingerprint_bits = build->writer->identity.hash_key.fingerprint_bits,
                 .mode = 0640,
         };
         struct lanemap_segment_file_writer file;
         int r;
 
-        memcpy(options.uuid, build->writer->uuid, sizeof(options.uuid));
-        r = lanemap_segment_file_writer_open(&file, build->writer->files, build->writer->dir_fd,
-                                             &options, n_sections);
+        memcpy(options.uuid, build->writer->identity.uuid, sizeof(options.uuid));
+        r = lanemap_segment_file_writer_open(&file, build->writer->files,
+                                             build->writer->place.dir_fd, &options, n_sections);
         if (r < 0)
                 return r;
 
@@ -325,7 +327,7 @@ static int file_adopt(struct lanemap_writer *writer, const struct build *build,
         int r;
 
         lanemap_engine_progress(writer, build->part);
-        r = writer->files->sync_directory(writer->files, writer->dir_fd);
+        r = writer->files->sync_directory(writer->files, writer->place.dir_fd);
         lanemap_engine_progress(writer, build->part);
         if (r == 0)
                 r = lanemap_engine_file_open(writer, build->file_number, build->written.checksum,
@@ -337,7 +339,8 @@ static int file_adopt(struct lanemap_writer *writer, const struct build *build,
                         lanemap_engine_file_free(*ret_file);
         }
         if (r < 0)
-                (void)writer->files->unlink(writer->files, writer->dir_fd, build->written.name);
+                (void)writer->files->unlink(writer->files, writer->place.dir_fd,
+                                            build->written.name);
 
         return r;
 }
@@ -349,7 +352,7 @@ static int segments_make(struct lanemap_writer *writer, struct writer_file *file
         uint32_t section = 0;
         int r;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         r = lanemap_engine_file_install(writer, file);
         for (uint32_t i = 0; i < build->n_lanes && r == 0; i++)
                 if (build->has_section[i]) {
@@ -359,7 +362,7 @@ static int segments_make(struct lanemap_writer *writer, struct writer_file *file
                                                        made->built.n_pairs, made->built.n_bytes,
                                                        &segments[i]);
                 }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         return r;
 }
@@ -368,7 +371,7 @@ static int segments_make(struct lanemap_writer *writer, struct writer_file *file
 static void segments_undo(struct lanemap_writer *writer, struct writer_file *file, uint32_t n_lanes,
                           struct writer_segment **segments)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file->n_refs++;
         for (uint32_t i = 0; i < n_lanes; i++) {
                 if (segments[i])
@@ -376,10 +379,10 @@ static void segments_undo(struct lanemap_writer *writer, struct writer_file *fil
                 segments[i] = NULL;
         }
         if (--file->n_refs == 0) {
-                file->next_dead = writer->dead_files;
-                writer->dead_files = file;
+                file->next_dead = writer->segments.dead;
+                writer->segments.dead = file;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_engine_files_reap(writer);
 }
 
@@ -399,7 +402,7 @@ int lanemap_engine_build_file(struct lanemap_writer *writer, const struct writer
         build.has_section = lanemap_alloc_zero(n_lanes * sizeof(*build.has_section));
         if (build.sections && build.has_section) {
                 build.file_number =
-                        __atomic_fetch_add(&writer->next_file_number, 1, __ATOMIC_RELAXED);
+                        __atomic_fetch_add(&writer->commit.next_file_number, 1, __ATOMIC_RELAXED);
                 build.n_hits = lanemap_mapping_n_hits();
                 r = lanemap_alloc_apart(build_run, &build);
                 if (build_is_void(&build))

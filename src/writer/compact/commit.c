@@ -16,7 +16,7 @@
  *     a clear, which a job notices by the clear epoch; then its result is void, and its file
  *     dies when a later manifest does not name it.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,6 +26,8 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "store/manifest_write.h"
+#include "writer/apply/apply.h"
+#include "writer/core/core.h"
 
 /* ---- the manifest ---- */
 
@@ -40,7 +42,7 @@ static int manifest_name_file(struct lanemap_writer *writer, struct lanemap_mani
         int r;
 
         memcpy(entry.checksum, file->checksum, sizeof(entry.checksum));
-        file->named_generation = writer->manifest_attempt;
+        file->named_generation = writer->commit.attempt;
         r = lanemap_manifest_add_file(manifest, &entry);
         return r == -EEXIST ? 0 : r;
 }
@@ -106,7 +108,7 @@ static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer
 {
         struct lanemap_manifest_segment segments[LANEMAP_LANE_SEGMENTS_MAX + 1];
         struct writer_segment *after[LANEMAP_LANE_SEGMENTS_MAX + 1];
-        const struct writer_lane *lane = &writer->lanes[index];
+        const struct writer_lane *lane = &writer->lanes.items[index];
         struct lanemap_manifest_lane *entry = &manifest->lanes[index];
         uint32_t n = lane_segments_after(lane, edit_of_lane(commit, index), after);
         int r;
@@ -121,7 +123,7 @@ static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer
                         return r;
         }
 
-        entry->position = commit->is_flush ? writer->frozen_position : lane->position;
+        entry->position = commit->is_flush ? writer->lanes.frozen_position : lane->position;
         entry->n_keys = commit->is_flush ? lane->frozen_n_keys : lane->position_n_keys;
         entry->n_pairs = commit->is_flush ? lane->frozen_n_pairs : lane->position_n_pairs;
         return lanemap_manifest_set_segments(manifest, index, segments, n);
@@ -130,19 +132,19 @@ static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer
 static int manifest_fill(struct lanemap_writer *writer, const struct writer_commit *commit,
                          struct lanemap_manifest *manifest)
 {
-        const struct writer_mark *mark = &writer->frozen_mark;
+        const struct writer_mark *mark = &writer->lanes.frozen_mark;
         int r;
 
-        manifest->generation = writer->manifest_attempt;
-        memcpy(manifest->uuid, writer->uuid, sizeof(manifest->uuid));
-        memcpy(manifest->hash_key, writer->hash_key_bytes, sizeof(manifest->hash_key));
-        manifest->fingerprint_bits = writer->hash_key.fingerprint_bits;
-        manifest->next_file_number = lanemap_load_relaxed(&writer->next_file_number);
+        manifest->generation = writer->commit.attempt;
+        memcpy(manifest->uuid, writer->identity.uuid, sizeof(manifest->uuid));
+        memcpy(manifest->hash_key, writer->identity.hash_key_bytes, sizeof(manifest->hash_key));
+        manifest->fingerprint_bits = writer->identity.hash_key.fingerprint_bits;
+        manifest->next_file_number = lanemap_load_relaxed(&writer->commit.next_file_number);
         /* The sync thread may be going on to a new file between the two. */
         manifest->log_number = lanemap_log_number(writer->log);
         manifest->next_log_number =
                 LANEMAP_MAX(lanemap_log_next_number(writer->log), manifest->log_number + 1);
-        manifest->clear_position = writer->clear_position;
+        manifest->clear_position = writer->lanes.clear_position;
         manifest->mark_position = mark->position;
         manifest->mark_bytes = mark->n_bytes;
         memcpy(manifest->mark, mark->bytes, mark->n_bytes);
@@ -150,7 +152,7 @@ static int manifest_fill(struct lanemap_writer *writer, const struct writer_comm
         manifest->segment_kind_bottom = writer->options.segment_kind_bottom;
         manifest->filter = writer->options.filter;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
                 r = manifest_fill_lane(writer, commit, i, manifest);
                 if (r < 0)
                         return r;
@@ -168,7 +170,7 @@ static int manifest_job_run(void *arg)
 {
         const struct manifest_job *job = arg;
 
-        return lanemap_manifest_write(job->writer->files, job->writer->dir_fd, job->manifest);
+        return lanemap_manifest_write(job->writer->files, job->writer->place.dir_fd, job->manifest);
 }
 
 /* Waits for the log, then puts the manifest in force. No engine lock is held. */
@@ -187,8 +189,8 @@ static int manifest_enforce(struct lanemap_writer *writer, uint32_t part,
         if (r < 0)
                 return r;
 
-        lanemap_store_relaxed(&writer->manifest_generation, manifest->generation);
-        writer->log_number_in_manifest = manifest->log_number;
+        lanemap_store_relaxed(&writer->commit.generation, manifest->generation);
+        writer->commit.log_number = manifest->log_number;
         return 0;
 }
 
@@ -201,7 +203,7 @@ static int view_blocks_alloc(struct lanemap_writer *writer, struct writer_commit
 
         for (uint32_t i = 0; i < commit->n_edits; i++) {
                 struct writer_edit *edit = &commit->edits[i];
-                uint32_t n = lane_segments_after(&writer->lanes[edit->lane], edit, after);
+                uint32_t n = lane_segments_after(&writer->lanes.items[edit->lane], edit, after);
                 int r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), n, &edit->view);
 
                 if (r < 0) {
@@ -217,16 +219,18 @@ static int view_blocks_alloc(struct lanemap_writer *writer, struct writer_commit
 
 /* A flush in a full object ends with what was kept back for it; a merge waits for a flush. */
 static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit *commit)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         int r = view_blocks_alloc(writer, commit);
 
         if (r == -ENOSPC && commit->is_flush &&
-            lanemap_engine_reserve_release(writer, &writer->commit_reserve))
+            lanemap_engine_reserve_release(writer, &writer->shm.commit_reserve))
                 r = view_blocks_alloc(writer, commit);
         return r;
 }
 
 static void view_blocks_free(struct lanemap_writer *writer, struct writer_commit *commit)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         for (uint32_t i = 0; i < commit->n_edits; i++)
                 lanemap_lane_view_free(lanemap_engine_arena(writer), &commit->edits[i].view);
@@ -235,9 +239,10 @@ static void view_blocks_free(struct lanemap_writer *writer, struct writer_commit
 }
 
 static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, bool is_flush)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         struct writer_segment *after[LANEMAP_LANE_SEGMENTS_MAX + 1];
-        struct writer_lane *lane = &writer->lanes[edit->lane];
+        struct writer_lane *lane = &writer->lanes.items[edit->lane];
         struct lanemap_overlay frozen = lane->frozen;
         bool had_frozen = is_flush && lane->has_frozen;
         uint32_t n = lane_segments_after(lane, edit, after);
@@ -256,21 +261,22 @@ static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, b
 }
 
 static void commit_swap(struct lanemap_writer *writer, struct writer_commit *commit)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         for (uint32_t i = 0; i < commit->n_edits; i++)
                 edit_swap(writer, &commit->edits[i], commit->is_flush);
 
         if (commit->is_flush) {
-                for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                        struct writer_lane *lane = &writer->lanes[i];
+                for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                        struct writer_lane *lane = &writer->lanes.items[i];
 
-                        lane->position = writer->frozen_position;
+                        lane->position = writer->lanes.frozen_position;
                         lane->position_n_keys = lane->frozen_n_keys;
                         lane->position_n_pairs = lane->frozen_n_pairs;
                 }
-                writer->has_frozen_set = false;
+                writer->lanes.has_frozen_set = false;
         }
-        lanemap_shm_arena_end_batch(writer->object->arena);
+        lanemap_shm_arena_end_batch(writer->shm.object->arena);
         if (commit->is_flush)
                 lanemap_engine_reserves_fill(writer);
 }
@@ -280,7 +286,7 @@ static void log_drop_covered(struct lanemap_writer *writer, const struct lanemap
         int r;
 
         /* Recovery is reading them, and they stay until the new generation is published. */
-        if (writer->recovering)
+        if (writer->lanes.recovering)
                 return;
 
         r = lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
@@ -290,7 +296,7 @@ static void log_drop_covered(struct lanemap_writer *writer, const struct lanemap
                         writer, LOG_WARNING,
                         "%s: an old log file cannot be unlinked (%s); tried again after the "
                         "next flush",
-                        writer->directory, strerror(-r));
+                        writer->identity.directory, strerror(-r));
 }
 
 static int commit_run_locked(struct lanemap_writer *writer, struct writer_commit *commit,
@@ -298,9 +304,9 @@ static int commit_run_locked(struct lanemap_writer *writer, struct writer_commit
 {
         int r;
 
-        pthread_mutex_lock(&writer->lock);
-        writer->manifest_attempt++;
-        if (commit->clear_epoch != writer->clear_epoch)
+        lanemap_mutex_lock(&writer->lanes.lock);
+        writer->commit.attempt++;
+        if (commit->clear_epoch != writer->lanes.clear_epoch)
                 r = WRITER_E_CLEARED;
         else
                 r = view_blocks_take(writer, commit);
@@ -309,20 +315,20 @@ static int commit_run_locked(struct lanemap_writer *writer, struct writer_commit
                 if (r < 0)
                         view_blocks_free(writer, commit);
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (r != 0)
                 return r;
 
         r = manifest_enforce(writer, commit->part, manifest);
 
-        pthread_mutex_lock(&writer->lock);
-        if (r == 0 && commit->clear_epoch != writer->clear_epoch)
+        lanemap_mutex_lock(&writer->lanes.lock);
+        if (r == 0 && commit->clear_epoch != writer->lanes.clear_epoch)
                 r = WRITER_E_CLEARED;
         if (r == 0)
                 commit_swap(writer, commit);
         else
                 view_blocks_free(writer, commit);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         if (r == 0)
                 log_drop_covered(writer, manifest);
@@ -334,13 +340,13 @@ int lanemap_engine_commit_run(struct lanemap_writer *writer, struct writer_commi
         struct lanemap_manifest manifest;
         int r;
 
-        r = lanemap_manifest_init(writer->n_lanes, &manifest);
+        r = lanemap_manifest_init(writer->identity.n_lanes, &manifest);
         if (r < 0)
                 return r;
 
-        pthread_mutex_lock(&writer->commit_lock);
+        lanemap_mutex_lock(&writer->commit.lock);
         r = commit_run_locked(writer, commit, &manifest);
-        pthread_mutex_unlock(&writer->commit_lock);
+        lanemap_mutex_unlock(&writer->commit.lock);
 
         lanemap_manifest_deinit(&manifest);
         lanemap_engine_files_reap(writer);
@@ -351,7 +357,7 @@ int lanemap_engine_commit_run(struct lanemap_writer *writer, struct writer_commi
 int lanemap_engine_commit_manifest_only(struct lanemap_writer *writer)
 {
         struct writer_commit commit = {.part = WRITER_PART_FLUSH,
-                                       .clear_epoch = writer->clear_epoch};
+                                       .clear_epoch = writer->lanes.clear_epoch};
         int r = lanemap_engine_commit_run(writer, &commit);
 
         lanemap_engine_idle(writer, WRITER_PART_FLUSH);

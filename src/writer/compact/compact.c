@@ -1,7 +1,9 @@
 /* Compaction on request: every lane becomes one segment, in a file that is all live. */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include <errno.h>
+
+#include "writer/core/core.h"
 
 #define COMPACT_ROUNDS 3
 
@@ -13,9 +15,9 @@ static bool lanes_want(struct lanemap_writer *writer, bool left_behind)
 {
         bool any = false;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes.items[i];
                 uint32_t n_sound = lanemap_engine_lane_n_sound(lane);
 
                 lane->compact_wanted = true;
@@ -24,7 +26,7 @@ static bool lanes_want(struct lanemap_writer *writer, bool left_behind)
                                                                 lane->segments[n_sound - 1]->file));
                 any |= lane->compact_wanted;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return any;
 }
 
@@ -33,15 +35,15 @@ static bool lanes_left(struct lanemap_writer *writer)
 {
         bool left = false;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes && !left; i++) {
-                const struct writer_lane *lane = &writer->lanes[i];
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t i = 0; i < writer->identity.n_lanes && !left; i++) {
+                const struct writer_lane *lane = &writer->lanes.items[i];
 
                 left = lane->compact_wanted;
                 for (uint32_t s = 0; s < lane->n_segments; s++)
                         left |= lane->segments[s]->busy;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return left;
 }
 
@@ -51,9 +53,9 @@ static int compact_step(struct lanemap_writer *writer)
         bool flush_wanted;
         int r;
 
-        pthread_mutex_lock(&writer->lock);
-        flush_wanted = writer->flush_wanted && !writer->flush_failing;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
+        flush_wanted = writer->pressure.flush_wanted && !writer->pressure.flush_failing;
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (flush_wanted) {
                 /* Its failure is the flusher's to tell, and no compaction's. */
                 (void)lanemap_engine_flush_run(writer, true);
@@ -78,14 +80,15 @@ int lanemap_engine_compact(struct lanemap_writer *writer)
         /* Lanes that moved out of a file leave others behind in it, which move out in the next round. */
         for (int round = 0; round < COMPACT_ROUNDS && r >= 0 && lanes_want(writer, round > 0);
              round++)
-                while (r >= 0 && !lanemap_load_acquire(&writer->stopping) && lanes_left(writer))
+                while (r >= 0 && !lanemap_load_acquire(&writer->workers.stopping) &&
+                       lanes_left(writer))
                         r = compact_step(writer);
 
-        if (r >= 0 && lanemap_load_acquire(&writer->stopping))
+        if (r >= 0 && lanemap_load_acquire(&writer->workers.stopping))
                 r = -ESHUTDOWN;
-        pthread_mutex_lock(&writer->lock);
-        if (r >= 0 && writer->n_damaged_files > 0)
+        lanemap_mutex_lock(&writer->lanes.lock);
+        if (r >= 0 && writer->segments.n_damaged > 0)
                 r = -EBADMSG;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return r < 0 ? r : 0;
 }

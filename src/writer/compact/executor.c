@@ -5,9 +5,10 @@
  * the list, and waits for those who joined. A worker joins when it would otherwise sleep, and stays
  * until no part is left. So a job never waits for a thread that is busy with something else.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include "common/order.h"
+#include "writer/core/core.h"
 
 struct writer_job {
         struct writer_job *next_job;
@@ -33,35 +34,35 @@ static void executor_run(struct lanemap_executor *executor,
                          uint32_t n)
 {
         struct lanemap_writer *writer =
-                LANEMAP_CONTAINER_OF(executor, struct lanemap_writer, executor);
+                LANEMAP_CONTAINER_OF(executor, struct lanemap_writer, workers.executor);
         struct writer_job job = {.task = task, .arg = arg, .n = n, .n_joined = 1};
         struct writer_job **link;
 
         if (n > 1) {
-                pthread_mutex_lock(&writer->work_lock);
-                job.next_job = writer->jobs;
-                writer->jobs = &job;
-                pthread_cond_broadcast(&writer->worker_wake);
-                pthread_mutex_unlock(&writer->work_lock);
+                lanemap_mutex_lock(&writer->workers.lock);
+                job.next_job = writer->workers.jobs;
+                writer->workers.jobs = &job;
+                pthread_cond_broadcast(&writer->workers.wake);
+                lanemap_mutex_unlock(&writer->workers.lock);
         }
 
         job_work(&job, 0);
         if (n <= 1)
                 return;
 
-        pthread_mutex_lock(&writer->work_lock);
-        for (link = &writer->jobs; *link != &job; link = &(*link)->next_job)
+        lanemap_mutex_lock(&writer->workers.lock);
+        for (link = &writer->workers.jobs; *link != &job; link = &(*link)->next_job)
                 ;
         *link = job.next_job;
         while (job.n_helping > 0)
-                pthread_cond_wait(&writer->job_done, &writer->work_lock);
-        pthread_mutex_unlock(&writer->work_lock);
+                lanemap_cond_wait(&writer->workers.job_done, &writer->workers.lock);
+        lanemap_mutex_unlock(&writer->workers.lock);
 }
 
 void lanemap_engine_executor_init(struct lanemap_writer *writer, uint32_t n_workers)
 {
-        pthread_cond_init(&writer->job_done, NULL);
-        writer->executor = (struct lanemap_executor){
+        pthread_cond_init(&writer->workers.job_done, NULL);
+        writer->workers.executor = (struct lanemap_executor){
                 .run = executor_run,
                 .n_threads = n_workers + 1,
         };
@@ -69,11 +70,12 @@ void lanemap_engine_executor_init(struct lanemap_writer *writer, uint32_t n_work
 
 /* Under work_lock. A job that has a part left, and room for one more thread. */
 static struct writer_job *job_open(struct lanemap_writer *writer)
+        LANEMAP_REQUIRES(writer->workers.lock)
 {
-        struct writer_job *job = writer->jobs;
+        struct writer_job *job = writer->workers.jobs;
 
         while (job && (lanemap_load_relaxed(&job->next) >= job->n ||
-                       job->n_joined == writer->executor.n_threads))
+                       job->n_joined == writer->workers.executor.n_threads))
                 job = job->next_job;
 
         return job;
@@ -81,26 +83,27 @@ static struct writer_job *job_open(struct lanemap_writer *writer)
 
 /* Under work_lock, which it gives back meanwhile. */
 static void job_help(struct lanemap_writer *writer, struct writer_job *job)
+        LANEMAP_REQUIRES(writer->workers.lock)
 {
         uint32_t thread = job->n_joined++;
 
         job->n_helping++;
-        pthread_mutex_unlock(&writer->work_lock);
+        lanemap_mutex_unlock(&writer->workers.lock);
         job_work(job, thread);
-        pthread_mutex_lock(&writer->work_lock);
+        lanemap_mutex_lock(&writer->workers.lock);
         if (--job->n_helping == 0)
-                pthread_cond_broadcast(&writer->job_done);
+                pthread_cond_broadcast(&writer->workers.job_done);
 }
 
 uint64_t lanemap_engine_worker_wait(struct lanemap_writer *writer, uint64_t seen)
 {
         struct writer_job *job = NULL;
 
-        pthread_mutex_lock(&writer->work_lock);
-        while (writer->worker_signal == seen && !lanemap_load_acquire(&writer->stopping)) {
+        lanemap_mutex_lock(&writer->workers.lock);
+        while (writer->workers.signal == seen && !lanemap_load_acquire(&writer->workers.stopping)) {
                 job = job_open(writer);
                 if (!job) {
-                        lanemap_engine_cond_wait_ns(&writer->worker_wake, &writer->work_lock,
+                        lanemap_engine_cond_wait_ns(&writer->workers.wake, &writer->workers.lock,
                                                     UINT64_C(1000) * 1000 * 1000);
                         job = job_open(writer);
                 }
@@ -108,7 +111,7 @@ uint64_t lanemap_engine_worker_wait(struct lanemap_writer *writer, uint64_t seen
                         break;
                 job_help(writer, job);
         }
-        seen = writer->worker_signal;
-        pthread_mutex_unlock(&writer->work_lock);
+        seen = writer->workers.signal;
+        lanemap_mutex_unlock(&writer->workers.lock);
         return seen;
 }

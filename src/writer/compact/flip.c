@@ -9,7 +9,7 @@
  * held, or as many bytes as one object may have (F4): no reader can make memory grow without bound.
  * The writer keeps a descriptor of each to tell, and closes it within a second of the last reader.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +22,8 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/rcu.h"
+#include "writer/apply/apply.h"
+#include "writer/core/core.h"
 
 /* Retired objects that readers may hold before flips are refused. */
 #define HELD_MAX 2
@@ -52,7 +54,7 @@ static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer *
         if (options->quarantine_ns)
                 return (struct lanemap_shm_quarantine){.ns = options->quarantine_ns};
 
-        if (fstatvfs(writer->shm_dir_fd, &fs) == 0 && fs.f_blocks > 0)
+        if (fstatvfs(writer->place.shm_dir_fd, &fs) == 0 && fs.f_blocks > 0)
                 linger_bytes = LANEMAP_MIN(linger_bytes,
                                            (uint64_t)fs.f_blocks * fs.f_frsize / LINGER_SHARE);
         return (struct lanemap_shm_quarantine){
@@ -67,27 +69,28 @@ static void growth_prepare(void *arg)
 {
         struct lanemap_writer *writer = arg;
 
-        if (!writer->recovering)
+        if (!writer->lanes.recovering)
                 lanemap_engine_spare_ensure(writer);
 }
 
 static struct lanemap_shm_data_options object_options(const struct lanemap_writer *writer)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         return (struct lanemap_shm_data_options){
-                .name = writer->name,
+                .name = writer->identity.name,
                 .mode = writer->options.shared_mode ? writer->options.shared_mode : 0640,
                 .bytes_min = lanemap_engine_spare_bytes(writer),
                 .bytes_max = writer->options.shared_bytes_max,
-                .uuid = writer->uuid,
-                .hash_key = writer->hash_key_bytes,
-                .fingerprint_bits = writer->hash_key.fingerprint_bits,
-                .n_lanes = writer->n_lanes,
-                .slots = writer->slots,
-                .directory = writer->directory,
+                .uuid = writer->identity.uuid,
+                .hash_key = writer->identity.hash_key_bytes,
+                .fingerprint_bits = writer->identity.hash_key.fingerprint_bits,
+                .n_lanes = writer->identity.n_lanes,
+                .slots = writer->identity.slots,
+                .directory = writer->identity.directory,
                 .copy_directory = writer->serve.copy_directory,
                 .clock = writer->clock,
                 .quarantine = quarantine_of(writer),
-                .from_spare = writer->recovering,
+                .from_spare = writer->lanes.recovering,
         };
 }
 
@@ -95,6 +98,7 @@ static struct lanemap_shm_data_options object_options(const struct lanemap_write
  * built anew. */
 int lanemap_engine_object_create_private(struct lanemap_writer *writer,
                                          struct lanemap_shm_data_object **ret_object)
+        LANEMAP_NO_OTHER_THREAD
 {
         struct lanemap_shm_data_options options = object_options(writer);
         struct lanemap_shm_data_object *object = lanemap_alloc_zero(sizeof(*object));
@@ -107,7 +111,7 @@ int lanemap_engine_object_create_private(struct lanemap_writer *writer,
         options.from_spare = false;
         options.bytes_max = LANEMAP_MAX(2 * options.bytes_max, PRIVATE_BYTES_MAX_LEAST);
         options.quarantine.ns = LANEMAP_SHM_QUARANTINE_NONE;
-        r = lanemap_shm_data_create(-1, writer->private_control, &options, object);
+        r = lanemap_shm_data_create(-1, writer->shm.private_control, &options, object);
         if (r < 0) {
                 lanemap_free(object);
                 return r;
@@ -137,16 +141,17 @@ int lanemap_engine_object_create(struct lanemap_writer *writer,
         int r = -ENOMEM;
 
         if (object && region)
-                r = lanemap_shm_data_create(writer->shm_dir_fd, writer->control, &options, object);
+                r = lanemap_shm_data_create(writer->place.shm_dir_fd, writer->shm.control, &options,
+                                            object);
         if (r < 0) {
                 lanemap_free(object);
                 lanemap_free(region);
                 return r;
         }
 
-        region->control = writer->control;
+        region->control = writer->shm.control;
         region->generation = object->generation;
-        region->files = writer->lane_files;
+        region->files = writer->segments.table;
         object->known_bytes = &region->bytes;
         object->before_growth = growth_prepare;
         object->before_growth_arg = writer;
@@ -164,8 +169,8 @@ void lanemap_engine_object_give_up(struct lanemap_writer *writer,
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
-        lanemap_shm_data_name(writer->name, object->generation, name);
-        (void)unlinkat(writer->shm_dir_fd, name, 0);
+        lanemap_shm_data_name(writer->identity.name, object->generation, name);
+        (void)unlinkat(writer->place.shm_dir_fd, name, 0);
         lanemap_engine_object_free(object);
         lanemap_free(region);
 }
@@ -189,8 +194,8 @@ static uint32_t retired_objects_check(struct lanemap_writer *writer, uint64_t *r
         uint32_t n_held = 0;
 
         *ret_bytes = 0;
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++) {
-                int *fd = &writer->retired_object_fds[i];
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->shm.retired_object_fds); i++) {
+                int *fd = &writer->shm.retired_object_fds[i];
                 struct stat st;
 
                 if (*fd < 0)
@@ -211,32 +216,32 @@ void lanemap_engine_retired_objects_drop(struct lanemap_writer *writer)
 {
         uint64_t held_bytes;
 
-        pthread_mutex_lock(&writer->commit_lock);
+        lanemap_mutex_lock(&writer->commit.lock);
         (void)retired_objects_check(writer, &held_bytes);
-        pthread_mutex_unlock(&writer->commit_lock);
+        lanemap_mutex_unlock(&writer->commit.lock);
 }
 
 static void retired_objects_add(struct lanemap_writer *writer, uint64_t generation)
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
-        lanemap_shm_data_name(writer->name, generation, name);
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++) {
-                if (writer->retired_object_fds[i] >= 0)
+        lanemap_shm_data_name(writer->identity.name, generation, name);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->shm.retired_object_fds); i++) {
+                if (writer->shm.retired_object_fds[i] >= 0)
                         continue;
 
-                writer->retired_object_fds[i] =
-                        openat(writer->shm_dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+                writer->shm.retired_object_fds[i] =
+                        openat(writer->place.shm_dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
                 break;
         }
-        (void)unlinkat(writer->shm_dir_fd, name, 0);
+        (void)unlinkat(writer->place.shm_dir_fd, name, 0);
 }
 
 /* ---- the flip ---- */
 
 static size_t copy_bytes(const struct lanemap_writer *writer)
 {
-        return writer->n_lanes *
+        return writer->identity.n_lanes *
                (2 * sizeof(struct lanemap_overlay) + sizeof(struct lanemap_lane_view_block));
 }
 
@@ -246,8 +251,8 @@ int lanemap_engine_lanes_copy_init(struct lanemap_writer *writer, struct writer_
         if (!copy->actives)
                 return -ENOMEM;
 
-        copy->frozens = copy->actives + writer->n_lanes;
-        copy->views = (struct lanemap_lane_view_block *)(copy->frozens + writer->n_lanes);
+        copy->frozens = copy->actives + writer->identity.n_lanes;
+        copy->views = (struct lanemap_lane_view_block *)(copy->frozens + writer->identity.n_lanes);
         return 0;
 }
 
@@ -265,8 +270,8 @@ int lanemap_engine_lanes_copy(struct lanemap_writer *writer,
         uint32_t n_segments = lanemap_engine_segments_deepest(writer);
         int r;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                const struct writer_lane *lane = &writer->lanes[i];
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                const struct writer_lane *lane = &writer->lanes.items[i];
 
                 r = lanemap_overlay_copy(&lane->active, arena, &copy->actives[i]);
                 if (r == 0 && lane->has_frozen)
@@ -284,11 +289,11 @@ void lanemap_engine_lanes_move(struct lanemap_writer *writer,
                                struct lanemap_shm_data_object *object,
                                const struct writer_lanes_copy *copy)
 {
-        writer->object = object;
+        writer->shm.object = object;
         lanemap_engine_reserves_forget(writer);
-        writer->n_orphans = 0;
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
+        writer->lanes.n_orphans = 0;
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes.items[i];
 
                 lane->active = copy->actives[i];
                 if (lane->has_frozen)
@@ -301,9 +306,9 @@ void lanemap_engine_lanes_move(struct lanemap_writer *writer,
 }
 
 /* Under lock. */
-static int flip_locked(struct lanemap_writer *writer)
+static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        uint64_t old_generation = writer->object->generation;
+        uint64_t old_generation = writer->shm.object->generation;
         struct lanemap_shm_data_object *object;
         struct lanemap_shm_region *region;
         struct writer_lanes_copy copy;
@@ -318,10 +323,10 @@ static int flip_locked(struct lanemap_writer *writer)
                 r = lanemap_engine_lanes_copy(writer, object, &copy);
                 if (r == 0) {
                         lanemap_engine_lanes_move(writer, object, &copy);
-                        lanemap_shm_publish(writer->control, object->generation);
-                        lanemap_store_release(&writer->region, region);
+                        lanemap_shm_publish(writer->shm.control, object->generation);
+                        lanemap_store_release(&writer->shm.region, region);
                         retired_objects_add(writer, old_generation);
-                        writer->stats.n_generation_flips++;
+                        writer->lanes.stats.n_generation_flips++;
                 } else {
                         lanemap_engine_object_give_up(writer, object, region);
                 }
@@ -336,10 +341,10 @@ static bool flip_is_worth_it(struct lanemap_writer *writer)
         struct lanemap_shm_arena_stats stats;
         uint64_t needed;
 
-        lanemap_shm_arena_get_stats(writer->object->arena, &stats);
+        lanemap_shm_arena_get_stats(writer->shm.object->arena, &stats);
         needed = stats.used_bytes - stats.quarantine_bytes;
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                needed -= lanemap_overlay_slack_bytes(&writer->lanes[i].active);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                needed -= lanemap_overlay_slack_bytes(&writer->lanes.items[i].active);
 
         return stats.bytes > 2 * needed + WORTH_BYTES;
 }
@@ -352,7 +357,7 @@ static bool flip_is_bounded(struct lanemap_writer *writer)
         uint64_t held_bytes;
         uint32_t n_held = retired_objects_check(writer, &held_bytes);
 
-        lanemap_shm_arena_get_stats(writer->object->arena, &stats);
+        lanemap_shm_arena_get_stats(writer->shm.object->arena, &stats);
         return n_held == 0 ||
                (n_held < HELD_MAX && held_bytes + stats.bytes <= writer->options.shared_bytes_max);
 }
@@ -375,20 +380,20 @@ int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
 
         /* No flush may be reading the frozen overlays of the object that goes, and no commit may
          * hold blocks of it. */
-        pthread_mutex_lock(&writer->flush_lock);
-        pthread_mutex_lock(&writer->commit_lock);
-        pthread_mutex_lock(&writer->lock);
-        old_object = writer->object;
-        old_region = writer->region;
+        lanemap_mutex_lock(&writer->commit.flush_lock);
+        lanemap_mutex_lock(&writer->commit.lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
+        old_object = writer->shm.object;
+        old_region = writer->shm.region;
         if (only_if_worth_it && !flip_is_worth_it(writer))
                 r = 1;
         else if (!flip_is_bounded(writer))
                 r = -EBUSY;
         else
                 r = flip_locked(writer);
-        pthread_mutex_unlock(&writer->lock);
-        pthread_mutex_unlock(&writer->commit_lock);
-        pthread_mutex_unlock(&writer->flush_lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
+        lanemap_mutex_unlock(&writer->commit.lock);
+        lanemap_mutex_unlock(&writer->commit.flush_lock);
 
         if (r == 0)
                 old_release(writer, old_object, old_region);
@@ -397,7 +402,7 @@ int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
                         writer, LOG_NOTICE,
                         "%s: shared memory is not given back now: readers still hold older "
                         "generations of it (stopped processes?)",
-                        writer->name);
+                        writer->identity.name);
                 r = 0;
         }
 
@@ -407,22 +412,22 @@ int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
 /* Under lock. Epoch and watermark go on where they are (E and W rise for ever). */
 static void control_replace(struct lanemap_writer *writer, struct lanemap_shm_control *control)
 {
-        const struct lanemap_shm_control *old = writer->control;
+        const struct lanemap_shm_control *old = writer->shm.control;
 
         lanemap_store_relaxed(&control->epoch, old->epoch);
         lanemap_store_relaxed(&control->watermark, old->watermark);
         lanemap_store_relaxed(&control->state, old->state);
-        pthread_mutex_lock(&writer->heart.lock);
+        lanemap_mutex_lock(&writer->heart.lock);
         lanemap_store_relaxed(&control->heartbeat, old->heartbeat + 1);
-        writer->control = control;
-        pthread_mutex_unlock(&writer->heart.lock);
+        writer->shm.control = control;
+        lanemap_mutex_unlock(&writer->heart.lock);
 }
 
 static void control_put_back(struct lanemap_writer *writer, struct lanemap_shm_control *old)
 {
-        pthread_mutex_lock(&writer->heart.lock);
-        writer->control = old;
-        pthread_mutex_unlock(&writer->heart.lock);
+        lanemap_mutex_lock(&writer->heart.lock);
+        writer->shm.control = old;
+        lanemap_mutex_unlock(&writer->heart.lock);
 }
 
 int lanemap_engine_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_control *control)
@@ -432,23 +437,23 @@ int lanemap_engine_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_c
         struct lanemap_shm_region *old_region;
         int r;
 
-        pthread_mutex_lock(&writer->flush_lock);
-        pthread_mutex_lock(&writer->commit_lock);
-        pthread_mutex_lock(&writer->lock);
-        old_control = writer->control;
-        old_object = writer->object;
-        old_region = writer->region;
+        lanemap_mutex_lock(&writer->commit.flush_lock);
+        lanemap_mutex_lock(&writer->commit.lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
+        old_control = writer->shm.control;
+        old_object = writer->shm.object;
+        old_region = writer->shm.region;
         if (control)
                 control_replace(writer, control);
         r = flip_locked(writer);
         /* Whoever is attached to the old one comes over at its next lookup. */
         if (r == 0 && control)
-                lanemap_shm_publish(old_control, writer->object->generation);
+                lanemap_shm_publish(old_control, writer->shm.object->generation);
         else if (control)
                 control_put_back(writer, old_control);
-        pthread_mutex_unlock(&writer->lock);
-        pthread_mutex_unlock(&writer->commit_lock);
-        pthread_mutex_unlock(&writer->flush_lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
+        lanemap_mutex_unlock(&writer->commit.lock);
+        lanemap_mutex_unlock(&writer->commit.flush_lock);
 
         if (r < 0)
                 return r;

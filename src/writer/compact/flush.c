@@ -6,7 +6,7 @@
  * A flush that fails leaves its frozen overlays where they are; lookups go through them, and the
  * next flush begins with them.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,6 +14,8 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "writer/apply/apply.h"
+#include "writer/core/core.h"
 
 /* How long a flush waits for a merge. */
 #define MERGE_WAIT_NS (UINT64_C(50) * 1000 * 1000)
@@ -42,17 +44,18 @@ static uint32_t fresh_log2_cells(const struct lanemap_writer *writer,
 {
         uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
 
-        if (writer->flush_wanted && writer->freeze_reserve.n > 0)
+        if (writer->pressure.flush_wanted && writer->shm.freeze_reserve.n > 0)
                 log2_cells = LANEMAP_MAX(log2_cells, lane->active.table.log2_cells - 2);
         return log2_cells;
 }
 
 static void freeze_publish(struct lanemap_writer *writer, const struct writer_fresh *fresh)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        writer->frozen_position = lanemap_load_relaxed(&writer->position);
-        writer->frozen_mark = writer->mark;
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
+        writer->lanes.frozen_position = lanemap_load_relaxed(&writer->lanes.position);
+        writer->lanes.frozen_mark = writer->lanes.mark;
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes.items[i];
 
                 lane->frozen_n_keys = lane->n_keys;
                 lane->frozen_n_pairs = lane->n_pairs;
@@ -65,15 +68,15 @@ static void freeze_publish(struct lanemap_writer *writer, const struct writer_fr
                 }
         }
         lanemap_engine_active_count(writer);
-        writer->has_frozen_set = true;
-        writer->flush_wanted = false;
-        lanemap_shm_arena_end_batch(writer->object->arena);
+        writer->lanes.has_frozen_set = true;
+        writer->pressure.flush_wanted = false;
+        lanemap_shm_arena_end_batch(writer->shm.object->arena);
 }
 
 /* The lanes that have work, all of them, or none. */
-static int freeze(struct lanemap_writer *writer)
+static int freeze(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        struct writer_fresh *fresh = lanemap_alloc_zero(writer->n_lanes * sizeof(*fresh));
+        struct writer_fresh *fresh = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*fresh));
         int r;
 
         if (!fresh)
@@ -81,9 +84,9 @@ static int freeze(struct lanemap_writer *writer)
 
         lanemap_engine_memory_room_update(writer);
         lanemap_engine_reserves_fill(writer);
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                if (lane_has_work(&writer->lanes[i]))
-                        fresh[i].log2_cells = fresh_log2_cells(writer, &writer->lanes[i]);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                if (lane_has_work(&writer->lanes.items[i]))
+                        fresh[i].log2_cells = fresh_log2_cells(writer, &writer->lanes.items[i]);
         r = lanemap_engine_fresh_alloc(writer, fresh);
         if (r == 0)
                 freeze_publish(writer, fresh);
@@ -96,15 +99,15 @@ static int freeze(struct lanemap_writer *writer)
 
 static void orphans_retire(struct lanemap_writer *writer)
 {
-        for (uint32_t i = 0; i < writer->n_orphans; i++)
-                lanemap_overlay_retire(&writer->orphans[i]);
-        writer->n_orphans = 0;
+        for (uint32_t i = 0; i < writer->lanes.n_orphans; i++)
+                lanemap_overlay_retire(&writer->lanes.orphans[i]);
+        writer->lanes.n_orphans = 0;
 }
 
 /* Which segments the lane's flush takes in: the newest ones that no merge is at. */
 static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct flush *flush)
 {
-        struct writer_lane *lane = &writer->lanes[index];
+        struct writer_lane *lane = &writer->lanes.items[index];
         struct writer_build_lane *build = &flush->lanes[flush->n];
         struct writer_edit *edit = &flush->edits[flush->n];
         uint64_t n_keys[LANEMAP_LANE_SEGMENTS_MAX];
@@ -144,9 +147,9 @@ static void flush_free(struct flush *flush)
 
 static int flush_alloc(const struct lanemap_writer *writer, struct flush *flush)
 {
-        flush->lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->lanes));
-        flush->edits = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->edits));
-        flush->segments = lanemap_alloc_zero(writer->n_lanes * sizeof(*flush->segments));
+        flush->lanes = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*flush->lanes));
+        flush->edits = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*flush->edits));
+        flush->segments = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*flush->segments));
         if (flush->lanes && flush->edits && flush->segments)
                 return 0;
 
@@ -158,15 +161,16 @@ static int flush_alloc(const struct lanemap_writer *writer, struct flush *flush)
  * A merge that is under way keeps young segments from the flush, and with them the file that the
  * flush before left. So a moment is given to it, unless it is paced, or writes are ahead already.
  */
-static void merges_wait(struct lanemap_writer *writer)
+static void merges_wait(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         uint64_t since_ns = lanemap_now_ns(writer->clock);
 
-        while (writer->n_merging > 0 && !writer->compaction_rate.per_second &&
-               !lanemap_load_acquire(&writer->stopping) &&
+        while (writer->pressure.n_merging > 0 && !writer->pressure.compaction_rate.per_second &&
+               !lanemap_load_acquire(&writer->workers.stopping) &&
                !lanemap_engine_overlays_exceed(writer, lanemap_engine_flush_threshold(writer), 2) &&
                lanemap_now_ns(writer->clock) - since_ns < MERGE_WAIT_NS)
-                lanemap_engine_cond_wait_ns(&writer->stall_wake, &writer->lock, MERGE_WAIT_NS / 8);
+                lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
+                                            MERGE_WAIT_NS / 8);
 }
 
 /* Freezes, unless an earlier flush left its frozen overlays, and plans. Return: 1 there is nothing
@@ -176,24 +180,24 @@ static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct
         bool has_work = false;
         int r = 0;
 
-        pthread_mutex_lock(&writer->lock);
-        if (!writer->recovering)
+        lanemap_mutex_lock(&writer->lanes.lock);
+        if (!writer->lanes.recovering)
                 merges_wait(writer);
         orphans_retire(writer);
-        flush->is_leftover = writer->has_frozen_set;
-        for (uint32_t i = 0; i < writer->n_lanes && !has_work; i++)
-                has_work = lane_has_work(&writer->lanes[i]);
+        flush->is_leftover = writer->lanes.has_frozen_set;
+        for (uint32_t i = 0; i < writer->identity.n_lanes && !has_work; i++)
+                has_work = lane_has_work(&writer->lanes.items[i]);
 
-        if (!writer->has_frozen_set && !has_work && !always_commit)
+        if (!writer->lanes.has_frozen_set && !has_work && !always_commit)
                 r = 1;
-        else if (!writer->has_frozen_set)
+        else if (!writer->lanes.has_frozen_set)
                 r = freeze(writer);
         if (r == 0) {
-                flush->clear_epoch = writer->clear_epoch;
-                for (uint32_t i = 0; i < writer->n_lanes; i++)
+                flush->clear_epoch = writer->lanes.clear_epoch;
+                for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                         plan_lane(writer, i, flush);
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         return r;
 }
@@ -201,14 +205,14 @@ static int flush_begin(struct lanemap_writer *writer, bool always_commit, struct
 /* The references that the plan took, and whatever did not become the lanes'. */
 static void flush_end(struct lanemap_writer *writer, struct flush *flush)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         lanemap_engine_inputs_release(writer, flush->lanes, flush->edits, flush->n);
-        writer->stats.flush_bytes_written += flush->built.n_bytes;
-        writer->stats.flush_entries_written += flush->built.n_entries;
+        writer->lanes.stats.flush_bytes_written += flush->built.n_bytes;
+        writer->lanes.stats.flush_entries_written += flush->built.n_entries;
         orphans_retire(writer);
-        lanemap_shm_arena_end_batch(writer->object->arena);
-        pthread_cond_broadcast(&writer->stall_wake);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_shm_arena_end_batch(writer->shm.object->arena);
+        pthread_cond_broadcast(&writer->pressure.wake);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static int flush_build_and_commit(struct lanemap_writer *writer, struct flush *flush)
@@ -252,7 +256,7 @@ static int flush_run(void *arg)
         if (r < 0)
                 return r;
 
-        pthread_mutex_lock(&writer->flush_lock);
+        lanemap_mutex_lock(&writer->commit.flush_lock);
         lanemap_engine_progress(writer, WRITER_PART_FLUSH);
         do {
                 flush.n = 0;
@@ -270,16 +274,16 @@ static int flush_run(void *arg)
                  * the rest. */
         } while (r == WRITER_E_CLEARED || r == WRITER_E_DAMAGED || (r == 0 && flush.is_leftover));
         lanemap_engine_idle(writer, WRITER_PART_FLUSH);
-        pthread_mutex_unlock(&writer->flush_lock);
+        lanemap_mutex_unlock(&writer->commit.flush_lock);
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         if (r >= 0) {
-                writer->stats.n_flushes += n_flushes;
-                writer->stats.last_flush_ns = lanemap_now_ns(writer->clock) - start_ns;
+                writer->lanes.stats.n_flushes += n_flushes;
+                writer->lanes.stats.last_flush_ns = lanemap_now_ns(writer->clock) - start_ns;
         }
-        lanemap_store_relaxed(&writer->flush_failing, r < 0);
-        pthread_cond_broadcast(&writer->stall_wake);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_store_relaxed(&writer->pressure.flush_failing, r < 0);
+        pthread_cond_broadcast(&writer->pressure.wake);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         flush_free(&flush);
         return r < 0 ? r : 0;

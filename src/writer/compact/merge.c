@@ -3,7 +3,7 @@
  * with a section for each lane, and commits. Which group, and how large groups are, is
  * lane/policy.h's to say.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 #include <errno.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "writer/core/core.h"
 
 struct merge {
         struct writer_build_lane *lanes;
@@ -28,7 +29,7 @@ struct merge {
 static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merge *merge)
 {
         struct writer_build_lane *build = &merge->lanes[merge->n];
-        struct writer_lane *lane = &writer->lanes[index];
+        struct writer_lane *lane = &writer->lanes.items[index];
         struct writer_edit *edit = &merge->edits[merge->n];
         uint32_t n_sound = lanemap_engine_lane_n_sound(lane);
         bool is_bottom = n_sound == lane->n_segments;
@@ -52,28 +53,28 @@ static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
 {
         uint32_t first, n_lanes = 0;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         first = lanemap_engine_merge_choose(writer, &n_lanes);
-        merge->clear_epoch = writer->clear_epoch;
-        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->n_lanes); i++)
+        merge->clear_epoch = writer->lanes.clear_epoch;
+        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->identity.n_lanes); i++)
                 plan_lane(writer, i, merge);
-        writer->n_merging += merge->n > 0;
+        writer->pressure.n_merging += merge->n > 0;
         if (merge->n > 0)
                 merge->part = lanemap_engine_merge_part(writer);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static void merge_end(struct lanemap_writer *writer, struct merge *merge, int r)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         lanemap_engine_inputs_release(writer, merge->lanes, merge->edits, merge->n);
-        writer->n_merging--;
+        writer->pressure.n_merging--;
         lanemap_engine_idle(writer, merge->part);
-        pthread_cond_broadcast(&writer->stall_wake);
-        writer->stats.n_merges += r == 0;
-        writer->stats.merge_bytes_written += merge->built.n_bytes;
-        writer->stats.merge_entries_written += merge->built.n_entries;
-        pthread_mutex_unlock(&writer->lock);
+        pthread_cond_broadcast(&writer->pressure.wake);
+        writer->lanes.stats.n_merges += r == 0;
+        writer->lanes.stats.merge_bytes_written += merge->built.n_bytes;
+        writer->lanes.stats.merge_entries_written += merge->built.n_entries;
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *merge)
@@ -87,7 +88,8 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
         int r;
 
         r = lanemap_engine_build_file(writer, merge->lanes, merge->n, merge->part,
-                                      &writer->compaction_rate, &merge->built, merge->segments);
+                                      &writer->pressure.compaction_rate, &merge->built,
+                                      merge->segments);
         if (r != 0)
                 return r;
 
@@ -100,9 +102,9 @@ static int merge_run(void *arg)
 {
         struct lanemap_writer *writer = arg;
         struct merge merge = {
-                .lanes = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.lanes)),
-                .edits = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.edits)),
-                .segments = lanemap_alloc_zero(writer->n_lanes * sizeof(*merge.segments)),
+                .lanes = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*merge.lanes)),
+                .edits = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*merge.edits)),
+                .segments = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*merge.segments)),
         };
         int r = 0;
 
@@ -127,9 +129,9 @@ int lanemap_engine_merge_run(struct lanemap_writer *writer)
 {
         bool is_due;
 
-        pthread_mutex_lock(&writer->lock);
-        is_due = lanemap_engine_merge_choose(writer, NULL) < writer->n_lanes;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
+        is_due = lanemap_engine_merge_choose(writer, NULL) < writer->identity.n_lanes;
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return is_due ? lanemap_alloc_apart(merge_run, writer) : 0;
 }
 
@@ -139,7 +141,7 @@ void *lanemap_engine_worker_main(void *arg)
         uint64_t seen = 0;
         bool was_failing = false;
 
-        while (!lanemap_load_acquire(&writer->stopping)) {
+        while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 int r = lanemap_engine_merge_run(writer);
 
                 if (r == -ESHUTDOWN) /* a paced merge, given up: the next start makes it */
@@ -148,7 +150,7 @@ void *lanemap_engine_worker_main(void *arg)
                         lanemap_engine_log(
                                 writer, LOG_ERR,
                                 "%s: segments cannot be merged (%s); nothing is lost, tried again",
-                                writer->directory, strerror(-r));
+                                writer->identity.directory, strerror(-r));
                 was_failing = r < 0;
                 if (r > 0)
                         continue;

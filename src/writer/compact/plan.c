@@ -2,7 +2,9 @@
  * Which lanes a merge takes next: the excess of each group of lanes, counted for lane/policy.h, which
  * decides. All of it runs under the engine's lock.
  */
-#include "writer/core/engine.h"
+#include "writer/compact/compact.h"
+
+#include "writer/apply/apply.h"
 
 bool lanemap_engine_file_is_all_live(const struct writer_file *file)
 {
@@ -90,10 +92,10 @@ static struct lanemap_lane_policy_group group_of(struct lanemap_writer *writer, 
 {
         struct lanemap_lane_policy_group group = {0}, none = {0};
 
-        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->n_lanes); i++) {
-                if (lane_is_busy(&writer->lanes[i]))
+        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->identity.n_lanes); i++) {
+                if (lane_is_busy(&writer->lanes.items[i]))
                         return none;
-                group_add(&writer->lanes[i], &group);
+                group_add(&writer->lanes.items[i], &group);
         }
         return group;
 }
@@ -102,10 +104,10 @@ static struct plan plan_make(struct lanemap_writer *writer)
 {
         struct plan plan = {0};
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++)
-                plan.index_bytes += lane_bytes(&writer->lanes[i]);
-        plan.n_lanes = lanemap_lane_policy_group_lanes(plan.index_bytes, writer->n_lanes);
-        for (uint32_t i = 0; i < writer->n_lanes; i += plan.n_lanes)
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                plan.index_bytes += lane_bytes(&writer->lanes.items[i]);
+        plan.n_lanes = lanemap_lane_policy_group_lanes(plan.index_bytes, writer->identity.n_lanes);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i += plan.n_lanes)
                 plan.excess_bytes += group_of(writer, i, plan.n_lanes).excess_bytes;
         return plan;
 }
@@ -115,14 +117,14 @@ uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *re
 {
         struct plan plan = plan_make(writer);
         uint64_t flush_bytes = lanemap_engine_flush_threshold(writer);
-        uint32_t chosen = writer->n_lanes;
+        uint32_t chosen = writer->identity.n_lanes;
         uint64_t highest = 0;
         bool is_over;
 
         /* What a flush is about to take need not be merged before. */
-        is_over = !writer->flush_wanted &&
+        is_over = !writer->pressure.flush_wanted &&
                   plan.excess_bytes > lanemap_lane_policy_excess_max(plan.index_bytes, flush_bytes);
-        for (uint32_t i = 0; i < writer->n_lanes; i += plan.n_lanes) {
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i += plan.n_lanes) {
                 struct lanemap_lane_policy_group group = group_of(writer, i, plan.n_lanes);
                 uint64_t priority = lanemap_lane_policy_merge_priority(&group, is_over);
 

@@ -2,20 +2,21 @@
  * Numbers that more than one part of the engine keeps or asks for, all under the lock: the bytes of the
  * overlays, the room in shared memory, and the counts that readers see.
  */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <sys/statvfs.h>
 
 void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
 {
-        lanemap_store_relaxed(&writer->object->data->degraded,
-                              (uint32_t)(writer->n_damaged_files + writer->n_other_findings > 0));
+        lanemap_store_relaxed(
+                &writer->shm.object->data->degraded,
+                (uint32_t)(writer->segments.n_damaged + writer->segments.n_other_findings > 0));
 }
 
 void lanemap_engine_counts_publish(struct lanemap_writer *writer)
 {
-        lanemap_store_relaxed(&writer->object->data->n_keys, writer->n_keys);
-        lanemap_store_relaxed(&writer->object->data->n_pairs, writer->n_pairs);
+        lanemap_store_relaxed(&writer->shm.object->data->n_keys, writer->lanes.n_keys);
+        lanemap_store_relaxed(&writer->shm.object->data->n_pairs, writer->lanes.n_pairs);
         lanemap_engine_degraded_publish(writer);
 }
 
@@ -26,15 +27,15 @@ static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)
 
 void lanemap_engine_active_count(struct lanemap_writer *writer)
 {
-        writer->active_bytes = writer->active_used_bytes = 0;
-        writer->active_long = (struct lanemap_lane_policy_overlays){0};
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                const struct lanemap_overlay *active = &writer->lanes[i].active;
+        writer->pressure.active_bytes = writer->pressure.active_used_bytes = 0;
+        writer->pressure.active_long = (struct lanemap_lane_policy_overlays){0};
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                const struct lanemap_overlay *active = &writer->lanes.items[i].active;
 
-                writer->active_bytes += lanemap_overlay_bytes(active);
-                writer->active_used_bytes += overlay_used_bytes(active);
-                writer->active_long.long_bytes += active->long_bytes;
-                writer->active_long.n_long_changes += active->n_long_changes;
+                writer->pressure.active_bytes += lanemap_overlay_bytes(active);
+                writer->pressure.active_used_bytes += overlay_used_bytes(active);
+                writer->pressure.active_long.long_bytes += active->long_bytes;
+                writer->pressure.active_long.n_long_changes += active->n_long_changes;
         }
 }
 
@@ -46,8 +47,8 @@ void lanemap_engine_memory_room_update(struct lanemap_writer *writer)
         struct statvfs fs;
         uint64_t room = writer->options.shared_bytes_max;
 
-        lanemap_shm_arena_get_stats(writer->object->arena, &arena);
-        if (!writer->recovering && fstatvfs(writer->object->fd, &fs) == 0)
+        lanemap_shm_arena_get_stats(writer->shm.object->arena, &arena);
+        if (!writer->lanes.recovering && fstatvfs(writer->shm.object->fd, &fs) == 0)
                 room = LANEMAP_MIN(room, arena.bytes + fs.f_bavail * fs.f_frsize);
-        writer->memory_room = room;
+        writer->shm.room_bytes = room;
 }

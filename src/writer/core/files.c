@@ -10,7 +10,7 @@
  * F4. The header, the table and the sections' headers are read by pread(2) before a file is mapped:
  *     one where that fails is refused with its error. What fails later is verify/mapping.h's.
  */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsi
         if (r < 0)
                 return r;
         if (header.file_number != number ||
-            memcmp(header.uuid, writer->uuid, sizeof(header.uuid)) != 0 ||
+            memcmp(header.uuid, writer->identity.uuid, sizeof(header.uuid)) != 0 ||
             memcmp(header.checksum, checksum, sizeof(header.checksum)) != 0)
                 return -EBADMSG;
 
@@ -46,7 +46,7 @@ static int file_parse(struct lanemap_writer *writer, uint64_t number, const unsi
         if (!mapped)
                 return -ENOMEM;
 
-        r = lanemap_lane_file_parse(&header, writer->hash_key.fingerprint_bits, mapped);
+        r = lanemap_lane_file_parse(&header, writer->identity.hash_key.fingerprint_bits, mapped);
         if (r < 0) {
                 lanemap_free(mapped);
                 return r;
@@ -111,7 +111,7 @@ int lanemap_engine_file_open(struct lanemap_writer *writer, uint64_t number,
         file->slot = UINT32_MAX;
         memcpy(file->checksum, checksum, sizeof(file->checksum));
         lanemap_segment_file_name(number, checksum, file->name);
-        r = fd = writer->files->open(writer->files, writer->dir_fd, file->name, O_RDONLY, 0);
+        r = fd = writer->files->open(writer->files, writer->place.dir_fd, file->name, O_RDONLY, 0);
         if (fd >= 0) {
                 r = lanemap_engine_file_map(writer, fd, false, number, checksum, &file->mapped);
                 writer->files->close(writer->files, fd);
@@ -147,7 +147,7 @@ void lanemap_engine_file_free(struct writer_file *file)
 
 int lanemap_engine_file_install(struct lanemap_writer *writer, struct writer_file *file)
 {
-        struct lanemap_lane_files *table = writer->lane_files;
+        struct lanemap_lane_files *table = writer->segments.table;
 
         for (uint32_t slot = 0; slot < table->n_slots; slot++) {
                 if (table->slots[slot])
@@ -171,12 +171,12 @@ void lanemap_engine_file_publish(struct lanemap_writer *writer, struct writer_fi
 
         /* Pairs with the acquire load in lanemap_lane_segment(). */
         if (file->n_refs > 0)
-                lanemap_store_release(&writer->lane_files->slots[file->slot], served);
-        for (uint32_t l = 0; l < writer->n_lanes; l++) {
+                lanemap_store_release(&writer->segments.table->slots[file->slot], served);
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++) {
                 bool names_it = false;
 
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        struct writer_segment *segment = writer->lanes[l].segments[s];
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        struct writer_segment *segment = writer->lanes.items[l].segments[s];
 
                         if (segment->file != file)
                                 continue;
@@ -187,7 +187,7 @@ void lanemap_engine_file_publish(struct lanemap_writer *writer, struct writer_fi
                 if (names_it)
                         (void)lanemap_engine_lane_publish_new(writer, l);
         }
-        lanemap_shm_arena_end_batch(writer->object->arena);
+        lanemap_shm_arena_end_batch(writer->shm.object->arena);
 }
 
 int lanemap_engine_segment_new(struct writer_file *file, uint32_t section, uint32_t level,
@@ -224,8 +224,8 @@ static void file_unused_check(struct lanemap_writer *writer, struct writer_file 
         if (file->n_refs > 0 || file->n_holds > 0)
                 return;
 
-        file->next_dead = writer->dead_files;
-        writer->dead_files = file;
+        file->next_dead = writer->segments.dead;
+        writer->segments.dead = file;
 }
 
 void lanemap_engine_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment)
@@ -254,7 +254,7 @@ void lanemap_engine_file_release(struct lanemap_writer *writer, struct writer_fi
 static void file_slot_release(struct lanemap_writer *writer, struct writer_file *file)
 {
         if (file->slot != UINT32_MAX)
-                lanemap_store_release(&writer->lane_files->slots[file->slot], NULL);
+                lanemap_store_release(&writer->segments.table->slots[file->slot], NULL);
         file->slot = UINT32_MAX;
 }
 
@@ -263,7 +263,8 @@ static void file_slot_release(struct lanemap_writer *writer, struct writer_file 
 static bool file_is_predecessors(const struct lanemap_writer *writer,
                                  const struct writer_file *file)
 {
-        return writer->recovering && file->mapped->number < writer->recovery_file_number;
+        return writer->lanes.recovering &&
+               file->mapped->number < writer->commit.recovery_file_number;
 }
 
 /* The kernel may have had another reason than the file: a page that cannot be read hits the guard. */
@@ -292,10 +293,10 @@ void lanemap_engine_copy_unlink(struct lanemap_writer *writer, struct writer_fil
 
 void lanemap_engine_file_doubt(struct lanemap_writer *writer, struct writer_file *file)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file->sound_ns = 0;
         file->scrub_due_ns = 0;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_engine_scrub_signal(writer);
 }
 
@@ -304,29 +305,29 @@ int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *na
         char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
         int r;
 
-        r = writer->files->make_directory(writer->files, writer->dir_fd, LANEMAP_QUARANTINE_NAME,
-                                          0750);
+        r = writer->files->make_directory(writer->files, writer->place.dir_fd,
+                                          LANEMAP_QUARANTINE_NAME, 0750);
         /* Its name is durable before a file's only name is in it, whoever made it. */
         if (r == 0 || r == -EEXIST)
-                r = writer->files->sync_directory(writer->files, writer->dir_fd);
+                r = writer->files->sync_directory(writer->files, writer->place.dir_fd);
         if (r < 0)
                 return r;
 
         snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
-        r = writer->files->rename(writer->files, writer->dir_fd, name, aside);
+        r = writer->files->rename(writer->files, writer->place.dir_fd, name, aside);
         if (r == 0)
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%s/%s is damaged and no longer used; it is kept as %s",
-                                   writer->directory, name, aside);
+                                   writer->identity.directory, name, aside);
         return r;
 }
 
 struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number)
 {
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++)
-                        if (writer->lanes[l].segments[s]->file->mapped->number == number)
-                                return writer->lanes[l].segments[s]->file;
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++)
+                        if (writer->lanes.items[l].segments[s]->file->mapped->number == number)
+                                return writer->lanes.items[l].segments[s]->file;
 
         return NULL;
 }
@@ -334,9 +335,10 @@ struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint
 /* Takes the files off the list that no manifest names (F1). A slot is free as soon as no lane of
  * this writer names the file, so a replay of any number of flushes has one. */
 static struct writer_file *dead_take(struct lanemap_writer *writer)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        uint64_t in_force = lanemap_load_relaxed(&writer->manifest_generation);
-        struct writer_file *taken = NULL, **link = &writer->dead_files;
+        uint64_t in_force = lanemap_load_relaxed(&writer->commit.generation);
+        struct writer_file *taken = NULL, **link = &writer->segments.dead;
 
         while (*link) {
                 struct writer_file *file = *link;
@@ -355,7 +357,7 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
                 file->next_dead = taken;
                 taken = file;
                 if (file->damaged) {
-                        writer->n_damaged_files--;
+                        writer->segments.n_damaged--;
                         lanemap_engine_degraded_publish(writer);
                 }
                 file_slot_release(writer, file);
@@ -369,9 +371,9 @@ void lanemap_engine_files_reap(struct lanemap_writer *writer)
         struct writer_file *file;
         int r;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = dead_take(writer);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (!file)
                 return;
 
@@ -379,13 +381,13 @@ void lanemap_engine_files_reap(struct lanemap_writer *writer)
         while (file) {
                 struct writer_file *next = file->next_dead;
 
-                r = file->damaged
-                            ? lanemap_engine_file_quarantine(writer, file->name)
-                            : writer->files->unlink(writer->files, writer->dir_fd, file->name);
+                r = file->damaged ? lanemap_engine_file_quarantine(writer, file->name)
+                                  : writer->files->unlink(writer->files, writer->place.dir_fd,
+                                                          file->name);
                 if (r < 0 && r != -ENOENT)
                         lanemap_engine_log(writer, LOG_WARNING,
                                            "%s/%s cannot be unlinked (%s); the next start will",
-                                           writer->directory, file->name, strerror(-r));
+                                           writer->identity.directory, file->name, strerror(-r));
                 lanemap_engine_copy_unlink(writer, file);
                 lanemap_engine_file_free(file);
                 file = next;

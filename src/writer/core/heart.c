@@ -7,7 +7,7 @@
  * B2. The heart stops with the process. A reader that sees it stand still for two seconds knows that
  *     the writer is dead or stopped, whatever the state word says (lanemap_reader_status()).
  */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <errno.h>
 
@@ -18,14 +18,14 @@ static void *heart_main(void *arg)
         struct lanemap_writer *writer = arg;
         struct writer_heart *heart = &writer->heart;
 
-        pthread_mutex_lock(&heart->lock);
+        lanemap_mutex_lock(&heart->lock);
         while (!heart->stopping) {
-                struct lanemap_shm_control *control = writer->control;
+                struct lanemap_shm_control *control = writer->shm.control;
 
                 lanemap_store_relaxed(&control->heartbeat, control->heartbeat + 1);
                 lanemap_engine_cond_wait_ns(&heart->wake, &heart->lock, HEARTBEAT_NS);
         }
-        pthread_mutex_unlock(&heart->lock);
+        lanemap_mutex_unlock(&heart->lock);
 
         return NULL;
 }
@@ -45,10 +45,10 @@ void lanemap_engine_heart_stop(struct lanemap_writer *writer)
         if (!heart->has_thread)
                 return;
 
-        pthread_mutex_lock(&heart->lock);
+        lanemap_mutex_lock(&heart->lock);
         heart->stopping = true;
         pthread_cond_signal(&heart->wake);
-        pthread_mutex_unlock(&heart->lock);
+        lanemap_mutex_unlock(&heart->lock);
         pthread_join(heart->thread, NULL);
         heart->has_thread = false;
 }

@@ -1,5 +1,5 @@
 /* What the engine has to say to people: lines for options.log, sentences for options.error. */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
  * K2. A part without work is never said to hang; waiting for a pace (compaction rate, scrub rate) is
  *     not work.
  */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -34,13 +34,13 @@ static const struct {
 
 void lanemap_engine_progress(struct lanemap_writer *writer, uint32_t part)
 {
-        lanemap_store_relaxed(&writer->busy_since_ns[part],
+        lanemap_store_relaxed(&writer->health.busy_since_ns[part],
                               lanemap_now_ns(&lanemap_clock_monotonic));
 }
 
 void lanemap_engine_idle(struct lanemap_writer *writer, uint32_t part)
 {
-        lanemap_store_relaxed(&writer->busy_since_ns[part], 0);
+        lanemap_store_relaxed(&writer->health.busy_since_ns[part], 0);
 }
 
 /* Under lock. Jobs past the last place share it: what hangs there is seen when the others are done. */
@@ -48,7 +48,8 @@ uint32_t lanemap_engine_merge_part(struct lanemap_writer *writer)
 {
         uint32_t part = WRITER_PART_MERGE;
 
-        while (part + 1 < WRITER_N_PARTS && lanemap_load_relaxed(&writer->busy_since_ns[part]))
+        while (part + 1 < WRITER_N_PARTS &&
+               lanemap_load_relaxed(&writer->health.busy_since_ns[part]))
                 part++;
         lanemap_engine_progress(writer, part);
         return part;
@@ -56,7 +57,7 @@ uint32_t lanemap_engine_merge_part(struct lanemap_writer *writer)
 
 static uint64_t part_age_ns(struct lanemap_writer *writer, uint32_t part)
 {
-        uint64_t since_ns = lanemap_load_relaxed(&writer->busy_since_ns[part]), now_ns;
+        uint64_t since_ns = lanemap_load_relaxed(&writer->health.busy_since_ns[part]), now_ns;
 
         if (since_ns == 0)
                 return 0;
@@ -110,7 +111,7 @@ static void health_describe(struct lanemap_writer *writer, uint32_t part,
         } else if ((r = lanemap_log_error(writer->log, &since_ns)) < 0) {
                 snprintf(health->text, sizeof(health->text),
                          "the log cannot be written (%s): new writes are refused", strerror(-r));
-        } else if (lanemap_load_relaxed(&writer->flush_failing)) {
+        } else if (lanemap_load_relaxed(&writer->pressure.flush_failing)) {
                 snprintf(health->text, sizeof(health->text),
                          "overlays cannot be flushed: writes go on while there is room");
         }
@@ -125,8 +126,8 @@ int lanemap_writer_get_health(struct lanemap_writer *writer,
         if (!ret_health || ret_health->size != sizeof(health))
                 return -EINVAL;
 
-        health.fatal = lanemap_load_acquire(&writer->fatal);
-        health.refused = lanemap_load_acquire(&writer->refused);
+        health.fatal = lanemap_load_acquire(&writer->health.fatal);
+        health.refused = lanemap_load_acquire(&writer->health.refused);
         part = part_choose(writer, &health.hung_ns);
         part = LANEMAP_MIN(part, (uint32_t)WRITER_PART_MERGE);
         health.part = health.hung_ns ? parts[part].name : NULL;

@@ -5,7 +5,7 @@
  *   everysec   written at once, synced when the oldest unsynced record is half a second old
  *   no         written at once, synced only when a flush or a caller needs it
  */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <errno.h>
 #include <string.h>
@@ -30,7 +30,7 @@ static bool sync_is_due(struct lanemap_writer *writer, uint64_t target)
         if (lanemap_log_durable(writer->log) < target)
                 return true;
 
-        switch (lanemap_load_relaxed(&writer->appendfsync)) {
+        switch (lanemap_load_relaxed(&writer->sync.appendfsync)) {
         case LANEMAP_APPENDFSYNC_ALWAYS:
                 return lanemap_log_durable(writer->log) < lanemap_log_last(writer->log);
         case LANEMAP_APPENDFSYNC_EVERYSEC:
@@ -53,9 +53,9 @@ static int sync_round(struct lanemap_writer *writer)
         bool sync;
         int r;
 
-        pthread_mutex_lock(&writer->sync_lock);
-        target = writer->sync_target;
-        pthread_mutex_unlock(&writer->sync_lock);
+        lanemap_mutex_lock(&writer->sync.lock);
+        target = writer->sync.target;
+        lanemap_mutex_unlock(&writer->sync.lock);
 
         sync = sync_is_due(writer, target);
         if (!sync && !write_is_due(writer))
@@ -69,24 +69,24 @@ static int sync_round(struct lanemap_writer *writer)
 
 static void waiters_wake(struct lanemap_writer *writer)
 {
-        pthread_mutex_lock(&writer->sync_lock);
-        pthread_cond_broadcast(&writer->durable_wake);
-        pthread_mutex_unlock(&writer->sync_lock);
+        lanemap_mutex_lock(&writer->sync.lock);
+        pthread_cond_broadcast(&writer->sync.durable_wake);
+        lanemap_mutex_unlock(&writer->sync.lock);
         lanemap_engine_event_notify(writer);
 }
 
 static void sync_sleep(struct lanemap_writer *writer, uint64_t ns)
 {
-        pthread_mutex_lock(&writer->sync_lock);
+        lanemap_mutex_lock(&writer->sync.lock);
         /* Pairs with the fence in lanemap_engine_sync_signal(): either that call sees the flag, or we see
          * its record. */
-        lanemap_store_relaxed(&writer->sync_idle, true);
+        lanemap_store_relaxed(&writer->sync.is_idle, true);
         lanemap_fence_full();
-        if (!sync_is_due(writer, writer->sync_target) && !write_is_due(writer) &&
-            !lanemap_load_relaxed(&writer->sync_stopping))
-                lanemap_engine_cond_wait_ns(&writer->sync_wake, &writer->sync_lock, ns);
-        lanemap_store_relaxed(&writer->sync_idle, false);
-        pthread_mutex_unlock(&writer->sync_lock);
+        if (!sync_is_due(writer, writer->sync.target) && !write_is_due(writer) &&
+            !lanemap_load_relaxed(&writer->sync.stopping))
+                lanemap_engine_cond_wait_ns(&writer->sync.wake, &writer->sync.lock, ns);
+        lanemap_store_relaxed(&writer->sync.is_idle, false);
+        lanemap_mutex_unlock(&writer->sync.lock);
 }
 
 static void failure_report(struct lanemap_writer *writer, int r, bool *was_failing)
@@ -96,10 +96,10 @@ static void failure_report(struct lanemap_writer *writer, int r, bool *was_faili
                                    "%s: the log cannot be written (%s); new writes are refused, "
                                    "acknowledgements "
                                    "wait, lookups go on, tried again",
-                                   writer->directory, strerror(-r));
+                                   writer->identity.directory, strerror(-r));
         if (r >= 0 && *was_failing)
                 lanemap_engine_log(writer, LOG_NOTICE, "%s: the log can be written again",
-                                   writer->directory);
+                                   writer->identity.directory);
         *was_failing = r < 0;
 }
 
@@ -108,9 +108,9 @@ static void failure_report(struct lanemap_writer *writer, int r, bool *was_faili
 static void log_settle(struct lanemap_writer *writer)
 {
         lanemap_engine_progress(writer, WRITER_PART_LOG);
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         (void)lanemap_log_settle_append(writer->log);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_engine_idle(writer, WRITER_PART_LOG);
 }
 
@@ -118,9 +118,9 @@ static void log_settle(struct lanemap_writer *writer)
  * which go into segments at once. */
 static void unlinked_flush(struct lanemap_writer *writer)
 {
-        pthread_mutex_lock(&writer->lock);
-        writer->flush_wanted = true;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
+        writer->pressure.flush_wanted = true;
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_engine_flusher_signal(writer);
 }
 
@@ -131,7 +131,7 @@ void *lanemap_engine_sync_main(void *arg)
         bool was_failing = false;
 
         for (;;) {
-                bool stopping = lanemap_load_acquire(&writer->sync_stopping);
+                bool stopping = lanemap_load_acquire(&writer->sync.stopping);
                 uint64_t now_ns = lanemap_now_ns(writer->clock);
                 int r;
 
@@ -191,7 +191,7 @@ uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_
         if (ret_error)
                 *ret_error = log_error(writer);
 
-        switch (lanemap_load_relaxed(&writer->appendfsync)) {
+        switch (lanemap_load_relaxed(&writer->sync.appendfsync)) {
         case LANEMAP_APPENDFSYNC_ALWAYS:
                 return lanemap_log_durable(writer->log);
         case LANEMAP_APPENDFSYNC_EVERYSEC:
@@ -212,18 +212,19 @@ int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
                 return 0;
         /* A position that was published is in the log in a moment: the apply is still at it. */
         if (position > lanemap_log_last(writer->log) &&
-            position > lanemap_load_acquire(&writer->position))
+            position > lanemap_load_acquire(&writer->lanes.position))
                 return -EINVAL;
 
-        pthread_mutex_lock(&writer->sync_lock);
-        if (writer->sync_target < position)
-                writer->sync_target = position;
-        pthread_cond_signal(&writer->sync_wake);
+        lanemap_mutex_lock(&writer->sync.lock);
+        if (writer->sync.target < position)
+                writer->sync.target = position;
+        pthread_cond_signal(&writer->sync.wake);
         while (lanemap_log_durable(writer->log) < position && r == 0) {
-                lanemap_engine_cond_wait_ns(&writer->durable_wake, &writer->sync_lock, LOOK_NS);
+                lanemap_engine_cond_wait_ns(&writer->sync.durable_wake, &writer->sync.lock,
+                                            LOOK_NS);
                 r = log_error(writer);
         }
-        pthread_mutex_unlock(&writer->sync_lock);
+        lanemap_mutex_unlock(&writer->sync.lock);
 
         return lanemap_log_durable(writer->log) >= position ? 0 : r;
 }
@@ -233,17 +234,17 @@ int lanemap_writer_set_appendfsync(struct lanemap_writer *writer, uint32_t appen
         if (appendfsync > LANEMAP_APPENDFSYNC_NO)
                 return -EINVAL;
 
-        lanemap_store_relaxed(&writer->appendfsync, appendfsync);
+        lanemap_store_relaxed(&writer->sync.appendfsync, appendfsync);
         lanemap_engine_sync_signal(writer);
         return 0;
 }
 
 uint32_t lanemap_writer_get_appendfsync(struct lanemap_writer *writer)
 {
-        return lanemap_load_relaxed(&writer->appendfsync);
+        return lanemap_load_relaxed(&writer->sync.appendfsync);
 }
 
 int lanemap_writer_event_fd(struct lanemap_writer *writer)
 {
-        return writer->event_fd;
+        return writer->sync.event_fd;
 }

@@ -1,5 +1,5 @@
 /* Threads of the engine. */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 #include <signal.h>
 

@@ -1,5 +1,5 @@
 /* A lane's view, as the engine publishes it: its overlays and segments, newest first. Under the lock. */
-#include "writer/core/engine.h"
+#include "writer/core/core.h"
 
 static uint32_t lane_segment_entries(const struct writer_lane *lane,
                                      struct lanemap_lane_segment_shm *entries)
@@ -24,7 +24,7 @@ void lanemap_engine_lane_publish(struct lanemap_writer *writer, uint32_t lane_in
                                  const struct lanemap_lane_view_block *view)
 {
         struct lanemap_lane_segment_shm entries[LANEMAP_LANE_SEGMENTS_MAX];
-        struct writer_lane *lane = &writer->lanes[lane_index];
+        struct writer_lane *lane = &writer->lanes.items[lane_index];
         struct lanemap_lane_view_options options = {
                 .active = &lane->active,
                 .frozen = lane->has_frozen ? &lane->frozen : NULL,
@@ -32,8 +32,9 @@ void lanemap_engine_lane_publish(struct lanemap_writer *writer, uint32_t lane_in
                 .n_segments = lane_segment_entries(lane, entries),
         };
 
-        lanemap_lane_view_publish(lanemap_engine_arena(writer), &writer->object->lanes[lane_index],
-                                  view, &options, &lane->view);
+        lanemap_lane_view_publish(lanemap_engine_arena(writer),
+                                  &writer->shm.object->lanes[lane_index], view, &options,
+                                  &lane->view);
 }
 
 int lanemap_engine_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)
@@ -42,7 +43,7 @@ int lanemap_engine_lane_publish_new(struct lanemap_writer *writer, uint32_t lane
         int r;
 
         r = lanemap_lane_view_alloc(lanemap_engine_arena(writer),
-                                    writer->lanes[lane_index].n_segments, &view);
+                                    writer->lanes.items[lane_index].n_segments, &view);
         if (r < 0)
                 return r;
 

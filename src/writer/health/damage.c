@@ -10,6 +10,8 @@
 
 #include "verify/mapping.h"
 #include "verify/verify.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
 
 /* A merge believes a file that was sound so recently. */
 #define FRESH_NS (UINT64_C(600) * 1000 * 1000 * 1000)
@@ -47,7 +49,7 @@ static bool original_map_again(struct lanemap_writer *writer, const struct write
         if (!lanemap_mapping_is_hit(original->guard, NULL))
                 return true;
 
-        fd = writer->files->open(writer->files, writer->dir_fd, file->name, O_RDONLY, 0);
+        fd = writer->files->open(writer->files, writer->place.dir_fd, file->name, O_RDONLY, 0);
         if (fd < 0)
                 return false;
         r = lanemap_engine_file_map(writer, fd, false, original->number, file->checksum, &again);
@@ -65,7 +67,7 @@ static bool original_map_again(struct lanemap_writer *writer, const struct write
 
 /* Under lock. */
 static void original_replace(struct lanemap_writer *writer, struct writer_file *file,
-                             struct lanemap_lane_file *again)
+                             struct lanemap_lane_file *again) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         if (file->original != file->mapped) {
                 file->original->former = file->former;
@@ -84,28 +86,28 @@ void lanemap_engine_file_unmark(struct lanemap_writer *writer, uint64_t number, 
         char name[LANEMAP_SEGMENT_NAME_BYTES];
         bool sound, done = false;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = lanemap_engine_file_find(writer, number);
         if (file)
                 lanemap_engine_file_hold(file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (!file)
                 return;
 
         sound = copy_is_sound(file) && original_map_again(writer, file, &again);
         memcpy(name, file->name, sizeof(name));
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         if (sound && file->damaged && file->n_marked == n_marked) {
                 file->damaged = false;
                 file->sound_ns = 0;
-                writer->n_damaged_files--;
+                writer->segments.n_damaged--;
                 lanemap_engine_degraded_publish(writer);
                 if (again)
                         original_replace(writer, file, again);
                 done = true;
         }
         lanemap_engine_file_release(writer, file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (!done) {
                 lanemap_engine_file_unmap(again);
                 return;
@@ -115,7 +117,7 @@ void lanemap_engine_file_unmark(struct lanemap_writer *writer, uint64_t number, 
                 writer, LOG_NOTICE,
                 "%s/%s was found damaged and now reads as it was written: it is believed "
                 "again; look after the disk",
-                writer->directory, name);
+                writer->identity.directory, name);
         lanemap_engine_event_notify(writer);
         lanemap_engine_workers_signal(writer);
 }
@@ -138,9 +140,9 @@ static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *fi
         };
 
         if (mapping_is_sound(file, served)) {
-                pthread_mutex_lock(&writer->lock);
+                lanemap_mutex_lock(&writer->lanes.lock);
                 file->sound_ns = lanemap_now_ns(writer->clock);
-                pthread_mutex_unlock(&writer->lock);
+                lanemap_mutex_unlock(&writer->lanes.lock);
                 return true;
         }
 
@@ -171,9 +173,9 @@ int lanemap_engine_inputs_check(struct lanemap_writer *writer,
 
                         if (file == last)
                                 continue;
-                        pthread_mutex_lock(&writer->lock);
+                        lanemap_mutex_lock(&writer->lanes.lock);
                         fresh = file_is_fresh(writer, file) && !even_fresh;
-                        pthread_mutex_unlock(&writer->lock);
+                        lanemap_mutex_unlock(&writer->lanes.lock);
                         /* U2: from here on the job looks whether any guard is hit. */
                         fresh = fresh && !lanemap_mapping_is_hit(
                                                  lanemap_engine_file_served(file)->guard, NULL);

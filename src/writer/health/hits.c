@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "verify/mapping.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
 
 /* The marks of a section: by the handler, and that it was told. */
 #define UNREADABLE_NEWS 1
@@ -36,9 +38,9 @@ bool lanemap_engine_copies_give_up(struct lanemap_writer *writer)
 {
         bool any = false;
 
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        struct writer_file *file = writer->lanes[l].segments[s]->file;
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                         if (!file->copy || !lanemap_mapping_is_hit(file->copy->guard, NULL))
                                 continue;
@@ -59,10 +61,10 @@ static void copies_tell(struct lanemap_writer *writer)
 
         do {
                 any = false;
-                pthread_mutex_lock(&writer->lock);
-                for (uint32_t l = 0; l < writer->n_lanes && !any; l++)
-                        for (uint32_t s = 0; s < writer->lanes[l].n_segments && !any; s++) {
-                                struct writer_file *file = writer->lanes[l].segments[s]->file;
+                lanemap_mutex_lock(&writer->lanes.lock);
+                for (uint32_t l = 0; l < writer->identity.n_lanes && !any; l++)
+                        for (uint32_t s = 0; s < writer->lanes.items[l].n_segments && !any; s++) {
+                                struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                                 any = file->copy_lost;
                                 if (!any)
@@ -71,7 +73,7 @@ static void copies_tell(struct lanemap_writer *writer)
                                 file->maybe_copied = true; /* it is replaced by another */
                                 memcpy(name, file->name, sizeof(name));
                         }
-                pthread_mutex_unlock(&writer->lock);
+                lanemap_mutex_unlock(&writer->lanes.lock);
                 if (any)
                         lanemap_engine_log(writer, LOG_WARNING,
                                            "%s/%s cannot be read any more; the original is served, "
@@ -106,10 +108,10 @@ static bool hit_next(struct lanemap_writer *writer, struct hit *ret_hit)
 {
         bool any = false;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t l = 0; l < writer->n_lanes && !any; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments && !any; s++) {
-                        struct writer_file *file = writer->lanes[l].segments[s]->file;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t l = 0; l < writer->identity.n_lanes && !any; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments && !any; s++) {
+                        struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                         any = file_is_news(file);
                         if (!any)
@@ -123,7 +125,7 @@ static bool hit_next(struct lanemap_writer *writer, struct hit *ret_hit)
                         (void)lanemap_mapping_is_hit(file->original->guard, &ret_hit->offset);
                         memcpy(ret_hit->name, file->name, sizeof(ret_hit->name));
                 }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return any;
 }
 
@@ -142,15 +144,15 @@ static void hit_look(struct lanemap_writer *writer, struct hit *hit)
 {
         const struct writer_file *file;
 
-        hit->n_left = file_left(writer->dir_fd, hit->name, hit->n_bytes);
+        hit->n_left = file_left(writer->place.dir_fd, hit->name, hit->n_bytes);
         if (hit->n_left == hit->n_bytes)
                 return;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = lanemap_engine_file_find(writer, hit->number);
         if (file)
                 lanemap_mapping_cut(file->original->guard, hit->n_left);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static int section_find(const struct hit *hit, const struct writer_file *file,
@@ -181,14 +183,14 @@ static void hit_tell(struct lanemap_writer *writer, const struct hit *hit)
         int r = 0;
 
         (void)lanemap_engine_file_mark(writer, hit->number);
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = lanemap_engine_file_find(writer, hit->number);
-        for (uint32_t l = 0; l < writer->n_lanes && file; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments && r == 0; s++)
-                        if (writer->lanes[l].segments[s]->file == file)
-                                r = section_find(hit, file, writer->lanes[l].segments[s], l,
+        for (uint32_t l = 0; l < writer->identity.n_lanes && file; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments && r == 0; s++)
+                        if (writer->lanes.items[l].segments[s]->file == file)
+                                r = section_find(hit, file, writer->lanes.items[l].segments[s], l,
                                                  &findings);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (file && findings.n == 0)
                 (void)lanemap_findings_add(&findings, hit->name, hit->offset,
                                            LANEMAP_FINDING_NO_LANE, 0,
@@ -205,13 +207,13 @@ void lanemap_engine_hits_take(struct lanemap_writer *writer)
         bool given_up;
         struct hit hit;
 
-        if (LANEMAP_LIKELY(lanemap_load_acquire(&writer->n_hits_taken) == n_hits))
+        if (LANEMAP_LIKELY(lanemap_load_acquire(&writer->segments.n_hits_taken) == n_hits))
                 return;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         given_up = lanemap_engine_copies_give_up(writer);
-        lanemap_store_release(&writer->n_hits_taken, n_hits);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_store_release(&writer->segments.n_hits_taken, n_hits);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (given_up)
                 copies_tell(writer);
         while (hit_next(writer, &hit)) {
@@ -228,10 +230,10 @@ static bool file_after(struct lanemap_writer *writer, struct hit *hit, bool *ret
 {
         const struct writer_file *next = NULL;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        const struct writer_file *file = writer->lanes[l].segments[s]->file;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        const struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                         if (file->mapped->number > hit->number && !file->hit_taken &&
                             (!next || file->mapped->number < next->mapped->number))
@@ -245,7 +247,7 @@ static bool file_after(struct lanemap_writer *writer, struct hit *hit, bool *ret
                 memcpy(hit->name, next->name, sizeof(hit->name));
                 *ret_has_copy = next->copy != NULL;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return next != NULL;
 }
 
@@ -257,11 +259,11 @@ static void copy_look(struct lanemap_writer *writer, const struct hit *hit)
         if (n_left == hit->n_bytes)
                 return;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = lanemap_engine_file_find(writer, hit->number);
         if (file && file->copy)
                 lanemap_mapping_cut(file->copy->guard, n_left);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 void lanemap_engine_files_look(struct lanemap_writer *writer)

@@ -1,5 +1,6 @@
 /* A damaged file is marked and reported, once. See health/damage.h. */
 #include "writer/health/damage.h"
+#include "writer/core/core.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,7 +20,8 @@ void lanemap_engine_finding_log(struct lanemap_writer *writer,
                 "%s/%s%s%s: %s; up to %" PRIu64
                 " keys are affected; everything else goes on; stop the writer and run lanemap "
                 "repair",
-                writer->directory, finding->file, offset, lane, finding->what, finding->n_keys);
+                writer->identity.directory, finding->file, offset, lane, finding->what,
+                finding->n_keys);
 }
 
 bool lanemap_engine_file_mark(struct lanemap_writer *writer, uint64_t number)
@@ -27,16 +29,16 @@ bool lanemap_engine_file_mark(struct lanemap_writer *writer, uint64_t number)
         struct writer_file *file;
         bool news = false;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = lanemap_engine_file_find(writer, number);
         if (file)
                 file->n_marked++;
         if (file && !file->damaged) {
                 file->damaged = news = true;
                 file->scrub_due_ns = lanemap_now_ns(writer->clock) + LANEMAP_DAMAGE_AGAIN_NS;
-                writer->n_damaged_files++;
+                writer->segments.n_damaged++;
                 lanemap_engine_degraded_publish(writer);
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return news;
 }

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
 
 #define RATE_DEFAULT (UINT64_C(8) << 20)
 #define AGAIN_NS     (UINT64_C(24) * 3600 * 1000 * 1000 * 1000)
@@ -29,7 +31,7 @@ static int verify_file_of(struct lanemap_writer *writer, const struct writer_fil
                 .number = file->mapped->number,
                 .n_bytes = file->mapped->n_bytes,
                 .n_sections = file->mapped->n_sections,
-                .fingerprint_bits = writer->hash_key.fingerprint_bits,
+                .fingerprint_bits = writer->identity.hash_key.fingerprint_bits,
                 .uses = lanemap_alloc((file->mapped->n_sections + 1) * sizeof(*verify.uses)),
         };
 
@@ -37,10 +39,10 @@ static int verify_file_of(struct lanemap_writer *writer, const struct writer_fil
                 return -ENOMEM;
 
         memcpy(verify.checksum, file->checksum, sizeof(verify.checksum));
-        memcpy(verify.uuid, writer->uuid, sizeof(verify.uuid));
+        memcpy(verify.uuid, writer->identity.uuid, sizeof(verify.uuid));
         memcpy(verify.name, file->name, sizeof(verify.name));
-        for (uint32_t l = 0; l < writer->n_lanes; l++) {
-                const struct writer_lane *lane = &writer->lanes[l];
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++) {
+                const struct writer_lane *lane = &writer->lanes.items[l];
 
                 for (uint32_t s = 0; s < lane->n_segments; s++) {
                         const struct writer_segment *segment = lane->segments[s];
@@ -75,9 +77,9 @@ static bool scrub_file_lives(struct scrub *scrub)
 {
         bool lives;
 
-        pthread_mutex_lock(&scrub->writer->lock);
+        lanemap_mutex_lock(&scrub->writer->lanes.lock);
         lives = lanemap_engine_file_find(scrub->writer, scrub->number) != NULL;
-        pthread_mutex_unlock(&scrub->writer->lock);
+        lanemap_mutex_unlock(&scrub->writer->lanes.lock);
         return lives;
 }
 
@@ -89,12 +91,12 @@ static int scrub_pace(void *arg, uint64_t n_bytes)
 
         lanemap_engine_idle(scrub->writer, WRITER_PART_SCRUB);
         for (; now < scrub->next_ns; now = lanemap_now_ns(&lanemap_clock_monotonic)) {
-                if (lanemap_load_acquire(&scrub->writer->stopping))
+                if (lanemap_load_acquire(&scrub->writer->workers.stopping))
                         return -ECANCELED;
                 lanemap_engine_scrub_sleep(scrub->writer,
                                            LANEMAP_MIN(scrub->next_ns - now, IDLE_NS));
         }
-        if (lanemap_load_acquire(&scrub->writer->stopping))
+        if (lanemap_load_acquire(&scrub->writer->workers.stopping))
                 return -ECANCELED;
         if (now - scrub->looked_ns > IDLE_NS) {
                 scrub->looked_ns = now;
@@ -121,10 +123,10 @@ static int scrub_choose(struct lanemap_writer *writer, struct lanemap_verify_fil
         struct writer_file *chosen = NULL;
         int r = 1;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        struct writer_file *file = writer->lanes[l].segments[s]->file;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                         if (scrub_is_due(file, now) &&
                             (!chosen || file->scrub_due_ns < chosen->scrub_due_ns))
@@ -132,7 +134,7 @@ static int scrub_choose(struct lanemap_writer *writer, struct lanemap_verify_fil
                 }
         if (chosen)
                 r = verify_file_of(writer, chosen, ret_file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return r;
 }
 
@@ -142,7 +144,7 @@ static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *fil
 {
         struct lanemap_verify_options options = {
                 .files = &lanemap_files_posix,
-                .dir_fd = scrub->writer->dir_fd,
+                .dir_fd = scrub->writer->place.dir_fd,
                 .from_disk = from_disk,
                 .chunk_bytes = UINT64_C(256) << 10,
                 .pace = scrub_pace,
@@ -153,7 +155,7 @@ static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *fil
         while (options.chunk_bytes > 4096 && options.chunk_bytes > scrub->rate / 8)
                 options.chunk_bytes /= 2;
 
-        fd = openat(scrub->writer->dir_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = openat(scrub->writer->place.dir_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0 && errno == ENOENT && scrub_file_lives(scrub))
                 return lanemap_findings_add(findings, file->name, LANEMAP_FINDING_NO_OFFSET,
                                             file->n_uses == 1 ? file->uses[0].lane
@@ -186,11 +188,11 @@ static bool file_is_marked(struct scrub *scrub, uint32_t *ret_n_marked)
         const struct writer_file *file;
         bool marked;
 
-        pthread_mutex_lock(&scrub->writer->lock);
+        lanemap_mutex_lock(&scrub->writer->lanes.lock);
         file = lanemap_engine_file_find(scrub->writer, scrub->number);
         marked = file && file->damaged;
         *ret_n_marked = file ? file->n_marked : 0;
-        pthread_mutex_unlock(&scrub->writer->lock);
+        lanemap_mutex_unlock(&scrub->writer->lanes.lock);
         return marked;
 }
 
@@ -234,15 +236,15 @@ static void scrub_file(struct scrub *scrub, const struct lanemap_verify_file *fi
 
         r = scrub_look(scrub, file, &findings);
         now = lanemap_now_ns(writer->clock);
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         known = lanemap_engine_file_find(writer, file->number);
         if (known && r == 0 && findings.n == 0 && !known->damaged)
                 known->sound_ns = now;
         if (known)
                 known->scrub_due_ns = now + again_ns(known, r);
-        writer->stats.scrubbed_files += r == 0;
-        writer->stats.scrubbed_bytes += scrub->n_bytes;
-        pthread_mutex_unlock(&writer->lock);
+        writer->lanes.stats.scrubbed_files += r == 0;
+        writer->lanes.stats.scrubbed_bytes += scrub->n_bytes;
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_findings_deinit(&findings);
 }
 
@@ -253,7 +255,7 @@ void *lanemap_engine_scrub_main(void *arg)
         struct scrub scrub = {.writer = writer, .rate = rate ? rate : RATE_DEFAULT};
         struct lanemap_verify_file file;
 
-        while (!lanemap_load_acquire(&writer->stopping)) {
+        while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 if (scrub_choose(writer, &file) != 0) {
                         lanemap_engine_scrub_sleep(writer, IDLE_NS);
                         continue;
@@ -289,10 +291,10 @@ static void pass_take(struct lanemap_writer *writer, const struct lanemap_findin
                 }
         }
 
-        pthread_mutex_lock(&writer->lock);
-        writer->n_other_findings = n_other;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        writer->segments.n_other_findings = n_other;
         lanemap_engine_degraded_publish(writer);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static bool findings_name(const struct lanemap_findings *findings, const char *name)
@@ -310,9 +312,9 @@ static int marked_next(struct lanemap_writer *writer, uint64_t number,
 {
         const struct writer_file *next = NULL;
 
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        const struct writer_file *file = writer->lanes[l].segments[s]->file;
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        const struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                         if (file->damaged && file->mapped->number > number &&
                             (!next || file->mapped->number < next->mapped->number))
@@ -333,9 +335,9 @@ static void pass_reprieve(struct lanemap_writer *writer, const struct lanemap_fi
                 struct lanemap_verify_file file;
                 int r;
 
-                pthread_mutex_lock(&writer->lock);
+                lanemap_mutex_lock(&writer->lanes.lock);
                 r = marked_next(writer, number, &file);
-                pthread_mutex_unlock(&writer->lock);
+                lanemap_mutex_unlock(&writer->lanes.lock);
                 if (r != 0)
                         return;
 
@@ -353,7 +355,7 @@ int lanemap_writer_verify(struct lanemap_writer *writer, struct lanemap_finding 
         struct lanemap_verify_report report;
         int r;
 
-        r = lanemap_verify_directory(&lanemap_files_posix, writer->dir_fd, &report, NULL);
+        r = lanemap_verify_directory(&lanemap_files_posix, writer->place.dir_fd, &report, NULL);
         if (r < 0) {
                 lanemap_findings_deinit(&report.findings);
                 return r;

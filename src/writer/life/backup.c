@@ -28,9 +28,9 @@ static bool index_is_degraded(struct lanemap_writer *writer)
 {
         bool degraded;
 
-        pthread_mutex_lock(&writer->lock);
-        degraded = writer->n_damaged_files > 0;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
+        degraded = writer->segments.n_damaged > 0;
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return degraded;
 }
 
@@ -59,11 +59,12 @@ static int file_take(struct backup *backup, uint32_t i)
 
         file_name(backup, i, name);
         backup->fds[i] = -1;
-        r = files->link(files, backup->writer->dir_fd, name, backup->dir_fd, name);
+        r = files->link(files, backup->writer->place.dir_fd, name, backup->dir_fd, name);
         if (r != -EXDEV && r != -EPERM && r != -EOPNOTSUPP && r != -EMLINK)
                 return r;
 
-        backup->fds[i] = openat(backup->writer->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        backup->fds[i] =
+                openat(backup->writer->place.dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         return backup->fds[i] < 0 ? -errno : 0;
 }
 
@@ -74,7 +75,7 @@ static int files_take(struct backup *backup)
         struct lanemap_writer *writer = backup->writer;
         int r;
 
-        r = lanemap_manifest_read(writer->files, writer->dir_fd, &backup->manifest, NULL);
+        r = lanemap_manifest_read(writer->files, writer->place.dir_fd, &backup->manifest, NULL);
         if (r < 0)
                 return r;
         if (lanemap_manifest_lowest_position(&backup->manifest) !=
@@ -119,9 +120,9 @@ static int backup_run(struct backup *backup)
                 r = index_flush(writer);
                 if (r < 0)
                         return r;
-                pthread_mutex_lock(&writer->commit_lock);
+                lanemap_mutex_lock(&writer->commit.lock);
                 r = files_take(backup);
-                pthread_mutex_unlock(&writer->commit_lock);
+                lanemap_mutex_unlock(&writer->commit.lock);
         }
         if (r == 1)
                 return -EAGAIN;

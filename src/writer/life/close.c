@@ -1,6 +1,6 @@
 /* Closing: in good order, or after an open that failed half way. See life/open.c for what there
  * is to undo. */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,41 +10,45 @@
 #include "common/alloc.h"
 #include "common/rcu.h"
 #include "store/lock.h"
+#include "writer/apply/apply.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
+#include "writer/serve/serve.h"
 
 static void threads_stop(struct lanemap_writer *writer)
 {
-        lanemap_store_release(&writer->stopping, true);
+        lanemap_store_release(&writer->workers.stopping, true);
         lanemap_engine_watch_stop(writer);
         lanemap_engine_flusher_signal(writer);
         lanemap_engine_workers_signal(writer);
         lanemap_engine_scrub_signal(writer);
         lanemap_engine_serve_stop(writer);
-        if (writer->has_scrub_thread)
-                pthread_join(writer->scrub_thread, NULL);
-        writer->has_scrub_thread = false;
-        if (writer->has_flusher_thread)
-                pthread_join(writer->flusher_thread, NULL);
-        for (uint32_t i = 0; i < writer->n_worker_threads; i++)
-                pthread_join(writer->worker_threads[i], NULL);
-        writer->has_flusher_thread = false;
-        writer->n_worker_threads = 0;
+        if (writer->workers.has_scrub_thread)
+                pthread_join(writer->workers.scrub_thread, NULL);
+        writer->workers.has_scrub_thread = false;
+        if (writer->workers.has_flusher_thread)
+                pthread_join(writer->workers.flusher_thread, NULL);
+        for (uint32_t i = 0; i < writer->workers.n_threads; i++)
+                pthread_join(writer->workers.threads[i], NULL);
+        writer->workers.has_flusher_thread = false;
+        writer->workers.n_threads = 0;
 }
 
 static void sync_stop(struct lanemap_writer *writer)
 {
-        lanemap_store_release(&writer->sync_stopping, true);
-        pthread_mutex_lock(&writer->sync_lock);
-        pthread_cond_signal(&writer->sync_wake);
-        pthread_mutex_unlock(&writer->sync_lock);
-        if (writer->has_sync_thread)
-                pthread_join(writer->sync_thread, NULL);
-        writer->has_sync_thread = false;
+        lanemap_store_release(&writer->sync.stopping, true);
+        lanemap_mutex_lock(&writer->sync.lock);
+        pthread_cond_signal(&writer->sync.wake);
+        lanemap_mutex_unlock(&writer->sync.lock);
+        if (writer->sync.has_thread)
+                pthread_join(writer->sync.thread, NULL);
+        writer->sync.has_thread = false;
 }
 
 static void segments_free(struct lanemap_writer *writer)
 {
-        for (uint32_t i = 0; i < writer->n_lanes && writer->lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
+        for (uint32_t i = 0; i < writer->identity.n_lanes && writer->lanes.items; i++) {
+                struct writer_lane *lane = &writer->lanes.items[i];
 
                 for (uint32_t s = 0; s < lane->n_segments; s++) {
                         struct writer_file *file = lane->segments[s]->file;
@@ -54,36 +58,38 @@ static void segments_free(struct lanemap_writer *writer)
                                 lanemap_engine_file_free(file);
                 }
         }
-        while (writer->dead_files) {
-                struct writer_file *next = writer->dead_files->next_dead;
+        while (writer->segments.dead) {
+                struct writer_file *next = writer->segments.dead->next_dead;
 
-                lanemap_engine_file_free(writer->dead_files);
-                writer->dead_files = next;
+                lanemap_engine_file_free(writer->segments.dead);
+                writer->segments.dead = next;
         }
 }
 
 static void object_release(struct lanemap_writer *writer)
 {
-        if (writer->object) {
+        if (writer->shm.object) {
                 /* An object that never became the one in force goes; the other stays for the
                  * readers. */
-                if (writer->control && writer->control->generation != writer->object->generation) {
+                if (writer->shm.control &&
+                    writer->shm.control->generation != writer->shm.object->generation) {
                         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
-                        lanemap_shm_data_name(writer->name, writer->object->generation, name);
-                        (void)unlinkat(writer->shm_dir_fd, name, 0);
+                        lanemap_shm_data_name(writer->identity.name, writer->shm.object->generation,
+                                              name);
+                        (void)unlinkat(writer->place.shm_dir_fd, name, 0);
                 }
-                lanemap_shm_data_close(writer->object);
-                lanemap_free(writer->object);
+                lanemap_shm_data_close(writer->shm.object);
+                lanemap_free(writer->shm.object);
                 /* What never became the one in force may have been the spare: it is there again for
                  * whoever tries next. */
-                if (writer->recovering)
+                if (writer->lanes.recovering)
                         lanemap_engine_spare_ensure(writer);
         }
-        lanemap_free(writer->region);
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
-                if (writer->retired_object_fds[i] >= 0)
-                        close(writer->retired_object_fds[i]);
+        lanemap_free(writer->shm.region);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->shm.retired_object_fds); i++)
+                if (writer->shm.retired_object_fds[i] >= 0)
+                        close(writer->shm.retired_object_fds[i]);
 }
 
 /* A name under which nothing was ever published is nobody's after a start that failed: a control
@@ -92,13 +98,13 @@ static void control_release(struct lanemap_writer *writer)
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
-        if (writer->control && lanemap_load_relaxed(&writer->control->generation) == 0) {
-                lanemap_shm_spare_name(writer->name, name);
-                (void)unlinkat(writer->shm_dir_fd, name, 0);
-                lanemap_shm_control_name(writer->name, name);
-                (void)unlinkat(writer->shm_dir_fd, name, 0);
+        if (writer->shm.control && lanemap_load_relaxed(&writer->shm.control->generation) == 0) {
+                lanemap_shm_spare_name(writer->identity.name, name);
+                (void)unlinkat(writer->place.shm_dir_fd, name, 0);
+                lanemap_shm_control_name(writer->identity.name, name);
+                (void)unlinkat(writer->place.shm_dir_fd, name, 0);
         }
-        lanemap_shm_control_close(writer->control);
+        lanemap_shm_control_close(writer->shm.control);
 }
 
 void lanemap_engine_abandon(struct lanemap_writer *writer)
@@ -113,27 +119,29 @@ void lanemap_engine_abandon(struct lanemap_writer *writer)
         segments_free(writer);
         lanemap_log_close(writer->log);
         object_release(writer);
-        lanemap_free(writer->private_control);
+        lanemap_free(writer->shm.private_control);
         control_release(writer);
         lanemap_engine_requests_free(writer);
-        lanemap_store_unlock(&lanemap_files_posix, writer->name_lock_fd);
-        lanemap_store_unlock(writer->files, writer->lock_fd);
+        lanemap_store_unlock(&lanemap_files_posix, writer->place.name_lock_fd);
+        lanemap_store_unlock(writer->files, writer->place.store_lock_fd);
         lanemap_engine_serve_deinit(writer);
-        if (writer->shm_dir_fd >= 0)
-                close(writer->shm_dir_fd);
-        if (writer->dir_fd >= 0)
-                close(writer->dir_fd);
-        if (writer->event_fd >= 0)
-                close(writer->event_fd);
-        lanemap_free(writer->worker_threads);
-        lanemap_free_pages(writer->lane_files, writer->lane_files_bytes);
-        lanemap_free_pages(writer->orphans, writer->n_lanes * sizeof(*writer->orphans));
+        if (writer->place.shm_dir_fd >= 0)
+                close(writer->place.shm_dir_fd);
+        if (writer->place.dir_fd >= 0)
+                close(writer->place.dir_fd);
+        if (writer->sync.event_fd >= 0)
+                close(writer->sync.event_fd);
+        lanemap_free(writer->workers.threads);
+        lanemap_free_pages(writer->segments.table, writer->segments.table_bytes);
+        lanemap_free_pages(writer->lanes.orphans,
+                           writer->identity.n_lanes * sizeof(*writer->lanes.orphans));
         lanemap_engine_reserves_deinit(writer);
-        lanemap_free_pages(writer->lanes, writer->n_lanes * sizeof(*writer->lanes));
-        lanemap_free(writer->scratch);
-        lanemap_free(writer->log_ops);
-        lanemap_free(writer->directory);
-        lanemap_free(writer->name);
+        lanemap_free_pages(writer->lanes.items,
+                           writer->identity.n_lanes * sizeof(*writer->lanes.items));
+        lanemap_free(writer->lanes.scratch);
+        lanemap_free(writer->lanes.log_ops);
+        lanemap_free(writer->identity.directory);
+        lanemap_free(writer->identity.name);
         lanemap_free_pages(writer, sizeof(*writer));
 }
 
@@ -151,16 +159,16 @@ void lanemap_writer_close(struct lanemap_writer *writer)
                         writer, LOG_WARNING,
                         "%s: the last flush failed (%s); the log has everything, the next start "
                         "replays it",
-                        writer->directory, strerror(-r));
+                        writer->identity.directory, strerror(-r));
         r = lanemap_writer_sync(writer, lanemap_log_last(writer->log));
         if (r < 0)
                 lanemap_engine_log(
                         writer, LOG_ERR,
                         "%s: the log could not be synced (%s); what was not acknowledged may be "
                         "lost",
-                        writer->directory, strerror(-r));
+                        writer->identity.directory, strerror(-r));
         sync_stop(writer);
-        lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_CLOSED);
+        lanemap_store_relaxed(&writer->shm.control->state, (uint32_t)LANEMAP_STATE_CLOSED);
         lanemap_engine_abandon(writer);
 }
 

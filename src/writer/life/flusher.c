@@ -2,12 +2,15 @@
  * The flusher thread: it serves requests, flushes when a flush is due, settles quiet lanes, and makes
  * the spare object.
  */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <string.h>
 #include <syslog.h>
 
 #include "common/alloc.h"
+#include "writer/apply/apply.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
 
 /* After a failure the flusher tries again this much later. */
 #define RETRY_NS (UINT64_C(200) * 1000 * 1000)
@@ -30,11 +33,11 @@ static bool take_flush_wanted(struct lanemap_writer *writer)
 {
         bool wanted, log_wanted = log_wants_flush(writer);
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         /* What a flush has covered already, another one does not make smaller. */
-        log_wanted &= writer->frozen_position < writer->position;
-        wanted = writer->flush_wanted || writer->dead_files != NULL || log_wanted;
-        pthread_mutex_unlock(&writer->lock);
+        log_wanted &= writer->lanes.frozen_position < writer->lanes.position;
+        wanted = writer->pressure.flush_wanted || writer->segments.dead != NULL || log_wanted;
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return wanted;
 }
 
@@ -43,12 +46,12 @@ static void settle_begin(struct lanemap_writer *writer)
 {
         uint64_t now_ns = lanemap_now_ns(writer->clock);
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                writer->lanes[i].quiet_position = writer->lanes[i].changed_position;
-                writer->lanes[i].quiet_ns = now_ns;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                writer->lanes.items[i].quiet_position = writer->lanes.items[i].changed_position;
+                writer->lanes.items[i].quiet_ns = now_ns;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 /* A lane that nobody has changed for a while becomes one segment, whatever the others do. */
@@ -57,9 +60,9 @@ static void settle_when_quiet(struct lanemap_writer *writer)
         uint64_t now_ns = lanemap_now_ns(writer->clock);
         bool any = false;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                struct writer_lane *lane = &writer->lanes[i];
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                struct writer_lane *lane = &writer->lanes.items[i];
 
                 if (lane->quiet_position != lane->changed_position) {
                         lane->quiet_position = lane->changed_position;
@@ -69,7 +72,7 @@ static void settle_when_quiet(struct lanemap_writer *writer)
                     !lane->compact_wanted)
                         lane->compact_wanted = any = true;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (any)
                 lanemap_engine_workers_signal(writer);
 }
@@ -81,7 +84,7 @@ void *lanemap_engine_flusher_main(void *arg)
         int r;
 
         settle_begin(writer);
-        while (!lanemap_load_acquire(&writer->stopping)) {
+        while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 lanemap_engine_requests_serve(writer);
                 lanemap_engine_retired_objects_drop(writer);
                 lanemap_engine_spare_ensure(writer);
@@ -99,13 +102,13 @@ void *lanemap_engine_flusher_main(void *arg)
                                         writer, LOG_ERR,
                                         "%s: the overlays cannot be flushed (%s); lookups go on, "
                                         "writes go on while there is room, tried again",
-                                        writer->directory, strerror(-r));
+                                        writer->identity.directory, strerror(-r));
                         lanemap_engine_flusher_sleep(writer, RETRY_NS);
                 } else {
                         if (was_failing)
                                 lanemap_engine_log(writer, LOG_NOTICE,
                                                    "%s: the overlays were flushed again",
-                                                   writer->directory);
+                                                   writer->identity.directory);
                         lanemap_engine_workers_signal(writer);
                 }
                 was_failing = r < 0;

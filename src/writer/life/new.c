@@ -3,12 +3,14 @@
  * outside of the process is touched. life/open.c goes on from here; lanemap_engine_abandon() takes
  * back whatever there is, also after a failure half way.
  */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <errno.h>
 #include <sys/eventfd.h>
 
 #include "common/alloc.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
 
 #define SHARED_BYTES_MAX_DEFAULT (UINT64_C(64) << 30)
 
@@ -72,44 +74,45 @@ int lanemap_engine_new(const struct lanemap_writer_options *options,
                 return -ENOMEM;
 
         *ret_writer = writer;
-        writer->dir_fd = writer->shm_dir_fd = writer->lock_fd = writer->name_lock_fd =
-                writer->event_fd = writer->serve.copy_parent_fd = writer->serve.copy_dir_fd =
-                        writer->watch.inotify_fd = writer->watch.stop_fd = -1;
-        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->retired_object_fds); i++)
-                writer->retired_object_fds[i] = -1;
+        writer->place.dir_fd = writer->place.shm_dir_fd = writer->place.store_lock_fd =
+                writer->place.name_lock_fd = writer->sync.event_fd = writer->serve.copy_parent_fd =
+                        writer->serve.copy_dir_fd = writer->watch.inotify_fd =
+                                writer->watch.stop_fd = -1;
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->shm.retired_object_fds); i++)
+                writer->shm.retired_object_fds[i] = -1;
         writer->files = options->hooks && options->hooks->files ? options->hooks->files
                                                                 : &lanemap_files_posix;
         writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock
                                                                 : &lanemap_clock_monotonic;
         if (options->hooks)
                 writer->hooks = *options->hooks;
-        pthread_mutex_init(&writer->flush_lock, NULL);
-        pthread_mutex_init(&writer->commit_lock, NULL);
-        pthread_mutex_init(&writer->lock, NULL);
-        pthread_mutex_init(&writer->sync_lock, NULL);
-        pthread_mutex_init(&writer->work_lock, NULL);
-        pthread_mutex_init(&writer->request_lock, NULL);
-        pthread_mutex_init(&writer->heart.lock, NULL);
-        pthread_cond_init(&writer->request_done, NULL);
-        lanemap_engine_cond_init(&writer->stall_wake);
-        lanemap_engine_cond_init(&writer->sync_wake);
-        lanemap_engine_cond_init(&writer->durable_wake);
-        lanemap_engine_cond_init(&writer->flusher_wake);
-        lanemap_engine_cond_init(&writer->worker_wake);
-        lanemap_engine_cond_init(&writer->scrub_wake);
+        lanemap_mutex_init(&writer->commit.flush_lock);
+        lanemap_mutex_init(&writer->commit.lock);
+        lanemap_mutex_init(&writer->lanes.lock);
+        lanemap_mutex_init(&writer->sync.lock);
+        lanemap_mutex_init(&writer->workers.lock);
+        lanemap_mutex_init(&writer->requests.lock);
+        lanemap_mutex_init(&writer->heart.lock);
+        pthread_cond_init(&writer->requests.done, NULL);
+        lanemap_engine_cond_init(&writer->pressure.wake);
+        lanemap_engine_cond_init(&writer->sync.wake);
+        lanemap_engine_cond_init(&writer->sync.durable_wake);
+        lanemap_engine_cond_init(&writer->workers.flusher_wake);
+        lanemap_engine_cond_init(&writer->workers.wake);
+        lanemap_engine_cond_init(&writer->workers.scrub_wake);
         lanemap_engine_cond_init(&writer->serve.wake);
         lanemap_engine_cond_init(&writer->heart.wake);
-        cds_wfcq_init(&writer->request_head, &writer->request_tail);
+        cds_wfcq_init(&writer->requests.head, &writer->requests.tail);
 
         r = options_check(writer, options);
         if (r < 0)
                 return r;
 
         lanemap_engine_executor_init(writer, writer->options.n_workers);
-        writer->appendfsync = writer->options.appendfsync;
-        writer->name = lanemap_strdup(options->name);
-        writer->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (!writer->name)
+        writer->sync.appendfsync = writer->options.appendfsync;
+        writer->identity.name = lanemap_strdup(options->name);
+        writer->sync.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (!writer->identity.name)
                 return -ENOMEM;
-        return writer->event_fd < 0 ? -errno : 0;
+        return writer->sync.event_fd < 0 ? -errno : 0;
 }

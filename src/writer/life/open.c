@@ -16,7 +16,7 @@
  * Until the generation is published, nothing that a predecessor wrote has been changed, so a
  * failure anywhere leaves the index as it was, and readers with the predecessor's last state.
  */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,11 @@
 #include "common/signals.h"
 #include "store/garbage.h"
 #include "store/lock.h"
+#include "writer/apply/apply.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
+#include "writer/serve/serve.h"
 
 /* ---- locks ---- */
 
@@ -40,7 +45,7 @@ static int locks_claim(struct lanemap_writer *writer)
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES], resolved[PATH_MAX];
         int r;
 
-        r = lanemap_store_open_directory(writer->options.directory, true, &writer->dir_fd,
+        r = lanemap_store_open_directory(writer->options.directory, true, &writer->place.dir_fd,
                                          writer->options.error);
         if (r < 0)
                 return lanemap_engine_fail(writer, r, "%s: %s", writer->options.directory,
@@ -48,33 +53,34 @@ static int locks_claim(struct lanemap_writer *writer)
         if (!realpath(writer->options.directory, resolved))
                 return -errno;
 
-        writer->directory = lanemap_strdup(resolved);
-        if (!writer->directory)
+        writer->identity.directory = lanemap_strdup(resolved);
+        if (!writer->identity.directory)
                 return -ENOMEM;
 
-        r = lanemap_store_lock(writer->files, writer->dir_fd, LANEMAP_STORE_LOCK_NAME,
-                               &writer->lock_fd, writer->options.error);
+        r = lanemap_store_lock(writer->files, writer->place.dir_fd, LANEMAP_STORE_LOCK_NAME,
+                               &writer->place.store_lock_fd, writer->options.error);
         if (r == -EBUSY && writer->options.error)
                 snprintf(writer->options.error->text, sizeof(writer->options.error->text),
                          "%s: another writer has this data directory; stop it first",
-                         writer->directory);
+                         writer->identity.directory);
         if (r < 0)
-                return lanemap_engine_fail(writer, r, "%s/%s: %s", writer->directory,
+                return lanemap_engine_fail(writer, r, "%s/%s: %s", writer->identity.directory,
                                            LANEMAP_STORE_LOCK_NAME, strerror(-r));
 
-        writer->shm_dir_fd = lanemap_shm_open_directory();
-        if (writer->shm_dir_fd < 0)
-                return lanemap_engine_fail(writer, writer->shm_dir_fd, "%s: %s",
-                                           LANEMAP_SHM_DIRECTORY, strerror(-writer->shm_dir_fd));
+        writer->place.shm_dir_fd = lanemap_shm_open_directory();
+        if (writer->place.shm_dir_fd < 0)
+                return lanemap_engine_fail(writer, writer->place.shm_dir_fd, "%s: %s",
+                                           LANEMAP_SHM_DIRECTORY,
+                                           strerror(-writer->place.shm_dir_fd));
 
-        lanemap_shm_lock_name(writer->name, object);
-        r = lanemap_store_lock(&lanemap_files_posix, writer->shm_dir_fd, object,
-                               &writer->name_lock_fd, writer->options.error);
+        lanemap_shm_lock_name(writer->identity.name, object);
+        r = lanemap_store_lock(&lanemap_files_posix, writer->place.shm_dir_fd, object,
+                               &writer->place.name_lock_fd, writer->options.error);
         if (r == -EBUSY && writer->options.error)
                 snprintf(writer->options.error->text, sizeof(writer->options.error->text),
                          "the name %s is published by another writer, with another data directory; "
                          "choose another name",
-                         writer->name);
+                         writer->identity.name);
         if (r < 0)
                 return lanemap_engine_fail(writer, r, "%s/%s: %s", LANEMAP_SHM_DIRECTORY, object,
                                            strerror(-r));
@@ -93,13 +99,13 @@ static void garbage_unlink(struct lanemap_writer *writer)
 
         n_log_files = lanemap_log_get_files(writer->log, log_files, LANEMAP_N_ELEMENTS(log_files));
         if (n_log_files > LANEMAP_N_ELEMENTS(log_files) ||
-            lanemap_manifest_read(writer->files, writer->dir_fd, &manifest, NULL) < 0)
+            lanemap_manifest_read(writer->files, writer->place.dir_fd, &manifest, NULL) < 0)
                 return;
 
-        if (lanemap_store_list_garbage(writer->dir_fd, &manifest, log_files, n_log_files, &names,
-                                       &n_names) == 0) {
+        if (lanemap_store_list_garbage(writer->place.dir_fd, &manifest, log_files, n_log_files,
+                                       &names, &n_names) == 0) {
                 for (size_t i = 0; i < n_names; i++)
-                        (void)writer->files->unlink(writer->files, writer->dir_fd, names[i]);
+                        (void)writer->files->unlink(writer->files, writer->place.dir_fd, names[i]);
                 lanemap_free(names);
         }
         lanemap_manifest_deinit(&manifest);
@@ -109,30 +115,30 @@ static int threads_start(struct lanemap_writer *writer)
 {
         int r;
 
-        writer->worker_threads =
-                lanemap_alloc_zero(writer->options.n_workers * sizeof(*writer->worker_threads));
-        if (!writer->worker_threads)
+        writer->workers.threads =
+                lanemap_alloc_zero(writer->options.n_workers * sizeof(*writer->workers.threads));
+        if (!writer->workers.threads)
                 return -ENOMEM;
 
-        writer->compaction_rate.per_second = writer->options.compaction_bytes_per_second;
-        r = lanemap_engine_thread_new(&writer->sync_thread, lanemap_engine_sync_main, writer);
-        writer->has_sync_thread = r == 0;
+        writer->pressure.compaction_rate.per_second = writer->options.compaction_bytes_per_second;
+        r = lanemap_engine_thread_new(&writer->sync.thread, lanemap_engine_sync_main, writer);
+        writer->sync.has_thread = r == 0;
         if (r == 0) {
-                r = lanemap_engine_thread_new(&writer->flusher_thread, lanemap_engine_flusher_main,
-                                              writer);
-                writer->has_flusher_thread = r == 0;
+                r = lanemap_engine_thread_new(&writer->workers.flusher_thread,
+                                              lanemap_engine_flusher_main, writer);
+                writer->workers.has_flusher_thread = r == 0;
         }
         for (uint32_t i = 0; i < writer->options.n_workers && r == 0; i++) {
-                r = lanemap_engine_thread_new(&writer->worker_threads[i],
+                r = lanemap_engine_thread_new(&writer->workers.threads[i],
                                               lanemap_engine_worker_main, writer);
-                writer->n_worker_threads += r == 0;
+                writer->workers.n_threads += r == 0;
         }
         if (r == 0)
                 r = lanemap_engine_watch_start(writer);
         if (r == 0 && writer->options.scrub_bytes_per_second != UINT64_MAX) {
-                r = lanemap_engine_thread_new(&writer->scrub_thread, lanemap_engine_scrub_main,
-                                              writer);
-                writer->has_scrub_thread = r == 0;
+                r = lanemap_engine_thread_new(&writer->workers.scrub_thread,
+                                              lanemap_engine_scrub_main, writer);
+                writer->workers.has_scrub_thread = r == 0;
         }
         if (r == 0) {
                 r = lanemap_engine_thread_new(&writer->serve.thread, lanemap_engine_serve_main,
@@ -146,15 +152,16 @@ static int threads_start(struct lanemap_writer *writer)
 /* Every manifest has them; this one is for the case that no other follows. */
 static void choices_keep(struct lanemap_writer *writer)
 {
-        int r = writer->has_new_choices ? lanemap_engine_commit_manifest_only(writer) : 0;
+        int r = writer->commit.has_new_choices ? lanemap_engine_commit_manifest_only(writer) : 0;
 
         if (r < 0)
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%s: segment kinds and filter policy are not kept yet: %s",
-                                   writer->directory, strerror(-r));
+                                   writer->identity.directory, strerror(-r));
 }
 
-static int index_recover(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
+static int index_recover(struct lanemap_writer *writer,
+                         const struct lanemap_manifest *manifest) LANEMAP_NO_OTHER_THREAD
 {
         int r;
 
@@ -162,7 +169,7 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
         if (r < 0)
                 return r;
 
-        writer->recovering = true;
+        writer->lanes.recovering = true;
         r = lanemap_engine_replay_begin(writer);
         if (r < 0)
                 return lanemap_engine_fail(
@@ -175,19 +182,19 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
         r = lanemap_engine_replay_end(writer);
         if (r < 0)
                 return lanemap_engine_fail(writer, r, "shared memory for %s cannot be had: %s",
-                                           writer->name, strerror(-r));
+                                           writer->identity.name, strerror(-r));
 
-        writer->recovering = false;
+        writer->lanes.recovering = false;
         lanemap_engine_memory_room_update(writer);
-        writer->flush_wanted = lanemap_engine_flush_is_due(writer);
+        writer->pressure.flush_wanted = lanemap_engine_flush_is_due(writer);
         lanemap_engine_counts_publish(writer);
-        lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_RUNNING);
-        lanemap_shm_publish(writer->control, writer->object->generation);
-        (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name,
-                                        writer->object->generation);
+        lanemap_store_relaxed(&writer->shm.control->state, (uint32_t)LANEMAP_STATE_RUNNING);
+        lanemap_shm_publish(writer->shm.control, writer->shm.object->generation);
+        (void)lanemap_shm_unlink_others(writer->place.shm_dir_fd, writer->identity.name,
+                                        writer->shm.object->generation);
         lanemap_engine_spare_ensure(writer);
         (void)lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
-                               writer->log_number_in_manifest);
+                               writer->commit.log_number);
         lanemap_engine_files_reap(writer);
         garbage_unlink(writer);
         r = threads_start(writer);
@@ -196,27 +203,29 @@ static int index_recover(struct lanemap_writer *writer, const struct lanemap_man
         return r;
 }
 
-static int index_open(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
+static int index_open(struct lanemap_writer *writer,
+                      const struct lanemap_manifest *manifest) LANEMAP_NO_OTHER_THREAD
 {
         uint32_t state;
         int r;
 
-        r = lanemap_shm_control_open(writer->shm_dir_fd, writer->name, writer->uuid,
-                                     writer->options.shared_mode ? writer->options.shared_mode
-                                                                 : 0640,
-                                     &writer->control, writer->options.error);
+        r = lanemap_shm_control_open(
+                writer->place.shm_dir_fd, writer->identity.name, writer->identity.uuid,
+                writer->options.shared_mode ? writer->options.shared_mode : 0640,
+                &writer->shm.control, writer->options.error);
         if (r < 0)
-                return lanemap_engine_fail(writer, r, "%s: %s", writer->name, strerror(-r));
+                return lanemap_engine_fail(writer, r, "%s: %s", writer->identity.name,
+                                           strerror(-r));
 
-        state = writer->control->state;
-        lanemap_store_relaxed(&writer->control->state, (uint32_t)LANEMAP_STATE_STARTING);
-        (void)lanemap_shm_unlink_others(writer->shm_dir_fd, writer->name,
-                                        writer->control->generation);
+        state = writer->shm.control->state;
+        lanemap_store_relaxed(&writer->shm.control->state, (uint32_t)LANEMAP_STATE_STARTING);
+        (void)lanemap_shm_unlink_others(writer->place.shm_dir_fd, writer->identity.name,
+                                        writer->shm.control->generation);
         r = lanemap_engine_heart_start(writer);
         if (r == 0)
                 r = index_recover(writer, manifest);
         if (r < 0)
-                lanemap_store_relaxed(&writer->control->state, state);
+                lanemap_store_relaxed(&writer->shm.control->state, state);
         return r;
 }
 
@@ -241,7 +250,7 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
                 if (r == 0)
                         r = index_open(writer, &manifest);
                 lanemap_manifest_deinit(&manifest);
-                writer->stats.recovery_ns = lanemap_now_ns(writer->clock) - start_ns;
+                writer->lanes.stats.recovery_ns = lanemap_now_ns(writer->clock) - start_ns;
         }
         if (r < 0) {
                 if (writer)

@@ -1,6 +1,6 @@
 /* Why an open was refused, where the reason is another user: of what is in the way, whose it is, and
  * what to do. */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -51,16 +51,18 @@ void lanemap_engine_owner_explain(const struct lanemap_writer *writer, int r)
                 return;
 
         /* It is opened after the directory is ours. */
-        if (writer->shm_dir_fd < 0)
+        if (writer->place.shm_dir_fd < 0)
                 (void)lanemap_owner_explain(writer->options.directory, error->text,
                                             sizeof(error->text));
-        else if (object_of_another(writer->name, object, sizeof(object), &uid))
+        else if (object_of_another(writer->identity.name, object, sizeof(object), &uid))
                 snprintf(error->text, sizeof(error->text),
                          "%s/%.100s belongs to %s, and this process is %s: that user publishes "
                          "the name %s, or did. If no writer of that user runs: lanemap remove %s, "
                          "as that user or as root",
                          LANEMAP_SHM_DIRECTORY, object, lanemap_owner_describe(uid, theirs),
-                         lanemap_owner_describe(geteuid(), ours), writer->name, writer->name);
+                         lanemap_owner_describe(geteuid(), ours), writer->identity.name,
+                         writer->identity.name);
         else
-                (void)lanemap_owner_explain(writer->directory, error->text, sizeof(error->text));
+                (void)lanemap_owner_explain(writer->identity.directory, error->text,
+                                            sizeof(error->text));
 }

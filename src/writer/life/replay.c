@@ -10,12 +10,15 @@
  *
  * All of this is lanemap_writer_open()'s: there is no other thread, and no lock is taken.
  */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <errno.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "writer/apply/apply.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
 
 #define REPLAY_BYTES_MIN (UINT64_C(1) << 20)
 
@@ -23,7 +26,9 @@ static bool lane_covers(const struct lanemap_writer *writer, const struct lanema
                         uint64_t seq)
 {
         return seq <=
-               writer->lanes[writer->slots[lanemap_slot_of(op->fingerprint.hash)].lane].position;
+               writer->lanes
+                       .items[writer->identity.slots[lanemap_slot_of(op->fingerprint.hash)].lane]
+                       .position;
 }
 
 /* What of one record is in the segments already. Decided before the record's first operation: a
@@ -53,27 +58,27 @@ static bool replay_covers(const struct lanemap_writer *writer, const struct repl
  * effects of its first operations already, which changes nothing in how it ends.
  */
 static int replay_flush(struct lanemap_writer *writer, uint64_t seq,
-                        const struct writer_mark *mark_before)
+                        const struct writer_mark *mark_before) LANEMAP_NO_OTHER_THREAD
 {
-        struct writer_mark mark = writer->mark;
+        struct writer_mark mark = writer->lanes.mark;
         int r;
 
-        writer->mark = *mark_before;
-        lanemap_store_release(&writer->position, seq - 1);
+        writer->lanes.mark = *mark_before;
+        lanemap_store_release(&writer->lanes.position, seq - 1);
         lanemap_engine_memory_room_update(writer);
         r = lanemap_engine_flush_run(writer, false);
-        writer->mark = mark;
+        writer->lanes.mark = mark;
         return r;
 }
 
 static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *ops,
-                      size_t n_ops)
+                      size_t n_ops) LANEMAP_NO_OTHER_THREAD
 {
         struct replay_cover cover = {
-                .clears = seq <= writer->clear_position,
-                .marks = seq <= writer->mark.position,
+                .clears = seq <= writer->lanes.clear_position,
+                .marks = seq <= writer->lanes.mark.position,
         };
-        struct writer_mark mark_before = writer->mark;
+        struct writer_mark mark_before = writer->lanes.mark;
         struct lanemap_op_result result;
         bool changed;
         int r = 0;
@@ -97,7 +102,7 @@ static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct 
 
 /* A flush is two files and four syncs, and a start waits for it: so not for less than this, unless
  * the options say so. The flusher's first flush comes as soon as it is there. */
-static bool replay_flush_is_due(const struct lanemap_writer *writer)
+static bool replay_flush_is_due(const struct lanemap_writer *writer) LANEMAP_NO_OTHER_THREAD
 {
         uint64_t bytes = lanemap_engine_flush_threshold(writer);
 
@@ -108,7 +113,8 @@ static bool replay_flush_is_due(const struct lanemap_writer *writer)
 
 /* Overlays are flushed on the way when they are due, and whenever there is no room: a log of any
  * length, and a record of any number of operations, can be replayed (W12). */
-int lanemap_engine_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops, size_t n_ops)
+int lanemap_engine_replay(void *arg, uint64_t seq, const struct lanemap_log_op *ops,
+                          size_t n_ops) LANEMAP_NO_OTHER_THREAD
 {
         struct lanemap_writer *writer = arg;
         int r;
@@ -117,9 +123,9 @@ int lanemap_engine_replay(void *arg, uint64_t seq, const struct lanemap_log_op *
         if (r < 0)
                 return r;
 
-        lanemap_store_release(&writer->position, seq);
-        writer->stats.recovered_records++;
-        lanemap_shm_arena_end_batch(writer->object->arena);
+        lanemap_store_release(&writer->lanes.position, seq);
+        writer->lanes.stats.recovered_records++;
+        lanemap_shm_arena_end_batch(writer->shm.object->arena);
         if (replay_flush_is_due(writer))
                 return lanemap_engine_flush_run(writer, false);
 
@@ -128,15 +134,15 @@ int lanemap_engine_replay(void *arg, uint64_t seq, const struct lanemap_log_op *
 
 /* ---- into shared memory ---- */
 
-int lanemap_engine_replay_begin(struct lanemap_writer *writer)
+int lanemap_engine_replay_begin(struct lanemap_writer *writer) LANEMAP_NO_OTHER_THREAD
 {
         int r;
 
-        writer->private_control = lanemap_alloc_zero(sizeof(*writer->private_control));
-        if (!writer->private_control)
+        writer->shm.private_control = lanemap_alloc_zero(sizeof(*writer->shm.private_control));
+        if (!writer->shm.private_control)
                 return -ENOMEM;
 
-        r = lanemap_engine_object_create_private(writer, &writer->object);
+        r = lanemap_engine_object_create_private(writer, &writer->shm.object);
         if (r < 0)
                 return r;
 
@@ -147,7 +153,7 @@ int lanemap_engine_replay_begin(struct lanemap_writer *writer)
 /* What a replay has left, where there is room for it beside what is kept back for the next flush. */
 static int lanes_copy_beside_reserves(struct lanemap_writer *writer,
                                       struct lanemap_shm_data_object *object,
-                                      struct writer_lanes_copy *copy)
+                                      struct writer_lanes_copy *copy) LANEMAP_NO_OTHER_THREAD
 {
         int r = lanemap_engine_lanes_copy(writer, object, copy);
 
@@ -158,7 +164,7 @@ static int lanes_copy_beside_reserves(struct lanemap_writer *writer,
 
 static int lanes_copy_or_flush(struct lanemap_writer *writer,
                                struct lanemap_shm_data_object *object,
-                               struct writer_lanes_copy *copy)
+                               struct writer_lanes_copy *copy) LANEMAP_NO_OTHER_THREAD
 {
         int r = lanes_copy_beside_reserves(writer, object, copy);
 
@@ -171,9 +177,9 @@ static int lanes_copy_or_flush(struct lanemap_writer *writer,
         return r < 0 ? r : lanemap_engine_lanes_copy(writer, object, copy);
 }
 
-int lanemap_engine_replay_end(struct lanemap_writer *writer)
+int lanemap_engine_replay_end(struct lanemap_writer *writer) LANEMAP_NO_OTHER_THREAD
 {
-        struct lanemap_shm_data_object *replayed = writer->object, *object;
+        struct lanemap_shm_data_object *replayed = writer->shm.object, *object;
         struct lanemap_shm_region *region;
         struct writer_lanes_copy copy;
         int r;
@@ -187,10 +193,10 @@ int lanemap_engine_replay_end(struct lanemap_writer *writer)
                 r = lanes_copy_or_flush(writer, object, &copy);
                 if (r == 0) {
                         lanemap_engine_lanes_move(writer, object, &copy);
-                        writer->region = region;
+                        writer->shm.region = region;
                         lanemap_engine_object_free(replayed);
-                        lanemap_free(writer->private_control);
-                        writer->private_control = NULL;
+                        lanemap_free(writer->shm.private_control);
+                        writer->shm.private_control = NULL;
                 } else {
                         lanemap_engine_object_give_up(writer, object, region);
                 }

@@ -2,11 +2,13 @@
  * Requests: long work that a caller starts and asks about later. They go through a wait-free queue
  * from any thread to the flusher, which serves them in order.
  */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <errno.h>
 
 #include "common/alloc.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
 
 int lanemap_writer_request(struct lanemap_writer *writer, uint32_t request, uint64_t *ret_ticket)
 {
@@ -23,14 +25,14 @@ int lanemap_writer_request(struct lanemap_writer *writer, uint32_t request, uint
         entry->result = LANEMAP_PENDING;
         cds_wfcq_node_init(&entry->node);
 
-        pthread_mutex_lock(&writer->request_lock);
-        entry->ticket = ++writer->next_ticket;
-        entry->next = writer->requests;
-        writer->requests = entry;
+        lanemap_mutex_lock(&writer->requests.lock);
+        entry->ticket = ++writer->requests.next_ticket;
+        entry->next = writer->requests.list;
+        writer->requests.list = entry;
         *ret_ticket = entry->ticket;
-        pthread_mutex_unlock(&writer->request_lock);
+        lanemap_mutex_unlock(&writer->requests.lock);
 
-        cds_wfcq_enqueue(&writer->request_head, &writer->request_tail, &entry->node);
+        cds_wfcq_enqueue(&writer->requests.head, &writer->requests.tail, &entry->node);
         lanemap_engine_flusher_signal(writer);
         return 0;
 }
@@ -56,22 +58,23 @@ void lanemap_engine_requests_serve(struct lanemap_writer *writer)
 {
         struct cds_wfcq_node *node;
 
-        while ((node = __cds_wfcq_dequeue_blocking(&writer->request_head, &writer->request_tail))) {
+        while ((node = __cds_wfcq_dequeue_blocking(&writer->requests.head,
+                                                   &writer->requests.tail))) {
                 struct writer_request *entry =
                         LANEMAP_CONTAINER_OF(node, struct writer_request, node);
                 uint32_t request;
                 int r;
 
                 /* The queue is order enough; a race detector sees only the lock. */
-                pthread_mutex_lock(&writer->request_lock);
+                lanemap_mutex_lock(&writer->requests.lock);
                 request = entry->request;
-                pthread_mutex_unlock(&writer->request_lock);
+                lanemap_mutex_unlock(&writer->requests.lock);
                 r = request_run(writer, request);
 
-                pthread_mutex_lock(&writer->request_lock);
+                lanemap_mutex_lock(&writer->requests.lock);
                 entry->result = r;
-                pthread_cond_broadcast(&writer->request_done);
-                pthread_mutex_unlock(&writer->request_lock);
+                pthread_cond_broadcast(&writer->requests.done);
+                lanemap_mutex_unlock(&writer->requests.lock);
                 lanemap_engine_event_notify(writer);
         }
 }
@@ -79,7 +82,7 @@ void lanemap_engine_requests_serve(struct lanemap_writer *writer)
 /* Under request_lock: a result is told once, and then forgotten. */
 static int request_take(struct lanemap_writer *writer, uint64_t ticket)
 {
-        struct writer_request **link = &writer->requests;
+        struct writer_request **link = &writer->requests.list;
 
         for (; *link; link = &(*link)->next) {
                 struct writer_request *entry = *link;
@@ -102,9 +105,9 @@ int lanemap_writer_request_state(struct lanemap_writer *writer, uint64_t ticket)
 {
         int r;
 
-        pthread_mutex_lock(&writer->request_lock);
+        lanemap_mutex_lock(&writer->requests.lock);
         r = request_take(writer, ticket);
-        pthread_mutex_unlock(&writer->request_lock);
+        lanemap_mutex_unlock(&writer->requests.lock);
         return r;
 }
 
@@ -112,19 +115,19 @@ int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket)
 {
         int r;
 
-        pthread_mutex_lock(&writer->request_lock);
+        lanemap_mutex_lock(&writer->requests.lock);
         while ((r = request_take(writer, ticket)) == LANEMAP_PENDING)
-                pthread_cond_wait(&writer->request_done, &writer->request_lock);
-        pthread_mutex_unlock(&writer->request_lock);
+                lanemap_cond_wait(&writer->requests.done, &writer->requests.lock);
+        lanemap_mutex_unlock(&writer->requests.lock);
         return r;
 }
 
 void lanemap_engine_requests_free(struct lanemap_writer *writer)
 {
-        while (writer->requests) {
-                struct writer_request *next = writer->requests->next;
+        while (writer->requests.list) {
+                struct writer_request *next = writer->requests.list->next;
 
-                lanemap_free(writer->requests);
-                writer->requests = next;
+                lanemap_free(writer->requests.list);
+                writer->requests.list = next;
         }
 }

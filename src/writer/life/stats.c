@@ -8,6 +8,9 @@
 #include "common/alloc.h"
 #include "common/lock.h"
 #include "segment/merge.h"
+#include "writer/compact/compact.h"
+#include "writer/health/health.h"
+#include "writer/serve/serve.h"
 
 static void filters_count(const struct writer_lane *lane, struct lanemap_writer_stats *stats)
 {
@@ -38,8 +41,8 @@ static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writ
 {
         uint64_t n_probes = 0;
 
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                const struct writer_lane *lane = &writer->lanes[i];
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                const struct writer_lane *lane = &writer->lanes.items[i];
 
                 stats->n_segments += lane->n_segments;
                 n_probes += lane->n_keys * lane->n_segments;
@@ -54,9 +57,9 @@ static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writ
                 if (lane->has_frozen)
                         stats->overlay_bytes += lanemap_overlay_bytes(&lane->frozen);
         }
-        stats->probes_per_1000 = writer->n_keys ? n_probes * 1000 / writer->n_keys : 0;
-        for (uint32_t slot = 0; slot < writer->lane_files->n_slots; slot++) {
-                const struct lanemap_lane_file *file = writer->lane_files->slots[slot];
+        stats->probes_per_1000 = writer->lanes.n_keys ? n_probes * 1000 / writer->lanes.n_keys : 0;
+        for (uint32_t slot = 0; slot < writer->segments.table->n_slots; slot++) {
+                const struct lanemap_lane_file *file = writer->segments.table->slots[slot];
 
                 if (!file)
                         continue;
@@ -76,27 +79,27 @@ int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
                 return -EINVAL;
 
         if (lanemap_log_try_stats(writer->log, wait_ns, &log) < 0 ||
-            !lanemap_lock_within(&writer->lock, wait_ns))
+            !lanemap_mutex_lock_within(&writer->lanes.lock, wait_ns))
                 return -EAGAIN;
 
-        stats = writer->stats;
+        stats = writer->lanes.stats;
         stats.size = sizeof(stats);
-        memcpy(stats.uuid, writer->uuid, sizeof(stats.uuid));
-        stats.generation = writer->object->generation;
-        stats.manifest_generation = lanemap_load_relaxed(&writer->manifest_generation);
-        stats.n_lanes = writer->n_lanes;
-        stats.fingerprint_bits = writer->hash_key.fingerprint_bits;
-        stats.n_keys = writer->n_keys;
-        stats.n_pairs = writer->n_pairs;
-        stats.n_damaged_files = writer->n_damaged_files;
-        stats.degraded = writer->n_damaged_files + writer->n_other_findings > 0;
-        stats.position = writer->position;
-        stats.mark_position = writer->mark.position;
+        memcpy(stats.uuid, writer->identity.uuid, sizeof(stats.uuid));
+        stats.generation = writer->shm.object->generation;
+        stats.manifest_generation = lanemap_load_relaxed(&writer->commit.generation);
+        stats.n_lanes = writer->identity.n_lanes;
+        stats.fingerprint_bits = writer->identity.hash_key.fingerprint_bits;
+        stats.n_keys = writer->lanes.n_keys;
+        stats.n_pairs = writer->lanes.n_pairs;
+        stats.n_damaged_files = writer->segments.n_damaged;
+        stats.degraded = writer->segments.n_damaged + writer->segments.n_other_findings > 0;
+        stats.position = writer->lanes.position;
+        stats.mark_position = writer->lanes.mark.position;
         choices_fill(writer, &stats);
         lanes_count(writer, &stats);
         lanemap_engine_serve_count(writer, &stats);
-        lanemap_shm_arena_get_stats(writer->object->arena, &arena);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_shm_arena_get_stats(writer->shm.object->arena, &arena);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         stats.durable = lanemap_log_durable(writer->log);
         stats.shared_bytes = arena.bytes + LANEMAP_SHM_CONTROL_BYTES;
@@ -221,7 +224,7 @@ int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t
         bool given_up = false;
         int r = 0;
 
-        for (uint32_t i = 0; i < writer->n_lanes && r == 0; i++) {
+        for (uint32_t i = 0; i < writer->identity.n_lanes && r == 0; i++) {
                 struct lanemap_heap *heap = lanemap_heap_new();
                 struct lane_snapshot *snapshot =
                         heap ? lanemap_heap_alloc(heap, sizeof(*snapshot)) : NULL;
@@ -234,10 +237,10 @@ int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t
 
                 /* A lane at a time under the lock: milliseconds for a lane of a hundred thousand
                  * keys. */
-                pthread_mutex_lock(&writer->lock);
-                r = snapshot_merge(&writer->lanes[i], heap, snapshot, &list);
+                lanemap_mutex_lock(&writer->lanes.lock);
+                r = snapshot_merge(&writer->lanes.items[i], heap, snapshot, &list);
                 given_up = r == -EBADMSG && lanemap_engine_copies_give_up(writer);
-                pthread_mutex_unlock(&writer->lock);
+                lanemap_mutex_unlock(&writer->lanes.lock);
                 lanemap_heap_free(heap);
         }
         lanemap_engine_hits_take(writer);

@@ -16,7 +16,7 @@
  * The kernel tells of removals (inotify) within a millisecond; a look every half second finds what it
  * does not tell. Calls may hang with the disk, so nobody waits for this thread but close.
  */
-#include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,9 @@
 #include "common/lock.h"
 #include "shm/object.h"
 #include "store/lock.h"
+#include "writer/apply/apply.h"
+#include "writer/compact/compact.h"
+#include "writer/core/core.h"
 
 #define LOOK_MS      500
 #define RETRY_MS     25
@@ -55,14 +58,14 @@ static bool name_is_lost(int dir_fd, const char *name, int fd)
 
 static void fatal_set(struct lanemap_writer *writer, int r, const char *what)
 {
-        if (writer->fatal)
+        if (writer->health.fatal)
                 return;
 
         lanemap_engine_log(writer, LOG_CRIT,
                            "%s: %s (%s); nothing more is applied, and this writer has to end",
-                           writer->name, what, strerror(-r));
-        lanemap_store_release(&writer->refused, -ESTALE);
-        lanemap_store_release(&writer->fatal, r);
+                           writer->identity.name, what, strerror(-r));
+        lanemap_store_release(&writer->health.refused, -ESTALE);
+        lanemap_store_release(&writer->health.fatal, r);
         lanemap_engine_event_notify(writer);
 }
 
@@ -90,8 +93,9 @@ static int name_lock_check(struct lanemap_writer *writer)
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         int r;
 
-        lanemap_shm_lock_name(writer->name, object);
-        r = lock_renew(writer->shm_dir_fd, &lanemap_files_posix, object, &writer->name_lock_fd);
+        lanemap_shm_lock_name(writer->identity.name, object);
+        r = lock_renew(writer->place.shm_dir_fd, &lanemap_files_posix, object,
+                       &writer->place.name_lock_fd);
         if (r < 0)
                 fatal_set(writer, r, "the lock of its name was removed, and cannot be had again");
         else if (r > 0)
@@ -108,7 +112,8 @@ static void directory_lock_check(struct lanemap_writer *writer)
         uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
         int r;
 
-        if (!name_is_lost(writer->dir_fd, LANEMAP_STORE_LOCK_NAME, writer->lock_fd)) {
+        if (!name_is_lost(writer->place.dir_fd, LANEMAP_STORE_LOCK_NAME,
+                          writer->place.store_lock_fd)) {
                 watch->lock_lost_ns = 0;
                 return;
         }
@@ -117,7 +122,8 @@ static void directory_lock_check(struct lanemap_writer *writer)
         if (now_ns - watch->lock_lost_ns < SETTLE_NS)
                 return;
 
-        r = lock_renew(writer->dir_fd, writer->files, LANEMAP_STORE_LOCK_NAME, &writer->lock_fd);
+        r = lock_renew(writer->place.dir_fd, writer->files, LANEMAP_STORE_LOCK_NAME,
+                       &writer->place.store_lock_fd);
         watch->lock_lost_ns = 0;
         if (r < 0)
                 fatal_set(writer, r,
@@ -125,7 +131,7 @@ static void directory_lock_check(struct lanemap_writer *writer)
         else if (r > 0)
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%s/%s was removed under this writer: it is made anew",
-                                   writer->directory, LANEMAP_STORE_LOCK_NAME);
+                                   writer->identity.directory, LANEMAP_STORE_LOCK_NAME);
 }
 
 /* ---- shared objects (Y1) ---- */
@@ -135,11 +141,11 @@ static bool control_is_lost(const struct lanemap_writer *writer)
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct stat st;
 
-        lanemap_shm_control_name(writer->name, object);
-        if (fstatat(writer->shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        lanemap_shm_control_name(writer->identity.name, object);
+        if (fstatat(writer->place.shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return errno == ENOENT;
 
-        return st.st_ino != writer->control_inode;
+        return st.st_ino != writer->shm.control_inode;
 }
 
 static bool data_is_lost(struct lanemap_writer *writer)
@@ -148,12 +154,12 @@ static bool data_is_lost(struct lanemap_writer *writer)
         bool lost;
 
         /* A flip replaces it; whoever holds the lock for longer hangs, and is seen elsewhere. */
-        if (!lanemap_lock_within(&writer->lock, LOCK_WAIT_NS))
+        if (!lanemap_mutex_lock_within(&writer->lanes.lock, LOCK_WAIT_NS))
                 return false;
 
-        lanemap_shm_data_name(writer->name, writer->object->generation, object);
-        lost = name_is_lost(writer->shm_dir_fd, object, writer->object->fd);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_shm_data_name(writer->identity.name, writer->shm.object->generation, object);
+        lost = name_is_lost(writer->place.shm_dir_fd, object, writer->shm.object->fd);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return lost;
 }
 
@@ -162,12 +168,13 @@ static void spare_check(struct lanemap_writer *writer)
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct stat st;
 
-        lanemap_shm_spare_name(writer->name, object);
-        if (lanemap_load_relaxed(&writer->spare_bytes) == 0 ||
-            fstatat(writer->shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+        lanemap_shm_spare_name(writer->identity.name, object);
+        if (lanemap_load_relaxed(&writer->shm.spare_bytes) == 0 ||
+            fstatat(writer->place.shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+            errno != ENOENT)
                 return;
 
-        lanemap_store_relaxed(&writer->spare_bytes, (uint64_t)0);
+        lanemap_store_relaxed(&writer->shm.spare_bytes, (uint64_t)0);
         lanemap_engine_spare_ensure(writer);
 }
 
@@ -178,7 +185,7 @@ static int shared_renew(struct lanemap_writer *writer, bool control_lost)
 
         if (control_lost)
                 r = lanemap_shm_control_open(
-                        writer->shm_dir_fd, writer->name, writer->uuid,
+                        writer->place.shm_dir_fd, writer->identity.name, writer->identity.uuid,
                         writer->options.shared_mode ? writer->options.shared_mode : 0640, &control,
                         NULL);
         if (r == 0)
@@ -214,7 +221,7 @@ static void shared_check(struct lanemap_writer *writer)
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%s: shared memory was removed under this writer; it is "
                                    "published anew, and readers follow",
-                                   writer->name);
+                                   writer->identity.name);
         } else if (r == -EEXIST || r == -EPERM || r == -EBADMSG ||
                    now_ns - writer->watch.lost_ns > GIVE_UP_NS) {
                 fatal_set(writer, r, "its shared memory was removed, and cannot be published anew");
@@ -229,29 +236,30 @@ static bool directory_is_lost(struct lanemap_writer *writer)
 {
         struct stat st;
 
-        if (fstatat(writer->dir_fd, LANEMAP_MANIFEST_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+        if (fstatat(writer->place.dir_fd, LANEMAP_MANIFEST_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
             errno == ENOENT)
                 writer->watch.emptied = true;
 
-        return writer->watch.emptied || name_is_lost(AT_FDCWD, writer->directory, writer->dir_fd);
+        return writer->watch.emptied ||
+               name_is_lost(AT_FDCWD, writer->identity.directory, writer->place.dir_fd);
 }
 
 static void directory_check(struct lanemap_writer *writer)
 {
-        bool lost = directory_is_lost(writer), was_lost = writer->refused == -ENOENT;
+        bool lost = directory_is_lost(writer), was_lost = writer->health.refused == -ENOENT;
 
-        if (writer->fatal || lost == was_lost)
+        if (writer->health.fatal || lost == was_lost)
                 return;
 
-        lanemap_store_release(&writer->refused, lost ? -ENOENT : 0);
+        lanemap_store_release(&writer->health.refused, lost ? -ENOENT : 0);
         if (lost)
                 lanemap_engine_log(writer, LOG_CRIT,
                                    "%s was moved or deleted under this writer: writes are refused "
                                    "until it is back; lookups go on",
-                                   writer->directory);
+                                   writer->identity.directory);
         else
                 lanemap_engine_log(writer, LOG_NOTICE, "%s is back: writes go on",
-                                   writer->directory);
+                                   writer->identity.directory);
         lanemap_engine_event_notify(writer);
 }
 
@@ -273,12 +281,12 @@ static void watch_arm(struct lanemap_writer *writer)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
-        lanemap_shm_lock_name(writer->name, object);
+        lanemap_shm_lock_name(writer->identity.name, object);
         watch_add(writer, LANEMAP_SHM_DIRECTORY, object);
-        lanemap_shm_control_name(writer->name, object);
+        lanemap_shm_control_name(writer->identity.name, object);
         watch_add(writer, LANEMAP_SHM_DIRECTORY, object);
-        watch_add(writer, writer->directory, ".");
-        watch_add(writer, writer->directory, LANEMAP_STORE_LOCK_NAME);
+        watch_add(writer, writer->identity.directory, ".");
+        watch_add(writer, writer->identity.directory, LANEMAP_STORE_LOCK_NAME);
 }
 
 void lanemap_engine_watch_control(struct lanemap_writer *writer)
@@ -286,9 +294,9 @@ void lanemap_engine_watch_control(struct lanemap_writer *writer)
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct stat st;
 
-        lanemap_shm_control_name(writer->name, object);
-        if (fstatat(writer->shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) == 0)
-                writer->control_inode = st.st_ino;
+        lanemap_shm_control_name(writer->identity.name, object);
+        if (fstatat(writer->place.shm_dir_fd, object, &st, AT_SYMLINK_NOFOLLOW) == 0)
+                writer->shm.control_inode = st.st_ino;
 }
 
 static void watch_wait(struct lanemap_writer *writer)
@@ -308,12 +316,12 @@ static void *watch_main(void *arg)
 {
         struct lanemap_writer *writer = arg;
 
-        while (!lanemap_load_acquire(&writer->stopping)) {
+        while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 watch_arm(writer);
-                if (!writer->fatal && name_lock_check(writer) >= 0)
+                if (!writer->health.fatal && name_lock_check(writer) >= 0)
                         shared_check(writer);
                 directory_check(writer);
-                if (!writer->refused)
+                if (!writer->health.refused)
                         directory_lock_check(writer);
                 watch_wait(writer);
         }
@@ -337,7 +345,7 @@ int lanemap_engine_watch_start(struct lanemap_writer *writer)
         return r;
 }
 
-/* writer->stopping is set. */
+/* writer->workers.stopping is set. */
 void lanemap_engine_watch_stop(struct lanemap_writer *writer)
 {
         struct writer_watch *watch = &writer->watch;

@@ -19,7 +19,7 @@
  *   K4  A copy that cannot be read any more (U5 in verify/mapping.h) is given up: the original is served,
  *       and another copy is made.
  */
-#include "writer/core/engine.h"
+#include "writer/serve/serve.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -39,6 +39,7 @@
 #include "lane/file_read.h"
 #include "segment/file_write.h"
 #include "verify/verify.h"
+#include "writer/core/core.h"
 
 #define COPY_CHUNK_BYTES (UINT64_C(1) << 20)
 #define TMPFS_MAGIC_     0x01021994
@@ -76,7 +77,7 @@ static int copies_directory_open(struct lanemap_writer *writer)
         struct stat st, data;
         int fd, r;
 
-        if (fstat(writer->dir_fd, &data) < 0)
+        if (fstat(writer->place.dir_fd, &data) < 0)
                 return -errno;
         if (mkdirat(serve->copy_parent_fd, name, 0700) < 0 && errno != EEXIST)
                 return -errno;
@@ -110,9 +111,9 @@ static int copies_path_set(struct lanemap_writer *writer)
         n = strlen(path);
         if (n > 1)
                 path[n++] = '/';
-        for (size_t i = 0; i < sizeof(writer->uuid); i++)
-                n += (size_t)snprintf(path + n, sizeof(path) - n, "%02x", writer->uuid[i]);
-        if (strlen(writer->directory) + n + 2 > LANEMAP_SHM_DIRECTORY_BYTES)
+        for (size_t i = 0; i < sizeof(writer->identity.uuid); i++)
+                n += (size_t)snprintf(path + n, sizeof(path) - n, "%02x", writer->identity.uuid[i]);
+        if (strlen(writer->identity.directory) + n + 2 > LANEMAP_SHM_DIRECTORY_BYTES)
                 return -ENAMETOOLONG;
 
         writer->serve.copy_directory = lanemap_strdup(path);
@@ -176,10 +177,10 @@ int lanemap_engine_copies_init(struct lanemap_writer *writer)
 
 static struct writer_file *file_of_name(struct lanemap_writer *writer, const char *name)
 {
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++)
-                        if (strcmp(writer->lanes[l].segments[s]->file->name, name) == 0)
-                                return writer->lanes[l].segments[s]->file;
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++)
+                        if (strcmp(writer->lanes.items[l].segments[s]->file->name, name) == 0)
+                                return writer->lanes.items[l].segments[s]->file;
 
         return NULL;
 }
@@ -197,11 +198,11 @@ static bool leftover_is_garbage(struct lanemap_writer *writer, const char *name)
         if (lanemap_segment_file_name_parse(name, &number, &check) < 0)
                 return false;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file = file_of_name(writer, name);
         if (file)
                 file->maybe_copied = true;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return !file;
 }
 
@@ -289,7 +290,8 @@ static bool copy_has_room(const struct lanemap_writer *writer, const struct writ
         uint64_t free_bytes, kept = 0;
 
         if (fstatvfs(writer->serve.copy_dir_fd, &fs) < 0 ||
-            fstat(writer->serve.copy_dir_fd, &copies) < 0 || fstat(writer->shm_dir_fd, &shared) < 0)
+            fstat(writer->serve.copy_dir_fd, &copies) < 0 ||
+            fstat(writer->place.shm_dir_fd, &shared) < 0)
                 return false;
 
         free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
@@ -316,7 +318,7 @@ static int copy_bytes(struct lanemap_writer *writer, int from, int to, uint64_t 
                 else
                         r = lanemap_files_pwrite_all(writer->files, to, buffer, (size_t)n,
                                                      (off_t)at);
-                if (lanemap_load_acquire(&writer->stopping))
+                if (lanemap_load_acquire(&writer->workers.stopping))
                         r = -ECANCELED;
                 at += n > 0 ? (uint64_t)n : 0;
         }
@@ -332,7 +334,7 @@ static int copy_fill(struct lanemap_writer *writer, const struct writer_file *fi
         struct stat st;
         int from, r;
 
-        from = writer->files->open(writer->files, writer->dir_fd, file->name, O_RDONLY, 0);
+        from = writer->files->open(writer->files, writer->place.dir_fd, file->name, O_RDONLY, 0);
         if (from < 0)
                 return from;
 
@@ -386,12 +388,12 @@ static int copy_write(struct lanemap_writer *writer, const struct writer_file *f
 static void copy_publish(struct lanemap_writer *writer, struct writer_file *file,
                          struct lanemap_lane_file *copy)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         /* Pairs with the acquire loads in lanemap_engine_file_served() and in jobs: whoever sees
          * it sees its sections. */
         lanemap_store_release(&file->copy, copy);
         lanemap_engine_file_publish(writer, file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_engine_serve_step(writer, LANEMAP_SERVE_COPY_PUBLISHED);
 }
 
@@ -402,11 +404,11 @@ static void outcome_note(struct lanemap_writer *writer, struct writer_file *file
         bool no_room = r == -ENOSPC || r == -EDQUOT;
         bool better;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         better = r == 0 && file->copy_failed;
         file->copy_failed = r < 0;
         file->copy_no_room = no_room;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (r < 0 && r != -ECANCELED && !serve->copy_told) {
                 serve->copy_told = true;
                 lanemap_engine_log(writer, LOG_WARNING,
@@ -451,7 +453,7 @@ void lanemap_engine_original_drop(struct lanemap_writer *writer, struct writer_f
 
         /* Pages that somebody has mapped stay. */
         (void)madvise((void *)(uintptr_t)original->bytes, original->n_bytes, MADV_DONTNEED);
-        fd = openat(writer->dir_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = openat(writer->place.dir_fd, file->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return;
 

@@ -8,7 +8,7 @@
  *
  * Runs in the serve thread only; a refusal is told once and shown, and ends nothing.
  */
-#include "writer/core/engine.h"
+#include "writer/serve/serve.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,6 +20,7 @@
 
 #include "common/alloc.h"
 #include "lane/file_read.h"
+#include "writer/core/core.h"
 
 /* A section that could be locked. */
 struct pin {
@@ -92,16 +93,16 @@ static void pins_level(struct pin *pins, size_t n)
 static struct pin *pins_collect(struct lanemap_writer *writer, size_t *ret_n)
 {
         struct pin *pins =
-                lanemap_alloc(writer->n_lanes * LANEMAP_LANE_SEGMENTS_MAX * sizeof(*pins));
+                lanemap_alloc(writer->identity.n_lanes * LANEMAP_LANE_SEGMENTS_MAX * sizeof(*pins));
         size_t n = 0;
 
         if (!pins)
                 return NULL;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        const struct writer_segment *segment = writer->lanes[l].segments[s];
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        const struct writer_segment *segment = writer->lanes.items[l].segments[s];
 
                         lanemap_engine_file_hold(segment->file);
                         pins[n++] = (struct pin){
@@ -112,7 +113,7 @@ static struct pin *pins_collect(struct lanemap_writer *writer, size_t *ret_n)
                                 .level = segment->level,
                         };
                 }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 
         pins_level(pins, n);
         *ret_n = n;
@@ -121,10 +122,10 @@ static struct pin *pins_collect(struct lanemap_writer *writer, size_t *ret_n)
 
 static void pins_free(struct lanemap_writer *writer, struct pin *pins, size_t n)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         for (size_t i = 0; i < n; i++)
                 lanemap_engine_file_release(writer, pins[i].file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_free(pins);
         lanemap_engine_files_reap(writer);
 }
@@ -219,10 +220,10 @@ static int file_lock(struct lanemap_writer *writer, const struct pin *pins, size
 
 static void outcome_note(struct lanemap_writer *writer, int r, uint64_t locked_bytes)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         writer->serve.locked_bytes = locked_bytes;
         writer->serve.lock_refused = r < 0;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (r < 0 && !writer->serve.lock_told) {
                 writer->serve.lock_told = true;
                 lanemap_engine_log(writer, LOG_WARNING,
@@ -250,7 +251,7 @@ static int pins_apply(struct lanemap_writer *writer, struct pin *pins, size_t n)
         qsort(pins, n, sizeof(*pins), newest_first);
         for (size_t i = 0, m; i < n && r == 0; i += m) {
                 m = file_pins(pins + i, n - i);
-                if (lanemap_load_acquire(&writer->stopping))
+                if (lanemap_load_acquire(&writer->workers.stopping))
                         break;
                 if (!file_is_as_wanted(pins + i, m))
                         r = file_lock(writer, pins + i, m);

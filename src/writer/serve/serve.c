@@ -10,7 +10,7 @@
  *   T2  A file that it works on is held (n_holds), so it stays mapped and named; if its segments go
  *       meanwhile, it dies when it is released.
  */
-#include "writer/core/engine.h"
+#include "writer/serve/serve.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -18,6 +18,8 @@
 #include "common/alloc.h"
 #include "lane/file_read.h"
 #include "verify/mapping.h"
+#include "writer/core/core.h"
+#include "writer/health/health.h"
 
 #define IDLE_NS (UINT64_C(1000) * 1000 * 1000)
 
@@ -71,10 +73,10 @@ static struct writer_file *file_choose(struct lanemap_writer *writer, enum serve
         uint64_t now = lanemap_now_ns(&lanemap_clock_monotonic);
         const struct writer_segment *best = NULL;
 
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        const struct writer_segment *segment = writer->lanes[l].segments[s];
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        const struct writer_segment *segment = writer->lanes.items[l].segments[s];
 
                         if ((!best || segment_is_newer(segment, best)) &&
                             file_needs(writer, segment->file, work, now))
@@ -82,15 +84,15 @@ static struct writer_file *file_choose(struct lanemap_writer *writer, enum serve
                 }
         if (best)
                 lanemap_engine_file_hold(best->file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return best ? best->file : NULL;
 }
 
 static void file_done(struct lanemap_writer *writer, struct writer_file *file)
 {
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         lanemap_engine_file_release(writer, file);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         lanemap_engine_files_reap(writer);
 }
 
@@ -107,10 +109,10 @@ static void file_warm(struct lanemap_writer *writer, struct writer_file *file)
         lanemap_engine_serve_step(writer, LANEMAP_SERVE_WARM);
         r = lanemap_lane_file_populate(file->mapped->bytes + at, n_bytes);
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file->warmed_bytes += n_bytes;
         writer->serve.n_left_bytes -= n_bytes;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (r < 0)
                 lanemap_engine_file_doubt(writer, file);
 }
@@ -123,13 +125,13 @@ static void file_copy(struct lanemap_writer *writer, struct writer_file *file)
         int r = lanemap_engine_copy_make(writer, file);
 
         now = lanemap_now_ns(&lanemap_clock_monotonic);
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file->maybe_copied = false;
         if (r == 0)
                 file->drop_due_ns = now;
         else
                 file->copy_due_ns = now + (file->copy_no_room ? ROOM_RETRY_NS : COPY_RETRY_NS);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         if (r == 0)
                 writer->serve.lock_due = true;
 }
@@ -139,12 +141,12 @@ static void file_drop(struct lanemap_writer *writer, struct writer_file *file)
         lanemap_engine_original_drop(writer, file);
         lanemap_engine_serve_step(writer, LANEMAP_SERVE_DROPPED);
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         file->n_drops++;
         file->drop_due_ns = file->n_drops < N_DROPS_MAX ? lanemap_now_ns(&lanemap_clock_monotonic) +
                                                                   file->n_drops * DROP_AGAIN_NS
                                                         : 0;
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 /* ---- the thread ---- */
@@ -201,7 +203,7 @@ void *lanemap_engine_serve_main(void *arg)
         writer->serve.lock_due = true;
         if (writer->serve.copy_directory)
                 lanemap_engine_copies_begin(writer);
-        while (!lanemap_load_acquire(&writer->stopping)) {
+        while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 files_look(writer);
                 if (!work_run(writer))
                         lanemap_engine_serve_sleep(writer, IDLE_NS);
@@ -210,7 +212,7 @@ void *lanemap_engine_serve_main(void *arg)
         return NULL;
 }
 
-/* writer->stopping is set. */
+/* writer->workers.stopping is set. */
 void lanemap_engine_serve_stop(struct lanemap_writer *writer)
 {
         if (!writer->serve.has_thread)
@@ -237,9 +239,9 @@ void lanemap_engine_serve_count(struct lanemap_writer *writer, struct lanemap_wr
 {
         uint64_t pass = ++writer->serve.n_counts;
 
-        for (uint32_t l = 0; l < writer->n_lanes; l++)
-                for (uint32_t s = 0; s < writer->lanes[l].n_segments; s++) {
-                        struct writer_file *file = writer->lanes[l].segments[s]->file;
+        for (uint32_t l = 0; l < writer->identity.n_lanes; l++)
+                for (uint32_t s = 0; s < writer->lanes.items[l].n_segments; s++) {
+                        struct writer_file *file = writer->lanes.items[l].segments[s]->file;
 
                         if (file->counted == pass)
                                 continue;

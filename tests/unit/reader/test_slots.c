@@ -14,6 +14,7 @@
 
 #include "support/engine.h"
 #include "writer/core/engine.h"
+#include "writer/life/life.h"
 
 TestSuite(slots, .timeout = 60);
 
@@ -64,10 +65,10 @@ static unsigned char *index_make(struct lanemap_writer_options *options)
         cr_assert_eq(lanemap_writer_open(options, &writer), 0);
         for (uint32_t round = 0; round < 50; round++) {
                 keys_add(writer, round, round == 0 ? 3000 : 20);
-                if (view_of_two(writer->object->base, writer->n_lanes))
+                if (view_of_two(writer->shm.object->base, writer->identity.n_lanes))
                         break;
         }
-        lanemap_shm_data_name(options->name, writer->object->generation, object);
+        lanemap_shm_data_name(options->name, writer->shm.object->generation, object);
         lanemap_engine_abandon(writer);
         snprintf(path, sizeof(path), "/dev/shm/%s", object);
         fd = open(path, O_RDWR | O_CLOEXEC);

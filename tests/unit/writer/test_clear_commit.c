@@ -7,6 +7,7 @@
 
 #include "support/engine.h"
 #include "writer/core/engine.h"
+#include "writer/compact/compact.h"
 
 TestSuite(writer_clear_commit, .timeout = 60);
 
@@ -29,7 +30,7 @@ static int crash_main(void *arg)
                 return 1;
 
         /* The clear leaves a file to unlink, for which the flusher, when it looks, would flush. */
-        pthread_mutex_lock(&writer->flush_lock);
+        lanemap_mutex_lock(&writer->commit.flush_lock);
         if (engine_apply_durably(writer, clear, 5) != 0)
                 return 1;
         return lanemap_engine_commit_manifest_only(writer) == 0 ? 0 : 2;

@@ -74,7 +74,7 @@ Test(writer_executor, idle_workers_help)
         struct fixture fixture;
 
         fixture_init(&fixture, 2);
-        lanemap_executor_run(&fixture.writer->executor, part_run, &work, N_PARTS);
+        lanemap_executor_run(&fixture.writer->workers.executor, part_run, &work, N_PARTS);
         work_check(&work, N_PARTS);
         cr_expect_eq(work.n_inside_max, 3);
         fixture_deinit(&fixture);
@@ -86,9 +86,9 @@ Test(writer_executor, none_and_one_part_are_the_callers)
         struct fixture fixture;
 
         fixture_init(&fixture, 2);
-        lanemap_executor_run(&fixture.writer->executor, part_run, &work, 0);
+        lanemap_executor_run(&fixture.writer->workers.executor, part_run, &work, 0);
         work_check(&work, 0);
-        lanemap_executor_run(&fixture.writer->executor, part_run, &work, 1);
+        lanemap_executor_run(&fixture.writer->workers.executor, part_run, &work, 1);
         work_check(&work, 1);
         cr_expect_eq(work.n_inside_max, 1);
         fixture_deinit(&fixture);
@@ -103,7 +103,8 @@ static void *caller_main(void *arg)
 {
         struct caller *caller = arg;
 
-        lanemap_executor_run(&caller->fixture->writer->executor, part_run, &caller->work, N_PARTS);
+        lanemap_executor_run(&caller->fixture->writer->workers.executor, part_run, &caller->work,
+                             N_PARTS);
         return NULL;
 }
 
@@ -124,6 +125,6 @@ Test(writer_executor, several_jobs_at_once)
                 pthread_join(threads[i], NULL);
                 work_check(&callers[i].work, N_PARTS);
         }
-        cr_expect_null(fixture.writer->jobs);
+        cr_expect_null(fixture.writer->workers.jobs);
         fixture_deinit(&fixture);
 }

@@ -72,9 +72,9 @@ static bool flush_has_begun(struct fixture *fixture, const struct lanemap_writer
         struct lanemap_writer_stats stats;
         bool begun;
 
-        pthread_mutex_lock(&fixture->writer->lock);
-        begun = fixture->writer->flush_wanted || fixture->writer->has_frozen_set;
-        pthread_mutex_unlock(&fixture->writer->lock);
+        lanemap_mutex_lock(&fixture->writer->lanes.lock);
+        begun = fixture->writer->pressure.flush_wanted || fixture->writer->lanes.has_frozen_set;
+        lanemap_mutex_unlock(&fixture->writer->lanes.lock);
         engine_stats(fixture->writer, &stats);
         return begun || stats.n_flushes > before->n_flushes;
 }

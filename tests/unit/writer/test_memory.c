@@ -174,7 +174,7 @@ Test(writer_memory, an_object_that_grows_has_a_spare_made_first)
         cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
         snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.spare", scratch.name);
         cr_assert_eq(unlink(path), 0);
-        lanemap_store_relaxed(&writer->spare_bytes, 0);
+        lanemap_store_relaxed(&writer->shm.spare_bytes, 0);
 
         engine_stats(writer, &before);
         for (uint32_t i = 0; i == 0 || stats.shared_bytes == before.shared_bytes; i++) {

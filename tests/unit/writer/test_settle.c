@@ -50,12 +50,12 @@ static void lanes_count(struct place *place, uint32_t *ret_n_wanted, uint32_t *r
         struct lanemap_writer *writer = place->writer;
 
         *ret_n_wanted = *ret_n_single = 0;
-        pthread_mutex_lock(&writer->lock);
-        for (uint32_t i = 0; i < writer->n_lanes; i++) {
-                *ret_n_wanted += writer->lanes[i].compact_wanted;
-                *ret_n_single += writer->lanes[i].n_segments == 1;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                *ret_n_wanted += writer->lanes.items[i].compact_wanted;
+                *ret_n_single += writer->lanes.items[i].n_segments == 1;
         }
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }
 
 static void expect_untouched(struct place *place)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/rcu.h"
+#include "writer/health/health.h"
 
 struct question {
         struct lanemap_fingerprint fp;
@@ -45,9 +46,9 @@ static bool copies_give_up(struct lanemap_writer *writer)
 {
         bool any;
 
-        pthread_mutex_lock(&writer->lock);
+        lanemap_mutex_lock(&writer->lanes.lock);
         any = lanemap_engine_copies_give_up(writer);
-        pthread_mutex_unlock(&writer->lock);
+        lanemap_mutex_unlock(&writer->lanes.lock);
         return any;
 }
 
@@ -62,7 +63,7 @@ static int question_ask(struct lanemap_writer *writer, struct question *question
                 uint64_t bytes;
 
                 lanemap_rcu_read_lock();
-                region = lanemap_load_acquire(&writer->region);
+                region = lanemap_load_acquire(&writer->shm.region);
                 bytes = lanemap_load_relaxed(&region->bytes);
                 r = question_try(region, question);
                 again = is_overtaken(region, bytes, r);
@@ -75,7 +76,7 @@ static int question_ask(struct lanemap_writer *writer, struct question *question
                 lanemap_engine_hits_take(writer);
 
         if (ret_position)
-                *ret_position = lanemap_load_acquire(&writer->position);
+                *ret_position = lanemap_load_acquire(&writer->lanes.position);
         return r;
 }
 
@@ -92,7 +93,7 @@ int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t
         if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || !ret_n_ids)
                 return -EINVAL;
 
-        question.fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
+        question.fp = lanemap_fingerprint_of(&writer->identity.hash_key, key, key_bytes);
         return question_ask(writer, &question, ret_position);
 }
 
@@ -105,23 +106,23 @@ int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size
         if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || id > LANEMAP_ID_MAX)
                 return -EINVAL;
 
-        question.fp = lanemap_fingerprint_of(&writer->hash_key, key, key_bytes);
+        question.fp = lanemap_fingerprint_of(&writer->identity.hash_key, key, key_bytes);
         r = question_ask(writer, &question, ret_position);
         return r < 0 ? r : question.found;
 }
 
 uint64_t lanemap_writer_position(struct lanemap_writer *writer)
 {
-        return lanemap_load_acquire(&writer->position);
+        return lanemap_load_acquire(&writer->lanes.position);
 }
 
 void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_bytes,
                          uint64_t *ret_position)
 {
-        pthread_mutex_lock(&writer->lock);
-        memcpy(mark, writer->mark.bytes, writer->mark.n_bytes);
-        *ret_bytes = writer->mark.n_bytes;
+        lanemap_mutex_lock(&writer->lanes.lock);
+        memcpy(mark, writer->lanes.mark.bytes, writer->lanes.mark.n_bytes);
+        *ret_bytes = writer->lanes.mark.n_bytes;
         if (ret_position)
-                *ret_position = writer->mark.position;
-        pthread_mutex_unlock(&writer->lock);
+                *ret_position = writer->lanes.mark.position;
+        lanemap_mutex_unlock(&writer->lanes.lock);
 }

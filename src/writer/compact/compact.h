@@ -1,0 +1,106 @@
+/* Flushes, merges, manifests, fresh generations. */
+#ifndef LANEMAP_WRITER_COMPACT_COMPACT_H
+#define LANEMAP_WRITER_COMPACT_COMPACT_H
+
+#include "writer/core/engine.h"
+
+/* ---- compact/build.c ---- */
+
+/* Under lock. The lane's newest build->n_segments segments become the inputs of a job, and what it
+ * replaces; afterwards they are let go, with what did not become the lanes'. */
+void lanemap_engine_inputs_take(struct writer_lane *lane, struct writer_build_lane *build,
+                                struct writer_edit *edit);
+void lanemap_engine_inputs_release(struct lanemap_writer *writer,
+                                   const struct writer_build_lane *lanes,
+                                   const struct writer_edit *edits, uint32_t n_lanes)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* A cursor whose memory is the heap's. Return: 0. Errors: -ENOMEM. */
+int lanemap_engine_segment_cursor(const struct lanemap_segment *segment, struct lanemap_heap *heap,
+                                  struct lanemap_segment_cursor *cursor);
+/*
+ * Builds and writes. ret_segments has one entry per lane, NULL where nothing was left, and is the
+ * caller's. part: whose progress it is. rate, which may be NULL: how fast it may write. Return: 0,
+ * WRITER_E_DAMAGED.
+ */
+int lanemap_engine_build_file(struct lanemap_writer *writer, const struct writer_build_lane *lanes,
+                              uint32_t n_lanes, uint32_t part, struct lanemap_rate *rate,
+                              struct writer_built *ret_built, struct writer_segment **ret_segments);
+
+/* ---- compact/commit.c ---- */
+
+int lanemap_engine_commit_run(struct lanemap_writer *writer, struct writer_commit *commit);
+/* The first manifest of a new index, and one that only says where the log is. */
+int lanemap_engine_commit_manifest_only(struct lanemap_writer *writer);
+
+/* ---- compact/compact.c ---- */
+
+int lanemap_engine_compact(struct lanemap_writer *writer);
+
+/* ---- compact/executor.c ---- */
+
+void lanemap_engine_executor_init(struct lanemap_writer *writer, uint32_t n_workers);
+/* Until worker_signal is not `seen` any more, or a second has passed without anything to do: helps
+ * others to build. Return: worker_signal. */
+uint64_t lanemap_engine_worker_wait(struct lanemap_writer *writer, uint64_t seen);
+
+/* ---- compact/flip.c ---- */
+
+int lanemap_engine_object_create(struct lanemap_writer *writer,
+                                 struct lanemap_shm_data_object **ret_object,
+                                 struct lanemap_shm_region **ret_region)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* One that no reader ever sees, to replay into (life/replay.c). */
+int lanemap_engine_object_create_private(struct lanemap_writer *writer,
+                                         struct lanemap_shm_data_object **ret_object);
+void lanemap_engine_object_free(struct lanemap_shm_data_object *object); /* NULL is fine */
+/* Unlinks and frees one that was never published. */
+void lanemap_engine_object_give_up(struct lanemap_writer *writer,
+                                   struct lanemap_shm_data_object *object,
+                                   struct lanemap_shm_region *region);
+int lanemap_engine_lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy);
+void lanemap_engine_lanes_copy_deinit(struct lanemap_writer *writer,
+                                      struct writer_lanes_copy *copy);
+/* Under lock. The lanes' new overlays and views in the object; the engine's state is not touched.
+ * Return: 0, -ENOSPC, -ENOMEM: the object has what was copied so far. */
+int lanemap_engine_lanes_copy(struct lanemap_writer *writer,
+                              const struct lanemap_shm_data_object *object,
+                              struct writer_lanes_copy *copy) LANEMAP_REQUIRES(writer->lanes.lock);
+/* Under lock. The object becomes the engine's; it is not published. The one before is the caller's. */
+void lanemap_engine_lanes_move(struct lanemap_writer *writer,
+                               struct lanemap_shm_data_object *object,
+                               const struct writer_lanes_copy *copy)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
+/* A new generation whatever readers hold, since its objects were removed; and in another control
+ * object, unless that is NULL. Return: 0, and *control is the writer's; -ENOSPC, -ENOMEM, ... */
+int lanemap_engine_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_control *control);
+/* Gives back the memory of retired objects that no reader holds any more. */
+void lanemap_engine_retired_objects_drop(struct lanemap_writer *writer);
+
+/* ---- compact/flush.c ---- */
+
+int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit);
+
+/* ---- compact/merge.c ---- */
+
+void *lanemap_engine_worker_main(void *writer);
+/* One job, if there is one. Return: 1 something was merged, 0 nothing to do, or a negative errno.
+ */
+int lanemap_engine_merge_run(struct lanemap_writer *writer);
+
+/* ---- compact/pace.c ---- */
+
+/* Waits until so many bytes more may be written. Return: 0, -ESHUTDOWN the engine is closing. */
+int lanemap_engine_pace(struct lanemap_writer *writer, struct lanemap_rate *rate, uint64_t n_bytes);
+
+/* ---- compact/plan.c ---- */
+
+/* compact/plan.c, under lock */
+/* Return: the first lane of the most urgent group, or the index's n_lanes: there is none. */
+uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *ret_n_lanes)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+uint32_t lanemap_engine_lane_n_sound(const struct writer_lane *lane);
+bool lanemap_engine_lane_has_excess(const struct writer_lane *lane, uint32_t n_sound);
+bool lanemap_engine_file_is_all_live(const struct writer_file *file);
+
+#endif

@@ -1,0 +1,31 @@
+/* Warming, copies on a tmpfs, locked memory. */
+#ifndef LANEMAP_WRITER_SERVE_SERVE_H
+#define LANEMAP_WRITER_SERVE_SERVE_H
+
+#include "writer/core/engine.h"
+
+/* ---- serve/copy.c ---- */
+
+/* Warming, copies, locked memory */
+/* The directory that copies are served from, and the index's own in it: the one before anything is
+ * written, the other once the uuid is known. */
+int lanemap_engine_copies_find(struct lanemap_writer *writer);
+int lanemap_engine_copies_init(struct lanemap_writer *writer);
+/* Of the serve thread. The file is held. */
+void lanemap_engine_copies_begin(struct lanemap_writer *writer);
+int lanemap_engine_copy_make(struct lanemap_writer *writer, struct writer_file *file);
+void lanemap_engine_original_drop(struct lanemap_writer *writer, struct writer_file *file);
+
+/* ---- serve/pin.c ---- */
+
+void lanemap_engine_memory_lock(struct lanemap_writer *writer);
+
+/* ---- serve/serve.c ---- */
+
+void *lanemap_engine_serve_main(void *writer);
+void lanemap_engine_serve_stop(struct lanemap_writer *writer);
+void lanemap_engine_serve_deinit(struct lanemap_writer *writer);
+void lanemap_engine_serve_count(struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+
+#endif
