@@ -196,14 +196,13 @@ static ssize_t chunk_read(int fd, void *buffer, uint64_t n_bytes, uint64_t offse
         return n < 0 ? -errno : n;
 }
 
-/* The page of a chunk that cannot be read: its offset. */
-static uint64_t unreadable_find(int fd, void *buffer, uint64_t at, uint64_t n_bytes)
+/* The page of a chunk that cannot be read: its offset. If each can be read now, the chunk's. */
+static uint64_t unreadable_find(int fd, void *buffer, uint64_t start, uint64_t n_bytes)
 {
-        uint64_t end = at + n_bytes;
-
-        while (at < end && chunk_read(fd, buffer, PAGE_BYTES, at) > 0)
-                at += PAGE_BYTES;
-        return LANEMAP_MIN(at, end);
+        for (uint64_t at = start; at < start + n_bytes; at += PAGE_BYTES)
+                if (chunk_read(fd, buffer, PAGE_BYTES, at) <= 0)
+                        return at;
+        return start;
 }
 
 /*

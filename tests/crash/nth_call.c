@@ -134,8 +134,11 @@ int main(int argc, char **argv)
                 if (!only || strstr(scenarios[i].name, only))
                         scenario_run(&scenarios[i], stride > 0 ? stride : 1);
 
-        if (!only)
-                unreadable_try();
+        if (!only || strstr(unreadable_name, only)) {
+                unreadable_try(); /* a merge is refused */
+                n_tried++;
+                n_refused++;
+        }
 
         printf("%" PRIu64 " tried, %" PRIu64 " refused, 0 wrong\n", n_tried, n_refused);
         return n_refused == 0;

@@ -345,6 +345,8 @@ const struct scenario scenarios[] = {
 
 const size_t n_scenarios = LANEMAP_N_ELEMENTS(scenarios);
 
+const char unreadable_name[] = "segment files cannot be read";
+
 void unreadable_try(void)
 {
         struct lanemap_finding *findings = NULL;
@@ -352,7 +354,7 @@ void unreadable_try(void)
         size_t n_findings = 0;
         struct world world;
 
-        in_hand.scenario = "segment files cannot be read";
+        in_hand.scenario = unreadable_name;
         world_init(&world);
         unread_prepare(&world);
         failing_calls_arm_only("pread64", 2, 1); /* the first one reads the manifest */

@@ -22,6 +22,7 @@ extern const size_t n_scenarios;
 
 /* A disk that does not give a segment file back: verify names it, with the keys that are affected,
  * nothing is made out of it, and lookups go on; a successor that can read it has all. */
+extern const char unreadable_name[];
 void unreadable_try(void);
 
 #endif
