@@ -4,11 +4,13 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
 from harness import LANEMAP, SOURCE, STREAM, Writer, WriterTest, run
 
+sys.path.insert(0, str(SOURCE / "tools/example"))
 import check_routes
 
 

@@ -5,8 +5,9 @@ import shutil
 import signal
 import subprocess
 import time
+import unittest
 
-from harness import Client, Daemon, Skip, encode, equal, eventually, main
+from harness import Client, Daemon, SkipTest, encode, equal, eventually, main
 
 UNKNOWN = "ERR outcome unknown: the log cannot be written (Input/output error); the operation may or may not survive"
 
@@ -17,127 +18,7 @@ def touch(path):
 
 def need_preload():
     if not Daemon.preload:
-        raise Skip("nothing to hold or fail fdatasync with")
-
-
-def test_replies_wait_for_fdatasync():
-    need_preload()
-    with Daemon() as daemon:
-        clients = [daemon.client() for _ in range(5)]
-        clients[0]("SADD", "k", 1)
-        equal([clients[3](*c) for c in (["MULTI"], ["SCARD", "k"])], [("+", "OK"), ("+", "QUEUED")])
-        touch(daemon.hold)
-        commands = [[["SADD", "k", 2]], [["SMEMBERS", "k"]], [["SADD", "k", 2], ["NOSUCH"], ["SCARD", "k"]],
-                    [["EXEC"]], [["LANEMAP.IDS"]]]
-        for client, sent in zip(clients, commands):
-            client.send_commands(*sent)
-            eventually(client.is_taken)  # and so applied before anything that is sent from now on is read
-        for client, sent in zip(clients, commands):
-            assert client.is_silent(0.2), f"{sent} was answered before the log was durable"
-        os.unlink(daemon.hold)
-        two = [("$", b"1"), ("$", b"2")]
-        equal(clients[0].reply(), (":", 1))
-        equal(clients[1].reply(), ("*", two))
-        equal([clients[2].reply()[0] for _ in range(3)], [":", "-", ":"])
-        equal(clients[3].reply(), ("*", [(":", 2)]))
-        equal(clients[4].reply(), ("*", [(":", 1), (":", 2)]))
-
-
-def test_ids_that_wait_at_the_gate_are_answered_in_a_stop():
-    need_preload()
-    with Daemon() as daemon:
-        writer, reader = daemon.client(), daemon.client()
-        touch(daemon.hold)
-        writer.send_commands(["SADD", "k", 1])
-        eventually(writer.is_taken)
-        reader.send_commands(["LANEMAP.IDS"])
-        assert reader.is_silent(0.2)  # gathered by now, most likely; if not, the stop is told
-        daemon.process.terminate()
-        eventually(lambda: "stopping" in daemon.messages())
-        os.unlink(daemon.hold)
-        equal(writer.reply(), (":", 1))
-        reply = reader.reply()
-        assert reply in (("*", [(":", 1)]), ("-", "ERR lanemapd is stopping")), reply
-        equal(daemon.process.wait(30), 0)
-
-
-def test_other_policies_do_not_wait():
-    need_preload()
-    for policy in ("everysec", "no"):
-        with Daemon("--appendfsync", policy) as daemon:
-            client = daemon.client()
-            eventually(lambda: b"\r\nloading:0" in client("INFO")[1])
-            touch(daemon.hold)
-            try:
-                client.send_commands(["SADD", "k", 1], ["SCARD", "k"])  # at once: everysec waits after a second
-                equal([client.reply() for _ in range(2)], [(":", 1)] * 2, policy)
-            finally:
-                os.unlink(daemon.hold)
-
-
-def test_everysec_waits_when_a_record_is_a_second_old():
-    need_preload()
-    with Daemon("--appendfsync", "everysec") as daemon:
-        client = daemon.client()
-        client("SADD", "k", 0)
-        touch(daemon.hold)
-        longest, start = 0, time.monotonic()
-        try:
-            for i in range(1, 1000):
-                client.send_commands(["SADD", "k", i])
-                if client.is_silent(0.5):
-                    break
-                client.reply()
-                longest = time.monotonic() - start
-                time.sleep(0.02)
-            else:
-                raise AssertionError("acknowledged for ever without one fdatasync")
-        finally:
-            os.unlink(daemon.hold)
-        equal(client.reply(), (":", 1))
-        assert longest < 4, f"acknowledged for {longest} s without fdatasync"
-
-
-def test_reads_go_on_in_a_paused_pipeline():
-    """A client whose replies wait is not read without bound, and gets every reply in the end."""
-    need_preload()
-    with Daemon() as daemon:
-        client = daemon.client(60)
-        client("SADD", "big", *range(1000000, 1020000))
-        touch(daemon.hold)
-        client.send_commands(["SADD", "k", 1], *[["SMEMBERS", "big"]] * 100)
-        assert client.is_silent(0.5)
-        rss = int(next(line for line in open(f"/proc/{daemon.process.pid}/status")
-                       if line.startswith("VmRSS")).split()[1])
-        os.unlink(daemon.hold)
-        equal(client.reply(), (":", 1))
-        for _ in range(100):
-            equal(len(client.reply()[1]), 20000)
-        assert rss < 400 * 1024, f"{rss} KiB"
-
-
-def test_outcome_unknown():
-    need_preload()
-    with Daemon() as daemon:
-        writer, reader = daemon.client(60), daemon.client(60)
-        equal(writer("SADD", "k", 1), (":", 1))
-        touch(daemon.fail)
-        writer.send_commands(["SADD", "k", 2], ["SADD", "k", 3], ["SCARD", "k"], ["MULTI"], ["SREM", "k", 1], ["EXEC"])
-        replies = [writer.reply() for _ in range(6)]
-        for i, reply in enumerate(replies):
-            equal(reply, ("-", UNKNOWN), f"reply {i}")
-        kind, text = writer("SADD", "k", 4)
-        equal(kind, "-")
-        assert text == UNKNOWN or text.startswith("ERR log cannot be written"), text
-        equal(reader("SCARD", "k"), ("-", UNKNOWN))
-        os.unlink(daemon.fail)
-        eventually(lambda: reader("SCARD", "k")[0] == ":")
-        eventually(lambda: writer("SADD", "k", 5)[0] == ":")
-        equal(writer("SISMEMBER", "k", 5), (":", 1))
-        before = writer("SMEMBERS", "k")
-        equal(daemon.stop(signal.SIGKILL), -9)
-        daemon.start()
-        equal(daemon.client()("SMEMBERS", "k"), before, "what was acknowledged after the trouble")
+        raise SkipTest("nothing to hold or fail fdatasync with")
 
 
 CALL = re.compile(r"^(\d+) +(\w+)\((\d+)<(.*?)>[,)](.*) = (-?\d+)")
@@ -180,36 +61,152 @@ def check_trace(events, data):
     return n_checked, n_early
 
 
-def test_system_calls_are_in_order():
-    if not shutil.which("strace"):
-        raise Skip("no strace")
-    if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
-        raise Skip("strace is not permitted here")
-    with Daemon() as daemon:
-        equal(daemon.stop(), 0)
-        trace = os.path.join(daemon.directory, "trace")
-        daemon.wrapper = ["strace", "-f", "-y", "-s", "16", "-o", trace, "-e",
-                          "trace=fdatasync,fsync,pwrite64,pwritev,write,writev,sendto"]
-        daemon.env = {"LD_PRELOAD": ""}
-        daemon.start()
-        try:
+class Durability(unittest.TestCase):
+    def test_replies_wait_for_fdatasync(self):
+        need_preload()
+        with Daemon() as daemon:
+            clients = [daemon.client() for _ in range(5)]
+            clients[0]("SADD", "k", 1)
+            equal([clients[3](*c) for c in (["MULTI"], ["SCARD", "k"])], [("+", "OK"), ("+", "QUEUED")])
+            touch(daemon.hold)
+            commands = [[["SADD", "k", 2]], [["SMEMBERS", "k"]], [["SADD", "k", 2], ["NOSUCH"], ["SCARD", "k"]],
+                        [["EXEC"]], [["LANEMAP.IDS"]]]
+            for client, sent in zip(clients, commands):
+                client.send_commands(*sent)
+                eventually(client.is_taken)  # and so applied before anything that is sent from now on is read
+            for client, sent in zip(clients, commands):
+                assert client.is_silent(0.2), f"{sent} was answered before the log was durable"
+            os.unlink(daemon.hold)
+            two = [("$", b"1"), ("$", b"2")]
+            equal(clients[0].reply(), (":", 1))
+            equal(clients[1].reply(), ("*", two))
+            equal([clients[2].reply()[0] for _ in range(3)], [":", "-", ":"])
+            equal(clients[3].reply(), ("*", [(":", 2)]))
+            equal(clients[4].reply(), ("*", [(":", 1), (":", 2)]))
+
+    def test_ids_that_wait_at_the_gate_are_answered_in_a_stop(self):
+        need_preload()
+        with Daemon() as daemon:
+            writer, reader = daemon.client(), daemon.client()
+            touch(daemon.hold)
+            writer.send_commands(["SADD", "k", 1])
+            eventually(writer.is_taken)
+            reader.send_commands(["LANEMAP.IDS"])
+            assert reader.is_silent(0.2)  # gathered by now, most likely; if not, the stop is told
+            daemon.process.terminate()
+            eventually(lambda: "stopping" in daemon.messages())
+            os.unlink(daemon.hold)
+            equal(writer.reply(), (":", 1))
+            reply = reader.reply()
+            assert reply in (("*", [(":", 1)]), ("-", "ERR lanemapd is stopping")), reply
+            equal(daemon.process.wait(30), 0)
+
+    def test_other_policies_do_not_wait(self):
+        need_preload()
+        for policy in ("everysec", "no"):
+            with Daemon("--appendfsync", policy) as daemon:
+                client = daemon.client()
+                eventually(lambda: b"\r\nloading:0" in client("INFO")[1])
+                touch(daemon.hold)
+                try:
+                    client.send_commands(["SADD", "k", 1], ["SCARD", "k"])  # at once: everysec waits after a second
+                    equal([client.reply() for _ in range(2)], [(":", 1)] * 2, policy)
+                finally:
+                    os.unlink(daemon.hold)
+
+    def test_everysec_waits_when_a_record_is_a_second_old(self):
+        need_preload()
+        with Daemon("--appendfsync", "everysec") as daemon:
+            client = daemon.client()
+            client("SADD", "k", 0)
+            touch(daemon.hold)
+            longest, start = 0, time.monotonic()
+            try:
+                for i in range(1, 1000):
+                    client.send_commands(["SADD", "k", i])
+                    if client.is_silent(0.5):
+                        break
+                    client.reply()
+                    longest = time.monotonic() - start
+                    time.sleep(0.02)
+                else:
+                    raise AssertionError("acknowledged for ever without one fdatasync")
+            finally:
+                os.unlink(daemon.hold)
+            equal(client.reply(), (":", 1))
+            assert longest < 4, f"acknowledged for {longest} s without fdatasync"
+
+    def test_reads_go_on_in_a_paused_pipeline(self):
+        """A client whose replies wait is not read without bound, and gets every reply in the end."""
+        need_preload()
+        with Daemon() as daemon:
             client = daemon.client(60)
-            for i in range(40):
-                equal(client("SADD", f"k{i}", i), (":", 1))
-            for i in range(10):
-                client.send_commands(*[["SADD", f"p{i}", j] for j in range(20)])
-                for _ in range(20):
-                    equal(client.reply(), (":", 1))
-            client.close()
-        finally:
-            pid = subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True,
-                                 check=False).stdout.split()
-            for child in pid:
-                os.kill(int(child), signal.SIGTERM)
-            daemon.process.wait(30)
-        n_checked, n_early = check_trace(trace_events(trace), daemon.data)
-        assert n_checked >= 50, f"{n_checked} replies seen in the trace"
-        equal(n_early, 0, "replies sent before the log was durable")
+            client("SADD", "big", *range(1000000, 1020000))
+            touch(daemon.hold)
+            client.send_commands(["SADD", "k", 1], *[["SMEMBERS", "big"]] * 100)
+            assert client.is_silent(0.5)
+            rss = int(next(line for line in open(f"/proc/{daemon.process.pid}/status")
+                           if line.startswith("VmRSS")).split()[1])
+            os.unlink(daemon.hold)
+            equal(client.reply(), (":", 1))
+            for _ in range(100):
+                equal(len(client.reply()[1]), 20000)
+            assert rss < 400 * 1024, f"{rss} KiB"
+
+    def test_outcome_unknown(self):
+        need_preload()
+        with Daemon() as daemon:
+            writer, reader = daemon.client(60), daemon.client(60)
+            equal(writer("SADD", "k", 1), (":", 1))
+            touch(daemon.fail)
+            writer.send_commands(["SADD", "k", 2], ["SADD", "k", 3], ["SCARD", "k"], ["MULTI"], ["SREM", "k", 1], ["EXEC"])
+            replies = [writer.reply() for _ in range(6)]
+            for i, reply in enumerate(replies):
+                equal(reply, ("-", UNKNOWN), f"reply {i}")
+            kind, text = writer("SADD", "k", 4)
+            equal(kind, "-")
+            assert text == UNKNOWN or text.startswith("ERR log cannot be written"), text
+            equal(reader("SCARD", "k"), ("-", UNKNOWN))
+            os.unlink(daemon.fail)
+            eventually(lambda: reader("SCARD", "k")[0] == ":")
+            eventually(lambda: writer("SADD", "k", 5)[0] == ":")
+            equal(writer("SISMEMBER", "k", 5), (":", 1))
+            before = writer("SMEMBERS", "k")
+            equal(daemon.stop(signal.SIGKILL), -9)
+            daemon.start()
+            equal(daemon.client()("SMEMBERS", "k"), before, "what was acknowledged after the trouble")
+
+    def test_system_calls_are_in_order(self):
+        if not shutil.which("strace"):
+            raise SkipTest("no strace")
+        if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
+            raise SkipTest("strace is not permitted here")
+        with Daemon() as daemon:
+            equal(daemon.stop(), 0)
+            trace = os.path.join(daemon.directory, "trace")
+            daemon.wrapper = ["strace", "-f", "-y", "-s", "16", "-o", trace, "-e",
+                              "trace=fdatasync,fsync,pwrite64,pwritev,write,writev,sendto"]
+            daemon.env = {"LD_PRELOAD": ""}
+            daemon.start()
+            try:
+                client = daemon.client(60)
+                for i in range(40):
+                    equal(client("SADD", f"k{i}", i), (":", 1))
+                for i in range(10):
+                    client.send_commands(*[["SADD", f"p{i}", j] for j in range(20)])
+                    for _ in range(20):
+                        equal(client.reply(), (":", 1))
+                client.close()
+            finally:
+                pid = subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True,
+                                     check=False).stdout.split()
+                for child in pid:
+                    os.kill(int(child), signal.SIGTERM)
+                daemon.process.wait(30)
+            n_checked, n_early = check_trace(trace_events(trace), daemon.data)
+            assert n_checked >= 50, f"{n_checked} replies seen in the trace"
+            equal(n_early, 0, "replies sent before the log was durable")
 
 
-main(globals())
+if __name__ == "__main__":
+    main()

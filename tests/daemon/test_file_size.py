@@ -1,5 +1,6 @@
 """RLIMIT_FSIZE: a file that may not grow is a full disk, for the daemon. No SIGXFSZ ends it; the tools are tests/cli's."""
 import resource
+import unittest
 
 from harness import Daemon, equal, eventually, main
 
@@ -24,44 +25,44 @@ def add_until_refused(client):
     raise AssertionError("nothing was ever refused")
 
 
-def test_a_limit_is_a_full_disk_and_writes_resume():
-    with Daemon("--lanes", "4", wrapper=limited(600 * KIB)) as daemon:
-        client = daemon.client()
-        assert "ulimit -f, LimitFSIZE=" in daemon.messages(), daemon.messages()
-        taken, key, error = add_until_refused(client)
-        assert error.startswith("ERR no space: the disk or the shared memory is full"), error
-        equal(client("PING"), ("+", "PONG"))
-        for some in taken[:: max(1, len(taken) // 50)]:
-            equal(client("SCARD", some), (":", 40), some)
+class FileSize(unittest.TestCase):
+    def test_a_limit_is_a_full_disk_and_writes_resume(self):
+        with Daemon("--lanes", "4", wrapper=limited(600 * KIB)) as daemon:
+            client = daemon.client()
+            assert "ulimit -f, LimitFSIZE=" in daemon.messages(), daemon.messages()
+            taken, key, error = add_until_refused(client)
+            assert error.startswith("ERR no space: the disk or the shared memory is full"), error
+            equal(client("PING"), ("+", "PONG"))
+            for some in taken[:: max(1, len(taken) // 50)]:
+                equal(client("SCARD", some), (":", 40), some)
 
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        eventually(lambda: client("SADD", key, 1)[0] == ":", 60)
-        for i in range(2000):
-            equal(client("SADD", f"more-{i}", 1), (":", 1))
-        equal(daemon.stop(), 0)
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            eventually(lambda: client("SADD", key, 1)[0] == ":", 60)
+            for i in range(2000):
+                equal(client("SADD", f"more-{i}", 1), (":", 1))
+            equal(daemon.stop(), 0)
+
+    def test_what_was_acknowledged_under_a_limit_is_there_after_a_kill(self):
+        with Daemon("--lanes", "4", wrapper=limited(600 * KIB)) as daemon:
+            taken, _, _ = add_until_refused(daemon.client())
+            daemon.stop(9)
+            daemon.wrapper = []
+            daemon.start()
+            client = daemon.client()
+            for some in taken:
+                equal(client("SCARD", some), (":", 40), some)
+
+    def test_a_start_without_room_says_so(self):
+        daemon = Daemon("--lanes", "4", wrapper=limited(8 * KIB))
+        try:
+            daemon.start(wait=False)
+            eventually(lambda: daemon.process.poll() is not None or "No space left" in daemon.messages(), 60)
+            assert daemon.process.poll() in (None, 1), daemon.process.poll()
+            assert "ulimit -f, LimitFSIZE=" in daemon.messages(), daemon.messages()
+            assert "No space left on device" in daemon.messages(), daemon.messages()
+        finally:
+            daemon.__exit__(None)
 
 
-def test_what_was_acknowledged_under_a_limit_is_there_after_a_kill():
-    with Daemon("--lanes", "4", wrapper=limited(600 * KIB)) as daemon:
-        taken, _, _ = add_until_refused(daemon.client())
-        daemon.stop(9)
-        daemon.wrapper = []
-        daemon.start()
-        client = daemon.client()
-        for some in taken:
-            equal(client("SCARD", some), (":", 40), some)
-
-
-def test_a_start_without_room_says_so():
-    daemon = Daemon("--lanes", "4", wrapper=limited(8 * KIB))
-    try:
-        daemon.start(wait=False)
-        eventually(lambda: daemon.process.poll() is not None or "No space left" in daemon.messages(), 60)
-        assert daemon.process.poll() in (None, 1), daemon.process.poll()
-        assert "ulimit -f, LimitFSIZE=" in daemon.messages(), daemon.messages()
-        assert "No space left on device" in daemon.messages(), daemon.messages()
-    finally:
-        daemon.__exit__(None)
-
-
-main(globals())
+if __name__ == "__main__":
+    main()

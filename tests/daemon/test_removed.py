@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import unittest
 
 from harness import Daemon, equal, eventually, main
 from test_health import info
@@ -59,52 +60,6 @@ def check_second_is_refused(daemon):
         shutil.rmtree(other.directory)
 
 
-def test_everything_in_shared_memory():
-    with Daemon() as daemon:
-        client = daemon.client()
-        equal(client("SADD", "k", 1), (":", 1))
-        for _ in range(3):
-            before = remove(daemon)
-            eventually(lambda: f"lanemap.{daemon.name}.lock" in objects(daemon), 2)
-            check_second_is_refused(daemon)
-            check_published(daemon, client, before)
-            equal(client("SREM", "new", 7), (":", 1))
-        assert "published anew" in daemon.messages()
-        equal(daemon.stop(), 0)
-        daemon.start()
-        equal(daemon.client()("SCARD", "k"), (":", 1))
-
-
-def test_one_object_at_a_time():
-    with Daemon() as daemon:
-        client = daemon.client()
-        equal(client("SADD", "k", 1), (":", 1))
-        ends = [lambda n: n.endswith(".lock"), lambda n: n.endswith(".spare"), lambda n: n.count(".") == 1,
-                lambda n: len(n.split(".")[-1]) == 16]
-        for end in ends:
-            before = remove(daemon, end)
-            check_published(daemon, client, before)
-            equal(client("SREM", "new", 7), (":", 1))
-
-
-def test_a_name_that_was_taken_ends_the_writer():
-    """Somebody else has the lock before this writer sees that its own is gone: it cannot be the writer any longer."""
-    with Daemon() as daemon:
-        client = daemon.client()
-        equal(client("SADD", "k", 1), (":", 1))
-        path = f"/dev/shm/lanemap.{daemon.name}.lock"
-        holder = subprocess.Popen(["python3", "-c", HOLDER, path],
-                                  stdout=subprocess.PIPE, stdin=subprocess.PIPE)
-        try:
-            equal(holder.stdout.readline(), b"held\n")
-            equal(daemon.process.wait(30), 1)
-            assert "cannot be had again" in daemon.messages()
-        finally:
-            holder.stdin.close()
-            holder.wait()
-
-
-# Locks a file and moves it, whole and locked, to where the writer has its own.
 HOLDER = """
 import fcntl, os, struct, sys
 where = "/dev/shm/" + os.path.basename(sys.argv[1]) + ".taken"
@@ -128,49 +83,93 @@ class NotStarted(Daemon):
         return self
 
 
-def test_a_moved_directory_refuses_writes_until_it_is_back():
-    with NotStarted() as daemon:
-        client = started(daemon)
-        equal(client("SADD", "k", 1), (":", 1))
-        os.rename(daemon.data, daemon.data + ".moved")
-        eventually(lambda: "data directory was moved or deleted" in info(client)["status"])
-        kind, text = client("SADD", "k", 2)
-        equal(kind, "-")
-        assert text.startswith("ERR the data directory was moved or deleted under lanemapd; nothing was changed"), text
-        equal(client("SCARD", "k"), (":", 1))
-        os.rename(daemon.data + ".moved", daemon.data)
-        eventually(lambda: client("SADD", "k", 2) == (":", 1))
-        eventually(lambda: info(client)["health"] == "ok")
-        equal(daemon.stop(9), -9)
-        daemon.start()
-        equal(daemon.client()("SCARD", "k"), (":", 2))
+class Removed(unittest.TestCase):
+    def test_everything_in_shared_memory(self):
+        with Daemon() as daemon:
+            client = daemon.client()
+            equal(client("SADD", "k", 1), (":", 1))
+            for _ in range(3):
+                before = remove(daemon)
+                eventually(lambda: f"lanemap.{daemon.name}.lock" in objects(daemon), 2)
+                check_second_is_refused(daemon)
+                check_published(daemon, client, before)
+                equal(client("SREM", "new", 7), (":", 1))
+            assert "published anew" in daemon.messages()
+            equal(daemon.stop(), 0)
+            daemon.start()
+            equal(daemon.client()("SCARD", "k"), (":", 1))
+
+    def test_one_object_at_a_time(self):
+        with Daemon() as daemon:
+            client = daemon.client()
+            equal(client("SADD", "k", 1), (":", 1))
+            ends = [lambda n: n.endswith(".lock"), lambda n: n.endswith(".spare"), lambda n: n.count(".") == 1,
+                    lambda n: len(n.split(".")[-1]) == 16]
+            for end in ends:
+                before = remove(daemon, end)
+                check_published(daemon, client, before)
+                equal(client("SREM", "new", 7), (":", 1))
+
+    def test_a_name_that_was_taken_ends_the_writer(self):
+        """Somebody else has the lock before this writer sees that its own is gone: it cannot be the writer any longer."""
+        with Daemon() as daemon:
+            client = daemon.client()
+            equal(client("SADD", "k", 1), (":", 1))
+            path = f"/dev/shm/lanemap.{daemon.name}.lock"
+            holder = subprocess.Popen(["python3", "-c", HOLDER, path],
+                                      stdout=subprocess.PIPE, stdin=subprocess.PIPE)
+            try:
+                equal(holder.stdout.readline(), b"held\n")
+                equal(daemon.process.wait(30), 1)
+                assert "cannot be had again" in daemon.messages()
+            finally:
+                holder.stdin.close()
+                holder.wait()
 
 
-def test_a_deleted_directory_acknowledges_nothing():
-    with NotStarted() as daemon:
-        client = started(daemon)
-        equal(client("SADD", "k", 1), (":", 1))
-        shutil.rmtree(daemon.data)
-        # From here on a crash would lose it: no reply may say that it was added.
-        replies = [client("SADD", "k", i) for i in range(2, 6)]
-        assert all(kind == "-" for kind, _ in replies), replies
-        eventually(lambda: "data directory was moved or deleted" in info(client)["status"])
+    # Locks a file and moves it, whole and locked, to where the writer has its own.
 
+    def test_a_moved_directory_refuses_writes_until_it_is_back(self):
+        with NotStarted() as daemon:
+            client = started(daemon)
+            equal(client("SADD", "k", 1), (":", 1))
+            os.rename(daemon.data, daemon.data + ".moved")
+            eventually(lambda: "data directory was moved or deleted" in info(client)["status"])
+            kind, text = client("SADD", "k", 2)
+            equal(kind, "-")
+            assert text.startswith("ERR the data directory was moved or deleted under lanemapd; nothing was changed"), text
+            equal(client("SCARD", "k"), (":", 1))
+            os.rename(daemon.data + ".moved", daemon.data)
+            eventually(lambda: client("SADD", "k", 2) == (":", 1))
+            eventually(lambda: info(client)["health"] == "ok")
+            equal(daemon.stop(9), -9)
+            daemon.start()
+            equal(daemon.client()("SCARD", "k"), (":", 2))
 
-def test_a_log_file_that_is_unlinked():
-    with NotStarted() as daemon:
-        client = started(daemon)
-        equal(client("SADD", "before", 1), (":", 1))
-        for entry in os.listdir(daemon.data):
-            if "log" in entry:
-                os.unlink(os.path.join(daemon.data, entry))
-        eventually(lambda: client("SADD", "after", 1)[0] == ":")
-        eventually(lambda: client("LANEMAP.FLUSH") == ("+", "OK"))
-        equal(daemon.stop(9), -9)
-        daemon.start()
-        client = daemon.client()
-        equal([client("SCARD", key) for key in ("before", "after")], [(":", 1)] * 2)
+    def test_a_deleted_directory_acknowledges_nothing(self):
+        with NotStarted() as daemon:
+            client = started(daemon)
+            equal(client("SADD", "k", 1), (":", 1))
+            shutil.rmtree(daemon.data)
+            # From here on a crash would lose it: no reply may say that it was added.
+            replies = [client("SADD", "k", i) for i in range(2, 6)]
+            assert all(kind == "-" for kind, _ in replies), replies
+            eventually(lambda: "data directory was moved or deleted" in info(client)["status"])
+
+    def test_a_log_file_that_is_unlinked(self):
+        with NotStarted() as daemon:
+            client = started(daemon)
+            equal(client("SADD", "before", 1), (":", 1))
+            for entry in os.listdir(daemon.data):
+                if "log" in entry:
+                    os.unlink(os.path.join(daemon.data, entry))
+            eventually(lambda: client("SADD", "after", 1)[0] == ":")
+            eventually(lambda: client("LANEMAP.FLUSH") == ("+", "OK"))
+            equal(daemon.stop(9), -9)
+            daemon.start()
+            client = daemon.client()
+            equal([client("SCARD", key) for key in ("before", "after")], [(":", 1)] * 2)
 
 
 if __name__ == "__main__":
-    main(globals())
+    main()

@@ -4,8 +4,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+import unittest
 
-from harness import Daemon, Skip, equal, eventually, main
+from harness import Daemon, SkipTest, equal, eventually, main
 from test_health import Notified, info
 
 
@@ -27,7 +28,7 @@ class Disk:
         os.makedirs(path)
         if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0750", "lanemap-test", path],
                           capture_output=True, check=False).returncode:
-            raise Skip("mounting is not permitted here")
+            raise SkipTest("mounting is not permitted here")
 
     def __enter__(self):
         return self
@@ -77,64 +78,63 @@ def check_waiting(daemon, told, what):
     return client
 
 
-def test_a_full_disk():
-    daemon = NotStarted()
-    with Disk(daemon, "2m") as disk, daemon:
-        daemon.start()
-        client = daemon.client()
-        for i in range(200):
-            equal(client("SADD", f"k{i}", i), (":", 1))
-        equal(daemon.stop(9), -9)
-        disk.fill()
-        told = Notified(daemon)
-        daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
-        daemon.start(wait=False)
-        client = check_waiting(daemon, told, r"a log file cannot be started: No space left|No space left")
-        got = tool("get", daemon.name, "k7")
-        assert "7" in got.stdout and got.returncode == 0, f"what was published is read: {got}"
-        disk.free()
-        told.until("READY=1")
-        eventually(lambda: client("PING") == ("+", "PONG"))
-        for i in range(200):
-            equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
-        equal(client("SADD", "after", 1), (":", 1))
-        assert "waiting_for_room" not in info(client)
-        eventually(lambda: info(client)["status"] == f"Serving {daemon.name}")
+class Room(unittest.TestCase):
+    def test_a_full_disk(self):
+        daemon = NotStarted()
+        with Disk(daemon, "2m") as disk, daemon:
+            daemon.start()
+            client = daemon.client()
+            for i in range(200):
+                equal(client("SADD", f"k{i}", i), (":", 1))
+            equal(daemon.stop(9), -9)
+            disk.fill()
+            told = Notified(daemon)
+            daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
+            daemon.start(wait=False)
+            client = check_waiting(daemon, told, r"a log file cannot be started: No space left|No space left")
+            got = tool("get", daemon.name, "k7")
+            assert "7" in got.stdout and got.returncode == 0, f"what was published is read: {got}"
+            disk.free()
+            told.until("READY=1")
+            eventually(lambda: client("PING") == ("+", "PONG"))
+            for i in range(200):
+                equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
+            equal(client("SADD", "after", 1), (":", 1))
+            assert "waiting_for_room" not in info(client)
+            eventually(lambda: info(client)["status"] == f"Serving {daemon.name}")
 
+    def test_a_stop_while_it_waits(self):
+        daemon = NotStarted()
+        with Disk(daemon, "2m") as disk, daemon:
+            daemon.start()
+            equal(daemon.client()("SADD", "k", 1), (":", 1))
+            equal(daemon.stop(9), -9)
+            disk.fill()
+            daemon.start(wait=False)
+            eventually(lambda: "waits for room" in daemon.messages())
+            equal(daemon.stop(), 0)
+            disk.free()
+            daemon.start()
+            equal(daemon.client()("SCARD", "k"), (":", 1))
 
-def test_a_stop_while_it_waits():
-    daemon = NotStarted()
-    with Disk(daemon, "2m") as disk, daemon:
-        daemon.start()
-        equal(daemon.client()("SADD", "k", 1), (":", 1))
-        equal(daemon.stop(9), -9)
-        disk.fill()
-        daemon.start(wait=False)
-        eventually(lambda: "waits for room" in daemon.messages())
-        equal(daemon.stop(), 0)
-        disk.free()
-        daemon.start()
-        equal(daemon.client()("SCARD", "k"), (":", 1))
-
-
-def test_full_shared_memory():
-    """A /dev/shm of its own, 1 MiB, that is full from the start."""
-    script = ("mount -t tmpfs -o size=1m lanemap-test /dev/shm && "
-              "{ cat /dev/zero >/dev/shm/filler 2>/dev/null; exec \"$@\"; }")
-    wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
-    if subprocess.run(wrapper + ["true"], capture_output=True, check=False).returncode:
-        raise Skip("mount namespaces are not permitted here")
-    tempfile.tempdir = "/tmp"  # what lies in /dev/shm is mounted over
-    with NotStarted(wrapper=wrapper) as daemon:
-        told = Notified(daemon)
-        daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
-        daemon.start(wait=False)
-        client = check_waiting(daemon, told, r"No space left|shared memory")
-        os.unlink(f"/proc/{daemon.process.pid}/root/dev/shm/filler")
-        told.until("READY=1")
-        eventually(lambda: client("PING") == ("+", "PONG"))
-        equal(client("SADD", "k", 1), (":", 1))
+    def test_full_shared_memory(self):
+        """A /dev/shm of its own, 1 MiB, that is full from the start."""
+        script = ("mount -t tmpfs -o size=1m lanemap-test /dev/shm && "
+                  "{ cat /dev/zero >/dev/shm/filler 2>/dev/null; exec \"$@\"; }")
+        wrapper = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+        if subprocess.run(wrapper + ["true"], capture_output=True, check=False).returncode:
+            raise SkipTest("mount namespaces are not permitted here")
+        tempfile.tempdir = "/tmp"  # what lies in /dev/shm is mounted over
+        with NotStarted(wrapper=wrapper) as daemon:
+            told = Notified(daemon)
+            daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
+            daemon.start(wait=False)
+            client = check_waiting(daemon, told, r"No space left|shared memory")
+            os.unlink(f"/proc/{daemon.process.pid}/root/dev/shm/filler")
+            told.until("READY=1")
+            eventually(lambda: client("PING") == ("+", "PONG"))
+            equal(client("SADD", "k", 1), (":", 1))
 
 
 if __name__ == "__main__":
-    main(globals())
+    main()

@@ -364,8 +364,10 @@ def command_of(build, program):
         return ['python3', str(build.parent / 'source' / name), str(build), *arguments]
     if arguments is not None:
         return [str(build / name)] + [argument.replace('{build}', str(build)) for argument in arguments]
-    return ['python3', str(build.parent / 'source' / name), str(build / 'src/daemon/lanemapd'),
-            str(build / 'tests/daemon/preload_sync.so')]
+    source = build.parent / 'source'
+    return ['env', f'PYTHONPATH={source / "tests/support"}', f'LANEMAPD={build / "src/daemon/lanemapd"}',
+            f'LANEMAP={build / "tools/lanemap/lanemap"}', f'PRELOAD_SYNC={build / "tests/daemon/preload_sync.so"}',
+            'python3', str(source / name)]
 
 
 def targets_of(program):

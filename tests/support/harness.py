@@ -1,21 +1,35 @@
-"""What the tests of lanemapd share: starting it, speaking RESP to it, counting what passed.
+"""Shared by the tests in Python: starting lanemapd, running `lanemap`, speaking RESP, waiting for what is to happen.
+
+Tests are unittest TestCases. Each file runs alone, `python3 tests/daemon/test_signals.py Signals.test_reload`, with this folder in
+PYTHONPATH; meson sets that, and:
+
+LANEMAPD, LANEMAP   the programs; without: those of build/dev
+PRELOAD_SYNC        a library that decides when fdatasync ends, for all daemons here; may be unset
 
 A reply is a pair (type byte, value), so that a test sees a set where an array was right: (':', 1), ('+', 'OK'),
 ('-', 'ERR ...'), ('$', b'..' or None), ('*', [...]), ('~', [...]), ('%', [...]), ('=', b'txt:..'), ('_', None).
 """
 import array
 import fcntl
+import glob
 import os
+import pathlib
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import termios
 import time
-import traceback
+import unittest
 import uuid
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+LANEMAPD = os.path.abspath(os.environ.get("LANEMAPD", SOURCE / "build/dev/src/daemon/lanemapd"))
+LANEMAP = os.path.abspath(os.environ.get("LANEMAP", SOURCE / "build/dev/tools/lanemap/lanemap"))
+STREAM = SOURCE / "tests/data/pgbench.wal2json.gz"
+
+SkipTest = unittest.SkipTest
 
 
 class Closed(Exception):
@@ -125,8 +139,8 @@ def eventually(what, seconds=20):
 class Daemon:
     """One lanemapd with a name and a directory of its own; both are gone after `with`."""
 
-    binary = None
-    preload = None
+    binary = LANEMAPD
+    preload = os.environ.get("PRELOAD_SYNC")
 
     def __init__(self, *args, env=None, wrapper=(), password=None):
         self.directory = tempfile.mkdtemp(prefix="lmd-")
@@ -239,33 +253,97 @@ def equal(got, wanted, what=""):
         raise AssertionError(f"{what}: got {got!r:.400}, wanted {wanted!r:.400}")
 
 
-class Skip(Exception):
-    """This machine lacks what the test needs."""
+def run(*arguments, input="", **options):
+    """One run of `lanemap`; text in and out."""
+    return subprocess.run([LANEMAP, *map(str, arguments)], input=input, capture_output=True, text=True,
+                          timeout=120, **options)
 
 
-def main(tests):
-    """argv: lanemapd, and optionally the library to preload. Ends with `N passed, N failed`."""
-    Daemon.binary = os.path.abspath(sys.argv[1])
-    Daemon.preload = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
-    only = sys.argv[3:]
-    n_passed = n_failed = n_skipped = 0
-    for name, test in sorted(tests.items()):
-        if not name.startswith("test_") or (only and name not in only):
-            continue
-        start = time.monotonic()
+def plain(reply):
+    """A reply as a person sees it; an error reply is an exception."""
+    kind, value = reply
+    if kind == "-":
+        raise ConnectionError(value)
+    if kind in "*~%":
+        return [plain(part) for part in value]
+    if isinstance(value, bytes):
+        return value.decode()
+    return value if value is None else str(value)
+
+
+class Writer:
+    """A lanemapd in a directory and under a name that nobody else uses, for tests of `lanemap`."""
+
+    def __init__(self, directory=None, name=None, options=()):
+        self.name = name or f"cli-{uuid.uuid4().hex[:12]}"
+        self.directory = directory or tempfile.mkdtemp(prefix="lanemap-cli-")
+        self.socket = os.path.join(self.directory, "lanemapd.sock")
+        self.options = list(options)
+        self.process = None
+
+    def start(self):
+        log = os.path.join(self.directory, "log")
+        with open(log, "a", encoding="utf-8") as file:
+            self.process = subprocess.Popen([LANEMAPD, "--name", self.name, "--dir", self.directory]
+                                            + self.options,
+                                            stdout=file, stderr=file)
+        deadline = time.monotonic() + 30
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                with open(log, encoding="utf-8") as file:
+                    raise RuntimeError("lanemapd did not start: " + file.read())
+            time.sleep(0.02)
+        return self
+
+    def answers(self):
+        """Not before it listens, and not while it says LOADING."""
         try:
-            test()
-        except Skip as e:
-            n_skipped += 1
-            print(f"SKIP {name}: {e}")
-            continue
-        except Exception:
-            n_failed += 1
-            print(f"FAIL {name}")
-            traceback.print_exc(file=sys.stdout)
-            continue
-        n_passed += 1
-        print(f"ok   {name} ({time.monotonic() - start:.2f} s)")
-        sys.stdout.flush()
-    print(f"{n_passed} passed, {n_failed} failed" + (f", {n_skipped} skipped" if n_skipped else ""))
-    sys.exit(1 if n_failed else 0)
+            return self.command("PING") == "PONG"
+        except (OSError, Closed):
+            return False
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def remove(self):
+        self.stop()
+        for path in glob.glob(f"/dev/shm/lanemap.{self.name}*"):
+            os.unlink(path)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def load(self, text):
+        """Routes that must all be good."""
+        result = run("load", "--socket", self.socket, input=text)
+        if result.returncode != 0:
+            raise AssertionError(result.stderr)
+        return result
+
+    def command(self, *words):
+        client = Client(self.socket)
+        try:
+            return plain(client(*words))
+        finally:
+            client.close()
+
+
+class WriterTest(unittest.TestCase):
+    """Tests that share one running writer."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.writer = Writer()
+        cls.addClassCleanup(cls.writer.remove)
+        cls.writer.start()
+
+    def lanemap(self, *arguments, code=0, **options):
+        result = run(*arguments, **options)
+        self.assertEqual(result.returncode, code, result.stderr)
+        return result
+
+
+def main():
+    """A line for each test, and how long all took."""
+    unittest.main(verbosity=2, warnings="ignore")
