@@ -241,6 +241,7 @@ static void sessions_run(uint64_t seed)
                 if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
                         printf("WRONG: round %" PRIu64 ": a session died by signal %d, in %s\n",
                                judge.round, WTERMSIG(status), judge.work.directory);
+                        fflush(stdout);
                         _exit(1);
                 }
         }
