@@ -218,7 +218,7 @@ class Machine:
         try:
             out, _ = process.communicate(input, timeout)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # what it started holds the pipe, too
             raise AssertionError(f"{' '.join(command)} did not end: {process.communicate()[0]}") from None
         if code is not None and process.returncode != code:
             raise AssertionError(f"{' '.join(command)} ended with {process.returncode}, wanted {code}: {out}")

@@ -137,7 +137,7 @@ def test_40_reload(machine):
     pid = machine.main_pid(UNIT)
     write_options(machine, "appendfsync everysec\nloglevel info\nlanes 3\n")
     machine.run("systemctl", "reload", UNIT)
-    eventually(lambda: "reloaded: appendfsync everysec, loglevel; only a restart changes lanes" in machine.journal(UNIT))
+    eventually(lambda: "reloaded: appendfsync everysec, loglevel info; only a restart changes lanes" in machine.journal(UNIT))
     assert redis(machine, "CONFIG", "GET", "appendfsync").split() == ["appendfsync", "everysec"]
     eventually(lambda: machine.property(UNIT, "SubState") == "running")
     os.unlink(machine.path(OPTIONS))
