@@ -41,8 +41,8 @@ struct lanemap_files {
 
 extern const struct lanemap_files lanemap_files_posix;
 
-/* The same for a tool that root runs: what it makes gets the owner and the group of the directory
- * that it is in, where the kernel lets it. */
+/* The same for root: new files get the owner and the group of the directory that they are in, where
+ * the kernel lets it. The directory may change its owner under a running writer. */
 extern const struct lanemap_files lanemap_files_owned;
 
 /* Writes all of it. Return: 0 or a negative errno; after a failure some prefix may have been

@@ -100,3 +100,24 @@ def test_04_write_as_root_then_operate(machine):
     eventually(lambda: machine.property(unit, "ActiveState") == "active")
     assert redis(machine, "begun", "SCARD", "a") == "1"
     machine.run("systemctl", "stop", unit + ".socket")
+
+
+def test_05_operate_beside_a_writer_of_root(machine):
+    """The unit waits for root's writer, and systemd gives it the directory meanwhile; the last files are the unit's."""
+    directory, unit = "/var/lib/lanemap/beside", "lanemapd@beside"
+    daemon = machine.start("lanemapd", "--name", "beside", "--dir", directory)
+    socket = f"{directory}/lanemapd.sock"
+    eventually(lambda: machine.run("redis-cli", "-s", socket, "PING", code=None).strip() == "PONG")
+    make_tenant(machine, "beside")
+    machine.run("systemctl", "start", "--no-block", unit)
+    eventually(lambda: "another writer has this data directory" in machine.journal(unit))
+    assert os.stat(machine.path(directory)).st_uid != 0
+    assert machine.run("redis-cli", "-s", socket, "SADD", "a", "1") == "1\n"
+    machine.run("redis-cli", "-s", socket, "SHUTDOWN", code=None)
+    daemon.wait(30)
+    for name in os.listdir(machine.path(directory)):
+        assert os.stat(machine.path(f"{directory}/{name}")).st_uid != 0, name
+    machine.run("lanemap", "remove", "beside")
+    eventually(lambda: machine.property(unit, "ActiveState") == "active")
+    assert redis(machine, "beside", "SCARD", "a") == "1"
+    machine.run("systemctl", "stop", unit + ".socket")

@@ -81,7 +81,7 @@ int lanemap_engine_new(const struct lanemap_writer_options *options,
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->shm.retired_object_fds); i++)
                 writer->shm.retired_object_fds[i] = -1;
         writer->files = options->hooks && options->hooks->files ? options->hooks->files
-                                                                : &lanemap_files_posix;
+                                                                : &lanemap_files_owned;
         writer->clock = options->hooks && options->hooks->clock ? options->hooks->clock
                                                                 : &lanemap_clock_monotonic;
         if (options->hooks)
