@@ -121,7 +121,26 @@ class StreamTest(unittest.TestCase):
                 return True
         return False
 
-    # The test
+    # The tests
+
+    def test_the_pipeline_of_readme_prints_what_readme_says(self):
+        block = (SOURCE / "README.md").read_text().split("\n## Route a change stream\n")[1].split("```")[1]
+        pipeline = "pg_recvlogical" + block.split("pg_recvlogical")[-1]
+        for word, here in (("-d app", "-d shop"), ("--slot s ", "--slot routes "), ("route acme", f"route --wait 60 {INDEX}")):
+            self.assertIn(word, pipeline)
+            pipeline = pipeline.replace(word, here)
+        self.postgres_start()
+        self.start(LANEMAPD, "--name", INDEX, "--dir", os.path.join(self.room, "index"), log="writer.log")
+        socket = os.path.join(self.room, "index", "lanemapd.sock")
+        self.until(lambda: os.path.exists(socket))
+        run("load", "--socket", socket, input="public.t.k=even\t2\n")
+        self.start("bash", "-c", f"( {pipeline.strip()} ) >routed", log="route.log")
+        self.until(lambda: os.path.exists(os.path.join(self.room, "routed")))
+        self.sql("INSERT INTO t (k) VALUES ('even')")
+        self.until(lambda: "ids" in pathlib.Path(self.room, "routed").read_text())
+        line = json.loads(pathlib.Path(self.room, "routed").read_text().splitlines()[0])
+        self.assertRegex(line.pop("lsn", ""), "^[0-9A-F]+/[0-9A-F]+$")
+        self.assertEqual(line, {"schema": "public", "table": "t", "action": "I", "ids": [2]})
 
     def transactions(self):
         """Of what was committed, one after another: transaction number and changes of t."""

@@ -47,7 +47,11 @@ void lanemap_command_requests_ended(struct lanemap_server *server)
                         lanemap_reply_simple(&client->out, "OK");
                 else
                         lanemap_reply_error(&client->out, "ERR %s failed (%s)",
-                                            client->last_command, strerror(-r));
+                                            client->last_command,
+                                            r == -EBADMSG ? "a segment file is damaged; the log "
+                                                            "and LANEMAP.VERIFY tell which, "
+                                                            "lanemap repair helps"
+                                                          : strerror(-r));
                 lanemap_client_reply_end(client);
                 lanemap_client_unblock(client);
         }
