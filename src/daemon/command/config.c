@@ -216,7 +216,7 @@ void lanemap_command_config(const struct lanemap_call *call)
                 reply = lanemap_client_reply(call->client);
                 lanemap_reply_array(reply, 1);
                 lanemap_reply_simple(reply, "CONFIG GET <pattern...>|SET appendfsync "
-                                            "always|everysec|no|RESETSTAT");
+                                            "always|everysec|no|SET loglevel <level>|RESETSTAT");
                 break;
         }
 }

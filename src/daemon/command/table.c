@@ -45,7 +45,7 @@ static const struct lanemap_command commands[] = {
         {"exec", lanemap_command_exec, 1, L | ONCE, 0, 0, 0, "Apply the transaction as one log record."},
         {"discard", lanemap_command_discard, 1, F | L | ONCE | U, 0, 0, 0, "Forget the transaction."},
         {"command", lanemap_command_command, -1, L | U, 0, 0, 0, "About commands."},
-        {"config", lanemap_command_config, -2, L | ADM | U, 0, 0, 0, "Read settings; set appendfsync."},
+        {"config", lanemap_command_config, -2, L | ADM | U, 0, 0, 0, "Read settings; set appendfsync and loglevel."},
         {"info", lanemap_command_info, -1, L | U, 0, 0, 0, "State and counters."},
         {"shutdown", lanemap_command_shutdown, -1, L | ADM | NM, 0, 0, 0, "Stop in good order."},
         {"time", lanemap_command_time, 1, F | L | U, 0, 0, 0, "Seconds and microseconds."},
