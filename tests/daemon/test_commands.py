@@ -203,11 +203,11 @@ class Commands(unittest.TestCase):
                 equal(client("CONFIG", "GET", "APPENDFSYNC")[1][1], ("$", policy.lower().encode()))
                 equal(client("SADD", "k" + policy, 1), (":", 1))
             equal(client("CONFIG", "SET", "loglevel", "debug", "appendfsync", "no"), ("+", "OK"))
-        equal(client("CONFIG", "GET", "loglevel")[1][1], ("$", b"debug"))
-        equal(client("CONFIG", "SET", "loglevel", "loud")[0], "-")
-        equal(client("CONFIG", "SET", "appendfsync", "always", "lanes", "3")[0], "-")
-        equal(client("CONFIG", "GET", "appendfsync")[1][1], ("$", b"no"), "all or none")
-        equal(client("CONFIG", "GET", "save", "appendonly")[1][1::2], [("$", b"yes"), ("$", b"")])
+            equal(client("CONFIG", "GET", "loglevel")[1][1], ("$", b"debug"))
+            equal(client("CONFIG", "SET", "loglevel", "loud")[0], "-")
+            equal(client("CONFIG", "SET", "appendfsync", "always", "lanes", "3")[0], "-")
+            equal(client("CONFIG", "GET", "appendfsync")[1][1], ("$", b"no"), "all or none")
+            equal(client("CONFIG", "GET", "save", "appendonly")[1][1::2], [("$", b"yes"), ("$", b"")])
             equal(client("CONFIG", "GET", "requirepass")[1][1], ("$", b""))
 
     def test_command_table(self):
