@@ -8,13 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* How often a takeover in the midst of attaching is followed before it is called a failure. */
@@ -27,41 +24,6 @@
  * logarithmic number of times while the object grows. */
 #define DATA_SLACK_BYTES_MIN (UINT64_C(1) << 20)
 #define DATA_PAGE_BYTES      UINT64_C(4096)
-
-uint64_t lanemap_reader_now_ns(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
-int lanemap_reader_detail(const struct reader_attachment *attachment, int r, const char *format,
-                          ...)
-{
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(attachment->detail, READER_DETAIL_BYTES, format, args);
-        va_end(args);
-        return r;
-}
-
-int lanemap_reader_trust_check(const struct reader_attachment *attachment, const char *what,
-                               const struct stat *st)
-{
-        const struct reader_trust *trust = &attachment->trust;
-
-        if (trust->kind == LANEMAP_TRUST_ANYONE)
-                return 0;
-
-        if ((st->st_mode & (S_IWGRP | S_IWOTH)) || (st->st_uid != trust->uid && st->st_uid != 0))
-                return lanemap_reader_detail(attachment, -EPERM,
-                                             "%s belongs to user %u, mode %03o; user %u is trusted",
-                                             what, (unsigned)st->st_uid,
-                                             (unsigned)st->st_mode & 0777, (unsigned)trust->uid);
-        return 0;
-}
 
 static int control_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
@@ -107,18 +69,6 @@ static int control_map(const struct lanemap_reader *reader, struct reader_attach
         return 0;
 }
 
-/* In words, what a mapping of so many bytes was refused for. mmap(2) says -EINVAL under some tools.
- */
-int lanemap_reader_map_error(const struct reader_attachment *attachment, int error,
-                             const char *what, uint64_t bytes)
-{
-        if (error != ENOMEM && error != EINVAL)
-                return -error;
-        return lanemap_reader_detail(attachment, -ENOMEM,
-                                     "%s: %" PRIu64 " bytes of address space are needed", what,
-                                     bytes);
-}
-
 uint64_t lanemap_reader_data_mapped_bytes(uint64_t bytes, uint64_t bytes_max)
 {
         uint64_t slack = LANEMAP_MAX(bytes / 2, DATA_SLACK_BYTES_MIN);
@@ -150,7 +100,7 @@ void lanemap_reader_data_populate(const struct reader_attachment *attachment)
  * Maps the data object with some room to grow: it only ever grows at its end. One that has outgrown
  * its mapping is attached to anew, as another generation would be: guards that are open, views among
  * them, go on in the old mapping, where all that they can reach is mapped still (an offset beyond is
- * "bad bytes", and mended).
+ * "bad bytes", and the attachment is refreshed).
  */
 static int data_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {

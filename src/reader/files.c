@@ -65,7 +65,7 @@ static void retire(struct lanemap_reader *reader, struct reader_retired *retired
 }
 
 /* Return: 1 it was mapped, 0 it was there already, or a negative errno; -EBADMSG also where the file has
- * no such section, which no mapping would mend. */
+ * no such section, which no mapping would change. */
 static int segment_ensure(struct lanemap_reader *reader, struct reader_attachment *attachment,
                           const struct lanemap_lane_segment_shm *entry)
 {

@@ -1,15 +1,15 @@
 /*
- * The slow paths: following a reborn writer, mapping what is new, giving back what is old, the
- * helper thread, fork.
+ * The slow paths: following a reborn writer, mapping new files, unmapping old ones, the helper
+ * thread.
  */
 #include "reader/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/guard.h"
@@ -19,48 +19,12 @@
 
 #define POLL_TRIES_MAX 100
 
-static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
-/* Held by whoever releases, and by fork(): a child's list has whatever the parent's has. */
-static pthread_mutex_t release_lock = PTHREAD_MUTEX_INITIALIZER;
-
-void lanemap_reader_lock(void)
+uint64_t lanemap_reader_now_ns(void)
 {
-        pthread_mutex_lock(&slow_lock);
-}
+        struct timespec now;
 
-void lanemap_reader_unlock(void)
-{
-        pthread_mutex_unlock(&slow_lock);
-}
-
-static void fork_prepare(void)
-{
-        pthread_mutex_lock(&release_lock);
-        pthread_mutex_lock(&slow_lock);
-}
-
-static void fork_parent(void)
-{
-        pthread_mutex_unlock(&slow_lock);
-        pthread_mutex_unlock(&release_lock);
-}
-
-/* R6, J3. */
-static void fork_child(void)
-{
-        lanemap_guard_fork_child();
-        pthread_mutex_unlock(&slow_lock);
-        pthread_mutex_unlock(&release_lock);
-}
-
-/*
- * When the code is loaded, not when it is first used: hooks that were registered first run last
- * before a fork. So a program's own hook takes its lock before ours are taken, as a thread does that
- * calls us with that lock held.
- */
-__attribute__((constructor)) static void fork_hooks_install(void)
-{
-        (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
 uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
@@ -79,63 +43,6 @@ uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
         return now_ns > seen_ns ? now_ns - seen_ns : 0;
 }
 
-void lanemap_reader_retire(struct lanemap_reader *reader, struct reader_retired *retired)
-{
-        retired->stamp = lanemap_guard_stamp();
-        retired->next = reader->retired;
-        lanemap_store_relaxed(&reader->retired, retired);
-}
-
-/* Under the lock: what was retired and is stamped no later than the horizon. */
-static struct reader_retired *retired_take(struct lanemap_reader *reader, uint64_t horizon)
-{
-        struct reader_retired *taken = NULL, *kept = NULL;
-
-        for (struct reader_retired *item = reader->retired, *next; item; item = next) {
-                struct reader_retired **list = item->stamp <= horizon ? &taken : &kept;
-
-                next = item->next;
-                item->next = *list;
-                *list = item;
-        }
-
-        lanemap_store_relaxed(&reader->retired, kept);
-        return taken;
-}
-
-/* Under the release lock. */
-static void retired_release(struct lanemap_reader *reader, uint64_t horizon)
-{
-        struct reader_retired *list;
-
-        lanemap_reader_lock();
-        list = retired_take(reader, horizon);
-        lanemap_reader_unlock();
-        while (list) {
-                struct reader_retired *next = list->next;
-
-                list->release(list);
-                list = next;
-        }
-}
-
-void lanemap_reader_drain(struct lanemap_reader *reader)
-{
-        if (!lanemap_load_relaxed(&reader->retired) || pthread_mutex_trylock(&release_lock) != 0)
-                return;
-
-        retired_release(reader, lanemap_guard_horizon());
-        pthread_mutex_unlock(&release_lock);
-}
-
-/* No call on this reader is running, and no view of it is open: nobody looks. */
-void lanemap_reader_retired_release(struct lanemap_reader *reader)
-{
-        pthread_mutex_lock(&release_lock);
-        retired_release(reader, UINT64_MAX);
-        pthread_mutex_unlock(&release_lock);
-}
-
 /* Under the lock: a new attachment takes the place of the one that was seen, unless somebody did it
  * already. */
 static int attachment_replace(struct lanemap_reader *reader, const struct reader_attachment *seen)
@@ -150,7 +57,7 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
         if (r < 0)
                 return r;
 
-        /* Pairs with the acquire load in attachment_get(). */
+        /* Pairs with the acquire load in reader_attachment_get(). */
         lanemap_store_release(&reader->attachment, attachment);
         /* Another heart: what was seen of the one before says nothing. */
         if (attachment->control_inode != old->control_inode)
@@ -161,7 +68,7 @@ static int attachment_replace(struct lanemap_reader *reader, const struct reader
         return 0;
 }
 
-static bool is_in_force(const struct lanemap_reader *reader, const struct reader_sight *seen)
+static bool is_in_force(const struct lanemap_reader *reader, const struct reader_snapshot *seen)
 {
         return reader->attachment == seen->attachment &&
                reader->attachment->region.generation == seen->generation;
@@ -169,7 +76,7 @@ static bool is_in_force(const struct lanemap_reader *reader, const struct reader
 
 /* "Bad bytes" may be an offset past the size that was known when it was followed. Return: 0 try
  * again. */
-static int bad_bytes_mend(struct lanemap_reader *reader, const struct reader_sight *seen)
+static int bad_bytes_refresh(struct lanemap_reader *reader, const struct reader_snapshot *seen)
 {
         struct reader_attachment *attachment = reader->attachment;
         int n_done, r;
@@ -188,7 +95,8 @@ static bool helper_lives(const struct lanemap_reader *reader)
 }
 
 /* Where a helper lives, unmapping is its work, not a lookup's. */
-int lanemap_reader_mend(struct lanemap_reader *reader, int outcome, const struct reader_sight *seen)
+int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
+                           const struct reader_snapshot *seen)
 {
         bool has_helper = helper_lives(reader);
         int r = 0, n_done;
@@ -204,7 +112,7 @@ int lanemap_reader_mend(struct lanemap_reader *reader, int outcome, const struct
                         r = lanemap_reader_files_update(reader, reader->attachment, !has_helper,
                                                         &n_done);
                 else
-                        r = bad_bytes_mend(reader, seen);
+                        r = bad_bytes_refresh(reader, seen);
                 if (r == -EBADMSG && lanemap_reader_is_outgrown(reader->attachment, false))
                         r = attachment_replace(reader, seen->attachment);
         }
@@ -212,7 +120,7 @@ int lanemap_reader_mend(struct lanemap_reader *reader, int outcome, const struct
         if (!has_helper)
                 lanemap_reader_drain(reader);
 
-        /* The generation changed while we mended: the next try sees it. */
+        /* The generation changed during the refresh: the next try sees it. */
         return r > 0 ? 0 : r;
 }
 
@@ -422,58 +330,4 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
 
         *ret_reader = reader;
         return 0;
-}
-
-void lanemap_reader_explain(const char *name, int r, const char *detail,
-                            struct lanemap_error *error)
-{
-        const char *what;
-
-        if (!error)
-                return;
-
-        switch (r) {
-        case -EINVAL:
-                what = "not a valid name or option: a name is 1 to 64 characters of A-Z a-z 0-9 _ "
-                       "-";
-                break;
-        case -ENOENT:
-                what = "no writer has published this name on this machine, or its segment files "
-                       "cannot be found: is "
-                       "lanemapd running with --name, and is its data directory visible here?";
-                break;
-        case -ETIMEDOUT:
-                what = "a writer is starting, or its first start was cut off, and nothing has been "
-                       "published yet: try again, or wait longer; if lanemapd is not running, "
-                       "start it";
-                break;
-        case -EACCES:
-                what = "permission denied: the reader must be in the group that owns the shared "
-                       "objects and the data "
-                       "directory";
-                break;
-        case -EPERM:
-                what = "an object or segment file of it belongs to another user than the one that "
-                       "is trusted, or others than its owner may write to it, and who can truncate "
-                       "it can kill this process: look with ls -l at /dev/shm/lanemap.NAME* and at "
-                       "the data directory, remove what is not the writer's, take the write "
-                       "permission from others (options.trust says whom to trust)";
-                break;
-        case -EBADMSG:
-                what = "what is published under this name fails validation";
-                break;
-        case -EPROTONOSUPPORT:
-                what = "the writer uses a format that this library does not know: upgrade the "
-                       "older of the two";
-                break;
-        case -ENOMEM:
-                what = "no memory or no address space for the index: raise the limit (ulimit -v, "
-                       "MemoryMax)";
-                break;
-        default:
-                what = strerror(-r);
-                break;
-        }
-        snprintf(error->text, sizeof(error->text), "%.64s: %s%s%s%s", name ? name : "(no name)",
-                 what, detail[0] ? " (" : "", detail, detail[0] ? ")" : "");
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "common/guard.h"
+#include "reader/retry.h"
 
 struct gather {
         struct lanemap_fingerprint *fps;
@@ -63,40 +64,36 @@ static int gather_found(void *arg, struct lanemap_fingerprint fp)
         return gather_push(arg, fp);
 }
 
-/* Inside a guard. */
-static int gather_lane(struct gather *gather, const struct lanemap_shm_region *region,
-                       uint32_t lane)
+static int gather_levels(void *arg, const struct lanemap_lane_levels *levels)
 {
-        for (int i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                uint64_t epoch = lanemap_load_acquire(&region->control->epoch);
-                struct lanemap_lane_source source = {
-                        .window = {.base = region->base,
-                                   .bytes = lanemap_load_relaxed(&region->bytes)},
-                        .files = lanemap_load_acquire(&region->files),
-                        .cell_bytes = region->cell_bytes,
-                };
-                struct lanemap_lane_levels levels;
-                int r;
+        struct gather *gather = arg;
+        int r;
 
-                if (lanemap_load_acquire(&region->control->generation) != region->generation)
-                        return LANEMAP_SHM_E_GENERATION;
+        gather->n = 0;
+        r = gather_table(gather, levels->active_cells, &levels->active);
+        if (r == 0)
+                r = gather_table(gather, levels->frozen_cells, &levels->frozen);
+        for (uint32_t s = 0; r == 0 && s < levels->n_segments; s++)
+                r = lanemap_segment_walk(levels->segments[s], gather_found, gather);
+        return r;
+}
 
-                gather->n = 0;
-                r = lanemap_lane_open(&source, lanemap_load_acquire(&region->lanes[lane].view_off),
-                                      (struct lanemap_fingerprint){0}, 0, &levels);
-                if (r == 0)
-                        r = gather_table(gather, levels.active_cells, &levels.active);
-                if (r == 0)
-                        r = gather_table(gather, levels.frozen_cells, &levels.frozen);
-                for (uint32_t s = 0; r == 0 && s < levels.n_segments; s++)
-                        r = lanemap_segment_walk(levels.segments[s], gather_found, gather);
+struct lane_question {
+        uint32_t lane;
+        struct gather *gather;
+};
 
-                lanemap_fence_acquire();
-                if (lanemap_load_relaxed(&region->control->watermark) <= epoch)
-                        return r == LANEMAP_LANE_E_UNMAPPED ? LANEMAP_SHM_E_UNMAPPED : r;
+static int lane_try(const struct lanemap_shm_region *region, void *arg)
+{
+        const struct lane_question *question = arg;
+
+        /* A generation with fewer lanes came into force. */
+        if (question->lane >= region->n_lanes) {
+                question->gather->n = 0;
+                return 0;
         }
 
-        return -EAGAIN;
+        return lanemap_shm_lane_visit(region, question->lane, gather_levels, question->gather);
 }
 
 static int fingerprint_order(const void *a, const void *b)
@@ -112,32 +109,32 @@ struct answer {
         size_t n;
 };
 
-/* As lanemap_reader_lookup(), by fingerprint, into a buffer that grows. */
+struct fingerprint_question {
+        struct lanemap_fingerprint fp;
+        struct answer *answer;
+};
+
+static int fingerprint_try(const struct lanemap_shm_region *region, void *arg)
+{
+        const struct fingerprint_question *question = arg;
+        struct answer *answer = question->answer;
+        uint64_t n_retries = 0;
+
+        return lanemap_shm_lookup(region, question->fp, answer->ids, answer->capacity, &answer->n,
+                                  &n_retries);
+}
+
+/* As lanemap_reader_lookup(), by fingerprint, into a buffer that grows until the answer fits. */
 static int fingerprint_lookup(struct lanemap_reader *reader, struct lanemap_fingerprint fp,
                               struct answer *answer)
 {
-        uint64_t n_retries = 0;
+        struct fingerprint_question question = {.fp = fp, .answer = answer};
+        int r;
 
-        for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
-                const struct reader_attachment *attachment;
-                struct lanemap_guard *guard;
-                struct reader_sight seen;
-                int r;
-
-                guard = lanemap_guard_enter();
-                attachment = reader_attachment_get(reader);
-                seen = reader_sight_of(attachment);
-                r = lanemap_shm_lookup(&attachment->region, fp, answer->ids, answer->capacity,
-                                       &answer->n, &n_retries);
-                lanemap_guard_leave(guard);
-                if (r != 0) {
-                        r = lanemap_reader_mend(reader, r, &seen);
-                        if (r < 0)
-                                return r;
-                        continue;
-                }
-                if (answer->n <= answer->capacity)
-                        return 0;
+        for (int n_grown = 0; n_grown < READER_REFRESH_TRIES_MAX; n_grown++) {
+                r = reader_retry(reader, fingerprint_try, &question);
+                if (r < 0 || answer->n <= answer->capacity)
+                        return r;
 
                 free(answer->ids);
                 answer->capacity = answer->n + answer->n / 4;
@@ -157,29 +154,10 @@ static int lane_iterate(struct lanemap_reader *reader, uint32_t lane, struct gat
                                   size_t n_ids),
                         void *arg)
 {
-        int r = -EAGAIN;
+        struct lane_question question = {.lane = lane, .gather = gather};
+        int r;
 
-        /* Bounded: bytes may be such that what is mapped for one segment is retired for another. */
-        for (int n_mended = 0; n_mended < READER_MEND_TRIES_MAX; n_mended++) {
-                const struct reader_attachment *attachment;
-                struct lanemap_guard *guard;
-                struct reader_sight seen;
-
-                guard = lanemap_guard_enter();
-                attachment = reader_attachment_get(reader);
-                seen = reader_sight_of(attachment);
-                r = lane < attachment->region.n_lanes
-                            ? gather_lane(gather, &attachment->region, lane)
-                            : 0;
-                lanemap_guard_leave(guard);
-                if (r == 0)
-                        break;
-
-                r = lanemap_reader_mend(reader, r, &seen);
-                if (r < 0)
-                        return r;
-                r = -EAGAIN;
-        }
+        r = reader_retry(reader, lane_try, &question);
         if (r < 0)
                 return r;
 
@@ -215,8 +193,7 @@ int lanemap_reader_iterate(struct lanemap_reader *reader,
                 return -EINVAL;
 
         guard = lanemap_guard_enter();
-        n_lanes = ((const struct reader_attachment *)lanemap_load_acquire(&reader->attachment))
-                          ->region.n_lanes;
+        n_lanes = reader_attachment_get(reader)->region.n_lanes;
         lanemap_guard_leave(guard);
 
         for (uint32_t lane = 0; lane < n_lanes && r == 0; lane++)

@@ -1,7 +1,6 @@
 /*
- * The public calls of liblanemap, and nothing else: argument checks, the guard, and
- * what to do about an outcome that is not an answer. The protocol is in shm/read.h, the parts
- * in private.h.
+ * The public calls of liblanemap: argument checks, the question, the counters. reader/retry.h holds
+ * the guard and the retry loop, shm/read.h the protocol, private.h the parts.
  */
 #include "reader/private.h"
 
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/guard.h"
+#include "reader/retry.h"
 
 const char *lanemap_version(void)
 {
@@ -77,11 +77,35 @@ LANEMAP_ALWAYS_INLINE int answer_finish(struct lanemap_reader *reader, int r, ui
         return r;
 }
 
+struct lookup {
+        const void *key;
+        size_t key_bytes;
+        uint32_t *ids;
+        size_t capacity;
+        size_t *ret_n_ids;
+        uint64_t n_retries;
+};
+
+LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region, void *arg)
+{
+        struct lookup *lookup = arg;
+
+        return lanemap_shm_lookup(
+                region, lanemap_shm_fingerprint(region, lookup->key, lookup->key_bytes),
+                lookup->ids, lookup->capacity, lookup->ret_n_ids, &lookup->n_retries);
+}
+
 int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
                           uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids)
 {
-        uint64_t n_retries = 0;
-        int r = -EAGAIN;
+        struct lookup lookup = {
+                .key = key,
+                .key_bytes = key_bytes,
+                .ids = ids,
+                .capacity = ids_capacity,
+                .ret_n_ids = ret_n_ids,
+        };
+        int r;
 
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
                              (!ids && ids_capacity) || !ret_n_ids))
@@ -89,36 +113,32 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
         if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
                 return -ESTALE;
 
-        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
-                const struct reader_attachment *attachment;
-                struct lanemap_guard *guard;
-                struct reader_sight seen;
+        r = reader_retry(reader, lookup_try, &lookup);
+        return answer_finish(reader, r, 1, lookup.n_retries);
+}
 
-                guard = lanemap_guard_enter();
-                attachment = reader_attachment_get(reader);
-                seen = reader_sight_of(attachment);
-                r = lanemap_shm_lookup(&attachment->region,
-                                       lanemap_shm_fingerprint(&attachment->region, key, key_bytes),
-                                       ids, ids_capacity, ret_n_ids, &n_retries);
-                lanemap_guard_leave(guard);
-                if (LANEMAP_LIKELY(r == 0))
-                        break;
+struct contains {
+        const void *key;
+        size_t key_bytes;
+        uint32_t id;
+        bool found;
+        uint64_t n_retries;
+};
 
-                r = lanemap_reader_mend(reader, r, &seen);
-                if (r < 0)
-                        break;
-                r = -EAGAIN; /* when this was the last try, there is no answer */
-        }
+LANEMAP_ALWAYS_INLINE int contains_try(const struct lanemap_shm_region *region, void *arg)
+{
+        struct contains *contains = arg;
 
-        return answer_finish(reader, r, 1, n_retries);
+        return lanemap_shm_contains(
+                region, lanemap_shm_fingerprint(region, contains->key, contains->key_bytes),
+                contains->id, &contains->found, &contains->n_retries);
 }
 
 int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size_t key_bytes,
                             uint32_t id)
 {
-        uint64_t n_retries = 0;
-        bool found = false;
-        int r = -EAGAIN;
+        struct contains contains = {.key = key, .key_bytes = key_bytes, .id = id};
+        int r;
 
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
                              id > LANEMAP_ID_MAX))
@@ -126,72 +146,39 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
         if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
                 return -ESTALE;
 
-        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
-                const struct reader_attachment *attachment;
-                struct lanemap_guard *guard;
-                struct reader_sight seen;
-
-                guard = lanemap_guard_enter();
-                attachment = reader_attachment_get(reader);
-                seen = reader_sight_of(attachment);
-                r = lanemap_shm_contains(
-                        &attachment->region,
-                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes), id, &found,
-                        &n_retries);
-                lanemap_guard_leave(guard);
-                if (LANEMAP_LIKELY(r == 0))
-                        break;
-
-                r = lanemap_reader_mend(reader, r, &seen);
-                if (r < 0)
-                        break;
-                r = -EAGAIN; /* when this was the last try, there is no answer */
-        }
-
-        r = answer_finish(reader, r, 1, n_retries);
-        return r < 0 ? r : found;
+        r = answer_finish(reader, reader_retry(reader, contains_try, &contains), 1,
+                          contains.n_retries);
+        return r < 0 ? r : contains.found;
 }
 
-/* One chunk, with a fresh epoch and in a guard of its own, so that a batch holds
- * nothing up for long. */
-static int chunk_lookup(struct lanemap_reader *reader, const struct lanemap_key *keys,
-                        size_t n_keys, uint32_t *ids, size_t capacity, size_t *used,
-                        struct lanemap_span *spans, uint64_t *n_retries)
+/* One chunk, with an epoch and a guard of its own: a batch delays no release for long. */
+struct chunk {
+        const struct lanemap_key *keys;
+        size_t n_keys;
+        uint32_t *ids;
+        size_t capacity;
+        size_t used;
+        struct lanemap_span *spans;
+        uint64_t n_retries;
+};
+
+static int chunk_try(const struct lanemap_shm_region *region, void *arg)
 {
         struct lanemap_fingerprint fps[LANEMAP_SHM_CHUNK_KEYS];
-        int r = -EAGAIN;
+        struct chunk *chunk = arg;
 
-        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
-                const struct reader_attachment *attachment;
-                struct lanemap_guard *guard;
-                struct reader_sight seen;
-
-                guard = lanemap_guard_enter();
-                attachment = reader_attachment_get(reader);
-                seen = reader_sight_of(attachment);
-                for (size_t k = 0; k < n_keys; k++)
-                        fps[k] = lanemap_shm_fingerprint(&attachment->region, keys[k].data,
-                                                         keys[k].bytes);
-                r = lanemap_shm_lookup_chunk(&attachment->region, fps, n_keys, ids, capacity, *used,
-                                             spans, used, n_retries);
-                lanemap_guard_leave(guard);
-                if (LANEMAP_LIKELY(r == 0))
-                        return 0;
-
-                r = lanemap_reader_mend(reader, r, &seen);
-                if (r < 0)
-                        return r;
-        }
-
-        return r < 0 ? r : -EAGAIN;
+        for (size_t i = 0; i < chunk->n_keys; i++)
+                fps[i] = lanemap_shm_fingerprint(region, chunk->keys[i].data, chunk->keys[i].bytes);
+        return lanemap_shm_lookup_chunk(region, fps, chunk->n_keys, chunk->ids, chunk->capacity,
+                                        chunk->used, chunk->spans, &chunk->used, &chunk->n_retries);
 }
 
 int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lanemap_key *keys,
                                 size_t n_keys, uint32_t *ids, size_t ids_capacity,
                                 struct lanemap_span *ret_spans)
 {
-        uint64_t n_retries = 0;
-        size_t used = 0, n_unwritten = 0;
+        struct chunk chunk = {.ids = ids, .capacity = ids_capacity};
+        size_t n_unwritten = 0;
         int r = 0;
 
         if (!reader || (n_keys && (!keys || !ret_spans)) || (!ids && ids_capacity))
@@ -202,12 +189,14 @@ int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lane
         if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
                 return -ESTALE;
 
-        for (size_t at = 0; at < n_keys && r == 0; at += LANEMAP_SHM_CHUNK_KEYS)
-                r = chunk_lookup(reader, keys + at,
-                                 LANEMAP_MIN(n_keys - at, (size_t)LANEMAP_SHM_CHUNK_KEYS), ids,
-                                 ids_capacity, &used, ret_spans + at, &n_retries);
+        for (size_t at = 0; at < n_keys && r == 0; at += LANEMAP_SHM_CHUNK_KEYS) {
+                chunk.keys = keys + at;
+                chunk.n_keys = LANEMAP_MIN(n_keys - at, (size_t)LANEMAP_SHM_CHUNK_KEYS);
+                chunk.spans = ret_spans + at;
+                r = reader_retry(reader, chunk_try, &chunk);
+        }
 
-        r = answer_finish(reader, r, n_keys, n_retries);
+        r = answer_finish(reader, r, n_keys, chunk.n_retries);
         if (r < 0)
                 return r;
 

@@ -4,10 +4,10 @@
  *
  *   lookup -> guard -> attachment -> region (shm/read.h) -> answer
  *                  \-> another generation, an unmapped file, a grown object:
- *                      leave the guard, take the lock, mend, try again
+ *                      leave the guard, take the lock, refresh, try again
  *
  * J1. Nothing here waits for a guard (common/guard.h): what guards may look at goes on a list of
- *     its reader. Lookups that mend, polls and re-attachments release what no guard looks at; so the
+ *     its reader. Lookups that refresh, polls and re-attachments release what no guard looks at; so the
  *     list holds no more than what was replaced since the oldest open view of the process began.
  * J2. fork() waits for the two locks here, and nothing else. They are held across system calls that
  *     open, map and unmap, and across no wait for a thread, a page or a lock of the program's.
@@ -96,9 +96,9 @@ struct lanemap_reader {
         struct reader_statistics counters[READER_STATISTICS_STRIPES];
 };
 
-/* How often a call mends its attachment before it gives up: each time something really has changed.
+/* How often a call refreshes its attachment before it gives up: each time something really has changed.
  */
-#define READER_MEND_TRIES_MAX 1000
+#define READER_REFRESH_TRIES_MAX 1000
 
 /* Inside a guard. */
 LANEMAP_ALWAYS_INLINE const struct reader_attachment *
@@ -112,17 +112,17 @@ reader_attachment_get(const struct lanemap_reader *reader)
  * What a call saw before it looked anything up. Only compared: when somebody asks, the attachment
  * may be gone, and another one at its address.
  */
-struct reader_sight {
+struct reader_snapshot {
         const struct reader_attachment *attachment;
         uint64_t generation;
         uint64_t bytes; /* of the object: what was looked up knew of so much, or of more */
 };
 
 /* Inside the guard of the attachment. */
-LANEMAP_ALWAYS_INLINE struct reader_sight
-reader_sight_of(const struct reader_attachment *attachment)
+LANEMAP_ALWAYS_INLINE struct reader_snapshot
+reader_snapshot_of(const struct reader_attachment *attachment)
 {
-        return (struct reader_sight){
+        return (struct reader_snapshot){
                 .attachment = attachment,
                 .generation = attachment->region.generation,
                 .bytes = lanemap_load_relaxed(&attachment->region.bytes),
@@ -216,12 +216,12 @@ void lanemap_reader_drain(struct lanemap_reader *reader);
 void lanemap_reader_retired_release(struct lanemap_reader *reader);
 
 /*
- * What a call does about an outcome other than 0: mend it, and 0 to try again. -EBADMSG, when the
+ * What a call does about an outcome other than 0: it refreshes the attachment, and 0 says try again. -EBADMSG, when the
  * object is no larger than what was looked up knew: whether another thread learned of the growth
  * first makes no difference.
  */
-int lanemap_reader_mend(struct lanemap_reader *reader, int outcome,
-                        const struct reader_sight *seen);
+int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
+                           const struct reader_snapshot *seen);
 
 /*
  * R8. Follows a name that was removed and taken again: the control object that is mapped here is

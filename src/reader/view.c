@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "common/guard.h"
+#include "reader/retry.h"
 
 struct view {
         struct lanemap_reader *reader;
@@ -31,47 +32,46 @@ static struct view *view_of(struct lanemap_view *view)
         return (struct view *)(void *)view->opaque;
 }
 
+struct view_open {
+        const void *key;
+        size_t key_bytes;
+        struct view *view;
+        uint64_t n_ids;
+};
+
+LANEMAP_ALWAYS_INLINE int view_try(const struct lanemap_shm_region *region, void *arg)
+{
+        struct view_open *open = arg;
+
+        return lanemap_shm_view_begin(region,
+                                      lanemap_shm_fingerprint(region, open->key, open->key_bytes),
+                                      &open->view->shm, &open->n_ids, &open->view->n_retries);
+}
+
 int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, size_t key_bytes,
                               struct lanemap_view *ret_view)
 {
+        struct view_open open = {.key = key, .key_bytes = key_bytes};
         struct view *view;
-        uint64_t n_ids = 0;
-        int r = -EAGAIN;
+        int r;
 
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) || !ret_view))
                 return -EINVAL;
         if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
                 return -ESTALE;
 
-        view = view_of(ret_view);
+        view = open.view = view_of(ret_view);
         view->reader = reader;
         view->n_retries = 0;
         view->outcome = 0;
-        for (int i = 0; i < READER_MEND_TRIES_MAX; i++) {
-                const struct reader_attachment *attachment;
-                struct reader_sight seen;
-
-                view->guard = lanemap_guard_enter();
-                attachment = reader_attachment_get(reader);
-                seen = reader_sight_of(attachment);
-                r = lanemap_shm_view_begin(
-                        &attachment->region,
-                        lanemap_shm_fingerprint(&attachment->region, key, key_bytes), &view->shm,
-                        &n_ids, &view->n_retries);
-                if (LANEMAP_LIKELY(r == 0)) {
-                        view->attachment = attachment;
-                        ret_view->n_ids = (size_t)n_ids;
-                        return 0;
-                }
-
-                lanemap_guard_leave(view->guard);
-                r = lanemap_reader_mend(reader, r, &seen);
-                if (r < 0)
-                        break;
+        r = reader_retry_in_guard(reader, view_try, &open, &view->guard, &view->attachment);
+        if (LANEMAP_UNLIKELY(r < 0)) {
+                lanemap_reader_account(reader, 1, view->n_retries);
+                return r;
         }
 
-        lanemap_reader_account(reader, 1, view->n_retries);
-        return r < 0 ? r : -EAGAIN;
+        ret_view->n_ids = (size_t)open.n_ids;
+        return 0;
 }
 
 size_t lanemap_reader_view_next(struct lanemap_view *ret_view, const uint32_t **ret_ids)
@@ -97,7 +97,7 @@ size_t lanemap_reader_view_next(struct lanemap_view *ret_view, const uint32_t **
 int lanemap_reader_view_end(struct lanemap_view *ret_view)
 {
         struct view *view = view_of(ret_view);
-        struct reader_sight seen = reader_sight_of(view->attachment);
+        struct reader_snapshot seen = reader_snapshot_of(view->attachment);
         bool believed;
         int r;
 
@@ -110,7 +110,7 @@ int lanemap_reader_view_end(struct lanemap_view *ret_view)
                 view->n_retries++;
                 r = LANEMAP_VIEW_AGAIN;
         } else if (LANEMAP_UNLIKELY(view->outcome < 0)) {
-                r = lanemap_reader_mend(view->reader, view->outcome, &seen);
+                r = lanemap_reader_refresh(view->reader, view->outcome, &seen);
                 r = r < 0 ? r : LANEMAP_VIEW_AGAIN;
         } else {
                 r = 0;

@@ -123,103 +123,157 @@ LANEMAP_ALWAYS_INLINE int posting_find(const struct lanemap_shm_region *region,
         return *absent ? 0 : r;
 }
 
-int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
-                       uint32_t *ids, size_t capacity, size_t *ret_n_ids, uint64_t *n_tries)
+/* A question about one generation. Return: 0, LANEMAP_SHM_E_*, or a negative errno. */
+typedef int question_fn(const struct lanemap_shm_region *region, const struct try_state *try,
+                        void *arg);
+
+/*
+ * The one retry loop of P0: asks until an outcome may be believed (P3), at most
+ * LANEMAP_SHM_TRIES_MAX times (P5). The question writes its answer into arg; only an outcome of 0
+ * makes it true. Inlined with its question: a lookup makes no indirect call.
+ */
+LANEMAP_ALWAYS_INLINE int question_ask(const struct lanemap_shm_region *region,
+                                       question_fn *question, void *arg, uint64_t *n_tries)
 {
         for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                struct lanemap_lane_posting posting;
                 struct try_state try;
-                size_t n_ids = 0;
-                bool absent;
                 int r;
 
                 r = try_begin(region, &try);
                 if (LANEMAP_UNLIKELY(r != 0))
                         return r;
 
-                r = posting_find(region, &try, fp, &posting, &absent);
-                if (r == 0 && !absent)
-                        r = lanemap_lane_posting_copy(&try.source.window, &posting, ids, capacity,
-                                                      &n_ids);
-                if (try_end(region, &try)) {
-                        if (r == 0)
-                                *ret_n_ids = n_ids;
+                r = question(region, &try, arg);
+                if (try_end(region, &try))
                         return r;
-                }
                 ++*n_tries;
         }
 
         return -EAGAIN;
+}
+
+struct lookup {
+        struct lanemap_fingerprint fp;
+        uint32_t *ids;
+        size_t capacity;
+        size_t n_ids;
+};
+
+LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region,
+                                     const struct try_state *try, void *arg)
+{
+        struct lookup *lookup = arg;
+        struct lanemap_lane_posting posting;
+        bool absent;
+        int r;
+
+        lookup->n_ids = 0;
+        r = posting_find(region, try, lookup->fp, &posting, &absent);
+        if (r == 0 && !absent)
+                r = lanemap_lane_posting_copy(&try->source.window, &posting, lookup->ids,
+                                              lookup->capacity, &lookup->n_ids);
+        return r;
+}
+
+int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                       uint32_t *ids, size_t capacity, size_t *ret_n_ids, uint64_t *n_tries)
+{
+        struct lookup lookup = {.fp = fp, .ids = ids, .capacity = capacity};
+        int r;
+
+        r = question_ask(region, lookup_try, &lookup, n_tries);
+        if (LANEMAP_LIKELY(r == 0))
+                *ret_n_ids = lookup.n_ids;
+        return r;
+}
+
+struct contains {
+        struct lanemap_fingerprint fp;
+        uint32_t id;
+        bool found;
+};
+
+LANEMAP_ALWAYS_INLINE int contains_try(const struct lanemap_shm_region *region,
+                                       const struct try_state *try, void *arg)
+{
+        struct contains *contains = arg;
+        struct lanemap_lane_posting posting;
+        bool absent;
+        int r;
+
+        contains->found = false;
+        r = posting_find(region, try, contains->fp, &posting, &absent);
+        if (r != 0 || absent)
+                return r;
+
+        r = lanemap_lane_posting_contains(&try->source.window, &posting, contains->id);
+        contains->found = r == 1;
+        return r < 0 ? r : 0;
 }
 
 int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                          uint32_t id, bool *ret_found, uint64_t *n_tries)
 {
-        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                struct lanemap_lane_posting posting;
-                struct try_state try;
-                int r, found = 0;
-                bool absent;
+        struct contains contains = {.fp = fp, .id = id};
+        int r;
 
-                r = try_begin(region, &try);
-                if (LANEMAP_UNLIKELY(r != 0))
-                        return r;
-
-                r = posting_find(region, &try, fp, &posting, &absent);
-                if (r == 0 && !absent)
-                        found = lanemap_lane_posting_contains(&try.source.window, &posting, id);
-                if (found < 0)
-                        r = found;
-                if (try_end(region, &try)) {
-                        if (r == 0)
-                                *ret_found = found == 1;
-                        return r;
-                }
-                ++*n_tries;
-        }
-
-        return -EAGAIN;
+        r = question_ask(region, contains_try, &contains, n_tries);
+        if (LANEMAP_LIKELY(r == 0))
+                *ret_found = contains.found;
+        return r;
 }
 
-/* The answers of one believed-or-not try of a chunk. */
+struct chunk {
+        const struct lanemap_fingerprint *fps;
+        size_t n_keys;
+        uint32_t *ids;
+        size_t capacity;
+        size_t used_before;
+        size_t used;
+        struct lanemap_span *spans;
+};
+
+/* All levels of all keys are opened, then requested, then searched: the misses overlap. */
 static int chunk_try(const struct lanemap_shm_region *region, const struct try_state *try,
-                     const struct lanemap_fingerprint *fps, size_t n_keys, uint32_t *ids,
-                     size_t capacity, size_t used, struct lanemap_span *spans, size_t *ret_used)
+                     void *arg)
 {
         struct lanemap_lane_levels levels[LANEMAP_SHM_CHUNK_KEYS];
         struct lanemap_lane_posting posting;
-        size_t n_ids;
+        struct chunk *chunk = arg;
+        const struct lanemap_fingerprint *fps = chunk->fps;
+        size_t n_ids, used = chunk->used_before;
         int r;
 
-        for (size_t i = 0; i < n_keys; i++) {
+        for (size_t i = 0; i < chunk->n_keys; i++) {
                 r = levels_open(region, try, fps[i], &levels[i]);
                 if (LANEMAP_UNLIKELY(r != 0))
                         return r;
         }
-        for (size_t i = 0; i < n_keys; i++)
+        for (size_t i = 0; i < chunk->n_keys; i++)
                 lanemap_lane_prefetch_entries(&levels[i], fps[i]);
-        for (size_t i = 0; i < n_keys; i++)
+        for (size_t i = 0; i < chunk->n_keys; i++)
                 lanemap_lane_prefetch_values(&levels[i], fps[i]);
 
-        for (size_t i = 0; i < n_keys; i++) {
+        for (size_t i = 0; i < chunk->n_keys; i++) {
                 n_ids = 0;
                 r = lanemap_lane_find(&levels[i], fps[i], &posting);
                 if (r == 0)
-                        r = lanemap_lane_posting_copy(&try->source.window, &posting, ids + used,
-                                                      capacity - used, &n_ids);
+                        r = lanemap_lane_posting_copy(&try->source.window, &posting,
+                                                      chunk->ids + used, chunk->capacity - used,
+                                                      &n_ids);
                 if (LANEMAP_UNLIKELY(r < 0))
                         return r;
 
-                spans[i].n_ids = n_ids;
-                if (n_ids <= capacity - used) {
-                        spans[i].offset = used;
+                chunk->spans[i].n_ids = n_ids;
+                if (n_ids <= chunk->capacity - used) {
+                        chunk->spans[i].offset = used;
                         used += n_ids;
                 } else {
-                        spans[i].offset = LANEMAP_SPAN_UNWRITTEN;
+                        chunk->spans[i].offset = LANEMAP_SPAN_UNWRITTEN;
                 }
         }
 
-        *ret_used = used;
+        chunk->used = used;
         return 0;
 }
 
@@ -228,61 +282,62 @@ int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
                              size_t capacity, size_t used, struct lanemap_span *ret_spans,
                              size_t *ret_used, uint64_t *n_tries)
 {
-        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                struct try_state try;
-                size_t used_after = used;
-                int r;
+        struct chunk chunk = {
+                .fps = fps,
+                .n_keys = n_keys,
+                .ids = ids,
+                .capacity = capacity,
+                .used_before = used,
+                .spans = ret_spans,
+        };
+        int r;
 
-                r = try_begin(region, &try);
-                if (LANEMAP_UNLIKELY(r != 0))
-                        return r;
+        r = question_ask(region, chunk_try, &chunk, n_tries);
+        if (r == 0)
+                *ret_used = chunk.used;
+        return r;
+}
 
-                r = chunk_try(region, &try, fps, n_keys, ids, capacity, used, ret_spans,
-                              &used_after);
-                if (try_end(region, &try)) {
-                        *ret_used = used_after;
-                        return r;
-                }
-                ++*n_tries;
-        }
+struct view_open {
+        struct lanemap_fingerprint fp;
+        struct lanemap_shm_view *view;
+        uint64_t n_ids;
+};
 
-        return -EAGAIN;
+LANEMAP_ALWAYS_INLINE int view_try(const struct lanemap_shm_region *region,
+                                   const struct try_state *try, void *arg)
+{
+        struct lanemap_lane_posting posting = {.in_overlay = false};
+        struct view_open *open = arg;
+        bool absent = false;
+        int r;
+
+        open->n_ids = 0;
+        open->view->region = region;
+        open->view->epoch = try->epoch;
+        open->view->window = try->source.window;
+        r = posting_find(region, try, open->fp, &posting, &absent);
+        if (r != 0)
+                return r;
+
+        /* No posting is an empty one. */
+        if (absent)
+                posting = (struct lanemap_lane_posting){.in_overlay = false};
+        return lanemap_lane_walk_begin(&try->source.window, &posting, &open->view->walk,
+                                       &open->n_ids);
 }
 
 int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                            struct lanemap_shm_view *ret_view, uint64_t *ret_n_ids,
                            uint64_t *n_tries)
 {
-        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                struct lanemap_lane_posting posting = {.in_overlay = false};
-                struct try_state try;
-                uint64_t n_ids = 0;
-                bool absent = false;
-                int r;
+        struct view_open open = {.fp = fp, .view = ret_view};
+        int r;
 
-                r = try_begin(region, &try);
-                if (LANEMAP_UNLIKELY(r != 0))
-                        return r;
-
-                /* No posting is an empty one. */
-                r = posting_find(region, &try, fp, &posting, &absent);
-                if (absent)
-                        posting = (struct lanemap_lane_posting){.in_overlay = false};
-                if (r == 0)
-                        r = lanemap_lane_walk_begin(&try.source.window, &posting, &ret_view->walk,
-                                                    &n_ids);
-                if (try_end(region, &try)) {
-                        ret_view->region = region;
-                        ret_view->epoch = try.epoch;
-                        ret_view->window = try.source.window;
-                        if (r == 0)
-                                *ret_n_ids = n_ids;
-                        return r;
-                }
-                ++*n_tries;
-        }
-
-        return -EAGAIN;
+        r = question_ask(region, view_try, &open, n_tries);
+        if (LANEMAP_LIKELY(r == 0))
+                *ret_n_ids = open.n_ids;
+        return r;
 }
 
 bool lanemap_shm_view_end(const struct lanemap_shm_view *view)
@@ -302,9 +357,17 @@ int lanemap_shm_view_next(struct lanemap_shm_view *view, const uint32_t **ret_id
         return lanemap_shm_view_end(view) ? r : -EAGAIN;
 }
 
-static int segments_copy(const struct try_state *try, uint64_t view_off,
-                         struct lanemap_lane_segment_shm *segments, uint32_t *ret_n)
+struct segment_list {
+        uint32_t lane;
+        struct lanemap_lane_segment_shm *segments;
+        uint32_t n;
+};
+
+static int segments_try(const struct lanemap_shm_region *region, const struct try_state *try,
+                        void *arg)
 {
+        struct segment_list *list = arg;
+        uint64_t view_off = lanemap_load_acquire(&region->lanes[list->lane].view_off);
         const struct lanemap_lane_view_shm *view =
                 lanemap_window_at(&try->source.window, view_off, sizeof(*view), 16);
         uint32_t n;
@@ -319,33 +382,59 @@ static int segments_copy(const struct try_state *try, uint64_t view_off,
                 return -EBADMSG;
 
         for (uint32_t i = 0; i < n; i++) {
-                segments[i].file_number = lanemap_load_relaxed(&view->segments[i].file_number);
-                segments[i].file_check = lanemap_load_relaxed(&view->segments[i].file_check);
-                segments[i].file_slot = lanemap_load_relaxed(&view->segments[i].file_slot);
-                segments[i].section = lanemap_load_relaxed(&view->segments[i].section);
-                segments[i].flags = lanemap_load_relaxed(&view->segments[i].flags);
+                struct lanemap_lane_segment_shm *copy = &list->segments[i];
+
+                copy->file_number = lanemap_load_relaxed(&view->segments[i].file_number);
+                copy->file_check = lanemap_load_relaxed(&view->segments[i].file_check);
+                copy->file_slot = lanemap_load_relaxed(&view->segments[i].file_slot);
+                copy->section = lanemap_load_relaxed(&view->segments[i].section);
+                copy->flags = lanemap_load_relaxed(&view->segments[i].flags);
         }
 
-        *ret_n = n;
+        list->n = n;
         return 0;
 }
 
 int lanemap_shm_lane_segments(const struct lanemap_shm_region *region, uint32_t lane,
                               struct lanemap_lane_segment_shm *ret_segments, uint32_t *ret_n)
 {
-        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                struct try_state try;
-                int r;
+        struct segment_list list = {.lane = lane, .segments = ret_segments};
+        uint64_t n_tries = 0;
+        int r;
 
-                r = try_begin(region, &try);
-                if (r != 0)
-                        return r;
+        r = question_ask(region, segments_try, &list, &n_tries);
+        if (r == 0)
+                *ret_n = list.n;
+        return r;
+}
 
-                r = segments_copy(&try, lanemap_load_acquire(&region->lanes[lane].view_off),
-                                  ret_segments, ret_n);
-                if (try_end(region, &try))
-                        return r;
-        }
+struct levels_visit {
+        uint32_t lane;
+        int (*fn)(void *arg, const struct lanemap_lane_levels *levels);
+        void *arg;
+};
 
-        return -EAGAIN;
+static int levels_try(const struct lanemap_shm_region *region, const struct try_state *try,
+                      void *arg)
+{
+        const struct levels_visit *visit = arg;
+        struct lanemap_lane_levels levels;
+        int r;
+
+        r = lanemap_lane_open(&try->source,
+                              lanemap_load_acquire(&region->lanes[visit->lane].view_off),
+                              (struct lanemap_fingerprint){0}, 0, &levels);
+        if (r != 0)
+                return r == LANEMAP_LANE_E_UNMAPPED ? LANEMAP_SHM_E_UNMAPPED : r;
+        return visit->fn(visit->arg, &levels);
+}
+
+int lanemap_shm_lane_visit(const struct lanemap_shm_region *region, uint32_t lane,
+                           int (*fn)(void *arg, const struct lanemap_lane_levels *levels),
+                           void *arg)
+{
+        struct levels_visit visit = {.lane = lane, .fn = fn, .arg = arg};
+        uint64_t n_tries = 0;
+
+        return question_ask(region, levels_try, &visit, &n_tries);
 }

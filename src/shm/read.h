@@ -128,4 +128,14 @@ bool lanemap_shm_view_end(const struct lanemap_shm_view *view);
 int lanemap_shm_lane_segments(const struct lanemap_shm_region *region, uint32_t lane,
                               struct lanemap_lane_segment_shm *ret_segments, uint32_t *ret_n);
 
+/*
+ * Calls fn with the levels of a lane, at least once; again from the start after each try that was
+ * not believed. So fn begins with an empty result, and its bytes are input.
+ *
+ * Return: as fn, which returns 0 or a negative errno; LANEMAP_SHM_E_*, -EBADMSG, -EAGAIN.
+ */
+int lanemap_shm_lane_visit(const struct lanemap_shm_region *region, uint32_t lane,
+                           int (*fn)(void *arg, const struct lanemap_lane_levels *levels),
+                           void *arg);
+
 #endif

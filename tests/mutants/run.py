@@ -143,7 +143,7 @@ MUTANTS = [
     ('slots-kept-in-a-replay', 'W12', 'src/writer/core/files.c',
      'if (file->slot != UINT32_MAX)', 'if (file->slot != UINT32_MAX && !writer->lanes.recovering)',
      ('tests/property/test_property_restart', [])),
-    ('fork-leaves-the-lock', 'R6', 'src/reader/follow.c',
+    ('fork-leaves-the-lock', 'R6', 'src/reader/retire.c',
      """        lanemap_guard_fork_child();
         pthread_mutex_unlock(&slow_lock);""",
      """        lanemap_guard_fork_child();""",
@@ -157,7 +157,7 @@ MUTANTS = [
     ('horizon-covers-what-comes', 'R11', 'src/common/guard.c',
      'uint64_t horizon = lanemap_load_acquire(&lanemap_guards.clock);', 'uint64_t horizon = UINT64_MAX;',
      ('tests/unit/test_common_guard', [])),
-    ('a-drain-waits-for-guards', 'R11', 'src/reader/follow.c',
+    ('a-drain-waits-for-guards', 'R11', 'src/reader/retire.c',
      '        retired_release(reader, lanemap_guard_horizon());',
      """        uint64_t stamp = lanemap_guard_stamp();
 

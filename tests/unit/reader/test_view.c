@@ -226,9 +226,9 @@ static void view_into_growth(struct fixture *fixture, struct lanemap_view *ret_v
         cr_assert_fail("no view has met the growth of the object");
 }
 
-static struct reader_sight sight(const struct lanemap_reader *reader)
+static struct reader_snapshot snapshot_now(const struct lanemap_reader *reader)
 {
-        return reader_sight_of(reader_attachment_get(reader));
+        return reader_snapshot_of(reader_attachment_get(reader));
 }
 
 /* Another thread may learn of the growth at any moment before the verdict: here before the view ends,
@@ -236,19 +236,19 @@ static struct reader_sight sight(const struct lanemap_reader *reader)
 Test(view, growth_that_another_thread_learned_of_is_not_bad_bytes)
 {
         struct lanemap_view view;
-        struct reader_sight seen;
+        struct reader_snapshot seen;
         struct fixture fixture;
 
         fixture_init(&fixture, 0);
         view_into_growth(&fixture, &view);
-        seen = sight(fixture.reader);
+        seen = snapshot_now(fixture.reader);
         cr_assert_geq(lanemap_reader_poll(fixture.reader), 0);
-        cr_assert_lt(seen.bytes, sight(fixture.reader).bytes);
+        cr_assert_lt(seen.bytes, snapshot_now(fixture.reader).bytes);
         cr_expect_eq(lanemap_reader_view_end(&view), LANEMAP_VIEW_AGAIN);
-        cr_expect_eq(lanemap_reader_mend(fixture.reader, -EBADMSG, &seen), 0);
+        cr_expect_eq(lanemap_reader_refresh(fixture.reader, -EBADMSG, &seen), 0);
 
-        seen = sight(fixture.reader);
-        cr_expect_eq(lanemap_reader_mend(fixture.reader, -EBADMSG, &seen), -EBADMSG,
+        seen = snapshot_now(fixture.reader);
+        cr_expect_eq(lanemap_reader_refresh(fixture.reader, -EBADMSG, &seen), -EBADMSG,
                      "the whole object was known");
         fixture_deinit(&fixture);
 }
@@ -256,13 +256,13 @@ Test(view, growth_that_another_thread_learned_of_is_not_bad_bytes)
 /* An attachment is told by its generation too: the next one may lie at its address. */
 Test(view, bad_bytes_of_an_attachment_that_is_gone_are_looked_for_again)
 {
-        struct reader_sight seen;
+        struct reader_snapshot seen;
         struct fixture fixture;
 
         fixture_init(&fixture, 0);
-        seen = sight(fixture.reader);
+        seen = snapshot_now(fixture.reader);
         seen.generation--;
-        cr_expect_eq(lanemap_reader_mend(fixture.reader, -EBADMSG, &seen), 0);
+        cr_expect_eq(lanemap_reader_refresh(fixture.reader, -EBADMSG, &seen), 0);
         fixture_deinit(&fixture);
 }
 
