@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "beside.h"
+#include "companion.h"
 #include "shm/object.h"
 
 #define UID_HOSTILE 65534
@@ -54,55 +54,56 @@ struct kept {
 };
 
 /* Something that must fail, and how it ended. */
-static void refused(struct beside *beside, bool failed, const char *what, const char *name)
+static void refused(struct companion *companion, bool failed, const char *what, const char *name)
 {
         scene->n_attempts++;
         if (!failed)
-                beside_wrong(beside, "a reader may %s %s", what, name);
+                companion_wrong(companion, "a reader may %s %s", what, name);
 }
 
-static void attack_name(struct beside *beside, int dir_fd, const char *name)
+static void attack_name(struct companion *companion, int dir_fd, const char *name)
 {
         static const int flags[] = {O_RDWR, O_WRONLY, O_WRONLY | O_TRUNC, O_RDONLY | O_TRUNC};
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(flags); i++) {
                 int fd = openat(dir_fd, name, flags[i] | O_CLOEXEC);
 
-                refused(beside, fd < 0, "open for writing", name);
+                refused(companion, fd < 0, "open for writing", name);
                 if (fd >= 0)
                         close(fd);
         }
-        refused(beside, unlinkat(dir_fd, name, 0) < 0, "unlink", name);
-        refused(beside, renameat(dir_fd, name, dir_fd, "lanemap-gone") < 0, "rename", name);
-        refused(beside, fchmodat(dir_fd, name, 0666, 0) < 0, "chmod", name);
+        refused(companion, unlinkat(dir_fd, name, 0) < 0, "unlink", name);
+        refused(companion, renameat(dir_fd, name, dir_fd, "lanemap-gone") < 0, "rename", name);
+        refused(companion, fchmodat(dir_fd, name, 0666, 0) < 0, "chmod", name);
 }
 
-static void attack_descriptor(struct beside *beside, int fd, const char *name)
+static void attack_descriptor(struct companion *companion, int fd, const char *name)
 {
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         char path[64];
         void *map;
         int again;
 
-        refused(beside, ftruncate(fd, 0) < 0, "truncate", name);
-        refused(beside, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) < 0,
+        refused(companion, ftruncate(fd, 0) < 0, "truncate", name);
+        refused(companion, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) < 0,
                 "punch", name);
-        refused(beside, pwrite(fd, "x", 1, 0) < 0, "write to", name);
-        refused(beside, fchmod(fd, 0666) < 0, "chmod", name);
-        refused(beside, fcntl(fd, F_OFD_SETLK, &lock) < 0, "write-lock", name);
-        refused(beside, fcntl(fd, F_SETLEASE, F_RDLCK) < 0, "lease", name);
+        refused(companion, pwrite(fd, "x", 1, 0) < 0, "write to", name);
+        refused(companion, fchmod(fd, 0666) < 0, "chmod", name);
+        refused(companion, fcntl(fd, F_OFD_SETLK, &lock) < 0, "write-lock", name);
+        refused(companion, fcntl(fd, F_SETLEASE, F_RDLCK) < 0, "lease", name);
 
         map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        refused(beside, map == MAP_FAILED, "map writable", name);
+        refused(companion, map == MAP_FAILED, "map writable", name);
         map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
         if (map != MAP_FAILED) {
-                refused(beside, mprotect(map, 4096, PROT_READ | PROT_WRITE) < 0, "mprotect", name);
+                refused(companion, mprotect(map, 4096, PROT_READ | PROT_WRITE) < 0, "mprotect",
+                        name);
                 munmap(map, 4096);
         }
 
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         again = open(path, O_RDWR | O_CLOEXEC);
-        refused(beside, again < 0, "open again for writing", name);
+        refused(companion, again < 0, "open again for writing", name);
         if (again >= 0)
                 close(again);
 }
@@ -121,14 +122,15 @@ static void lock_and_keep(struct kept *kept, int fd)
         kept->n++;
 }
 
-static void attack_directory(struct beside *beside, const char *path, const char *prefix,
+static void attack_directory(struct companion *companion, const char *path, const char *prefix,
                              struct kept *kept)
 {
         DIR *dir = opendir(path);
         const struct dirent *entry;
 
         if (!dir) {
-                beside_wrong(beside, "%s cannot be read by a reader: %s", path, strerror(errno));
+                companion_wrong(companion, "%s cannot be read by a reader: %s", path,
+                                strerror(errno));
                 return;
         }
 
@@ -145,30 +147,30 @@ static void attack_directory(struct beside *beside, const char *path, const char
                     st.st_uid == UID_HOSTILE)
                         continue;
 
-                attack_name(beside, dirfd(dir), name);
+                attack_name(companion, dirfd(dir), name);
                 fd = openat(dirfd(dir), name, O_RDONLY | O_CLOEXEC);
                 if (is_lock)
-                        refused(beside, fd < 0, "open", name);
+                        refused(companion, fd < 0, "open", name);
                 if (fd < 0)
                         continue;
-                attack_descriptor(beside, fd, name);
+                attack_descriptor(companion, fd, name);
                 lock_and_keep(kept, fd);
         }
         closedir(dir);
 }
 
-static void attack_process(struct beside *beside)
+static void attack_process(struct companion *companion)
 {
         pid_t pid = lanemap_load_acquire(&scene->writer);
         char byte = 0;
-        struct iovec from = {&byte, 1}, to = {beside, 1};
+        struct iovec from = {&byte, 1}, to = {companion, 1};
 
         if (pid == 0)
                 return;
 
-        refused(beside, kill(pid, SIGSTOP) < 0, "signal", "the writer");
-        refused(beside, ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0, "trace", "the writer");
-        refused(beside, process_vm_writev(pid, &from, 1, &to, 1, 0) < 0, "write into",
+        refused(companion, kill(pid, SIGSTOP) < 0, "signal", "the writer");
+        refused(companion, ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0, "trace", "the writer");
+        refused(companion, process_vm_writev(pid, &from, 1, &to, 1, 0) < 0, "write into",
                 "the writer");
 }
 
@@ -193,21 +195,21 @@ static void garbage_create(const char *object, uint32_t seed)
         close(dir_fd);
 }
 
-static int hostile_main(struct beside *beside)
+static int hostile_main(struct companion *companion)
 {
         char control[LANEMAP_SHM_OBJECT_NAME_BYTES], object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         struct kept kept = {.n = 0};
 
-        if (beside_drop(UID_HOSTILE, GID_READERS) < 0)
-                return BESIDE_SKIPPED;
+        if (companion_drop(UID_HOSTILE, GID_READERS) < 0)
+                return COMPANION_SKIPPED;
 
-        lanemap_shm_control_name(beside->scratch.name, control);
+        lanemap_shm_control_name(companion->scratch.name, control);
         for (uint32_t round = 0; !lanemap_load_acquire(&scene->stop); round++) {
-                attack_directory(beside, LANEMAP_SHM_DIRECTORY, control, &kept);
-                attack_directory(beside, beside->scratch.directory, "", &kept);
-                attack_process(beside);
+                attack_directory(companion, LANEMAP_SHM_DIRECTORY, control, &kept);
+                attack_directory(companion, companion->scratch.directory, "", &kept);
+                attack_process(companion);
                 if (round < N_CREATED) {
-                        lanemap_shm_data_name(beside->scratch.name, UINT64_C(0xabcd) << round,
+                        lanemap_shm_data_name(companion->scratch.name, UINT64_C(0xabcd) << round,
                                               object);
                         garbage_create(object, round);
                 }
@@ -217,61 +219,62 @@ static int hostile_main(struct beside *beside)
         return 0;
 }
 
-static int reader_main(struct beside *beside)
+static int reader_main(struct companion *companion)
 {
-        return beside_drop(UID_READER, GID_READERS) < 0 ? BESIDE_SKIPPED : beside_reader(beside);
+        return companion_drop(UID_READER, GID_READERS) < 0 ? COMPANION_SKIPPED
+                                                           : companion_reader(companion);
 }
 
 /* ---- beside a writer ---- */
 
-static pid_t writer_start(struct beside *beside)
+static pid_t writer_start(struct companion *companion)
 {
-        uint32_t n_ups = lanemap_load_acquire(&beside->n_ups);
-        pid_t pid = beside_fork(beside_writer, beside);
+        uint32_t n_ups = lanemap_load_acquire(&companion->n_ups);
+        pid_t pid = companion_fork(companion_writer, companion);
 
-        beside_wait_u32(beside, &beside->n_ups, n_ups + 1, "a writer that comes up");
+        companion_wait_u32(companion, &companion->n_ups, n_ups + 1, "a writer that comes up");
         lanemap_store_release(&scene->writer, pid);
         return pid;
 }
 
 /* Until the other side and this one have both got on. */
-static void go_on(struct beside *beside, const char *what)
+static void go_on(struct companion *companion, const char *what)
 {
         uint64_t n_rounds = lanemap_load_acquire(&scene->n_rounds);
-        uint64_t n_batches = lanemap_load_acquire(&beside->n_batches);
-        uint64_t n_flushes = lanemap_load_acquire(&beside->n_flushes);
+        uint64_t n_batches = lanemap_load_acquire(&companion->n_batches);
+        uint64_t n_flushes = lanemap_load_acquire(&companion->n_flushes);
 
-        beside_wait_u64(beside, &scene->n_rounds, n_rounds + ROUNDS, what);
-        beside_wait_u64(beside, &beside->n_batches, n_batches + 400, what);
-        beside_wait_u64(beside, &beside->n_flushes, n_flushes + 3, what);
+        companion_wait_u64(companion, &scene->n_rounds, n_rounds + ROUNDS, what);
+        companion_wait_u64(companion, &companion->n_batches, n_batches + 400, what);
+        companion_wait_u64(companion, &companion->n_flushes, n_flushes + 3, what);
 }
 
-static void attacked(struct beside *beside)
+static void attacked(struct companion *companion)
 {
         pid_t writer, hostile, reader;
         uint64_t n_flips;
 
-        writer = writer_start(beside);
-        reader = beside_fork(reader_main, beside);
-        hostile = beside_fork(hostile_main, beside);
-        go_on(beside, "beside a hostile process");
+        writer = writer_start(companion);
+        reader = companion_fork(reader_main, companion);
+        hostile = companion_fork(hostile_main, companion);
+        go_on(companion, "beside a hostile process");
 
-        beside_kill(writer);
+        companion_kill(writer);
         lanemap_store_release(&scene->writer, 0);
-        writer = writer_start(beside);
-        go_on(beside, "a takeover beside a hostile process");
+        writer = writer_start(companion);
+        go_on(companion, "a takeover beside a hostile process");
 
         /* With all that it held gone, shared memory can be given back again. */
         lanemap_store_release(&scene->stop, 1);
-        beside_join(beside, hostile, "the hostile process");
-        n_flips = lanemap_load_acquire(&beside->n_flips);
-        beside_wait_u64(beside, &beside->n_flips, n_flips + 3, "flips");
-        lanemap_store_release(&beside->stop_writer, 1);
-        beside_join(beside, writer, "the writer");
-        lanemap_store_release(&beside->stop_readers, 1);
-        beside_join(beside, reader, "the reader");
-        beside_verify(beside);
-        must(scene->n_attempts > 1000 && scene->n_locks > 10 && beside->n_lookups > 100);
+        companion_join(companion, hostile, "the hostile process");
+        n_flips = lanemap_load_acquire(&companion->n_flips);
+        companion_wait_u64(companion, &companion->n_flips, n_flips + 3, "flips");
+        lanemap_store_release(&companion->stop_writer, 1);
+        companion_join(companion, writer, "the writer");
+        lanemap_store_release(&companion->stop_readers, 1);
+        companion_join(companion, reader, "the reader");
+        companion_verify(companion);
+        must(scene->n_attempts > 1000 && scene->n_locks > 10 && companion->n_lookups > 100);
 }
 
 /* ---- there first ---- */
@@ -328,7 +331,7 @@ static void plant_as_hostile(enum plant kind, const struct scratch *scratch)
         pid = fork();
         must(pid >= 0);
         if (pid == 0) {
-                must(beside_drop(UID_HOSTILE, GID_READERS) == 0);
+                must(companion_drop(UID_HOSTILE, GID_READERS) == 0);
                 plant(kind, path, object, "/etc/hostname");
                 _exit(0);
         }
@@ -381,52 +384,54 @@ static void there_first(enum plant kind)
 }
 
 /* A writer without root's powers, and an object that it may not even open. */
-static int without_powers(struct beside *beside)
+static int without_powers(struct companion *companion)
 {
         struct lanemap_error error = {{0}};
 
-        must(beside_drop(UID_READER, GID_READERS) == 0);
-        must(writer_try(&beside->scratch, &error) == -EACCES);
-        must(strstr(error.text, beside->scratch.name));
+        must(companion_drop(UID_READER, GID_READERS) == 0);
+        must(writer_try(&companion->scratch, &error) == -EACCES);
+        must(strstr(error.text, companion->scratch.name));
         return 0;
 }
 
 static int there_first_all(void)
 {
-        struct beside *beside = beside_new("private");
+        struct companion *companion = companion_new("private");
         char path[128];
 
         for (int kind = 0; kind < N_PLANTS; kind++)
                 there_first(kind);
 
-        must(chown(beside->scratch.directory, UID_READER, GID_READERS) == 0);
-        plant_as_hostile(GARBAGE, &beside->scratch);
-        snprintf(path, sizeof(path), "%s/lanemap.%s", LANEMAP_SHM_DIRECTORY, beside->scratch.name);
+        must(chown(companion->scratch.directory, UID_READER, GID_READERS) == 0);
+        plant_as_hostile(GARBAGE, &companion->scratch);
+        snprintf(path, sizeof(path), "%s/lanemap.%s", LANEMAP_SHM_DIRECTORY,
+                 companion->scratch.name);
         must(chmod(path, 0600) == 0);
-        beside_join(beside, beside_fork(without_powers, beside), "a writer without powers");
-        return beside_free(beside);
+        companion_join(companion, companion_fork(without_powers, companion),
+                       "a writer without powers");
+        return companion_free(companion);
 }
 
 int main(void)
 {
-        struct beside *beside = beside_new("hostile");
+        struct companion *companion = companion_new("hostile");
         int r;
 
         alarm(120);
-        if (!beside_two_users(beside, UID_HOSTILE, GID_READERS)) {
-                beside_free(beside);
-                return BESIDE_SKIPPED;
+        if (!companion_two_users(companion, UID_HOSTILE, GID_READERS)) {
+                companion_free(companion);
+                return COMPANION_SKIPPED;
         }
 
         scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                      0);
         must(scene != MAP_FAILED);
-        beside->gid = GID_READERS;
-        must(chown(beside->scratch.directory, 0, GID_READERS) == 0);
-        must(chmod(beside->scratch.directory, 0750) == 0);
-        attacked(beside);
+        companion->gid = GID_READERS;
+        must(chown(companion->scratch.directory, 0, GID_READERS) == 0);
+        must(chmod(companion->scratch.directory, 0750) == 0);
+        attacked(companion);
         printf("%" PRIu64 " attempts in %" PRIu64 " rounds, %" PRIu64 " locks\n", scene->n_attempts,
                scene->n_rounds, scene->n_locks);
-        r = beside_free(beside);
+        r = companion_free(companion);
         return there_first_all() || r;
 }

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "beside.h"
+#include "companion.h"
 
 #define LOOKS 2000
 
@@ -38,9 +38,9 @@ static void count(uint32_t *counter)
 }
 
 /* The only process of its namespace: pid 1. Looks, lets a child look, looks on until told to stop. */
-static int first_of_its_kind(struct beside *beside)
+static int first_of_its_kind(struct companion *companion)
 {
-        struct lanemap_reader *reader = beside_attach(beside, NULL);
+        struct lanemap_reader *reader = companion_attach(companion, NULL);
         int status;
         pid_t pid;
 
@@ -48,10 +48,10 @@ static int first_of_its_kind(struct beside *beside)
                 return 1;
 
         scene->pids[__atomic_fetch_add(&scene->n_pids, 1, __ATOMIC_SEQ_CST) % 2] = getpid();
-        beside_look(beside, reader, 1);
+        companion_look(companion, reader, 1);
         count(&scene->n_attached);
-        for (uint32_t round = 0; !lanemap_load_acquire(&beside->stop_readers); round++) {
-                beside_look(beside, reader, round);
+        for (uint32_t round = 0; !lanemap_load_acquire(&companion->stop_readers); round++) {
+                companion_look(companion, reader, round);
                 if (round % 256 != 0)
                         continue;
 
@@ -59,13 +59,13 @@ static int first_of_its_kind(struct beside *beside)
                 must(pid >= 0);
                 if (pid == 0) {
                         for (uint32_t i = 0; i < 20; i++)
-                                beside_look(beside, reader, round + i);
+                                companion_look(companion, reader, round + i);
                         count(&scene->n_children);
                         _exit(0);
                 }
                 must(waitpid(pid, &status, 0) == pid);
                 if (status != 0)
-                        beside_wrong(beside, "a forked child ended with status 0x%x", status);
+                        companion_wrong(companion, "a forked child ended with status 0x%x", status);
                 (void)usleep(1000);
         }
         lanemap_reader_detach(reader);
@@ -73,25 +73,25 @@ static int first_of_its_kind(struct beside *beside)
 }
 
 /* Forks the one whose namespace is new, and ends as it does. */
-static int in_a_pid_namespace(struct beside *beside)
+static int in_a_pid_namespace(struct companion *companion)
 {
         int status;
         pid_t pid;
 
         if (unshare(CLONE_NEWPID) < 0)
-                return BESIDE_SKIPPED;
+                return COMPANION_SKIPPED;
         pid = fork();
         must(pid >= 0);
         if (pid == 0) {
                 must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-                _exit(first_of_its_kind(beside));
+                _exit(first_of_its_kind(companion));
         }
         must(waitpid(pid, &status, 0) == pid);
         return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 /* The directory, seen elsewhere only: where the writer says it is there is nothing. */
-static int in_a_mount_namespace(struct beside *beside)
+static int in_a_mount_namespace(struct companion *companion)
 {
         struct lanemap_reader_options options = {.size = sizeof(options)};
         struct lanemap_reader *reader;
@@ -99,15 +99,16 @@ static int in_a_mount_namespace(struct beside *beside)
 
         scratch_init(&elsewhere, "elsewhere");
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-                return BESIDE_SKIPPED;
-        must(mount(beside->scratch.directory, elsewhere.directory, NULL, MS_BIND, NULL) == 0);
-        must(mount("tmpfs", beside->scratch.directory, "tmpfs", 0, "size=64k") == 0);
+                return COMPANION_SKIPPED;
+        must(mount(companion->scratch.directory, elsewhere.directory, NULL, MS_BIND, NULL) == 0);
+        must(mount("tmpfs", companion->scratch.directory, "tmpfs", 0, "size=64k") == 0);
 
-        if (lanemap_reader_attach(beside->scratch.name, &options, &reader) != -ENOENT)
-                beside_wrong(beside, "the hidden directory is not missed");
-        reader = beside_attach(beside, elsewhere.directory);
-        for (uint32_t round = 0; reader && !lanemap_load_acquire(&beside->stop_readers); round++) {
-                beside_look(beside, reader, round);
+        if (lanemap_reader_attach(companion->scratch.name, &options, &reader) != -ENOENT)
+                companion_wrong(companion, "the hidden directory is not missed");
+        reader = companion_attach(companion, elsewhere.directory);
+        for (uint32_t round = 0; reader && !lanemap_load_acquire(&companion->stop_readers);
+             round++) {
+                companion_look(companion, reader, round);
                 if (round == LOOKS)
                         count(&scene->n_elsewhere);
                 if (round % 256 == 0)
@@ -119,70 +120,70 @@ static int in_a_mount_namespace(struct beside *beside)
         return 0;
 }
 
-static int can_unshare(struct beside *beside)
+static int can_unshare(struct companion *companion)
 {
-        (void)beside;
+        (void)companion;
         return unshare(CLONE_NEWPID | CLONE_NEWNS) == 0 &&
                                mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0
                        ? 0
-                       : BESIDE_SKIPPED;
+                       : COMPANION_SKIPPED;
 }
 
-static bool permitted(struct beside *beside)
+static bool permitted(struct companion *companion)
 {
-        pid_t pid = beside_fork(can_unshare, beside);
+        pid_t pid = companion_fork(can_unshare, companion);
         int status;
 
         must(waitpid(pid, &status, 0) == pid);
         return status == 0;
 }
 
-static void readers_apart(struct beside *beside)
+static void readers_apart(struct companion *companion)
 {
-        pid_t writer = beside_fork(beside_writer, beside), readers[2], elsewhere;
+        pid_t writer = companion_fork(companion_writer, companion), readers[2], elsewhere;
         uint32_t n_children;
         uint64_t n_flushes;
 
-        beside_wait_u32(beside, &beside->n_ups, 1, "the writer");
-        beside_wait_u64(beside, &beside->n_flushes, 1, "a flush");
-        elsewhere = beside_fork(in_a_mount_namespace, beside);
+        companion_wait_u32(companion, &companion->n_ups, 1, "the writer");
+        companion_wait_u64(companion, &companion->n_flushes, 1, "a flush");
+        elsewhere = companion_fork(in_a_mount_namespace, companion);
         for (int i = 0; i < 2; i++)
-                readers[i] = beside_fork(in_a_pid_namespace, beside);
-        beside_wait_u32(beside, &scene->n_attached, 2, "two readers");
-        beside_wait_u32(beside, &scene->n_elsewhere, 1, "a reader elsewhere");
+                readers[i] = companion_fork(in_a_pid_namespace, companion);
+        companion_wait_u32(companion, &scene->n_attached, 2, "two readers");
+        companion_wait_u32(companion, &scene->n_elsewhere, 1, "a reader elsewhere");
         if (scene->pids[0] != 1 || scene->pids[1] != 1)
-                beside_wrong(beside, "the pids are not equal");
+                companion_wrong(companion, "the pids are not equal");
 
         /* Its death takes the namespace with it. */
-        beside_kill(readers[0]);
+        companion_kill(readers[0]);
         n_children = lanemap_load_acquire(&scene->n_children);
-        n_flushes = lanemap_load_acquire(&beside->n_flushes);
-        beside_wait_u32(beside, &scene->n_children, n_children + 10, "children that look up");
-        beside_wait_u64(beside, &beside->n_flushes, n_flushes + 5, "flushes");
+        n_flushes = lanemap_load_acquire(&companion->n_flushes);
+        companion_wait_u32(companion, &scene->n_children, n_children + 10, "children that look up");
+        companion_wait_u64(companion, &companion->n_flushes, n_flushes + 5, "flushes");
 
-        lanemap_store_release(&beside->stop_writer, 1);
-        beside_join(beside, writer, "the writer");
-        lanemap_store_release(&beside->stop_readers, 1);
-        beside_join(beside, readers[1], "the reader in a pid namespace");
-        beside_join(beside, elsewhere, "the reader in a mount namespace");
-        beside_verify(beside);
+        lanemap_store_release(&companion->stop_writer, 1);
+        companion_join(companion, writer, "the writer");
+        lanemap_store_release(&companion->stop_readers, 1);
+        companion_join(companion, readers[1], "the reader in a pid namespace");
+        companion_join(companion, elsewhere, "the reader in a mount namespace");
+        companion_verify(companion);
 }
 
 int main(void)
 {
-        struct beside *beside = beside_new("apart");
+        struct companion *companion = companion_new("apart");
 
         alarm(120);
-        if (!permitted(beside)) {
+        if (!permitted(companion)) {
                 printf("skipped: namespaces are not permitted here\n");
-                beside_free(beside);
-                return BESIDE_SKIPPED;
+                companion_free(companion);
+                return COMPANION_SKIPPED;
         }
 
         scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                      0);
         must(scene != MAP_FAILED);
-        readers_apart(beside);
+        readers_apart(companion);
         printf("%" PRIu32 " forked children looked up\n", scene->n_children);
-        return beside_free(beside);
+        return companion_free(companion);
 }

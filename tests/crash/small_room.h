@@ -1,5 +1,5 @@
 /*
- * File systems with little room, which nobody outside of this process sees: for tiny.c and
+ * File systems with little room, which nobody outside of this process sees: for full_disk_and_memory.c and
  * takeover_full.c.
  */
 #ifndef LANEMAP_TESTS_SMALL_ROOM_H

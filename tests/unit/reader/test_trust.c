@@ -3,7 +3,7 @@
  * said, and not asking is possible. And structs of programs that are older or younger than the
  * library.
  *
- * Owners other than this process's own take root; tests/crash/strangers.c has them.
+ * Owners other than this process's own take root; tests/crash/foreign_owner.c has them.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

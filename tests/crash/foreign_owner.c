@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "beside.h"
+#include "companion.h"
 #include "shm/object.h"
 #include "support/engine.h"
 
@@ -36,16 +36,17 @@ struct scene {
 
 static struct scene *scene;
 
-static void shm_path(const struct beside *beside, const char *suffix, char *path, size_t bytes)
+static void shm_path(const struct companion *companion, const char *suffix, char *path,
+                     size_t bytes)
 {
-        snprintf(path, bytes, "%s/lanemap.%s%s", LANEMAP_SHM_DIRECTORY, beside->scratch.name,
+        snprintf(path, bytes, "%s/lanemap.%s%s", LANEMAP_SHM_DIRECTORY, companion->scratch.name,
                  suffix);
 }
 
-static void expect(struct beside *beside, bool so, const char *what, int r, const char *text)
+static void expect(struct companion *companion, bool so, const char *what, int r, const char *text)
 {
         if (!so)
-                beside_wrong(beside, "%s: %d (%s) %s", what, r, strerror(-r), text);
+                companion_wrong(companion, "%s: %d (%s) %s", what, r, strerror(-r), text);
 }
 
 static int writer_try(const struct scratch *scratch, struct lanemap_writer **ret_writer,
@@ -59,13 +60,13 @@ static int writer_try(const struct scratch *scratch, struct lanemap_writer **ret
         return lanemap_writer_open(&options, ret_writer);
 }
 
-static int attach_try(const struct beside *beside, uint32_t trust, uid_t uid,
+static int attach_try(const struct companion *companion, uint32_t trust, uid_t uid,
                       struct lanemap_error *error)
 {
         struct lanemap_reader_options options = {
                 .size = sizeof(options), .error = error, .trust = trust, .trusted_uid = uid};
         struct lanemap_reader *reader = NULL;
-        int r = lanemap_reader_attach(beside->scratch.name, &options, &reader);
+        int r = lanemap_reader_attach(companion->scratch.name, &options, &reader);
 
         lanemap_reader_detach(reader);
         return r;
@@ -73,16 +74,16 @@ static int attach_try(const struct beside *beside, uint32_t trust, uid_t uid,
 
 /* ---- a whole index ---- */
 
-static int whole_index(struct beside *beside)
+static int whole_index(struct companion *companion)
 {
         struct lanemap_writer *writer = NULL;
         struct lanemap_error error;
         int r;
 
-        must(beside_drop(UID_STRANGER, GID_READERS) == 0);
-        r = writer_try(&beside->scratch, &writer, &error);
+        must(companion_drop(UID_STRANGER, GID_READERS) == 0);
+        r = writer_try(&companion->scratch, &writer, &error);
         if (r < 0) {
-                beside_wrong(beside, "the stranger's own writer: %s", error.text);
+                companion_wrong(companion, "the stranger's own writer: %s", error.text);
                 return 1;
         }
 
@@ -96,51 +97,51 @@ static int whole_index(struct beside *beside)
 }
 
 /* Not the stranger's and not root's any more: not one owner's. */
-static void chown_and_try(struct beside *beside, const char *path, bool is_control,
+static void chown_and_try(struct companion *companion, const char *path, bool is_control,
                           const char *what)
 {
         struct lanemap_error error = {{0}};
         int r;
 
         must(chown(path, UID_SERVICE, GID_READERS) == 0);
-        r = attach_try(beside, LANEMAP_TRUST_ONE_OWNER, 0, &error);
-        expect(beside, r == -EPERM && strstr(error.text, "another user"), what, r, error.text);
-        r = attach_try(beside, LANEMAP_TRUST_ANYONE, 0, &error);
-        expect(beside, r == 0, "no owner is asked for", r, error.text);
+        r = attach_try(companion, LANEMAP_TRUST_ONE_OWNER, 0, &error);
+        expect(companion, r == -EPERM && strstr(error.text, "another user"), what, r, error.text);
+        r = attach_try(companion, LANEMAP_TRUST_ANYONE, 0, &error);
+        expect(companion, r == 0, "no owner is asked for", r, error.text);
         must(chown(path, 0, GID_READERS) == 0);
-        r = attach_try(beside, LANEMAP_TRUST_ONE_OWNER, 0, &error);
-        expect(beside, r == (is_control ? -EPERM : 0),
+        r = attach_try(companion, LANEMAP_TRUST_ONE_OWNER, 0, &error);
+        expect(companion, r == (is_control ? -EPERM : 0),
                "root is trusted, the stranger by him is not", r, error.text);
         must(chown(path, UID_STRANGER, GID_READERS) == 0);
 }
 
-static void index_of_a_stranger(struct beside *beside)
+static void index_of_a_stranger(struct companion *companion)
 {
         struct lanemap_error error = {{0}};
         char path[400];
         pid_t pid;
         int r;
 
-        must(chown(beside->scratch.directory, UID_STRANGER, GID_READERS) == 0);
-        pid = beside_fork(whole_index, beside);
-        beside_wait_u32(beside, &scene->is_up, 1, "a stranger's index");
+        must(chown(companion->scratch.directory, UID_STRANGER, GID_READERS) == 0);
+        pid = companion_fork(whole_index, companion);
+        companion_wait_u32(companion, &scene->is_up, 1, "a stranger's index");
 
-        r = attach_try(beside, LANEMAP_TRUST_ONE_OWNER, 0, &error);
-        expect(beside, r == 0, "one owner", r, error.text);
-        r = attach_try(beside, LANEMAP_TRUST_UID, UID_STRANGER, &error);
-        expect(beside, r == 0, "the stranger is named", r, error.text);
-        r = attach_try(beside, LANEMAP_TRUST_UID, UID_SERVICE, &error);
-        expect(beside, r == -EPERM && strstr(error.text, "another user"), "the service is named", r,
-               error.text);
+        r = attach_try(companion, LANEMAP_TRUST_ONE_OWNER, 0, &error);
+        expect(companion, r == 0, "one owner", r, error.text);
+        r = attach_try(companion, LANEMAP_TRUST_UID, UID_STRANGER, &error);
+        expect(companion, r == 0, "the stranger is named", r, error.text);
+        r = attach_try(companion, LANEMAP_TRUST_UID, UID_SERVICE, &error);
+        expect(companion, r == -EPERM && strstr(error.text, "another user"), "the service is named",
+               r, error.text);
 
-        must(scratch_find(beside->scratch.directory, "seg-", path, sizeof(path)));
-        chown_and_try(beside, path, false, "a segment file of a third user");
-        shm_path(beside, "", path, sizeof(path));
-        chown_and_try(beside, path, true, "a control object of a third user");
+        must(scratch_find(companion->scratch.directory, "seg-", path, sizeof(path)));
+        chown_and_try(companion, path, false, "a segment file of a third user");
+        shm_path(companion, "", path, sizeof(path));
+        chown_and_try(companion, path, true, "a control object of a third user");
 
         lanemap_store_release(&scene->stop, 1);
-        beside_join(beside, pid, "the stranger");
-        must(chown(beside->scratch.directory, 0, 0) == 0);
+        companion_join(companion, pid, "the stranger");
+        must(chown(companion->scratch.directory, 0, 0) == 0);
 }
 
 /* ---- the lock ---- */
@@ -151,13 +152,13 @@ struct planted_lock {
         bool is_held;
 };
 
-static void lock_plant(const struct beside *beside, const struct planted_lock *planted)
+static void lock_plant(const struct companion *companion, const struct planted_lock *planted)
 {
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
         char path[128];
         int fd;
 
-        shm_path(beside, ".lock", path, sizeof(path));
+        shm_path(companion, ".lock", path, sizeof(path));
         if (planted->is_link) {
                 must(symlink("/etc/hostname", path) == 0);
                 return;
@@ -170,45 +171,46 @@ static void lock_plant(const struct beside *beside, const struct planted_lock *p
 
 static const struct planted_lock *the_lock;
 
-static int lock_holder(struct beside *beside)
+static int lock_holder(struct companion *companion)
 {
-        must(beside_drop(UID_STRANGER, GID_READERS) == 0);
-        lock_plant(beside, the_lock);
+        must(companion_drop(UID_STRANGER, GID_READERS) == 0);
+        lock_plant(companion, the_lock);
         lanemap_store_release(&scene->is_up, 1);
         while (!lanemap_load_acquire(&scene->stop))
                 (void)usleep(1000);
         return 0;
 }
 
-static int service_is_refused(struct beside *beside)
+static int service_is_refused(struct companion *companion)
 {
         struct lanemap_writer *writer = NULL;
         struct lanemap_error error;
         int r;
 
-        must(beside_drop(UID_SERVICE, GID_READERS) == 0);
-        r = writer_try(&beside->scratch, &writer, &error);
-        expect(beside, (r == -EPERM || r == -EACCES || r == -ELOOP) && strstr(error.text, ".lock"),
+        must(companion_drop(UID_SERVICE, GID_READERS) == 0);
+        r = writer_try(&companion->scratch, &writer, &error);
+        expect(companion,
+               (r == -EPERM || r == -EACCES || r == -ELOOP) && strstr(error.text, ".lock"),
                "a service whose lock is a stranger's", r, error.text);
         return 0;
 }
 
-static int service_opens(struct beside *beside)
+static int service_opens(struct companion *companion)
 {
         struct lanemap_writer *writer = NULL;
         struct lanemap_error error;
         int r;
 
-        must(beside_drop(UID_SERVICE, GID_READERS) == 0);
-        r = writer_try(&beside->scratch, &writer, &error);
-        expect(beside, r == 0, "the lock is gone", r, error.text);
+        must(companion_drop(UID_SERVICE, GID_READERS) == 0);
+        r = writer_try(&companion->scratch, &writer, &error);
+        expect(companion, r == 0, "the lock is gone", r, error.text);
         if (r == 0)
                 lanemap_writer_close(writer);
         return 0;
 }
 
 /* -EACCES is what the kernel says where fs.protected_regular is on, and of what cannot be opened. */
-static void lock_of_a_stranger(struct beside *beside, const struct planted_lock *planted)
+static void lock_of_a_stranger(struct companion *companion, const struct planted_lock *planted)
 {
         struct lanemap_writer *writer = NULL;
         struct lanemap_error error;
@@ -219,22 +221,24 @@ static void lock_of_a_stranger(struct beside *beside, const struct planted_lock 
         the_lock = planted;
         lanemap_store_release(&scene->stop, 0);
         lanemap_store_release(&scene->is_up, 0);
-        pid = beside_fork(lock_holder, beside);
-        beside_wait_u32(beside, &scene->is_up, 1, "a stranger's lock");
+        pid = companion_fork(lock_holder, companion);
+        companion_wait_u32(companion, &scene->is_up, 1, "a stranger's lock");
 
-        r = writer_try(&beside->scratch, &writer, &error);
-        expect(beside, (r == -EPERM || r == -EACCES || r == -ELOOP) && strstr(error.text, ".lock"),
+        r = writer_try(&companion->scratch, &writer, &error);
+        expect(companion,
+               (r == -EPERM || r == -EACCES || r == -ELOOP) && strstr(error.text, ".lock"),
                "root, whose lock is a stranger's", r, error.text);
-        (void)unlinkat(beside->scratch.dir_fd, "lock", 0);
-        must(chown(beside->scratch.directory, UID_SERVICE, GID_READERS) == 0);
-        beside_join(beside, beside_fork(service_is_refused, beside), "the refused service");
+        (void)unlinkat(companion->scratch.dir_fd, "lock", 0);
+        must(chown(companion->scratch.directory, UID_SERVICE, GID_READERS) == 0);
+        companion_join(companion, companion_fork(service_is_refused, companion),
+                       "the refused service");
 
         /* What the message says to do. */
-        shm_path(beside, ".lock", path, sizeof(path));
+        shm_path(companion, ".lock", path, sizeof(path));
         must(unlink(path) == 0);
-        beside_join(beside, beside_fork(service_opens, beside), "the service");
+        companion_join(companion, companion_fork(service_opens, companion), "the service");
         lanemap_store_release(&scene->stop, 1);
-        beside_join(beside, pid, "the stranger");
+        companion_join(companion, pid, "the stranger");
 }
 
 static void locks_of_a_stranger(void)
@@ -247,10 +251,10 @@ static void locks_of_a_stranger(void)
         };
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(locks); i++) {
-                struct beside *beside = beside_new("lock");
+                struct companion *companion = companion_new("lock");
 
-                lock_of_a_stranger(beside, &locks[i]);
-                must(beside_free(beside) == 0);
+                lock_of_a_stranger(companion, &locks[i]);
+                must(companion_free(companion) == 0);
         }
 }
 
@@ -261,15 +265,15 @@ static void locks_of_a_stranger(void)
 
 /* Whatever number the control object comes to hold, creates the data object of that number, if it
  * does not exist by then: any that was told before its object was made would be taken. */
-static int guesser(struct beside *beside)
+static int guesser(struct companion *companion)
 {
         uint64_t seen[LANEMAP_SHM_CONTROL_BYTES / sizeof(uint64_t)];
         char path[128], object[LANEMAP_SHM_OBJECT_NAME_BYTES];
         int fd, dir_fd = lanemap_shm_open_directory();
         const uint64_t *words;
 
-        must(beside_drop(UID_STRANGER, GID_READERS) == 0);
-        shm_path(beside, "", path, sizeof(path));
+        must(companion_drop(UID_STRANGER, GID_READERS) == 0);
+        shm_path(companion, "", path, sizeof(path));
         fd = open(path, O_RDONLY | O_CLOEXEC);
         must(dir_fd >= 0 && fd >= 0);
         words = mmap(NULL, LANEMAP_SHM_CONTROL_BYTES, PROT_READ, MAP_SHARED, fd, 0);
@@ -286,7 +290,7 @@ static int guesser(struct beside *beside)
                         if (next < GENERATION_MIN)
                                 continue;
                         scene->n_seen++;
-                        lanemap_shm_data_name(beside->scratch.name, next, object);
+                        lanemap_shm_data_name(companion->scratch.name, next, object);
                         fd = openat(dir_fd, object, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
                         if (fd >= 0) {
                                 (void)fchmod(fd, 0666);
@@ -297,7 +301,7 @@ static int guesser(struct beside *beside)
 }
 
 /* Whatever becomes of a flip, the index goes on, and is never the stranger's object. */
-static void flips_under_guesses(struct beside *beside)
+static void flips_under_guesses(struct companion *companion)
 {
         struct lanemap_writer *writer = NULL;
         struct lanemap_reader *reader = NULL;
@@ -309,17 +313,17 @@ static void flips_under_guesses(struct beside *beside)
 
         lanemap_store_release(&scene->stop, 0);
         lanemap_store_release(&scene->is_up, 0);
-        must(writer_try(&beside->scratch, &writer, &error) == 0);
-        pid = beside_fork(guesser, beside);
-        beside_wait_u32(beside, &scene->is_up, 1, "a stranger who guesses");
-        must(lanemap_reader_attach(beside->scratch.name, NULL, &reader) == 0);
+        must(writer_try(&companion->scratch, &writer, &error) == 0);
+        pid = companion_fork(guesser, companion);
+        companion_wait_u32(companion, &scene->is_up, 1, "a stranger who guesses");
+        must(lanemap_reader_attach(companion->scratch.name, NULL, &reader) == 0);
 
         for (uint32_t i = 0; i < N_FLIPS; i++) {
                 size_t n_ids = 0;
 
                 if (i % 8 == 7) {
                         lanemap_writer_close(writer);
-                        r = writer_try(&beside->scratch, &writer, &error);
+                        r = writer_try(&companion->scratch, &writer, &error);
                         if (r < 0)
                                 fprintf(stderr, "a takeover under guesses: %d, %s\n", r,
                                         error.text);
@@ -329,40 +333,40 @@ static void flips_under_guesses(struct beside *beside)
                 r = engine_request(writer, LANEMAP_REQUEST_FLIP);
                 n_flipped += r == 0;
                 if (r != 0 && r != -EBUSY)
-                        beside_wrong(beside, "a flip under guesses: %s", strerror(-r));
+                        companion_wrong(companion, "a flip under guesses: %s", strerror(-r));
                 r = lanemap_reader_lookup(reader, "k", 1, NULL, 0, &n_ids);
                 if (r != 0 || n_ids != id)
-                        beside_wrong(beside, "lookup under guesses: %d, %zu ids", r, n_ids);
+                        companion_wrong(companion, "lookup under guesses: %d, %zu ids", r, n_ids);
         }
 
         lanemap_store_release(&scene->stop, 1);
-        beside_join(beside, pid, "the guesser");
+        companion_join(companion, pid, "the guesser");
         printf("%" PRIu64 " numbers seen, %" PRIu64 " of %d flips done\n", scene->n_seen, n_flipped,
                N_FLIPS);
         if (n_flipped == 0 || scene->n_seen == 0)
-                beside_wrong(beside, "nothing was tested");
+                companion_wrong(companion, "nothing was tested");
         lanemap_reader_detach(reader);
         lanemap_writer_close(writer);
 }
 
 int main(void)
 {
-        struct beside *beside = beside_new("stranger");
+        struct companion *companion = companion_new("stranger");
         int r;
 
         alarm(120);
-        if (!beside_two_users(beside, UID_STRANGER, GID_READERS)) {
-                beside_free(beside);
-                return BESIDE_SKIPPED;
+        if (!companion_two_users(companion, UID_STRANGER, GID_READERS)) {
+                companion_free(companion);
+                return COMPANION_SKIPPED;
         }
 
         scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                      0);
         must(scene != MAP_FAILED);
-        index_of_a_stranger(beside);
-        r = beside_free(beside);
+        index_of_a_stranger(companion);
+        r = companion_free(companion);
         locks_of_a_stranger();
-        beside = beside_new("guess");
-        flips_under_guesses(beside);
-        return beside_free(beside) || r;
+        beside = companion_new("guess");
+        flips_under_guesses(companion);
+        return companion_free(companion) || r;
 }

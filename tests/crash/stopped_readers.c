@@ -14,14 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "beside.h"
+#include "companion.h"
 
 #define N_ROUNDS 8
 #define N_EACH   8
 #define HELD_MAX 2
 
 /* The object in force: bytes. */
-static uint64_t object_bytes(const struct beside *beside)
+static uint64_t object_bytes(const struct companion *companion)
 {
         DIR *dir = opendir("/dev/shm");
         const struct dirent *entry;
@@ -29,7 +29,7 @@ static uint64_t object_bytes(const struct beside *beside)
         uint64_t n_bytes = 0;
 
         must(dir);
-        snprintf(prefix, sizeof(prefix), "lanemap.%s.", beside->scratch.name);
+        snprintf(prefix, sizeof(prefix), "lanemap.%s.", companion->scratch.name);
         while ((entry = readdir(dir))) {
                 struct stat st;
 
@@ -60,7 +60,7 @@ static uint64_t private_bytes(pid_t pid)
 }
 
 /* Distinct data objects without a name that these processes have mapped. */
-static uint32_t objects_held(const struct beside *beside, const pid_t *pids, uint32_t n_pids)
+static uint32_t objects_held(const struct companion *companion, const pid_t *pids, uint32_t n_pids)
 {
         uint64_t inodes[64];
         uint32_t n = 0;
@@ -76,7 +76,7 @@ static uint32_t objects_held(const struct beside *beside, const pid_t *pids, uin
                         uint64_t inode;
                         uint32_t at = 0;
 
-                        if (!strstr(line, beside->scratch.name) || !strstr(line, "(deleted)") ||
+                        if (!strstr(line, companion->scratch.name) || !strstr(line, "(deleted)") ||
                             sscanf(line, "%*s %*s %*s %*s %" SCNu64, &inode) != 1)
                                 continue;
                         if (!strstr(line, "/dev/shm/lanemap."))
@@ -91,68 +91,69 @@ static uint32_t objects_held(const struct beside *beside, const pid_t *pids, uin
         return n;
 }
 
-static uint64_t flips_asked(const struct beside *beside)
+static uint64_t flips_asked(const struct companion *companion)
 {
-        return lanemap_load_acquire(&beside->n_flips) +
-               lanemap_load_acquire(&beside->n_flips_refused);
+        return lanemap_load_acquire(&companion->n_flips) +
+               lanemap_load_acquire(&companion->n_flips_refused);
 }
 
-static void flips_await(struct beside *beside, uint64_t n)
+static void flips_await(struct companion *companion, uint64_t n)
 {
-        uint64_t until_ns = now_ns() + UINT64_C(30000000000), target = flips_asked(beside) + n;
+        uint64_t until_ns = now_ns() + UINT64_C(30000000000), target = flips_asked(companion) + n;
 
-        while (flips_asked(beside) < target && now_ns() < until_ns)
+        while (flips_asked(companion) < target && now_ns() < until_ns)
                 (void)usleep(1000);
-        if (flips_asked(beside) < target)
-                beside_wrong(beside, "the writer asks for no more flips");
+        if (flips_asked(companion) < target)
+                companion_wrong(companion, "the writer asks for no more flips");
 }
 
-static void readers_stop(struct beside *beside, pid_t *pids)
+static void readers_stop(struct companion *companion, pid_t *pids)
 {
-        uint64_t before = lanemap_load_acquire(&beside->n_lookups);
+        uint64_t before = lanemap_load_acquire(&companion->n_lookups);
 
         for (uint32_t i = 0; i < N_EACH; i++)
-                pids[i] = beside_fork(beside_reader, beside);
-        beside_wait_u64(beside, &beside->n_lookups, before + N_EACH * 200, "lookups");
+                pids[i] = companion_fork(companion_reader, companion);
+        companion_wait_u64(companion, &companion->n_lookups, before + N_EACH * 200, "lookups");
         for (uint32_t i = 0; i < N_EACH; i++)
                 must(kill(pids[i], SIGSTOP) == 0);
 }
 
 int main(void)
 {
-        struct beside *beside = beside_new("held");
-        pid_t pids[N_ROUNDS * N_EACH], writer = beside_fork(beside_writer, beside);
+        struct companion *companion = companion_new("held");
+        pid_t pids[N_ROUNDS * N_EACH], writer = companion_fork(companion_writer, companion);
         uint64_t start_bytes, start_private, flips;
         uint32_t n_held = 0;
 
-        beside_wait_u32(beside, &beside->n_ups, 1, "the writer");
-        flips_await(beside, 3);
-        start_bytes = object_bytes(beside);
+        companion_wait_u32(companion, &companion->n_ups, 1, "the writer");
+        flips_await(companion, 3);
+        start_bytes = object_bytes(companion);
         start_private = private_bytes(writer);
         for (uint32_t round = 0; round < N_ROUNDS; round++) {
-                readers_stop(beside, pids + (size_t)round * N_EACH);
-                flips_await(beside, 3);
-                n_held = objects_held(beside, pids, (round + 1) * N_EACH);
+                readers_stop(companion, pids + (size_t)round * N_EACH);
+                flips_await(companion, 3);
+                n_held = objects_held(companion, pids, (round + 1) * N_EACH);
                 if (n_held > HELD_MAX)
-                        beside_wrong(beside, "round %u: %u objects are held", round, n_held);
+                        companion_wrong(companion, "round %u: %u objects are held", round, n_held);
         }
         printf("%u readers hold %u retired objects; object %" PRIu64 " -> %" PRIu64
                " bytes, private memory of the writer %" PRIu64 " -> %" PRIu64 "\n",
-               N_ROUNDS * N_EACH, n_held, start_bytes, object_bytes(beside), start_private,
+               N_ROUNDS * N_EACH, n_held, start_bytes, object_bytes(companion), start_private,
                private_bytes(writer));
-        if (n_held < 2 || lanemap_load_acquire(&beside->n_flips_refused) == 0)
-                beside_wrong(beside, "nothing was held back: nothing was tried");
-        if (object_bytes(beside) > 2 * start_bytes)
-                beside_wrong(beside, "the object grows");
+        if (n_held < 2 || lanemap_load_acquire(&companion->n_flips_refused) == 0)
+                companion_wrong(companion, "nothing was held back: nothing was tried");
+        if (object_bytes(companion) > 2 * start_bytes)
+                companion_wrong(companion, "the object grows");
         if (private_bytes(writer) > start_private + (16 << 20))
-                beside_wrong(beside, "the writer grows");
+                companion_wrong(companion, "the writer grows");
 
         for (uint32_t i = 0; i < N_ROUNDS * N_EACH; i++)
-                beside_kill(pids[i]);
-        flips = lanemap_load_acquire(&beside->n_flips);
-        beside_wait_u64(beside, &beside->n_flips, flips + 3, "flips after the readers' end");
-        lanemap_store_release(&beside->stop_writer, 1);
-        beside_join(beside, writer, "the writer");
-        beside_verify(beside);
-        return beside_free(beside);
+                companion_kill(pids[i]);
+        flips = lanemap_load_acquire(&companion->n_flips);
+        companion_wait_u64(companion, &companion->n_flips, flips + 3,
+                           "flips after the readers' end");
+        lanemap_store_release(&companion->stop_writer, 1);
+        companion_join(companion, writer, "the writer");
+        companion_verify(companion);
+        return companion_free(companion);
 }

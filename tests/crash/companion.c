@@ -1,5 +1,5 @@
-/* See beside.h. */
-#include "beside.h"
+/* See companion.h. */
+#include "companion.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -26,47 +26,47 @@ static size_t key_text(char kind, uint32_t number, char *ret_text)
         return (size_t)snprintf(ret_text, KEY_BYTES, "%c-%" PRIu32, kind, number);
 }
 
-struct beside *beside_new(const char *what)
+struct companion *companion_new(const char *what)
 {
-        struct beside *beside = mmap(NULL, sizeof(*beside), PROT_READ | PROT_WRITE,
-                                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        struct companion *companion = mmap(NULL, sizeof(*companion), PROT_READ | PROT_WRITE,
+                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-        must(beside != MAP_FAILED);
-        scratch_init(&beside->scratch, what);
-        return beside;
+        must(companion != MAP_FAILED);
+        scratch_init(&companion->scratch, what);
+        return companion;
 }
 
-int beside_free(struct beside *beside)
+int companion_free(struct companion *companion)
 {
-        int r = beside->n_wrong > 0;
+        int r = companion->n_wrong > 0;
 
         if (r)
-                fprintf(stderr, "%" PRIu32 " wrong, the first: %s\n", beside->n_wrong,
-                        beside->wrong);
+                fprintf(stderr, "%" PRIu32 " wrong, the first: %s\n", companion->n_wrong,
+                        companion->wrong);
         printf("%" PRIu64 " batches, %" PRIu64 " refused, %" PRIu64 " flushes, %" PRIu64
                " flips, %" PRIu64 " flips refused, %" PRIu64 " lookups\n",
-               beside->n_batches, beside->n_refused, beside->n_flushes, beside->n_flips,
-               beside->n_flips_refused, beside->n_lookups);
-        scratch_deinit(&beside->scratch);
-        munmap(beside, sizeof(*beside));
+               companion->n_batches, companion->n_refused, companion->n_flushes, companion->n_flips,
+               companion->n_flips_refused, companion->n_lookups);
+        scratch_deinit(&companion->scratch);
+        munmap(companion, sizeof(*companion));
         return r;
 }
 
-void beside_wrong(struct beside *beside, const char *format, ...)
+void companion_wrong(struct companion *companion, const char *format, ...)
 {
         va_list arguments;
 
-        if (__atomic_fetch_add(&beside->n_wrong, 1, __ATOMIC_RELAXED) != 0)
+        if (__atomic_fetch_add(&companion->n_wrong, 1, __ATOMIC_RELAXED) != 0)
                 return;
 
         va_start(arguments, format);
-        vsnprintf(beside->wrong, sizeof(beside->wrong), format, arguments);
+        vsnprintf(companion->wrong, sizeof(companion->wrong), format, arguments);
         va_end(arguments);
 }
 
 /* ---- processes ---- */
 
-pid_t beside_fork(int (*fn)(struct beside *beside), struct beside *beside)
+pid_t companion_fork(int (*fn)(struct companion *companion), struct companion *companion)
 {
         pid_t pid;
 
@@ -75,22 +75,22 @@ pid_t beside_fork(int (*fn)(struct beside *beside), struct beside *beside)
         must(pid >= 0);
         if (pid == 0) {
                 must(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-                _exit(fn(beside));
+                _exit(fn(companion));
         }
 
         return pid;
 }
 
-void beside_join(struct beside *beside, pid_t pid, const char *what)
+void companion_join(struct companion *companion, pid_t pid, const char *what)
 {
         int status;
 
         must(waitpid(pid, &status, 0) == pid);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-                beside_wrong(beside, "%s ended with status 0x%x", what, status);
+                companion_wrong(companion, "%s ended with status 0x%x", what, status);
 }
 
-void beside_kill(pid_t pid)
+void companion_kill(pid_t pid)
 {
         int status;
 
@@ -100,29 +100,29 @@ void beside_kill(pid_t pid)
 }
 
 /* Counters of two widths are waited for alike. */
-#define WAIT_UNTIL(condition)                                             \
-        do {                                                              \
-                uint64_t until_ns = now_ns() + WAIT_NS;                   \
-                                                                          \
-                while (!(condition) && now_ns() < until_ns)               \
-                        (void)usleep(1000);                               \
-                if (!(condition))                                         \
-                        beside_wrong(beside, "%s: waited in vain", what); \
+#define WAIT_UNTIL(condition)                                                   \
+        do {                                                                    \
+                uint64_t until_ns = now_ns() + WAIT_NS;                         \
+                                                                                \
+                while (!(condition) && now_ns() < until_ns)                     \
+                        (void)usleep(1000);                                     \
+                if (!(condition))                                               \
+                        companion_wrong(companion, "%s: waited in vain", what); \
         } while (0)
 
-void beside_wait_u32(struct beside *beside, const uint32_t *counter, uint32_t least,
-                     const char *what)
+void companion_wait_u32(struct companion *companion, const uint32_t *counter, uint32_t least,
+                        const char *what)
 {
         WAIT_UNTIL(lanemap_load_acquire(counter) >= least);
 }
 
-void beside_wait_u64(struct beside *beside, const uint64_t *counter, uint64_t least,
-                     const char *what)
+void companion_wait_u64(struct companion *companion, const uint64_t *counter, uint64_t least,
+                        const char *what)
 {
         WAIT_UNTIL(lanemap_load_acquire(counter) >= least);
 }
 
-int beside_drop(uid_t uid, gid_t gid)
+int companion_drop(uid_t uid, gid_t gid)
 {
         if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
                 return -errno;
@@ -136,13 +136,13 @@ int beside_drop(uid_t uid, gid_t gid)
 static uid_t other_uid;
 static gid_t other_gid;
 
-static int other_try(struct beside *beside)
+static int other_try(struct companion *companion)
 {
-        (void)beside;
-        return beside_drop(other_uid, other_gid) == 0 ? 0 : BESIDE_SKIPPED;
+        (void)companion;
+        return companion_drop(other_uid, other_gid) == 0 ? 0 : COMPANION_SKIPPED;
 }
 
-bool beside_two_users(struct beside *beside, uid_t uid, gid_t gid)
+bool companion_two_users(struct companion *companion, uid_t uid, gid_t gid)
 {
         struct stat st;
         int status = 1;
@@ -152,7 +152,7 @@ bool beside_two_users(struct beside *beside, uid_t uid, gid_t gid)
             (st.st_mode & 01002) == 01002) {
                 other_uid = uid;
                 other_gid = gid;
-                pid = beside_fork(other_try, beside);
+                pid = companion_fork(other_try, companion);
                 must(waitpid(pid, &status, 0) == pid);
         }
         if (status != 0)
@@ -163,7 +163,7 @@ bool beside_two_users(struct beside *beside, uid_t uid, gid_t gid)
 
 /* ---- the writer ---- */
 
-static void stable_keys_add(struct beside *beside, struct lanemap_writer *writer)
+static void stable_keys_add(struct companion *companion, struct lanemap_writer *writer)
 {
         static struct lanemap_op ops[2 * N_STABLE];
         static char texts[N_STABLE][KEY_BYTES];
@@ -181,7 +181,7 @@ static void stable_keys_add(struct beside *beside, struct lanemap_writer *writer
         if (r == 0)
                 r = lanemap_writer_sync(writer, position);
         if (r < 0)
-                beside_wrong(beside, "the stable keys cannot be added: %s", strerror(-r));
+                companion_wrong(companion, "the stable keys cannot be added: %s", strerror(-r));
 }
 
 /* Adds in even batches what it removes in the odd ones. */
@@ -204,7 +204,8 @@ static int batch_apply(struct lanemap_writer *writer, uint64_t batch)
         return lanemap_writer_apply(writer, ops, BATCH, NULL, NULL, NULL);
 }
 
-static void request_run(struct beside *beside, struct lanemap_writer *writer, uint32_t request)
+static void request_run(struct companion *companion, struct lanemap_writer *writer,
+                        uint32_t request)
 {
         uint64_t ticket = 0;
         int r = lanemap_writer_request(writer, request, &ticket);
@@ -212,51 +213,51 @@ static void request_run(struct beside *beside, struct lanemap_writer *writer, ui
         if (r == 0)
                 r = lanemap_writer_request_wait(writer, ticket);
         if (request == LANEMAP_REQUEST_FLUSH && r == 0)
-                lanemap_store_release(&beside->n_flushes, beside->n_flushes + 1);
+                lanemap_store_release(&companion->n_flushes, companion->n_flushes + 1);
         else if (request == LANEMAP_REQUEST_FLIP && r == 0)
-                lanemap_store_release(&beside->n_flips, beside->n_flips + 1);
+                lanemap_store_release(&companion->n_flips, companion->n_flips + 1);
         else if (request == LANEMAP_REQUEST_FLIP && r == -EBUSY)
-                lanemap_store_release(&beside->n_flips_refused, beside->n_flips_refused + 1);
+                lanemap_store_release(&companion->n_flips_refused, companion->n_flips_refused + 1);
         else
-                beside_wrong(beside, "request %" PRIu32 ": %s", request, strerror(-r));
+                companion_wrong(companion, "request %" PRIu32 ": %s", request, strerror(-r));
 }
 
-static struct lanemap_writer *writer_new(struct beside *beside)
+static struct lanemap_writer *writer_new(struct companion *companion)
 {
         /* Freed memory that lingers (A3) would make a small object larger than its content needs. */
         struct lanemap_writer_options options = {.n_lanes = 4,
                                                  .flush_bytes = 30000,
                                                  .log_file_bytes = 64 << 10,
                                                  .quarantine_ns = 5 * 1000 * 1000,
-                                                 .shared_bytes_max = beside->shared_bytes};
+                                                 .shared_bytes_max = companion->shared_bytes};
 
-        return scratch_writer_open(&beside->scratch, &options);
+        return scratch_writer_open(&companion->scratch, &options);
 }
 
-int beside_writer(struct beside *beside)
+int companion_writer(struct companion *companion)
 {
         struct lanemap_writer *writer;
 
-        if (beside->gid)
-                must(setresgid(beside->gid, beside->gid, beside->gid) == 0);
-        writer = writer_new(beside);
-        stable_keys_add(beside, writer);
-        __atomic_fetch_add(&beside->n_ups, 1, __ATOMIC_RELEASE);
+        if (companion->gid)
+                must(setresgid(companion->gid, companion->gid, companion->gid) == 0);
+        writer = writer_new(companion);
+        stable_keys_add(companion, writer);
+        __atomic_fetch_add(&companion->n_ups, 1, __ATOMIC_RELEASE);
 
-        for (uint64_t batch = 0; !lanemap_load_acquire(&beside->stop_writer); batch++) {
+        for (uint64_t batch = 0; !lanemap_load_acquire(&companion->stop_writer); batch++) {
                 int r = batch_apply(writer, batch);
 
                 if (r < 0)
-                        beside_wrong(beside, "batch %" PRIu64 ": %s", batch, strerror(-r));
+                        companion_wrong(companion, "batch %" PRIu64 ": %s", batch, strerror(-r));
                 if (batch % FLUSH_EVERY == FLUSH_EVERY - 1) {
                         r = lanemap_writer_sync(writer, lanemap_writer_position(writer));
                         if (r < 0)
-                                beside_wrong(beside, "sync: %s", strerror(-r));
-                        request_run(beside, writer,
+                                companion_wrong(companion, "sync: %s", strerror(-r));
+                        request_run(companion, writer,
                                     batch / FLUSH_EVERY % 2 ? LANEMAP_REQUEST_FLIP
                                                             : LANEMAP_REQUEST_FLUSH);
                 }
-                lanemap_store_release(&beside->n_batches, beside->n_batches + 1);
+                lanemap_store_release(&companion->n_batches, companion->n_batches + 1);
                 if (batch % 4 == 3)
                         (void)usleep(500);
         }
@@ -267,7 +268,7 @@ int beside_writer(struct beside *beside)
 
 /* ---- readers ---- */
 
-void beside_look(struct beside *beside, struct lanemap_reader *reader, uint32_t round)
+void companion_look(struct companion *companion, struct lanemap_reader *reader, uint32_t round)
 {
         uint32_t ids[4] = {0}, stable = round * 7 % N_STABLE, moving = round * 13 % N_MOVING;
         char text[KEY_BYTES];
@@ -276,38 +277,40 @@ void beside_look(struct beside *beside, struct lanemap_reader *reader, uint32_t 
 
         r = lanemap_reader_lookup(reader, text, key_text('s', stable, text), ids, 4, &n_ids);
         if (r != 0 || n_ids != 2 || ids[0] != 2 * stable || ids[1] != 2 * stable + 1)
-                beside_wrong(beside, "lookup of %s: %d, %zu ids, %" PRIu32, text, r, n_ids, ids[0]);
+                companion_wrong(companion, "lookup of %s: %d, %zu ids, %" PRIu32, text, r, n_ids,
+                                ids[0]);
 
         r = lanemap_reader_lookup(reader, text, key_text('m', moving, text), ids, 4, &n_ids);
         if (r != 0 || n_ids > 1 || (n_ids == 1 && ids[0] != 1000000 + moving))
-                beside_wrong(beside, "lookup of %s: %d, %zu ids, %" PRIu32, text, r, n_ids, ids[0]);
-        __atomic_fetch_add(&beside->n_lookups, 2, __ATOMIC_RELAXED);
+                companion_wrong(companion, "lookup of %s: %d, %zu ids, %" PRIu32, text, r, n_ids,
+                                ids[0]);
+        __atomic_fetch_add(&companion->n_lookups, 2, __ATOMIC_RELAXED);
 }
 
-struct lanemap_reader *beside_attach(struct beside *beside, const char *directory)
+struct lanemap_reader *companion_attach(struct companion *companion, const char *directory)
 {
         struct lanemap_error error = {{0}};
         struct lanemap_reader_options options = {
                 .size = sizeof(options), .directory = directory, .error = &error};
         struct lanemap_reader *reader = NULL;
-        int r = lanemap_reader_attach(beside->scratch.name, &options, &reader);
+        int r = lanemap_reader_attach(companion->scratch.name, &options, &reader);
 
         if (r == 0)
                 return reader;
 
-        beside_wrong(beside, "attach: %s: %s", strerror(-r), error.text);
+        companion_wrong(companion, "attach: %s: %s", strerror(-r), error.text);
         return NULL;
 }
 
-int beside_reader(struct beside *beside)
+int companion_reader(struct companion *companion)
 {
-        struct lanemap_reader *reader = beside_attach(beside, NULL);
+        struct lanemap_reader *reader = companion_attach(companion, NULL);
 
         if (!reader)
                 return 1;
 
-        for (uint32_t round = 0; !lanemap_load_acquire(&beside->stop_readers); round++) {
-                beside_look(beside, reader, round);
+        for (uint32_t round = 0; !lanemap_load_acquire(&companion->stop_readers); round++) {
+                companion_look(companion, reader, round);
                 if (round % 64 == 0)
                         (void)usleep(500);
         }
@@ -315,18 +318,18 @@ int beside_reader(struct beside *beside)
         return 0;
 }
 
-void beside_verify(struct beside *beside)
+void companion_verify(struct companion *companion)
 {
-        struct lanemap_writer *writer = writer_new(beside);
+        struct lanemap_writer *writer = writer_new(companion);
         struct lanemap_finding *findings = NULL;
-        struct lanemap_reader *reader = beside_attach(beside, NULL);
+        struct lanemap_reader *reader = companion_attach(companion, NULL);
         size_t n_findings = 0;
 
         for (uint32_t round = 0; reader && round < N_STABLE; round++)
-                beside_look(beside, reader, round);
+                companion_look(companion, reader, round);
         lanemap_reader_detach(reader);
         if (lanemap_writer_verify(writer, &findings, &n_findings) != 0 || n_findings > 0)
-                beside_wrong(beside, "verify: %s", n_findings ? findings[0].what : "failed");
+                companion_wrong(companion, "verify: %s", n_findings ? findings[0].what : "failed");
         lanemap_writer_findings_free(findings);
         lanemap_writer_close(writer);
 }
