@@ -366,7 +366,7 @@ int main(void)
         index_of_a_stranger(companion);
         r = companion_free(companion);
         locks_of_a_stranger();
-        beside = companion_new("guess");
+        companion = companion_new("guess");
         flips_under_guesses(companion);
         return companion_free(companion) || r;
 }
