@@ -75,7 +75,8 @@ struct lanemap_writer_options {
         uint64_t flush_bytes; /* overlays of all lanes together are flushed at this size; 0: adapts
                                */
         uint64_t log_file_bytes;   /* a log file is followed by a new one at this size; 0: 64 MiB */
-        uint64_t shared_bytes_max; /* the data object never grows past this; 0: 64 GiB */
+        uint64_t shared_bytes_max; /* the data object never grows past this; 0: 64 GiB; where the
+                                      address space is limited (RLIMIT_AS), at most an eighth of it */
         uint64_t quarantine_ns;    /* freed shared memory is not reused earlier; 0: 5 ms, or 250 ms
                                       while that takes no more than 8 MiB
                                       and a 64th of /dev/shm */

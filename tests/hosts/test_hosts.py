@@ -3,9 +3,11 @@
 
 Usage: test_hosts.py LANEMAPD LIBLANEMAP HOST_URCU HOST_COPIES PLUGIN LOOKER
 """
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'daemon'))
@@ -78,6 +80,22 @@ def check_address_space(name):
         assert 'address space' in output, output
 
 
+def check_writer_address_space():
+    """A writer takes an eighth of its address space for shared memory; where that is too little it says what to raise."""
+    script = 'ulimit -v "$0"; exec "$@"'
+    with Daemon(wrapper=('bash', '-c', script, str(512 << 10))) as daemon:
+        client = daemon.client()
+        assert client('SADD', 'a', *range(1000)) == (':', 1000)
+        assert client('LANEMAP.FLIP') == ('+', 'OK')
+        assert client('SCARD', 'a') == (':', 1000)
+        assert 'shared memory may grow to 67108864 bytes' in daemon.messages(), daemon.messages()
+    with tempfile.TemporaryDirectory() as directory:
+        code, output = run('bash', '-c', script, str(100 << 10), Daemon.binary, '--name', f'space-{os.getpid()}',
+                           '--dir', directory)
+    assert code == 1 and 'raise the limit (ulimit -v, LimitAS=' in output, output
+    print('ok: ulimit -v, the writer')
+
+
 def check_valgrind(name):
     if not shutil.which('valgrind'):
         print('skipped: there is no valgrind')
@@ -100,6 +118,7 @@ def main():
         expect_ok('Python, ctypes', sys.executable, '-c', PYTHON_HOST, LIBRARY, daemon.name)
         check_valgrind(daemon.name)
         check_address_space(daemon.name)
+    check_writer_address_space()
 
 
 main()

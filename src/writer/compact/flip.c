@@ -112,6 +112,10 @@ int lanemap_engine_object_create_private(struct lanemap_writer *writer,
         options.bytes_max = LANEMAP_MAX(2 * options.bytes_max, PRIVATE_BYTES_MAX_LEAST);
         options.quarantine.ns = LANEMAP_SHM_QUARANTINE_NONE;
         r = lanemap_shm_data_create(-1, writer->shm.private_control, &options, object);
+        if (r == -ENOMEM && options.bytes_max > 2 * writer->options.shared_bytes_max) {
+                options.bytes_max = 2 * writer->options.shared_bytes_max;
+                r = lanemap_shm_data_create(-1, writer->shm.private_control, &options, object);
+        }
         if (r < 0) {
                 lanemap_free(object);
                 return r;

@@ -7,12 +7,36 @@
 
 #include <errno.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <syslog.h>
 
 #include "common/alloc.h"
 #include "writer/compact/compact.h"
 #include "writer/core/core.h"
 
 #define SHARED_BYTES_MAX_DEFAULT (UINT64_C(64) << 30)
+
+/* Shared memory is mapped to its limit at once, replay takes twice as much, a flip the same again:
+ * that leaves half of what RLIMIT_AS allows to all the rest. */
+static void address_space_share(struct lanemap_writer *writer)
+{
+        struct lanemap_writer_options *kept = &writer->options;
+        struct rlimit limit;
+        uint64_t share;
+
+        if (getrlimit(RLIMIT_AS, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+                return;
+
+        share = limit.rlim_cur / 8 & ~(uint64_t)(LANEMAP_SHM_PAGE_BYTES - 1);
+        if (share == 0 || share >= kept->shared_bytes_max)
+                return;
+
+        kept->shared_bytes_max = share;
+        lanemap_engine_log(writer, LOG_WARNING,
+                           "%s: shared memory may grow to %llu bytes: an eighth of the address "
+                           "space (ulimit -v, LimitAS=)",
+                           kept->name, (unsigned long long)share);
+}
 
 static int options_check(struct lanemap_writer *writer,
                          const struct lanemap_writer_options *options)
@@ -55,6 +79,7 @@ static int options_check(struct lanemap_writer *writer,
                 kept->shared_bytes_max = SHARED_BYTES_MAX_DEFAULT;
         kept->shared_bytes_max =
                 LANEMAP_ALIGN_UP(kept->shared_bytes_max, (uint64_t)LANEMAP_SHM_PAGE_BYTES);
+        address_space_share(writer);
         if (kept->n_workers == 0)
                 kept->n_workers = 1;
         return 0;

@@ -160,6 +160,12 @@ static void choices_keep(struct lanemap_writer *writer)
                                    writer->identity.directory, strerror(-r));
 }
 
+static const char *memory_advice(int r)
+{
+        return r == -ENOMEM || r == -EAGAIN ? ": raise the limit (ulimit -v, LimitAS=, MemoryMax=)"
+                                            : "";
+}
+
 static int index_recover(struct lanemap_writer *writer,
                          const struct lanemap_manifest *manifest) LANEMAP_NO_OTHER_THREAD
 {
@@ -172,8 +178,9 @@ static int index_recover(struct lanemap_writer *writer,
         writer->lanes.recovering = true;
         r = lanemap_engine_replay_begin(writer);
         if (r < 0)
-                return lanemap_engine_fail(
-                        writer, r, "memory to replay the log in cannot be had: %s", strerror(-r));
+                return lanemap_engine_fail(writer, r,
+                                           "memory to replay the log in cannot be had: %s%s",
+                                           strerror(-r), memory_advice(r));
 
         r = lanemap_engine_log_load(writer, manifest);
         if (r < 0)
@@ -181,8 +188,8 @@ static int index_recover(struct lanemap_writer *writer,
 
         r = lanemap_engine_replay_end(writer);
         if (r < 0)
-                return lanemap_engine_fail(writer, r, "shared memory for %s cannot be had: %s",
-                                           writer->identity.name, strerror(-r));
+                return lanemap_engine_fail(writer, r, "shared memory for %s cannot be had: %s%s",
+                                           writer->identity.name, strerror(-r), memory_advice(r));
 
         writer->lanes.recovering = false;
         lanemap_engine_memory_room_update(writer);
@@ -256,9 +263,9 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
                 if (writer)
                         lanemap_engine_owner_explain(writer, r);
                 if (writer)
-                        lanemap_engine_fail(writer, r, "%s: %s",
+                        lanemap_engine_fail(writer, r, "%s: %s%s",
                                             options->directory ? options->directory : "",
-                                            strerror(-r));
+                                            strerror(-r), memory_advice(r));
                 lanemap_engine_abandon(writer);
                 return r;
         }
