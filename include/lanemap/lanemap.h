@@ -25,15 +25,15 @@
  *   -EPERM            an object or file that this reader was to map is somebody else's, or others
  *                     may write it (enum lanemap_trust)
  *
- * What a lookup promises is written down, numbered, in src/README.md (R1 to R12). The short form:
+ * src/README.md numbers the guarantees of a lookup (R1 to R12). The short form:
  * each answer was true at some moment during the call; once a removal has been acknowledged to the
  * program that asked for it, no lookup that begins later returns the id. Reads may see an addition
  * shortly before it is durable.
  *
- * The program may do as it likes (R6, R11): fork at any moment, also inside a view, and go on in the
- * child; use liburcu; hold several copies of this library; unload it while threads live that have
- * looked up. Detach, or stop using, a reader that has a helper thread before a static copy of this
- * library is unloaded (the shared one stays in memory). fork() waits for attaches, polls and
+ * The program may do as it likes (R6, R11): fork at any moment, also inside a view, and go on in
+ * the child; use liburcu; hold several copies of this library; unload it while threads live that
+ * have looked up. Detach, or stop using, a reader that has a helper thread before a static copy of
+ * this library is unloaded (the shared one stays in memory). fork() waits for attaches, polls and
  * re-attachments of other threads that are in the midst of a system call.
  */
 #ifndef LANEMAP_LANEMAP_H
@@ -88,7 +88,7 @@ static const size_t LANEMAP_SPAN_UNWRITTEN = 18446744073709551615UL;
  * be writable by its owner only, and the owner has to be one and the same; or root.
  *
  * That leaves a stranger who creates a name before its writer does: he is the one owner then. A
- * reader that knows which user the writer runs as says so (LANEMAP_TRUST_UID), and is told -EPERM
+ * reader that knows which user the writer runs as says so (LANEMAP_TRUST_UID), and gets -EPERM
  * instead of being fooled.
  */
 enum lanemap_trust {
@@ -152,7 +152,7 @@ struct lanemap_status {
 
 struct lanemap_reader;
 
-/* How large the structs above are, in bytes. */
+/* The sizes of the structs above, in bytes. */
 struct lanemap_abi {
         uint32_t abi_bytes; /* of this one: members beyond it are not there */
         uint32_t error_bytes;
@@ -236,7 +236,7 @@ int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lane
                                 struct lanemap_span *ret_spans);
 
 /*
- * Whether the pair (key, id) is in the index. Does not decode a long posting.
+ * Asks if the pair (key, id) is in the index. Does not decode a long posting.
  *
  * Return: 1 yes, 0 no. Errors and Thread: as lanemap_reader_lookup().
  */
@@ -313,8 +313,8 @@ int lanemap_reader_view_begin(struct lanemap_reader *reader, const void *key, si
  * ret_ids      where they are; readable until the view ends, or until the next call, whichever is
  *              earlier
  *
- * Return: how many, at most 254; 0 behind the last, and as soon as it is clear that the view will
- * not be believed (lanemap_reader_view_end() tells which). *ret_ids is then untouched.
+ * Return: the number of ids, at most 254; 0 after the last, and as soon as it is clear that the
+ * view will not be believed (lanemap_reader_view_end() tells which). *ret_ids is then untouched.
  *
  * Thread: the one that began it. Cost: a cache miss or two a chunk; in a segment 1 to 2 ns an id.
  */
@@ -345,8 +345,8 @@ int lanemap_reader_view_end(struct lanemap_view *view);
  * the time between two looks older (10 ms with the helper thread).
  *
  * The heart beats in a thread of its own that does no I/O: it goes on beside a disk that hangs, and
- * stops with the process. state follows it: LANEMAP_STATE_SILENT after two seconds, counted from this
- * process's first look.
+ * stops with the process. state follows it: LANEMAP_STATE_SILENT after two seconds, counted from
+ * this process's first look.
  *
  * Return: 0. Errors: -EINVAL ret_status->size is unknown. Thread: any. Cost: no system call but the
  * clock.
@@ -357,7 +357,8 @@ int lanemap_reader_status(struct lanemap_reader *reader, struct lanemap_status *
  * Housekeeping, for programs that want no lookup ever to pay for it: follows a reborn writer, maps
  * new segments and populates their pages, goes over to copies that the writer has made on a tmpfs,
  * unmaps retired ones. Lookups do the least that they need themselves, and never wait for a poll
- * that is at work. What an open view may look at is left to a later poll; nothing is waited for.
+ * that is at work. A later poll releases the memory that an open view may look at; this call waits
+ * for nothing.
  *
  * Return: the number of things done (0: nothing to do). Errors: as attach.
  * Thread: any, one at a time is enough. Cost: system calls; may fault pages in from disk.

@@ -297,25 +297,25 @@ void lanemap_alloc_give_back(void)
 #define STACK_BYTES       (UINT64_C(8) << 20)
 #define STACK_GUARD_BYTES (UINT64_C(64) << 10) /* any page size divides it */
 
-struct apart {
+struct job {
         int (*fn)(void *arg);
         void *arg;
         int result;
 };
 
-static _Thread_local bool is_apart;
+static _Thread_local bool is_job_thread;
 
-static void *apart_main(void *arg)
+static void *job_main(void *arg)
 {
-        struct apart *apart = arg;
+        struct job *job = arg;
 
-        is_apart = true;
-        apart->result = apart->fn(apart->arg);
+        is_job_thread = true;
+        job->result = job->fn(job->arg);
         return NULL;
 }
 
 /* A stack of its own: libc keeps those that it makes, with the pages that were touched. */
-static int apart_start(struct apart *apart, void *stack, pthread_t *ret_thread)
+static int job_start(struct job *job, void *stack, pthread_t *ret_thread)
 {
         pthread_attr_t attributes;
         sigset_t before;
@@ -331,21 +331,21 @@ static int apart_start(struct apart *apart, void *stack, pthread_t *ret_thread)
         if (r == 0) {
                 /* Signals are the caller's business. */
                 lanemap_signals_block(&before);
-                r = pthread_create(ret_thread, &attributes, apart_main, apart);
+                r = pthread_create(ret_thread, &attributes, job_main, job);
                 pthread_sigmask(SIG_SETMASK, &before, NULL);
         }
         pthread_attr_destroy(&attributes);
         return r;
 }
 
-int lanemap_alloc_apart(int (*fn)(void *arg), void *arg)
+int lanemap_alloc_in_thread(int (*fn)(void *arg), void *arg)
 {
-        struct apart apart = {.fn = fn, .arg = arg};
+        struct job job = {.fn = fn, .arg = arg};
         pthread_t thread;
         void *stack;
         int r;
 
-        if (is_apart)
+        if (is_job_thread)
                 return fn(arg);
 
         stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
@@ -353,13 +353,13 @@ int lanemap_alloc_apart(int (*fn)(void *arg), void *arg)
         if (stack == MAP_FAILED)
                 return fn(arg);
 
-        r = apart_start(&apart, stack, &thread);
+        r = job_start(&job, stack, &thread);
         if (r == 0)
                 (void)pthread_join(thread, NULL);
         else
-                apart.result = fn(arg);
+                job.result = fn(arg);
         (void)munmap(stack, STACK_BYTES);
-        return apart.result;
+        return job.result;
 }
 
 uint64_t lanemap_alloc_bytes(void)

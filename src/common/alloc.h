@@ -20,9 +20,9 @@ char *lanemap_strdup(const char *text);
 void lanemap_free(void *block);
 
 /*
- * Large blocks that one thread takes and another frees, or that stay: zeros straight from the system,
- * whole pages. An allocator keeps such a block until the first thread comes by again, which may be
- * never, and has book-keeping of its own for it.
+ * Large blocks that one thread takes and another frees, or that stay: zeros straight from the
+ * system, whole pages. An allocator keeps such a block until the first thread comes by again, which
+ * may be never, and has book-keeping of its own for it.
  */
 void *lanemap_alloc_pages(size_t bytes);
 void lanemap_free_pages(void *block, size_t bytes); /* bytes as they were asked for */
@@ -42,14 +42,14 @@ void lanemap_heap_free(struct lanemap_heap *heap); /* with every block in it; NU
 void lanemap_alloc_give_back(void);
 
 /*
- * Runs fn(arg) in a thread of its own and waits for it: for work that allocates many small blocks and
- * frees most of them, of which an allocator would keep pages here and there for ever. What it keeps
- * for a thread goes with the thread, and the few blocks that stay are adopted by the next one of these
- * threads. Within such a thread, or where no thread can be had, fn is just called.
+ * Runs fn(arg) in a thread of its own and waits for it: for work that allocates many small blocks
+ * and frees most of them, of which an allocator would keep pages here and there for ever. What it
+ * keeps for a thread goes with the thread, and the few blocks that stay are adopted by the next one
+ * of these threads. Within such a thread, or where no thread can be had, fn is just called.
  *
  * Return: what fn returned. Cost: about 100 us.
  */
-int lanemap_alloc_apart(int (*fn)(void *arg), void *arg);
+int lanemap_alloc_in_thread(int (*fn)(void *arg), void *arg);
 
 /* Bytes in use through this door; approximate under concurrent use. */
 uint64_t lanemap_alloc_bytes(void);

@@ -1,6 +1,6 @@
 /*
- * See alloc_pool.h. One range of addresses, taken once and readable page by page; a page begins with
- * a head and is cut into blocks of one class as they are needed:
+ * See alloc_pool.h. One range of addresses, taken once and readable page by page; a page begins
+ * with a head and is cut into blocks of one class as they are needed:
  *
  *      head | block | block | ... | never used yet
  *

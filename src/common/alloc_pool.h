@@ -1,12 +1,12 @@
 /*
- * Small blocks of all threads, side by side: what stands behind lanemap_alloc() for blocks of up to
+ * Small blocks of all threads, side by side: lanemap_alloc() takes them here for blocks of up to
  * LANEMAP_ALLOC_POOL_BYTES_MAX bytes.
  *
  * mimalloc gives each thread pages of its own, which is what makes it fast where threads allocate
  * without end. The engine's threads do not: one keeps a block or two of a few sizes, and each such
  * thread then costs 44 KiB of mimalloc's book-keeping, and 8 KiB for every size. At a million keys
- * that was half a megabyte for 60 KiB of blocks. Here a page of 4 KiB has blocks of one size, whoever
- * asked for them. What is large, and what a job allocates from its heap, is mimalloc's.
+ * that was half a megabyte for 60 KiB of blocks. Here a page of 4 KiB has blocks of one size,
+ * whoever asked for them. What is large, and what a job allocates from its heap, is mimalloc's.
  *
  * Thread: any; one lock, that nothing is done under but a few stores, and now and then one system
  * call. Fork: a child begins with pages of its own, and blocks that it inherited stay as they are.
@@ -22,9 +22,9 @@
 void *lanemap_alloc_pool_take(size_t bytes);
 void lanemap_alloc_pool_give(void *block);
 
-/* Whether lanemap_alloc_pool_take() made it. Cost: a comparison. */
+/* Return: true if lanemap_alloc_pool_take() made the block. Cost: a comparison. */
 bool lanemap_alloc_pool_owns(const void *block);
-/* How many bytes of it may be used. */
+/* Return: the usable bytes of the block. */
 size_t lanemap_alloc_pool_usable(const void *block);
 
 #endif

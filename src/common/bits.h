@@ -80,9 +80,9 @@ LANEMAP_ALWAYS_INLINE void lanemap_bits_put(unsigned char *bytes, uint64_t at, u
 }
 
 /*
- * Writes fields of at most 56 bits one behind the other, from a byte on. It only stores: a load that
+ * Writes fields of at most 56 bits one after the other, from a byte on. It only stores: a load that
  * covers bytes of two stores just made, as lanemap_bits_put() would do for each field, waits for
- * both to reach the cache. Up to 8 bytes behind the last field become zero.
+ * both to reach the cache. Up to 8 bytes after the last field become zero.
  */
 struct lanemap_bits_writer {
         unsigned char *at;

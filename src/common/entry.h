@@ -1,5 +1,5 @@
 /*
- * What flows between rooms when segments are built, merged and read back: entries in the order of
+ * The data that rooms pass when segments are built, merged and read back: entries in the order of
  * their fingerprints. An entry is a key's whole posting, or a tombstone: newer shadows older, per
  * key.
  */
@@ -33,7 +33,7 @@ struct lanemap_cursor {
                           uint32_t n_max, uint32_t *ret_n);
 };
 
-/* What whoever reads a whole cursor calls: one call into it for many entries. */
+/* Reads a whole cursor, with one call into it for many entries. */
 LANEMAP_ALWAYS_INLINE int lanemap_cursor_next_batch(struct lanemap_cursor *cursor,
                                                     struct lanemap_entry *entries, uint32_t *ret_n)
 {

@@ -8,7 +8,8 @@
  * Every function answers 0 (or a count, or a descriptor) or a negative errno; -ENOSPC also where a
  * file would be larger than RLIMIT_FSIZE or its file system allows (the program ignores SIGXFSZ).
  * Reserved room stays reserved: nothing sets a file's length, since an ftruncate even to the
- * present length drops blocks that are reserved past it. Names are relative to dir_fd. Thread: any. A layer's own state is its own business.
+ * present length drops blocks that are reserved past it. Names are relative to dir_fd. Thread: any.
+ * A layer's own state is its own business.
  */
 #ifndef LANEMAP_COMMON_FILE_H
 #define LANEMAP_COMMON_FILE_H

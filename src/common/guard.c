@@ -1,8 +1,8 @@
 /*
- * The places of threads. A block of places is never given back; a place is: its thread clears it when
- * it ends. A thread looks at GUARD_PROBES places of each block, from where its hash points, so that
- * a place that becomes free hides nobody's. Claiming is one compare-and-swap: no lock, nothing for
- * fork() to take.
+ * The places of threads. A block of places is never given back; a place is: its thread clears it
+ * when it ends. A thread looks at GUARD_PROBES places of each block, from where its hash points, so
+ * that a place that becomes free hides nobody's. Claiming is one compare-and-swap: no lock, nothing
+ * for fork() to take.
  */
 #include "common/guard.h"
 
@@ -102,7 +102,7 @@ static struct lanemap_guard *place_claim(struct guard_block *block, uintptr_t th
         return NULL;
 }
 
-/* The block behind; NULL: no memory. */
+/* Return: the next block; NULL without memory. */
 static struct guard_block *block_next(struct guard_block *block)
 {
         struct guard_block *next = lanemap_load_acquire(&block->next), *nobody = NULL;
@@ -175,8 +175,8 @@ uint64_t lanemap_guard_stamp(void)
                                   __ATOMIC_ACQ_REL);
 }
 
-/* Every thread that enters from here on sees what was unlinked before; the word of every thread that
- * has entered is seen. Return: whether that is so. */
+/* Every thread that enters from here on sees what was unlinked before; the word of every thread
+ * that has entered is seen. Return: whether that is so. */
 static bool threads_order(void)
 {
         if (lanemap_load_relaxed(&lanemap_guards.is_fenced)) {
@@ -186,8 +186,8 @@ static bool threads_order(void)
         if (barrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
                 return true;
 
-        /* A filter that was put on later. Nothing is released any more before detach, which asks for
-         * no horizon. */
+        /* A filter that was put on later. Nothing is released any more before detach, which asks
+         * for no horizon. */
         lanemap_store_relaxed(&barrier_is_refused, true);
         lanemap_store_relaxed(&lanemap_guards.is_fenced, true);
         return false;

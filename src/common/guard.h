@@ -7,9 +7,9 @@
  *
  * U1. Nobody waits for a guard. Whoever retires something stamps it; whoever reclaims asks for the
  *     horizon, releases what is stamped no later, and leaves the rest to the next one who asks.
- * U2. What is stamped no later than a horizon is looked at by no guard: it was unlinked before its
+ * U2. No guard looks at memory that is stamped no later than a horizon: it was unlinked before its
  *     stamp, and every guard that was entered earlier than the stamp has been left.
- * U3. A guard may be open across fork(): no lock is behind it. In the child the guards of other
+ * U3. A guard may be open across fork(): it needs no lock. In the child the guards of other
  *     threads are gone, and the calling thread's stay open.
  * U4. Entering needs no registration, no thread-local storage of the library's own, no call into
  *     the loader; it executes no full fence where the kernel has membarrier. A thread that ends
@@ -77,7 +77,7 @@ struct lanemap_guard *lanemap_guard_find(uintptr_t thread);
 void lanemap_guard_enter_counted(void);
 void lanemap_guard_leave_counted(void);
 
-/* Return: what lanemap_guard_leave() is given by the same thread; NULL is one, too. */
+/* Return: the guard, which the same thread gives to lanemap_guard_leave(); NULL is valid. */
 LANEMAP_ALWAYS_INLINE struct lanemap_guard *lanemap_guard_enter(void)
 {
         uintptr_t thread = lanemap_guard_thread();
@@ -101,8 +101,8 @@ LANEMAP_ALWAYS_INLINE struct lanemap_guard *lanemap_guard_enter(void)
                 lanemap_store_relaxed(&guard->word, lanemap_load_acquire(&lanemap_guards.clock));
         else
                 lanemap_store_relaxed(&guard->word, word + 1);
-        /* The word is seen before anything is looked at: the barrier of lanemap_guard_horizon() makes
-         * that so for every thread; else each makes it so. */
+        /* The word is seen before anything is looked at: the barrier of lanemap_guard_horizon()
+         * makes that so for every thread; else each makes it so. */
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (LANEMAP_UNLIKELY(lanemap_load_relaxed(&lanemap_guards.is_fenced)))
                 lanemap_fence_full();

@@ -8,7 +8,8 @@
 
 #define LANEMAP_LOCK_FOR_EVER UINT64_MAX
 
-/* Return: whether it is taken. Cost: a trylock when it is free; looks again every millisecond. */
+/* Return: true if the lock is taken. Cost: a trylock when it is free; looks again every
+ * millisecond. */
 bool lanemap_lock_within(pthread_mutex_t *mutex, uint64_t wait_ns);
 
 #endif

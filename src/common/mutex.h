@@ -1,11 +1,11 @@
 /*
- * A mutex and a condition that clang's thread-safety analysis knows (-Wthread-safety, an error where
- * clang builds the project). gcc sees plain pthreads.
+ * A mutex and a condition that clang's thread-safety analysis knows (-Wthread-safety, an error
+ * where clang builds the project). gcc sees plain pthreads.
  *
- * LANEMAP_REQUIRES(lock) on a function: its caller holds the lock. LANEMAP_EXCLUDES(lock): its caller
- * does not. The analysis looks at every call in every function, so a comment is not needed beside it.
- * clang 14 cannot name one member of a C struct in an attribute of another, so what a lock guards is
- * said by the struct that both are in, and checked through the functions.
+ * LANEMAP_REQUIRES(lock) on a function: its caller holds the lock. LANEMAP_EXCLUDES(lock): its
+ * caller does not. The analysis looks at every call in every function, so a comment is not needed
+ * beside it. clang 14 cannot name one member of a C struct in an attribute of another, so what a
+ * lock guards is said by the struct that both are in, and checked through the functions.
  */
 #ifndef LANEMAP_COMMON_MUTEX_H
 #define LANEMAP_COMMON_MUTEX_H
@@ -57,7 +57,7 @@ LANEMAP_ALWAYS_INLINE void lanemap_mutex_unlock(struct lanemap_mutex *mutex)
         pthread_mutex_unlock(&mutex->pthread);
 }
 
-/* Return: whether it is taken; wait_ns as in lanemap_lock_within(). */
+/* Return: true if the lock is taken; wait_ns as in lanemap_lock_within(). */
 LANEMAP_ALWAYS_INLINE bool lanemap_mutex_lock_within(struct lanemap_mutex *mutex, uint64_t wait_ns)
         LANEMAP_TRIES(true, *mutex) LANEMAP_THREADS_NOT_ANALYSED
 {

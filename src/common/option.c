@@ -308,7 +308,7 @@ static int row_number(const struct lanemap_option *row, size_t i)
                                         : LONG_FIRST + (int)i;
 }
 
-/* What getopt_long() stopped at. Without its value, which may be a password. */
+/* The argument that getopt_long() stopped at, without its value, which may be a password. */
 static int unknown_option(char **argv, struct lanemap_error *ret_error)
 {
         const char *word = argv[optind - 1];

@@ -1,6 +1,7 @@
 /*
- * Command lines: one table of options, from which everything about them comes: parsing, --help, what
- * a running program tells of its settings and lets change (CONFIG), and completion by the shell.
+ * Command lines: one table of options, from which everything about them comes: parsing, --help,
+ * the settings that a running program reports and lets change (CONFIG), and completion by the
+ * shell.
  *
  * A new option is a row, and a member of the struct that the row fills in. Nothing here prints: it
  * returns text.
@@ -24,7 +25,7 @@
 #define LANEMAP_OPTIONS_MAX      64
 #define LANEMAP_OPTION_SIZES_MAX 8
 
-/* What `N[,N...]` gives. */
+/* The parsed form of `N[,N...]`. */
 struct lanemap_option_sizes {
         size_t n;
         uint64_t values[LANEMAP_OPTION_SIZES_MAX];
@@ -69,8 +70,8 @@ struct lanemap_option {
         const struct lanemap_choice *choices; /* of numbers: the words allowed, in any case */
         bool choices_only;                    /* and no other number */
         char letter;                          /* the same as -x, or 0 */
-        /* Instead of what the kind says. `text` is argv's and may be overwritten. Return: 0, or -EINVAL
-         * after writing ret_error. */
+        /* Instead of what the kind says. `text` is argv's and may be overwritten. Return: 0, or
+         * -EINVAL after writing ret_error. */
         int (*take)(void *values, char *text, struct lanemap_error *ret_error);
 
         const char *config; /* its name in CONFIG GET; NULL: it has none */
@@ -102,10 +103,12 @@ enum lanemap_option_outcome {
 /*
  * Reads argv into `values`; members of options that are not there stay as they are.
  *
- * ret_first  the index of the first word that is no option; words are reordered as by getopt_long(3)
+ * ret_first  the index of the first word that is no option; words are reordered as by
+ *            getopt_long(3)
  *
  * Return: 0 or an outcome. Errors: -EINVAL a value; -ENOENT there is no such option. ret_error says
- * what is wrong in one line, without the value of an option that is not known: it may be a password.
+ * what is wrong in one line, without the value of an option that is not known: it may be a
+ * password.
  * Thread: one at a time, since getopt_long(3) has state.
  */
 int lanemap_option_parse(const struct lanemap_program *program, void *values, int argc, char **argv,
@@ -127,14 +130,14 @@ const struct lanemap_option *lanemap_option_find(const struct lanemap_program *p
 const char *lanemap_option_last(const struct lanemap_program *program, const char *name, int argc,
                                 char **argv);
 
-/* Whether both have the same value; true of LANEMAP_OPTION_CALL. */
+/* Return: true if both have the same value; also for LANEMAP_OPTION_CALL. */
 bool lanemap_option_equal(const struct lanemap_option *option, const void *a, const void *b);
 
 /* The value as text; nothing of LANEMAP_OPTION_CALL. */
 void lanemap_option_format(const struct lanemap_option *option, const void *values, char *text,
                            size_t n_text);
 
-/* What --help prints. Owner: the caller, free(3). Return: NULL without memory. */
+/* The text of --help. Owner: the caller, free(3). Return: NULL without memory. */
 char *lanemap_option_help(const struct lanemap_program *program);
 
 /* A function for bash by this name that completes what follows the program's name. Owner and

@@ -100,7 +100,7 @@ char *lanemap_option_help(const struct lanemap_program *program)
 
 /* ---- completion ---- */
 
-/* How bash finds what a value can be. */
+/* The bash words that complete a value. */
 static void value_print(FILE *to, const char *function, const struct lanemap_option *row)
 {
         fprintf(to, "    --%s)", row->name);

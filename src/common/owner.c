@@ -1,5 +1,5 @@
-/* See owner.h. Errors have numbers, not names: asking for a name may load other people's code, and an
- * embedding program may hear them. */
+/* See owner.h. Errors have numbers, not names: asking for a name may load other people's code, and
+ * an embedding program may hear them. */
 #include "common/owner.h"
 
 #include <dirent.h>

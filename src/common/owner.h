@@ -2,7 +2,7 @@
  * Whose a data directory is. A program that root runs in the directory of a service must leave
  * nothing behind there that the service cannot open: it becomes the directory's owner before it
  * makes anything, or writes by lanemap_files_owned (file.h). What was left behind all the same is
- * named, with the command that mends it.
+ * named, with the command that repairs it.
  */
 #ifndef LANEMAP_COMMON_OWNER_H
 #define LANEMAP_COMMON_OWNER_H

@@ -2,7 +2,7 @@
  * A token bucket: so many units a second on average, and at most one second's worth at once after a
  * pause. A pure function of the clock's numbers; who waits, and how, is the caller's business.
  *
- * What is taken may be more than the bucket holds: it is lent, and whoever comes next waits for it.
+ * A caller may take more than the bucket holds: it is lent, and the next caller waits for it.
  */
 #ifndef LANEMAP_COMMON_RATE_H
 #define LANEMAP_COMMON_RATE_H
@@ -14,7 +14,7 @@ struct lanemap_rate {
         uint64_t full_ns;    /* when the bucket will be full again */
 };
 
-/* How long to wait, from now on, before more may be taken. */
+/* Return: the wait, from now on, before more may be taken. */
 static inline uint64_t lanemap_rate_wait_ns(const struct lanemap_rate *rate, uint64_t now_ns)
 {
         uint64_t empty_ns = now_ns + UINT64_C(1000000000);

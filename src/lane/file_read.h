@@ -53,7 +53,7 @@ int lanemap_lane_file_populate(const void *bytes, uint64_t n_bytes);
  * negative errno that changes nothing: the kernel does not know this, or has no such page now. */
 int lanemap_lane_file_collapse(const void *bytes, uint64_t n_bytes);
 
-/* What lanemap_lane_file_parse() fills. */
+/* Return: the bytes that lanemap_lane_file_parse() fills. */
 LANEMAP_ALWAYS_INLINE size_t lanemap_lane_file_bytes(const struct lanemap_segment_file *header)
 {
         return sizeof(struct lanemap_lane_file) +

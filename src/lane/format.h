@@ -26,9 +26,9 @@
 #define LANEMAP_LANE_SEGMENTS_MAX   8
 #define LANEMAP_LANE_FILE_SLOTS_MAX 65536
 
-/* The section's slots are exactly the lane's: the rank in the slot table is the rank in the section.
- * Writers set it always, for readers that look at it; lookups take it for granted, since a rank that
- * is wrong finds nothing. */
+/* The section's slots are exactly the lane's: the rank in the slot table is the rank in the
+ * section. Writers set it always, for readers that look at it; lookups take it for granted, since a
+ * rank that is wrong finds nothing. */
 #define LANEMAP_LANE_SEGMENT_NATIVE_SLOTS UINT32_C(1)
 
 /* A copy of the file, under the same name, is in the serving directory (shm/format.h). The original
@@ -58,7 +58,7 @@ struct lanemap_lane_view_shm {
 };
 static_assert(sizeof(struct lanemap_lane_view_shm) == 32, "view head");
 
-/* What the data object holds per lane: the word that publishes a view. */
+/* The data object holds one per lane: the word that publishes a view. */
 struct lanemap_lane_shm {
         uint64_t view_off;
 };

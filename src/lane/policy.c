@@ -11,7 +11,7 @@
  */
 #define TAKE_RATIO 12
 
-/* Larger ones, when merges are behind, and the bottom: in proportion to what is taken already, so that
+/* Larger ones, when merges lag, and the bottom: in proportion to what is taken already, so that
  * each is rewritten for a quarter of growth, not for each flush. */
 #define TAKE_RATIO_LARGE 4
 

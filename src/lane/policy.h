@@ -9,10 +9,10 @@
  * What a large index costs beyond its bottoms is *excess*: young segments, and sections of files
  * that nobody uses any more but whose file still lives. Excess has a budget, a twenty-fifth of the
  * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most
- * excess per byte written. So the sum stays level instead of rising and falling, a group is merged when its
- * own excess is about twice the budget's share, and a bottom is written about twelve times less
- * often than it is flushed to. A group is always the same neighbouring lanes, so that the merge of
- * a group ends the life of the file that the merge before it made.
+ * excess per byte written. So the sum stays level instead of rising and falling, a group is merged
+ * when its own excess is about twice the budget's share, and a bottom is written about twelve times
+ * less often than it is flushed to. A group is always the same neighbouring lanes, so that the
+ * merge of a group ends the life of the file that the merge before it made.
  *
  * Write amplification for uniform churn: about 3 for the young levels and 12 for the bottom, per
  * entry; perf/index counts it.
@@ -33,7 +33,7 @@
 #define LANEMAP_LANE_FILTER_ALWAYS 3
 
 /*
- * How many of the newest segments a flush of `new_keys` entries takes into its output.
+ * Return: how many of the newest segments a flush of `new_keys` entries takes into its output.
  *
  * n_keys       entries of each segment, newest first
  * n_takeable   how many of the newest are not being merged right now
@@ -41,14 +41,14 @@
 uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
                                          uint32_t n_segments, uint32_t n_takeable);
 
-/* How many neighbouring lanes are merged together: a power of two, so that groups nest. */
+/* The neighbouring lanes that are merged together: a power of two, so that groups nest. */
 uint32_t lanemap_lane_policy_group_lanes(uint64_t index_bytes, uint32_t n_lanes);
 
-/* How much excess an index of so many bytes of segments may have that is flushed at so many bytes of
- * tables: a small one at least about what one flush leaves. */
+/* The excess that an index of so many bytes of segments may have that is flushed at so many bytes
+ * of tables: a small one at least about what one flush leaves. */
 uint64_t lanemap_lane_policy_excess_max(uint64_t index_bytes, uint64_t flush_bytes);
 
-/* What a merge of a group of lanes would be for. */
+/* The reason to merge a group of lanes. */
 struct lanemap_lane_policy_group {
         uint64_t excess_bytes; /* of young segments, and its share of dead sections */
         uint64_t bytes; /* of all its segments: what the merge reads, and about what it writes */
@@ -57,7 +57,7 @@ struct lanemap_lane_policy_group {
 };
 
 /*
- * How urgent it is, 0: not at all; the most urgent group goes first. Deep lanes before all, since
+ * The urgency of a merge, 0: none; the most urgent group goes first. Deep lanes before all, since
  * they cost every lookup; then what was asked for; then, while the index is over its budget,
  * whatever rids it of the most excess per byte written.
  */
@@ -65,10 +65,10 @@ uint64_t lanemap_lane_policy_merge_priority(const struct lanemap_lane_policy_gro
                                             bool is_over_budget);
 
 /*
- * Whether a segment gets a filter. `auto` is the measured answer (perf/segments): in front of a
- * perfect hash a miss costs a tenth of what it does without, in memory and in cache; `packed` has its
- * tags, which refuse nearly all misses after a line as well. The level does not matter: most lookups miss at the
- * bottom, and all others miss above it.
+ * Return: true if a segment gets a filter. `auto` is the measured answer (perf/segments): in front
+ * of a perfect hash a miss costs a tenth of what it does without, in memory and in cache; `packed`
+ * has its tags, which refuse nearly all misses after a line as well. The level does not matter:
+ * most lookups miss at the bottom, and all others miss above it.
  *
  * kind         LANEMAP_SEGMENT_KIND_*
  */
@@ -99,7 +99,7 @@ struct lanemap_lane_policy_overlays {
 };
 
 /*
- * Whether overlays have outgrown a budget of so many bytes so many times.
+ * Return: true if overlays have outgrown a budget of so many bytes so many times.
  *
  *   A change of a long posting counts as 64 bytes, and the budget is a sixteenth of the long
  *   postings where that is more. So long postings that are changed often are copied and written

@@ -7,7 +7,7 @@
  *     a merge in between.
  * N2. As O2: any bytes, bounded steps, inside the window.
  * N3. A segment whose owner could not read a page of it (G6) answers -EBADMSG, never "absent": the
- *     mark is looked at behind the last load of its bytes. Newer levels answer as always.
+ *     mark is looked at after the last load of its bytes. Newer levels answer as always.
  *
  * In two stages, so that a batch overlaps its cache misses: lanemap_lane_open() requests the first
  * line of every level that it may visit; lanemap_lane_find() resolves them.
@@ -71,7 +71,7 @@ struct lanemap_lane_levels {
         const struct lanemap_segment *segments[LANEMAP_LANE_SEGMENTS_MAX];
 };
 
-/* What was found: a value word in the data object, or a posting in a segment. */
+/* A posting that was found: a value word in the data object, or a posting in a segment. */
 struct lanemap_lane_posting {
         bool in_overlay;
         uint64_t overlay_value;
@@ -223,7 +223,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *le
         return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
 }
 
-/* How many ids. Return: 0, -EBADMSG. */
+/* Counts the ids. Return: 0, -EBADMSG. */
 int lanemap_lane_posting_count(const struct lanemap_window *window,
                                const struct lanemap_lane_posting *posting, uint64_t *ret_n_ids);
 
@@ -232,8 +232,8 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
                               const struct lanemap_lane_posting *posting, uint32_t *ids,
                               size_t capacity, size_t *ret_n_ids);
 
-/* A walk through the ids of a posting: in place where they lie as they are, decoded into `ids` where
- * they do not. */
+/* A walk through the ids of a posting: in place where they lie as they are, decoded into `ids`
+ * where they do not. */
 struct lanemap_lane_walk {
         bool in_overlay;
         const struct lanemap_segment *from; /* as in a posting */

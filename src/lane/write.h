@@ -2,7 +2,8 @@
  * Making lane views (format.h).
  *
  * A view's block is taken before a step that must not fail afterwards, since a manifest that is in
- * force has to be followed by the view that it describes: for as many segments as that one will have.
+ * force has to be followed by the view that it describes: for as many segments as that one will
+ * have.
  *
  * Thread: the writer, under its lock.
  */

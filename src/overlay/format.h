@@ -1,6 +1,7 @@
 /*
  * The bytes of an overlay: the newest writes of one lane, in shared memory, changed in place by the
- * writer while readers look. src/FORMAT.md, "Overlay", tells the same story; change both together.
+ * writer while readers look. src/FORMAT.md, "Overlay", describes the same bytes; change both
+ * together.
  *
  *   table         2^n cells of 16 bytes (fingerprints of 64 bits) or 24 (80 and 96), linear
  *                 probing from cell (hash & mask). The lane view says where it is and how many

@@ -1,6 +1,6 @@
 /*
- * A change of a posting in the making: the value word it ends in, the blocks that are new for it and
- * those that it replaces. The posting itself is changed in posting_write.c, a tree in
+ * A change of a posting in the making: the value word it ends in, the blocks that are new for it
+ * and those that it replaces. The posting itself is changed in posting_write.c, a tree in
  * posting_tree_write.c.
  *
  * Thread: the writer, under its lock.

@@ -50,7 +50,7 @@ static int part_emit(struct tree_step *step, const struct posting_node *node, ui
 }
 
 /* Where a content that is one element too long is cut. Ids that arrive in ascending order leave
- * full nodes behind them: at the end when the new element is the last. */
+ * full nodes after them: at the end when the new element is the last. */
 static uint32_t split_at(const struct tree_step *step, const struct posting_node *node)
 {
         uint32_t max = lanemap_posting_node_max(node->height);
@@ -102,7 +102,7 @@ static void inner_splice(struct posting_node *inner, uint32_t at, uint32_t n_old
         inner->n = inner->n - n_old + n_new;
 }
 
-/* Puts the elements of `other` before or behind those of `node`. */
+/* Puts the elements of `other` before or after those of `node`. */
 static void node_append(struct posting_node *node, struct posting_node *other, bool before)
 {
         size_t size = lanemap_posting_node_element_bytes(node->height);

@@ -84,7 +84,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_overlay_find(const unsigned char *cells,
         return LANEMAP_OVERLAY_E_ABSENT;
 }
 
-/* How many ids a value word stands for; 0 for a tombstone. Return: 0 or -EBADMSG. */
+/* Counts the ids of a value word; 0 for a tombstone. Return: 0 or -EBADMSG. */
 int lanemap_overlay_posting_count(const struct lanemap_window *window, uint64_t value,
                                   uint64_t *ret_n_ids);
 
@@ -96,11 +96,11 @@ int lanemap_overlay_posting_count(const struct lanemap_window *window, uint64_t 
 int lanemap_overlay_posting_copy(const struct lanemap_window *window, uint64_t value, uint32_t *ids,
                                  size_t capacity, size_t *ret_n_ids);
 
-/* Where a walk through a posting is. Plain values of this process; the pointers are into the window,
- * checked. */
+/* Where a walk through a posting is. Plain values of this process; the pointers are into the
+ * window, checked. */
 struct lanemap_overlay_walk {
         uint64_t n_left;     /* ids that are still to come */
-        const uint32_t *ids; /* of a short posting; NULL behind it */
+        const uint32_t *ids; /* of a short posting; NULL after it */
         uint64_t root_off;   /* of a long one; 0: not long, or under way */
         uint32_t inline_id;
         uint32_t depth;
@@ -125,8 +125,8 @@ int lanemap_overlay_walk_begin(const struct lanemap_window *window, uint64_t val
  * what lanemap_overlay_posting_copy() copies.
  *
  * Return: 1 and a chunk, 0 there are no more, -EBADMSG. Owner: *ret_ids points into the window, or
- * into the walk. Cost: one cache miss a chunk; at most LANEMAP_OVERLAY_TREE_HEIGHT_MAX + 1 nodes are
- * looked at, whatever the bytes.
+ * into the walk. Cost: one cache miss a chunk; at most LANEMAP_OVERLAY_TREE_HEIGHT_MAX + 1 nodes
+ * are looked at, whatever the bytes.
  */
 int lanemap_overlay_walk_next(const struct lanemap_window *window,
                               struct lanemap_overlay_walk *walk, const uint32_t **ret_ids,

@@ -47,7 +47,7 @@ void lanemap_overlay_retire_table(struct lanemap_overlay *overlay);
 /* Frees an empty overlay that was never published. */
 void lanemap_overlay_free(struct lanemap_overlay *overlay);
 
-/* Whether a key that is not in the table would make it too full: grow first. */
+/* Return: true if a new key would make the table too full: grow first. */
 bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay);
 
 /* A table twice as large with the same keys, without fresh tombstones; not published. Return: 0,
@@ -68,15 +68,15 @@ struct lanemap_overlay_cell_shm *lanemap_overlay_cell(const struct lanemap_overl
 void lanemap_overlay_store(struct lanemap_overlay *overlay, struct lanemap_overlay_cell_shm *cell,
                            struct lanemap_fingerprint fp, uint64_t value);
 
-/* lanemap_posting_commit() of a change that was stored in the overlay, and counted in it. Return: by
- * how many bytes the overlay has grown. */
+/* lanemap_posting_commit() of a change that was stored in the overlay, and counted in it. Return:
+ * by how many bytes the overlay has grown. */
 int64_t lanemap_overlay_commit(struct lanemap_overlay *overlay,
                                struct lanemap_posting_change *change);
 
-/* What the overlay holds of the arena. */
+/* Return: the bytes that the overlay holds of the arena. */
 uint64_t lanemap_overlay_bytes(const struct lanemap_overlay *overlay);
 
-/* How much less a copy of its table would hold. Cost: none; it is at least this much. */
+/* Return: how much less a copy of its table would hold. Cost: none; it is at least this much. */
 uint64_t lanemap_overlay_slack_bytes(const struct lanemap_overlay *overlay);
 
 /*

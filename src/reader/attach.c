@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How often a takeover in the midst of attaching is followed before it is called a failure. */
+/* Takeovers in the midst of attaching that are followed before it is called a failure. */
 #define ATTACH_TRIES_MAX 100
 
 /* 16 TiB: what a 64-bit process can map without asking itself whether it may. */
@@ -98,9 +98,9 @@ void lanemap_reader_data_populate(const struct reader_attachment *attachment)
 
 /*
  * Maps the data object with some room to grow: it only ever grows at its end. One that has outgrown
- * its mapping is attached to anew, as another generation would be: guards that are open, views among
- * them, go on in the old mapping, where all that they can reach is mapped still (an offset beyond is
- * "bad bytes", and the attachment is refreshed).
+ * its mapping is attached to anew, as another generation would be: guards that are open, views
+ * among them, go on in the old mapping, where all that they can reach is mapped still (an offset
+ * beyond is "bad bytes", and the attachment is refreshed).
  */
 static int data_map(const struct lanemap_reader *reader, struct reader_attachment *attachment)
 {
@@ -211,7 +211,7 @@ static int attachment_try(const struct lanemap_reader *reader, struct reader_att
         return lanemap_reader_files_map_all(attachment);
 }
 
-/* Whether a failure may be the sight of a takeover. */
+/* Return: true if a takeover may be the cause of the failure. */
 static bool attachment_moved_on(const struct reader_attachment *attachment)
 {
         const struct lanemap_shm_control *control = attachment->region.control;

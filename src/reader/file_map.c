@@ -18,7 +18,7 @@
 #include "lane/file_read.h"
 
 static_assert(sizeof(struct reader_retired) % alignof(max_align_t) == 0,
-              "what lies behind it is aligned as malloc() would");
+              "the file after it is aligned as malloc() would");
 
 static void file_release(struct reader_retired *retired)
 {
@@ -73,9 +73,9 @@ static int file_parse(const struct reader_attachment *attachment,
 
 /*
  * A file that the attachment before has mapped: with its pages, so that following a writer costs
- * what is new and not the whole index. Only the very same file: a damaged one may have been replaced
- * while no writer ran. Or a copy, whose original may be on the disk only, where the next writer makes
- * copies too; once that one's view names its copy, a poll goes over to it.
+ * what is new and not the whole index. Only the very same file: a damaged one may have been
+ * replaced while no writer ran. Or a copy, whose original may be on the disk only, where the next
+ * writer makes copies too; once that one's view names its copy, a poll goes over to it.
  */
 static struct lanemap_lane_file *file_adopt(const struct reader_attachment *attachment,
                                             const struct lanemap_lane_segment_shm *entry,
@@ -137,8 +137,8 @@ static int file_map_fd(const struct reader_attachment *attachment,
         return 0;
 }
 
-/* Whoever can write or truncate a file that is mapped here can kill this process: a copy is the
- * writer's own, as the data object is, or it is not used. */
+/* A user that can write or truncate a file mapped here can kill this process. So a copy is used
+ * only if it belongs to the owner of the data object. */
 static bool copy_is_the_writers(const struct reader_attachment *attachment, int fd)
 {
         struct stat object, copy;

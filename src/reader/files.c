@@ -49,7 +49,7 @@ static int table_fit(struct reader_attachment *attachment, uint32_t slot,
         table->n_slots = n;
         if (old)
                 memcpy(table->slots, old->slots, n_old * sizeof(table->slots[0]));
-        /* Pairs with the acquire load in a lookup's try_begin(). */
+        /* Pairs with the acquire load in try_begin() (shm/read.c). */
         lanemap_store_release(&attachment->region.files, table);
         *ret_old = old;
         return 0;
@@ -64,8 +64,8 @@ static void retire(struct lanemap_reader *reader, struct reader_retired *retired
                 retired->release(retired);
 }
 
-/* Return: 1 it was mapped, 0 it was there already, or a negative errno; -EBADMSG also where the file has
- * no such section, which no mapping would change. */
+/* Return: 1 it was mapped, 0 it was there already, or a negative errno; -EBADMSG also where the
+ * file has no such section, which no mapping would change. */
 static int segment_ensure(struct lanemap_reader *reader, struct reader_attachment *attachment,
                           const struct lanemap_lane_segment_shm *entry)
 {
@@ -122,8 +122,8 @@ static int missing_judge(const struct reader_attachment *attachment, uint32_t la
         return -EINTR;
 }
 
-/* One pass over all lanes. -EINTR: look again. live: which slots some view names; LANEMAP_LANE_FILE_SLOTS_MAX bits, may
- * be NULL. */
+/* One pass over all lanes. -EINTR: look again. live: which slots some view names;
+ * LANEMAP_LANE_FILE_SLOTS_MAX bits, may be NULL. */
 static int lanes_ensure(struct lanemap_reader *reader, struct reader_attachment *attachment,
                         uint64_t *live, int *n_mapped)
 {
@@ -246,10 +246,10 @@ int lanemap_reader_files_update(struct lanemap_reader *reader, struct reader_att
 
 /* ---- pages, ahead of the lookups ---- */
 
-/* What a poll makes present between two looks at `stop`. */
+/* A poll makes so many bytes present between two looks at `stop`. */
 #define POPULATE_BYTES (UINT64_C(4) << 20)
 
-/* How much a view's file needs doing: the least number first. */
+/* The work that a view's file needs: the least number first. */
 enum { WANTED_UNMAPPED, WANTED_UNPOPULATED, WANTED_ELSEWHERE, WANTED_NOT };
 
 static int file_wanted(const struct lanemap_lane_files *files,
@@ -303,7 +303,7 @@ static int wanted_find(struct reader_attachment *attachment, uint32_t *ret_lane,
         return found;
 }
 
-/* Return: whether all of it was looked at: not when it is time to stop. */
+/* Return: true if all of it was looked at; false when it is time to stop. */
 static bool file_populate(struct lanemap_lane_file *file, const bool *stop)
 {
         for (uint64_t at = 0; at < file->n_bytes; at += POPULATE_BYTES) {

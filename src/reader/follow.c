@@ -124,8 +124,8 @@ int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
         return r > 0 ? 0 : r;
 }
 
-/* Whether the name leads to another control object than ours: the old one was removed and a new one
- * made. Not asked while a writer beats: its state is not old, whatever the name says. */
+/* Return: true if the name leads to another control object than ours: the old one was removed and a
+ * new one made. Not asked while a writer beats: its state is not old, whatever the name says. */
 static bool control_is_gone(const struct lanemap_reader *reader,
                             const struct reader_attachment *attachment, uint64_t age_ns)
 {
@@ -155,7 +155,7 @@ bool lanemap_reader_revive(struct lanemap_reader *reader, uint64_t age_ns)
         return followed;
 }
 
-/* Under the lock. Return: whether the attachment is another one now, or a negative errno. */
+/* Under the lock. Return: 1 if the attachment was replaced, 0 if not, or a negative errno. */
 static int poll_follow(struct lanemap_reader *reader)
 {
         struct reader_attachment *attachment = reader->attachment;

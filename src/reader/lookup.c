@@ -67,7 +67,7 @@ void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, u
         statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
 }
 
-/* What is left to do for an answer: rarely anything. */
+/* Counts an answer, if anybody wants that or it took more than one try. */
 LANEMAP_ALWAYS_INLINE int answer_finish(struct lanemap_reader *reader, int r, uint64_t n_lookups,
                                         uint64_t n_retries)
 {
@@ -299,8 +299,8 @@ static int attach_wait(struct lanemap_reader *reader, uint64_t timeout_ns)
 }
 
 /*
- * Options of a program that is older than this library, or younger. What an old one does not have
- * is 0; what a young one has beyond that must be 0. ret_options is always set.
+ * Options of a program that is older than this library, or younger. Members that an old one lacks
+ * are 0; members that only a young one knows must be 0. ret_options is always set.
  */
 static int options_read(const struct lanemap_reader_options *given,
                         struct lanemap_reader_options *ret_options)
@@ -338,7 +338,7 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
         r = lanemap_reader_open(name, &options, &reader);
         if (r == 0) {
                 r = attach_wait(reader, options.attach_timeout_ns);
-                /* The helper's first work, or this call's. What fails here faults later. */
+                /* The helper's first work, or this call's. A page that fails here faults later. */
                 if (r == 0)
                         (void)lanemap_reader_heartbeat_age_ns(reader,
                                                               reader->attachment->region.control);

@@ -1,14 +1,15 @@
 /*
- * What the parts of liblanemap share. A reader object holds one attachment: one generation of the
- * index, mapped.
+ * The state that the parts of liblanemap share. A reader object holds one attachment: one
+ * generation of the index, mapped.
  *
  *   lookup -> guard -> attachment -> region (shm/read.h) -> answer
  *                  \-> another generation, an unmapped file, a grown object:
  *                      leave the guard, take the lock, refresh, try again
  *
- * J1. Nothing here waits for a guard (common/guard.h): what guards may look at goes on a list of
- *     its reader. Lookups that refresh, polls and re-attachments release what no guard looks at; so the
- *     list holds no more than what was replaced since the oldest open view of the process began.
+ * J1. Nothing here waits for a guard (common/guard.h): memory that guards may look at is retired to
+ *     a list of its reader. Lookups that refresh, polls and re-attachments release what no guard
+ *     looks at. So the list holds no more than what was replaced since the oldest open view of the
+ *     process began.
  * J2. fork() waits for the two locks here, and nothing else. They are held across system calls that
  *     open, map and unmap, and across no wait for a thread, a page or a lock of the program's.
  * J3. A child may do everything at once, whatever the parent's threads were doing: both locks are
@@ -96,8 +97,7 @@ struct lanemap_reader {
         struct reader_statistics counters[READER_STATISTICS_STRIPES];
 };
 
-/* How often a call refreshes its attachment before it gives up: each time something really has changed.
- */
+/* A call refreshes its attachment at most so often: each time something really has changed. */
 #define READER_REFRESH_TRIES_MAX 1000
 
 /* Inside a guard. */
@@ -109,8 +109,8 @@ reader_attachment_get(const struct lanemap_reader *reader)
 }
 
 /*
- * What a call saw before it looked anything up. Only compared: when somebody asks, the attachment
- * may be gone, and another one at its address.
+ * The state of an attachment before a call looked anything up. It is only compared: the attachment
+ * may be gone by then, with another one at its address.
  */
 struct reader_snapshot {
         const struct reader_attachment *attachment;
@@ -134,11 +134,11 @@ LANEMAP_ALWAYS_INLINE bool reader_key_is_valid(const void *key, size_t key_bytes
         return key && key_bytes >= 1 && key_bytes <= LANEMAP_KEY_BYTES_MAX;
 }
 
-/* Counts, where they are counted. */
+/* Adds to the counters of status; lookups only with options.statistics. */
 void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries);
 
-/* With a limit: whether the writer's last sign of life is older, and no successor has come up behind
- * a control object of its own. Return: 0, or -ESTALE. */
+/* With a limit: the age of the writer's last sign of life. A successor with a control object of its
+ * own is followed. Return: 0, or -ESTALE beyond the limit without a successor. */
 int lanemap_reader_age_check(struct lanemap_reader *reader);
 
 /* Before a lookup does anything: then no output has been touched. */
@@ -157,9 +157,9 @@ int lanemap_reader_attachment_new(struct lanemap_reader *reader,
 /* Before anything is mapped. Return: 0, or -EPERM. */
 int lanemap_reader_trust_check(const struct reader_attachment *attachment, const char *what,
                                const struct stat *st);
-/* How much of an object of so many bytes is mapped. */
+/* Return: the bytes that are mapped of an object of so many bytes. */
 uint64_t lanemap_reader_data_mapped_bytes(uint64_t bytes, uint64_t bytes_max);
-/* Whether the object is larger than its mapping; `soon`: or will be before long. */
+/* Return: true if the object is larger than its mapping; `soon`: or will be before long. */
 bool lanemap_reader_is_outgrown(const struct reader_attachment *attachment, bool soon);
 void lanemap_reader_data_populate(const struct reader_attachment *attachment);
 /* mmap(2) failed with `error`. Return: the negative errno to answer. */
@@ -179,9 +179,11 @@ static inline struct reader_retired *reader_retired_of(void *file_or_table)
 }
 
 /*
- * The copy where the view's entry names one, else, and whatever is wrong with the copy, the original. No
- * page of it is read but the header's. Return: 0 and a file that the caller gives up by
- * lanemap_reader_file_release() or by retiring it; -ENOENT, -EPERM, -EBADMSG, -EPROTONOSUPPORT, ...
+ * The copy where the view's entry names one, else, and whatever is wrong with the copy, the
+ * original. No page of it is read but the header's. The caller gives the file up by
+ * lanemap_reader_file_release() or by retiring it.
+ *
+ * Return: 0 and a file; -ENOENT, -EPERM, -EBADMSG, -EPROTONOSUPPORT, ...
  */
 int lanemap_reader_file_map(const struct reader_attachment *attachment,
                             const struct lanemap_lane_segment_shm *entry,
@@ -216,9 +218,9 @@ void lanemap_reader_drain(struct lanemap_reader *reader);
 void lanemap_reader_retired_release(struct lanemap_reader *reader);
 
 /*
- * What a call does about an outcome other than 0: it refreshes the attachment, and 0 says try again. -EBADMSG, when the
- * object is no larger than what was looked up knew: whether another thread learned of the growth
- * first makes no difference.
+ * Refreshes the attachment after an outcome other than 0. Return: 0 try again, or a negative errno;
+ * -EBADMSG, when the object is no larger than what was looked up knew: whether another thread
+ * learned of the growth first makes no difference.
  */
 int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
                            const struct reader_snapshot *seen);

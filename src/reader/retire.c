@@ -42,8 +42,8 @@ static void fork_child(void)
 
 /*
  * When the code is loaded, not when it is first used: hooks that were registered first run last
- * before a fork. So a program's own hook takes its lock before ours are taken, as a thread does that
- * calls us with that lock held.
+ * before a fork. So a program's own hook takes its lock before ours are taken, as a thread does
+ * that calls us with that lock held.
  */
 __attribute__((constructor)) static void fork_hooks_install(void)
 {

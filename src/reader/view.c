@@ -2,9 +2,9 @@
  * Views: the public face of shm/read.h, P6. A view is a guard that is still open
  * when the call returns; that is what keeps the bytes mapped, whatever becomes of them.
  *
- * R9. Whether what was read was true is told at the end, always: by the end check, and by nothing
- *     else. A view that was led astray (an offset into the void, a tree that is none) ends early and
- *     waits for the same check to say whether it was the bytes or their reuse.
+ * R9. The end check of a view always reports if what was read was true, and nothing else does. A
+ *     view that was led astray (an offset into the void, a tree that is none) ends early and waits
+ *     for the same check to say whether it was the bytes or their reuse.
  *
  * The state lies in the caller's struct, whose size is part of the ABI; what is in it is not.
  */
@@ -101,7 +101,7 @@ int lanemap_reader_view_end(struct lanemap_view *ret_view)
         bool believed;
         int r;
 
-        /* What it was looked at with, whatever has been learned since. */
+        /* The size that the view was read with, even if the process has learned of growth since. */
         seen.bytes = view->shm.window.bytes;
         believed = lanemap_shm_view_end(&view->shm);
         lanemap_guard_leave(view->guard);

@@ -1,4 +1,4 @@
-/* See build.h. The kinds build what is theirs (kind_build.h); here the filter comes behind it. */
+/* See build.h. The kinds build what is theirs (kind_build.h); here the filter is put after it. */
 #include "segment/build.h"
 
 #include <errno.h>

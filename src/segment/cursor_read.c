@@ -30,7 +30,7 @@ static int32_t slot_after(const struct lanemap_segment *segment, int32_t slot)
         return (int32_t)(word * 64) + __builtin_ctzll(bits);
 }
 
-/* Return: 0; LANEMAP_CURSOR_END: behind the last slot that is wanted. Errors: -EBADMSG. */
+/* Return: 0; LANEMAP_CURSOR_END: after the last slot that is wanted. Errors: -EBADMSG. */
 static int cursor_slot(struct lanemap_segment_cursor *cursor, uint64_t dense)
 {
         int32_t rank = (int32_t)(dense >> LANEMAP_SLOT_LOW_BITS);
@@ -122,7 +122,7 @@ static int cursor_list(const struct lanemap_segment_cursor *cursor, uint64_t val
         return posting.n_ids > 0 ? lanemap_segment_posting_copy(&posting, ids) : 0;
 }
 
-/* What a batch has so far. */
+/* The entries of a batch so far. */
 struct given {
         struct lanemap_entry *entries;
         uint32_t n;

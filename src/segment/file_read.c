@@ -45,7 +45,7 @@ static const unsigned char *table_record(const unsigned char *bytes, uint32_t in
                (size_t)index * sizeof(struct lanemap_segment_table_file);
 }
 
-/* The sections lie behind the table, in order, inside the file. */
+/* The sections lie after the table, in order, inside the file. */
 static int table_validate(const unsigned char *bytes, size_t n_bytes, uint32_t n_sections)
 {
         size_t left = n_bytes - sizeof(struct lanemap_segment_header_file);

@@ -42,8 +42,8 @@ struct lanemap_segment_written {
  *
  * Return: 0, and the file has its final name; the directory is not yet synced. Errors: -EINVAL;
  * -ENOSPC and whatever else the file layer answers; -ENOMEM.
- * Thread: any. Cost: one write, one read (of what is in the page cache) for the checksum (1 ns a byte), one
- * fdatasync.
+ * Thread: any. Cost: one write, one read (of what is in the page cache) for the checksum (1 ns a
+ * byte), one fdatasync.
  */
 int lanemap_segment_file_write(const struct lanemap_files *files, int dir_fd,
                                const struct lanemap_segment_write_options *options,
@@ -52,8 +52,9 @@ int lanemap_segment_file_write(const struct lanemap_files *files, int dir_fd,
                                struct lanemap_segment_written *ret_written);
 
 /*
- * The same a section at a time, so that only one of them need be in memory. The checksum is over the
- * table too, which is known last: so the sections are read back for it, and must be what was added.
+ * The same a section at a time, so that only one of them need be in memory. The checksum is over
+ * the table too, which is known last: so the sections are read back for it, and must be what was
+ * added.
  *
  *         open -> add, n_sections times -> finish
  *

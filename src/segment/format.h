@@ -43,7 +43,7 @@
  *         directory record: u32 first entry of the group, then 4 x u8: entries of the group in
  *         sub-blocks 0, 0..1, 0..2, 0..3
  *
- * Kinds `recsplit` and `bbhash`: minimal perfect hashes. What both share:
+ * Kinds `recsplit` and `bbhash`: minimal perfect hashes. Both share:
  *
  *   Buckets. The dense hashes are cut into n_buckets = ceil(n_keys / bucket_entries) equal ranges
  *   (none when n_keys is 0): multiplier = floor(n_buckets * 2^32 / n_slots), bucket = dense *
@@ -51,7 +51,7 @@
  *   bucket at a time is all that has to be in memory to build a section or to read it in order. The
  *   fullest has bucket_entries_max entries.
  *
- *   Entries. The entries of a bucket lie one behind the other, in the order of the perfect hash. An
+ *   Entries. The entries of a bucket lie one after the other, in the order of the perfect hash. An
  *   entry is a field of entry_bits bits in the payload: remainder lowest, ext, flag and value. The
  *   remainder is the low remainder_bits of the dense hash, the least width in which no two hashes
  *   of a bucket agree: the rest is implied by the bucket. With w = floor(2^84 / multiplier) it is
@@ -75,7 +75,8 @@
  *   Each node (of more than one key) has a seed, the least x for which place(key, level * 2^32 + x,
  *   m) does that: at a leaf it is the key's place, elsewhere its quotient by the first part's size
  *   is the key's part. level counts from 0 at the root. Seeds are Rice-coded with parameter r(m),
- *   the least r with (1 - p)^(2^r) <= 0.618, p being the chance that a seed fits (perfect/recsplit_tree_format.h).
+ *   the least r with (1 - p)^(2^r) <= 0.618, p being the chance that a seed fits
+ *   (perfect/recsplit_tree_format.h).
  *   A bucket's code: the low r bits of all its seeds, in preorder; then x >> r zeros and a one for
  *   each of them, in preorder.
  *
@@ -91,7 +92,7 @@
  *   This is the paper's double Elias-Fano list. With cum the first entry of bucket b and pos the
  *   first bit of its code, C = cum - b * cum_step and P = pos - (cum * pos_slope >> 10) - b *
  *   pos_step; the steps are the largest for which neither ever falls (pos_step: in -32768 ..
- * 32767). The end is a bucket behind the last: cum is n_keys and pos is code_bits.
+ * 32767). The end is a bucket after the last: cum is n_keys and pos is code_bits.
  *
  * Kind `bbhash` (Limasset, Rizk, Chikhi, Peterlongo, SEA 2017), one per bucket. Level 0 has ceil(m
  * * gamma) bits, each further one shrink times the bits of the one before, rounded down; levels end
@@ -115,15 +116,16 @@
  *         n_ids >  128: a skip record per block of 128 ids {u32 first id, u32 offset of the block
  *                       after the skip records}, then the blocks: up to 127 varints each, as above
  *
- * Filter: optional, and compatible: a reader that does not know its kind, or does not look at it, is
- * right. It comes last, so that nothing else moves when there is one. Its bytes are a function of
- * all fingerprints of the section (tombstones among them), with G = 0x9e3779b97f4a7c15:
+ * Filter: optional, and compatible: a reader that does not know its kind, or does not look at it,
+ * is right. It comes last, so that nothing else moves when there is one. Its bytes are a function
+ * of all fingerprints of the section (tombstones among them), with G = 0x9e3779b97f4a7c15:
  *
  *         mixed = mix(dense + ext * G + (filter_seed + 1) * 0xd1342543de82ef95)
  *         a key can be there when the three bytes at its places, xored, are mixed >> 56
  *
- *         fuse8  filter_blocks + 2 segments of 2^filter_shift bytes; s = dense * floor(filter_blocks
- *                * 2^32 / n_slots) >> 84; place i (0, 1, 2) is byte (mixed >> 18 i) modulo
+ *         fuse8  filter_blocks + 2 segments of 2^filter_shift bytes; s = dense *
+ *                floor(filter_blocks * 2^32 / n_slots) >> 84;
+ *                place i (0, 1, 2) is byte (mixed >> 18 i) modulo
  *                2^filter_shift of segment s + i
  *         xor8   three blocks of filter_blocks bytes, filter_shift 0; place i is byte (low 32 bits
  *                of mixed rotated right by 21 i) * filter_blocks >> 32 of block i
@@ -274,7 +276,7 @@ struct lanemap_segment_section_file {
         uint64_t tags_off;
         uint64_t payload_off;
         uint64_t postings_off;
-        uint64_t postings_bytes;     /* without the zeros behind them */
+        uint64_t postings_bytes;     /* without the zeros after them */
         uint32_t ids_max;            /* length of the longest list */
         uint32_t n_slots;            /* bits that are set in slot_bitmap */
         uint32_t value_flags;        /* LANEMAP_SEGMENT_VALUE_FLAGGED */
@@ -283,7 +285,7 @@ struct lanemap_segment_section_file {
         uint32_t entry_bits;         /* remainder, ext, flag and value together */
         uint32_t bucket_entries;     /* recsplit, bbhash: on average; packed: 0, like all below */
         uint32_t bucket_entries_max; /* in the fullest bucket */
-        uint64_t index_bytes;        /* without the zeros behind them */
+        uint64_t index_bytes;        /* without the zeros after them */
         union {
                 struct lanemap_segment_recsplit_file recsplit;
                 struct lanemap_segment_bbhash_file bbhash;

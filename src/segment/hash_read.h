@@ -11,7 +11,7 @@
 #include "common/fingerprint.h"
 #include "segment/format.h"
 
-/* What a find answers for a fingerprint that is not there. */
+/* The answer of a find for a fingerprint that is absent. */
 #define LANEMAP_SEGMENT_E_ABSENT 1
 
 #define LANEMAP_SEGMENT_GOLDEN UINT64_C(0x9e3779b97f4a7c15)

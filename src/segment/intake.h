@@ -15,7 +15,7 @@
 #include "segment/layout.h"
 #include "segment/posting/build.h"
 
-/* What both passes know of the slots and check of each entry. */
+/* State of both passes: the slots, and the check of each entry. */
 struct lanemap_build_intake {
         uint64_t slot_bitmap[LANEMAP_SLOT_WORDS];
         uint16_t slot_ranks[LANEMAP_SLOT_WORDS];
@@ -29,7 +29,7 @@ struct lanemap_build_intake {
         uint64_t n_tombstones;
 };
 
-/* What the values of all entries need, and, in the second pass, what is written of them. */
+/* Room that the values of all entries need, and, in the second pass, how much is written. */
 struct lanemap_build_values {
         uint64_t n_lists;
         uint64_t postings_bytes;
@@ -49,7 +49,7 @@ int lanemap_build_intake_init(struct lanemap_build_intake *intake,
 /* Before the second pass. */
 void lanemap_build_intake_restart(struct lanemap_build_intake *intake);
 
-/* Whether both passes saw the same. */
+/* Return: true if both passes saw the same. */
 bool lanemap_build_intake_agrees(const struct lanemap_build_intake *a,
                                  const struct lanemap_build_intake *b);
 
@@ -86,8 +86,9 @@ LANEMAP_ALWAYS_INLINE int lanemap_build_intake_take(struct lanemap_build_intake 
 }
 
 /*
- * One pass over the cursor, from its beginning to its end: each entry is checked, counted and handed
- * to fn, which is known where this is compiled. intake->n_keys counts the entry at hand already.
+ * One pass over the cursor, from its beginning to its end: each entry is checked, counted and
+ * handed to fn, which is known where this is compiled. intake->n_keys counts the entry at hand
+ * already.
  *
  * Return: 0. Errors: those of the intake, of the cursor and of fn.
  */
@@ -178,7 +179,7 @@ struct lanemap_build_buffer {
 /* Makes it n_more bytes longer. Return: 0. Errors: -ENOMEM. */
 int lanemap_build_buffer_extend(struct lanemap_build_buffer *buffer, uint64_t n_more);
 
-/* The block that a section is written to: zeros, with room behind it for the filter that the options
+/* The block that a section is written to: zeros, with room after it for the filter that the options
  * ask for. NULL: no memory. */
 unsigned char *lanemap_build_block(struct lanemap_heap *heap,
                                    const struct lanemap_segment_build_options *options,

@@ -1,4 +1,4 @@
-/* What writers do by kind: the other half of a row of kind_read.h. */
+/* The writers' operations by kind: the other half of a row of kind_read.h. */
 #ifndef LANEMAP_SEGMENT_KIND_BUILD_H
 #define LANEMAP_SEGMENT_KIND_BUILD_H
 
@@ -6,7 +6,7 @@
 #include "segment/kind_read.h"
 #include "segment/verify.h"
 
-/* How long the arrays of a section are that depend on its kind. */
+/* The lengths of the arrays of a section that depend on its kind. */
 struct lanemap_segment_sizes {
         uint64_t index_bytes;
         uint64_t tags_bytes;

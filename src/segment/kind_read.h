@@ -1,6 +1,7 @@
 /*
- * The kinds of segments: one row each. A kind is a room (packed/, perfect/) and a row here; whatever
- * is done by kind goes through the operations of its row. What only writers do is in kind_build.h.
+ * The kinds of segments: one row each. A kind is a room (packed/, perfect/) and a row here;
+ * whatever is done by kind goes through the operations of its row. kind_build.h holds the
+ * operations of writers.
  *
  *         LANEMAP_SEGMENT_KIND_X, x   ->   lanemap_x_ops         in the room's *read.c
  *                                          lanemap_x_build_ops   in the room's *build.c
@@ -29,7 +30,8 @@ struct lanemap_segment_ops {
          * Everything that the kinds share is there. Return: 0. Errors: -EBADMSG. */
         int (*open)(struct lanemap_segment *segment);
 
-        /* Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any. */
+        /* Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any.
+         */
         int (*find)(const struct lanemap_segment *segment, uint64_t dense, uint32_t ext,
                     uint64_t *ret_value);
 

@@ -17,7 +17,7 @@
  *   G5  All fingerprint bits are compared. There are no false hits beside equal fingerprints: a
  *       filter only saves asking the index.
  *   G6  A mapping's owner that puts other bytes where a page cannot be read sets `unreadable`
- *       first, for good. What was computed from a section's bytes is believed only if the mark is not set
+ *       first, for good. An answer from a section's bytes is believed only if the mark is not set
  *       afterwards: see lanemap_segment_is_unreadable().
  */
 #ifndef LANEMAP_SEGMENT_READ_H
@@ -64,7 +64,7 @@ struct lanemap_segment {
 static_assert(offsetof(struct lanemap_segment, filter) <= 128, "two lines, and one for a filter");
 
 /*
- * G6, after an acquire fence behind the loads of the section's bytes. It pairs with the release
+ * G6, by an acquire fence after the loads of the section's bytes. It pairs with the release
  * store of the mark, which comes before the page is replaced: whoever has read a byte of the new
  * page sees the mark. Without the fence, "absent" could be believed of a page of zeros.
  */
@@ -88,7 +88,7 @@ int lanemap_segment_open(struct lanemap_segment *ret_segment, const void *sectio
 /* The rank of the hash's slot is not known to the caller: it is counted in the section's bitmap. */
 #define LANEMAP_SEGMENT_RANK_UNKNOWN UINT32_MAX
 
-/* Whether the section holds this slot. A slot that is not there: no entry of it is either. */
+/* Return: true if the section holds this slot. If false, it has no key of this slot. */
 LANEMAP_ALWAYS_INLINE bool lanemap_segment_has_slot(const struct lanemap_segment *segment,
                                                     uint32_t slot)
 {
@@ -128,7 +128,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_dense(const struct lanemap_segment *se
         return 0;
 }
 
-/* Whether the index has to be asked: what a filter refuses is not there. */
+/* Return: true if the index has to be asked. If false, the filter says that the key is absent. */
 LANEMAP_ALWAYS_INLINE bool lanemap_segment_passes(const struct lanemap_segment *segment,
                                                   uint64_t dense, uint32_t ext)
 {
@@ -198,8 +198,8 @@ LANEMAP_ALWAYS_INLINE int lanemap_segment_find(const struct lanemap_segment *seg
 }
 
 /*
- * The three stages before a batch of finds: request the first line of each, then, by what that says,
- * the next one, and so on. None waits for memory that the stage before has not requested.
+ * The three stages before a batch of finds: request the first line of each, then, by what that
+ * says, the next one, and so on. None waits for memory that the stage before has not requested.
  */
 LANEMAP_ALWAYS_INLINE void
 lanemap_segment_prefetch_directory(const struct lanemap_segment *segment,
@@ -260,7 +260,7 @@ LANEMAP_ALWAYS_INLINE void lanemap_segment_prefetch_value(const struct lanemap_s
                                       lanemap_packed_tag(&segment->packed, dense));
 }
 
-/* What a cursor needs to sort one bucket. */
+/* Scratch of a cursor, to sort one bucket. */
 struct lanemap_segment_cursor_slot {
         uint64_t dense;
         uint32_t ext;
@@ -276,7 +276,7 @@ struct lanemap_segment_cursor_stored {
 
 /*
  * All entries of a section in ascending order, as a struct lanemap_cursor (common/entry.h). Checks
- * on its way that the order is strict and that the index tells the truth: -EBADMSG otherwise.
+ * on its way that the order is strict and that the index is right: -EBADMSG otherwise.
  */
 struct lanemap_segment_cursor {
         struct lanemap_cursor cursor; /* first: what merges and builds take */
@@ -298,13 +298,13 @@ struct lanemap_segment_cursor {
         int32_t slot;
         int32_t slot_first; /* of a cursor over some slots; entries of others are not given */
         int32_t slot_last;
-        uint32_t end; /* the position behind its last entry, as far as that is known */
+        uint32_t end; /* the position after its last entry, as far as that is known */
         struct lanemap_segment_cursor_stored stored;
         uint32_t inlined[LANEMAP_CURSOR_BATCH]; /* ids of entries that have one */
 };
 
-/* How many bytes of scratch a cursor over this section needs: 0 for packed; 36 for each entry of
- * the fullest bucket for the other kinds, about 5 KB for recsplit, 80 KB for bbhash. */
+/* Return: the bytes of scratch that a cursor over this section needs: 0 for packed; 36 for each
+ * entry of the fullest bucket for the other kinds, about 5 KB for recsplit, 80 KB for bbhash. */
 size_t lanemap_segment_cursor_scratch_bytes(const struct lanemap_segment *segment);
 
 /*

@@ -1,6 +1,6 @@
 /*
- * See section_read.h. Every length is compared with what is left, never added to an offset first, so
- * nothing overflows.
+ * See section_read.h. Every length is compared with what is left, never added to an offset first,
+ * so nothing overflows.
  */
 #include "segment/section_read.h"
 

@@ -1,5 +1,5 @@
 /*
- * What opening and walking a section takes, whatever its kind: fields of its header, its arrays, its
+ * Opening and walking a section of any kind: fields of its header, its arrays, its
  * slots. Inside the room: read.c and the kinds use it.
  */
 #ifndef LANEMAP_SEGMENT_SECTION_READ_H
@@ -19,7 +19,7 @@
         lanemap_load_le64((bytes) + offsetof(struct lanemap_segment_section_file, member))
 
 /*
- * An array of n_bytes and the zeros behind it lie between the header and the section's end.
+ * An array of n_bytes and the zeros after it lie between the header and the section's end.
  *
  * Return: 0. Errors: -EBADMSG they do not, or an empty array has an offset.
  */

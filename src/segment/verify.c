@@ -185,7 +185,7 @@ static int verify_found(struct verify *verify, const struct lanemap_segment_curs
         return 0;
 }
 
-/* A list lies right behind the one before, and its reference is not the tombstone's. */
+/* A list lies right after the one before, and its reference is not the tombstone's. */
 static int verify_list(struct verify *verify, uint64_t value)
 {
         const struct lanemap_segment *segment = &verify->segment;

@@ -1,5 +1,5 @@
 /*
- * Whether every byte of a segment file is what it has to be. Lookups trust what they can bound and
+ * Verification: every byte of a segment file is checked. Lookups trust what they can bound and
  * no more; this reads it all: the checksum, each section's layout, order, ranges, zeros, widths,
  * and a recount of what the headers state.
  */

@@ -32,7 +32,7 @@
 
 struct lanemap_shm_arena;
 
-/* How long a retired block keeps its bytes (A3). */
+/* The time that a retired block keeps its bytes (A3). */
 struct lanemap_shm_quarantine {
         uint64_t ns; /* LANEMAP_SHM_QUARANTINE_NONE: immediate reuse, for tests */
         uint64_t linger_ns;
@@ -61,7 +61,7 @@ int lanemap_shm_arena_renew(const struct lanemap_shm_arena *arena,
 /* Private memory only; the object is the caller's. NULL is fine. */
 void lanemap_shm_arena_free(struct lanemap_shm_arena *arena);
 
-/* What the other rooms allocate from. */
+/* The arena that the other rooms allocate from. */
 struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena);
 
 /* Ends a batch: everything retired since the last one is stamped; what has waited long enough is
@@ -75,7 +75,7 @@ void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena);
  */
 int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes);
 
-/* How many blocks of so many bytes, 2 KiB at most, share a page. */
+/* Return: how many blocks of so many bytes, 2 KiB at most, share a page. */
 uint32_t lanemap_shm_arena_blocks_per_page(uint64_t bytes);
 
 struct lanemap_shm_arena_stats {

@@ -1,6 +1,6 @@
 /*
- * The bytes of the shared objects. src/FORMAT.md, "Shared objects", tells the same story; change
- * both together.
+ * The bytes of the shared objects. src/FORMAT.md, "Shared objects", describes the same bytes;
+ * change both together.
  *
  *   /dev/shm/lanemap.NAME          the control object: 4 KiB, permanent, written by the writer
  *                                  only. Its layout is frozen for ever.
@@ -92,7 +92,7 @@ struct lanemap_shm_data {
         uint32_t reserved1;
         unsigned char reserved2[232];
 
-        char directory[LANEMAP_SHM_DIRECTORY_BYTES]; /* two paths, one behind the other */
+        char directory[LANEMAP_SHM_DIRECTORY_BYTES]; /* two paths, one after the other */
 };
 static_assert(offsetof(struct lanemap_shm_data, n_keys) == 256, "the counters");
 static_assert(sizeof(struct lanemap_shm_data) == 4096, "one page");

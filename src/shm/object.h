@@ -13,7 +13,7 @@
 
 #define LANEMAP_SHM_DIRECTORY "/dev/shm"
 
-/* Whether a name is 1 .. LANEMAP_NAME_BYTES_MAX of [A-Za-z0-9_-]. */
+/* Return: true if a name is 1 .. LANEMAP_NAME_BYTES_MAX of [A-Za-z0-9_-]. */
 bool lanemap_shm_name_is_valid(const char *name);
 
 /* The names of a tenant's objects; `name` is valid, the buffers have LANEMAP_SHM_OBJECT_NAME_BYTES.
@@ -28,7 +28,7 @@ int lanemap_shm_open_directory(void);
 
 /*
  * Opens an object for reading: a regular file, no link followed. Return: a descriptor, or -ENOENT,
- * -EACCES, -EBADMSG (not a regular file), ... Owner: the caller. ret_st tells its size and whose it
+ * -EACCES, -EBADMSG (not a regular file), ... Owner: the caller. ret_st gives its size and whose it
  * is.
  */
 int lanemap_shm_open_object(int dir_fd, const char *object, struct stat *ret_st);

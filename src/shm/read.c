@@ -42,7 +42,7 @@ int lanemap_shm_region_init(struct lanemap_shm_region *region, const void *base,
         return 0;
 }
 
-/* What one try needs; the epoch first, so that nothing below can be older than it. */
+/* The state of one try; the epoch is loaded first, so that nothing below is older than it. */
 struct try_state {
         uint64_t epoch;
         struct lanemap_lane_source source;
@@ -66,7 +66,7 @@ LANEMAP_ALWAYS_INLINE int try_begin(const struct lanemap_shm_region *region, str
         return 0;
 }
 
-/* Whether what was seen since try_begin() may be believed (P2, P3). */
+/* Return: true if everything seen since try_begin() may be believed (P2, P3). */
 LANEMAP_ALWAYS_INLINE bool try_end(const struct lanemap_shm_region *region,
                                    const struct try_state *try)
 {
@@ -342,7 +342,7 @@ int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanem
 
 bool lanemap_shm_view_end(const struct lanemap_shm_view *view)
 {
-        /* As try_end(): what was read of the posting is not moved behind the load of W (P2). The
+        /* As try_end(): what was read of the posting is not moved after the load of W (P2). The
          * caller's own loads are among it; it is a call into another object for them. */
         lanemap_fence_acquire();
         return lanemap_load_relaxed(&view->region->control->watermark) <= view->epoch;

@@ -81,8 +81,9 @@ int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap
                          uint32_t id, bool *ret_found, uint64_t *n_tries);
 
 /*
- * At most LANEMAP_SHM_CHUNK_KEYS keys with one fresh epoch. Answers are put at ids[used ..];
- * offsets in the spans count from ids[0]. *ret_used is how much of ids is taken afterwards.
+ * At most LANEMAP_SHM_CHUNK_KEYS keys with one epoch, loaded in this call. Answers are put at
+ * ids[used ..]; offsets in the spans count from ids[0]. *ret_used is how much of ids is taken
+ * afterwards.
  */
 int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
                              const struct lanemap_fingerprint *fps, size_t n_keys, uint32_t *ids,
@@ -107,16 +108,16 @@ int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanem
                            uint64_t *n_tries);
 
 /*
- * The next ids, where they are: they may change at any moment, and only an end check behind their
+ * The next ids, where they are: they may change at any moment, and only an end check after their
  * use says whether they had.
  *
- * Return: 1 and at most LANEMAP_OVERLAY_LEAF_IDS_MAX ids; 0 no more; -EBADMSG, which only a good end
- * check makes true; -EAGAIN when the end check is bad already.
+ * Return: 1 and at most LANEMAP_OVERLAY_LEAF_IDS_MAX ids; 0 no more; -EBADMSG, which only a good
+ * end check makes true; -EAGAIN when the end check is bad already.
  */
 int lanemap_shm_view_next(struct lanemap_shm_view *view, const uint32_t **ret_ids,
                           uint32_t *ret_n_ids);
 
-/* The end check. Return: whether everything seen since the beginning may be believed. */
+/* The end check. Return: true if everything seen since the beginning may be believed. */
 bool lanemap_shm_view_end(const struct lanemap_shm_view *view);
 
 /*

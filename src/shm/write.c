@@ -257,8 +257,8 @@ int lanemap_shm_spare_make(int shm_dir_fd, const char *name, uint64_t bytes)
         return r == -EEXIST ? spare_extend(shm_dir_fd, object, bytes) : r;
 }
 
-/* Renames the spare. Return: its descriptor; -ENOENT there is none that will do; -EEXIST the name is
- * taken. */
+/* Renames the spare. Return: its descriptor; -ENOENT there is none that will do; -EEXIST the name
+ * is taken. */
 static int spare_take(int shm_dir_fd, const char *name, const char *object)
 {
         char spare[LANEMAP_SHM_OBJECT_NAME_BYTES];
@@ -292,7 +292,7 @@ static int data_open_name(int shm_dir_fd, const struct lanemap_shm_data_options 
         return fd < 0 ? -errno : fd;
 }
 
-/* The number is random, and nobody is told of it before the object is in force: nobody can be there
+/* The number is random, and nobody learns it before the object is in force: nobody can be there
  * first (S2). */
 static int data_open_new(int shm_dir_fd, const struct lanemap_shm_data_options *options,
                          struct lanemap_shm_data_object *object)

@@ -3,8 +3,9 @@
  * ever, and data objects, one per generation.
  *
  * S1. A control object appears under its name whole, or not at all (written aside, then linked).
- * S2. The name of a data object is random, and is told nobody before the object is in force. What a
- *     crash leaves is found by listing the names of the index, and unlinked by the next writer.
+ * S2. The name of a data object is random, and is published to nobody before the object is in
+ *     force. What a crash leaves is found by listing the names of the index, and unlinked by the
+ *     next writer.
  * S3. A generation is published by one release store of the generation word, after its bytes are
  *     complete. The object of the generation before is never written again.
  * S4. Beside a running writer there is a spare object, zeros that nobody has mapped, as large as a
@@ -36,8 +37,8 @@ int lanemap_shm_control_open(int shm_dir_fd, const char *name, const unsigned ch
                              mode_t mode, struct lanemap_shm_control **ret_control,
                              struct lanemap_error *error);
 /*
- * Whether an index could have the name: asked before a new one is written to the disk. Return: 0, also
- * when the name is free. Errors: as lanemap_shm_control_open().
+ * Asks if an index could have the name: called before a new one is written to the disk. Return: 0,
+ * also when the name is free. Errors: as lanemap_shm_control_open().
  */
 int lanemap_shm_control_check(int shm_dir_fd, const char *name, const unsigned char *uuid,
                               struct lanemap_error *error);
@@ -59,7 +60,7 @@ struct lanemap_shm_data_options {
         const struct lanemap_clock *clock;
         struct lanemap_shm_quarantine quarantine;
         bool from_spare; /* the spare object becomes this one, if there is one (S4) */
-        bool is_private; /* it has no name: only this process has it, and no limit of /dev/shm is its */
+        bool is_private; /* it has no name: only this process has it, without /dev/shm's limit */
 };
 
 /* A data object that this process writes. */
@@ -78,7 +79,7 @@ struct lanemap_shm_data_object {
 };
 
 /*
- * Creates a data object of a fresh random generation: head, slot table, lanes without views, and an
+ * Creates a data object of a new random generation: head, slot table, lanes without views, and an
  * arena over the rest. Not yet published.
  *
  * Return: 0. Errors: -ENOSPC, -ENOMEM, ... Owner: *ret_object must stay where it is until
@@ -95,7 +96,7 @@ int lanemap_shm_data_reset(struct lanemap_shm_data_object *object);
 void lanemap_shm_data_close(struct lanemap_shm_data_object *object);
 
 /*
- * Sets room aside for a writer that takes over: the spare object, of so many bytes or more, all of
+ * Reserves room for a writer that takes over: the spare object, of so many bytes or more, all of
  * them allocated. One that is there already will do, and is made larger where it has to be.
  *
  * Return: 0. Errors: -ENOSPC; -EPERM somebody else's is in the way; errno.

@@ -185,7 +185,7 @@ static struct lanemap_filter_places key_places(const struct populator *populator
 
 /* ---- one attempt ---- */
 
-/* Return: whether no place is named by more keys than can be counted. */
+/* Return: true if no place is named by more keys than can be counted. */
 static bool places_count(struct populator *populator)
 {
         memset(populator->counts, 0, populator->n_bytes);

@@ -4,9 +4,9 @@
  * stands in front of the index on the lookup path.
  *
  * Two kinds, one question: three bytes, xored, are the key's fingerprint byte, or the key is not
- * there. They differ only in where the bytes lie: binary fuse (Graf & Lemire 2022) has them in three
- * neighbouring segments, chosen by the order of the hashes, so a filter is built in the order in
- * which entries come; xor (Graf & Lemire 2020) has them anywhere in three thirds.
+ * there. They differ only in where the bytes lie: binary fuse (Graf & Lemire 2022) has them in
+ * three neighbouring segments, chosen by the order of the hashes, so a filter is built in the order
+ * in which entries come; xor (Graf & Lemire 2020) has them anywhere in three thirds.
  *
  * A compatible feature: whoever does not ask is right, only slower. The bytes are foreign: all that
  * a wrong one can do is to hide a key, and the places are inside the array whatever they are.
@@ -93,11 +93,11 @@ LANEMAP_ALWAYS_INLINE void lanemap_filter_prefetch(const struct lanemap_filter *
         lanemap_prefetch(filter->bytes + places.at[2]);
 }
 
-/* How many bytes the array of a filter has; 0: these parameters are none of a known kind's. */
+/* Return: the bytes of the array of a filter; 0: these parameters are none of a known kind's. */
 uint64_t lanemap_filter_bytes(uint32_t kind, uint32_t shift, uint32_t n_blocks);
 
-/* The filter of a section that is being opened; one of a kind that is not known is left alone, since
- * the feature is a compatible one. Return: 0. Errors: -EBADMSG. */
+/* The filter of a section that is being opened; one of a kind that is not known is left alone,
+ * since the feature is a compatible one. Return: 0. Errors: -EBADMSG. */
 struct lanemap_segment;
 int lanemap_filter_open(struct lanemap_segment *segment);
 

@@ -20,7 +20,7 @@ static_assert(LANEMAP_PACKED_GROUP_SHIFT_MAX - LANEMAP_PACKED_SUB_BITS - LANEMAP
                       LANEMAP_SEGMENT_VALUE_BITS_MAX + 1 <= 56,
               "fields that lanemap_bits_write() takes");
 
-/* What the first pass finds out. */
+/* Results of the first pass. */
 struct census {
         const struct lanemap_build_intake *intake; /* of this pass */
         struct lanemap_build_values values;

@@ -29,7 +29,7 @@ struct lanemap_packed {
         uint8_t entry_bits;
 };
 
-/* How many groups the directory has that is not empty. n_slots: of the section, 1 or more. */
+/* Return: the groups of a directory that is not empty. n_slots: of the section, 1 or more. */
 uint64_t lanemap_packed_n_groups(uint32_t n_slots, uint32_t group_shift);
 
 /* The entries [first, end) that a dense hash can be among. */

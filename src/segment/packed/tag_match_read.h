@@ -4,8 +4,8 @@
  * architecture has: SSE2, NEON, or plain C. Wider ones need a call, which costs more than they save
  * (perf/DECISIONS.md, "Tag compare").
  *
- * All forms agree bit for bit. LANEMAP_TAG_MATCH_PLAIN chooses plain C on any architecture: the tests
- * compare it with the others (tests/support/plain_segment.c).
+ * All forms agree bit for bit. LANEMAP_TAG_MATCH_PLAIN chooses plain C on any architecture: the
+ * tests compare it with the others (tests/support/plain_segment.c).
  *
  * Reads 32 bytes whatever the number of entries; the caller masks what is not its own.
  */

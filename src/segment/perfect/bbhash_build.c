@@ -26,8 +26,8 @@ struct bbhash {
         struct lanemap_build_buffer records;
 };
 
-/* The most bits that the levels of a bucket have together: gamma times the keys, and what the levels
- * behind the first add, which is a geometric series. */
+/* The most bits that the levels of a bucket have together: gamma times the keys, and what the
+ * levels after the first add, which is a geometric series. */
 #define STRING_BYTES_MAX                                                                        \
         ((uint64_t)LANEMAP_BBHASH_BUCKET_ENTRIES_MAX * (LANEMAP_BBHASH_GAMMA_MAX + 512) / 256 / \
                  8 +                                                                            \

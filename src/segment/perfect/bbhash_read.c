@@ -1,6 +1,6 @@
 /*
- * See perfect/bbhash_read.h. The index is foreign bytes: block numbers and ranks are checked before they
- * are followed, and there are at most 24 levels and 15 steps of a search.
+ * See perfect/bbhash_read.h. The index is foreign bytes: block numbers and ranks are checked before
+ * they are followed, and there are at most 24 levels and 15 steps of a search.
  */
 #include "segment/section_read.h"
 
@@ -87,7 +87,7 @@ static int bits_rank(const struct lanemap_bbhash *bbhash, const struct bits *bit
         return LANEMAP_SEGMENT_E_ABSENT;
 }
 
-/* How many keys of the bucket its levels settle. */
+/* Return: the number of keys of the bucket that its levels settle. */
 static int bits_settled(const struct lanemap_bbhash *bbhash, const struct bits *bits,
                         uint32_t *ret_settled)
 {

@@ -77,7 +77,7 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_bbhash_block_end(const unsigned char *blo
                (block[LANEMAP_BBHASH_BLOCK_BYTES - 1] >> 7);
 }
 
-/* How many blocks a bucket of n keys has. */
+/* Return: the number of blocks of a bucket of n keys. */
 uint32_t lanemap_bbhash_n_blocks(uint32_t n, uint32_t gamma, uint32_t shrink);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * Building a section around a minimal perfect hash, a bucket at a time. See perfect/mph_build.h and, for
- * the bytes, format.h.
+ * Building a section around a minimal perfect hash, a bucket at a time. See perfect/mph_build.h
+ * and, for the bytes, format.h.
  *
  * Entries come in the order of their fingerprints, and buckets are ranges of them: so the entries
  * of one bucket are gathered, placed, and written. Lists are written as they come, in the order of
  * the fingerprints, whatever the order of the entries that point to them.
  *
- * Some buckets are gathered, then placed and packed by all threads of the executor, then appended in
- * their order. All memory that this takes is there before the threads begin, so nothing fails in
+ * Some buckets are gathered, then placed and packed by all threads of the executor, then appended
+ * in their order. All memory that this takes is there before the threads begin, so nothing fails in
  * them but the search for a seed.
  */
 #include "segment/perfect/mph_build.h"
@@ -183,7 +183,7 @@ static void bucket_pack(const struct builder *builder, const struct bucket *buck
         }
 }
 
-/* What a thread does: places and packs a bucket. Touches nothing that another bucket has. */
+/* Places and packs one bucket, in any thread. Touches nothing that another bucket has. */
 static void bucket_run(void *arg, uint32_t i, uint32_t thread)
 {
         struct builder *builder = arg;
@@ -221,7 +221,7 @@ static int bucket_reserve(const struct builder *builder, struct bucket *bucket)
         return buffer_reserve(&bucket->packed, packed_bits / 8 + LANEMAP_BITS_PADDING);
 }
 
-/* Its bytes, behind those of the bucket before it: they may share one. */
+/* Its bytes, after those of the bucket before it: they may share one. */
 static int bucket_append(struct builder *builder, const struct bucket *bucket)
 {
         uint64_t at = bucket->first * builder->mph.entry_bits;
@@ -342,7 +342,7 @@ static int encode(struct builder *builder, struct lanemap_cursor *cursor)
                        : -EINVAL;
 }
 
-/* Index, entries and postings, one behind the other. */
+/* Index, entries and postings, one after the other. */
 static int assemble(struct builder *builder, const struct lanemap_segment_build_options *options,
                     struct lanemap_heap *heap, struct lanemap_segment_built *ret_built)
 {

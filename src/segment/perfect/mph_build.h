@@ -1,7 +1,7 @@
 /*
- * Building the kinds `recsplit` and `bbhash`: what perfect/mph_build.c asks of both. Buckets are placed by
- * any number of threads, in any order; what they find is appended to the index in the order of the
- * buckets, by one. So the bytes do not depend on the threads.
+ * Building the kinds `recsplit` and `bbhash`: what perfect/mph_build.c asks of both. Buckets are
+ * placed by any number of threads, in any order; what they find is appended to the index in the
+ * order of the buckets, by one. So the bytes do not depend on the threads.
  */
 #ifndef LANEMAP_SEGMENT_PERFECT_MPH_BUILD_H
 #define LANEMAP_SEGMENT_PERFECT_MPH_BUILD_H
@@ -40,7 +40,7 @@ struct lanemap_mph_method {
 };
 
 /*
- * What the rows of both kinds build with.
+ * The building functions that the rows of both kinds share.
  *
  * method_new   Return: 0. Errors: -EINVAL a bad option; -ENOMEM. Owner: the caller, until
  *              method->free()

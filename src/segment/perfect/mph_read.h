@@ -1,5 +1,5 @@
 /*
- * What the kinds `recsplit` and `bbhash` share: buckets in the order of the dense hashes, and in
+ * The kinds `recsplit` and `bbhash` share: buckets in the order of the dense hashes, and in
  * each bucket entries in the order of a minimal perfect hash. The layout is in format.h.
  *
  * A perfect hash forgets the order of its keys, and merges need it. It is not stored: buckets are
@@ -161,7 +161,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_mph_dense(const struct lanemap_mph *mph, uint3
 }
 
 /*
- * What the rows of both kinds have in common. ops: the row, for its bucket() (kind_read.h).
+ * The operations that the rows of both kinds share. ops: the row, for its bucket() (kind_read.h).
  */
 struct lanemap_segment;
 struct lanemap_segment_ops;

@@ -1,4 +1,4 @@
-/* What verification asks of a section around a perfect hash. See perfect/mph_build.h. */
+/* Verification of a section around a perfect hash. See perfect/mph_build.h. */
 #include "segment/perfect/mph_build.h"
 
 #include "segment/section_read.h"

@@ -1,5 +1,6 @@
 /*
- * Building a RecSplit index. See format.h for the bytes and perfect/recsplit_tree_format.h for the trees.
+ * Building a RecSplit index. See format.h for the bytes and perfect/recsplit_tree_format.h for the
+ * trees.
  *
  * Seeds are searched by trying: the chance that one fits is small but known, and SEEDS_MAX is so
  * far above what uniform keys need that reaching it means they are none: -ERANGE.

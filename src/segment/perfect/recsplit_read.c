@@ -161,7 +161,7 @@ static int recsplit_bucket(const struct lanemap_recsplit *recsplit, uint32_t buc
 struct walk {
         const struct lanemap_recsplit_subtree *subtrees;
         const unsigned char *index;
-        uint64_t end; /* the word behind the codes */
+        uint64_t end; /* the word after the codes */
         uint64_t fixed_at;
         uint64_t unary_at;
         uint64_t key;

@@ -1,6 +1,6 @@
 /*
- * Runs while the library is built and writes the table of perfect/recsplit_tree_format.h as C. See there for why
- * it has to be exact: no function of the mathematical library is called.
+ * Runs while the library is built and writes the table of perfect/recsplit_tree_format.h as C. See
+ * there for why it has to be exact: no function of the mathematical library is called.
  */
 #include <stdio.h>
 

@@ -4,8 +4,8 @@
  * seeds it has, and how many bits their fixed parts take.
  *
  * These numbers are part of the format. They are computed when the library is built
- * (perfect/recsplit_table_make.c), with multiplications and divisions of doubles only, which give the same
- * result on every machine; so a lookup pays one load for them.
+ * (perfect/recsplit_table_make.c), with multiplications and divisions of doubles only, which give
+ * the same result on every machine; so a lookup pays one load for them.
  */
 #ifndef LANEMAP_SEGMENT_PERFECT_RECSPLIT_TREE_FORMAT_H
 #define LANEMAP_SEGMENT_PERFECT_RECSPLIT_TREE_FORMAT_H
@@ -40,7 +40,7 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_recsplit_upper(uint32_t leaf)
         return lanemap_recsplit_lower(leaf) * fanout;
 }
 
-/* How many keys each part of a node of n keys has, the last one excepted. 1 at a leaf. */
+/* Return: the keys of each part of a node of n keys, the last one excepted. 1 at a leaf. */
 LANEMAP_ALWAYS_INLINE uint32_t lanemap_recsplit_part(uint32_t leaf, uint32_t n)
 {
         uint32_t lower = lanemap_recsplit_lower(leaf), upper = lanemap_recsplit_upper(leaf);

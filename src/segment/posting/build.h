@@ -6,7 +6,7 @@
 
 #include "segment/format.h"
 
-/* Whether ids are a set as entries carry it: strictly ascending, none above LANEMAP_ID_MAX. */
+/* Return: true if ids are a set for an entry: strictly ascending, none above LANEMAP_ID_MAX. */
 bool lanemap_segment_ids_ascend(const uint32_t *ids, uint32_t n_ids);
 
 LANEMAP_ALWAYS_INLINE bool lanemap_segment_ids_valid(const uint32_t *ids, uint32_t n_ids)
@@ -17,7 +17,7 @@ LANEMAP_ALWAYS_INLINE bool lanemap_segment_ids_valid(const uint32_t *ids, uint32
         return lanemap_segment_ids_ascend(ids, n_ids);
 }
 
-/* How many bytes lanemap_segment_posting_encode() writes. ids: valid, n_ids >= 2. */
+/* Return: the bytes that lanemap_segment_posting_encode() writes. ids: valid, n_ids >= 2. */
 uint64_t lanemap_segment_posting_size(const uint32_t *ids, uint32_t n_ids);
 
 /* Return: one past the last byte written. */

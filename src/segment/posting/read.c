@@ -143,7 +143,7 @@ static int short_copy(const struct lanemap_segment_posting *posting, uint32_t *i
         return 0;
 }
 
-/* The blocks must lie one behind the other, so that a list has one spelling. */
+/* The blocks must lie one after the other, so that a list has one spelling. */
 static int long_copy(const struct lanemap_segment_posting *posting, uint32_t *ids, size_t *ret_end)
 {
         const unsigned char *data;

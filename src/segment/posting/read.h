@@ -12,7 +12,7 @@
 #include "segment/format.h"
 
 struct lanemap_segment_posting {
-        const unsigned char *bytes; /* behind n_ids; NULL: inline, or a tombstone */
+        const unsigned char *bytes; /* after n_ids; NULL: inline, or a tombstone */
         size_t n_bytes;             /* may reach past the list's own end */
         uint32_t n_ids;             /* 0: a tombstone */
         uint32_t id;                /* when inline: the one id */

@@ -404,7 +404,7 @@ int lanemap_engine_build_file(struct lanemap_writer *writer, const struct writer
                 build.file_number =
                         __atomic_fetch_add(&writer->commit.next_file_number, 1, __ATOMIC_RELAXED);
                 build.n_hits = lanemap_mapping_n_hits();
-                r = lanemap_alloc_apart(build_run, &build);
+                r = lanemap_alloc_in_thread(build_run, &build);
                 if (build_is_void(&build))
                         lanemap_engine_hits_take(writer); /* the next plan goes without them */
         }

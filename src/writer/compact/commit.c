@@ -184,7 +184,7 @@ static int manifest_enforce(struct lanemap_writer *writer, uint32_t part,
         lanemap_engine_progress(writer, part);
         /* As JSON it is some ten thousand small blocks. */
         if (r == 0)
-                r = lanemap_alloc_apart(manifest_job_run, &job);
+                r = lanemap_alloc_in_thread(manifest_job_run, &job);
         lanemap_engine_progress(writer, part);
         if (r < 0)
                 return r;

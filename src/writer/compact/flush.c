@@ -298,5 +298,5 @@ int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit)
 {
         struct flush_job job = {.writer = writer, .always_commit = always_commit};
 
-        return lanemap_alloc_apart(flush_run, &job);
+        return lanemap_alloc_in_thread(flush_run, &job);
 }

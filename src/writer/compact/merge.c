@@ -132,7 +132,7 @@ int lanemap_engine_merge_run(struct lanemap_writer *writer)
         lanemap_mutex_lock(&writer->lanes.lock);
         is_due = lanemap_engine_merge_choose(writer, NULL) < writer->identity.n_lanes;
         lanemap_mutex_unlock(&writer->lanes.lock);
-        return is_due ? lanemap_alloc_apart(merge_run, writer) : 0;
+        return is_due ? lanemap_alloc_in_thread(merge_run, writer) : 0;
 }
 
 void *lanemap_engine_worker_main(void *arg)

@@ -1,5 +1,5 @@
-/* Blocks of many threads, side by side: whose they are, where they go when they are freed, and what a
- * forked child does with them. */
+/* Blocks of many threads, side by side: whose they are, where they go when they are freed, and what
+ * a forked child does with them. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -93,8 +93,8 @@ static size_t n_present(const unsigned char *from, size_t n_pages)
         return n;
 }
 
-/* Two blocks of the largest size have a page: its memory goes back when both are freed, but for a few
- * pages; and it is the first to be used again, also for another size. */
+/* Two blocks of the largest size have a page: its memory goes back when both are freed, but for a
+ * few pages; and it is the first to be used again, also for another size. */
 Test(alloc_pool, what_is_freed_goes_back)
 {
         static unsigned char *blocks[2000];

@@ -34,8 +34,8 @@ Test(rate, a_second_at_once_then_as_much_as_comes_in)
         cr_expect_eq(lanemap_rate_wait_ns(&rate, now), 2 * SECOND);
 }
 
-/* Whoever waits as told has, at any moment, taken no more than the rate allows, but for one second's
- * worth and the last piece; and no less than that when there is always more to take. */
+/* Whoever waits as told has, at any moment, taken no more than the rate allows, but for one
+ * second's worth and the last piece; and no less than that when there is always more to take. */
 Test(rate, over_any_time)
 {
         const uint64_t per_second = 8 << 20;

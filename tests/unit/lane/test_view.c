@@ -179,8 +179,8 @@ static int keys_order(const void *a, const void *b)
         return lanemap_fingerprint_compare(left->fingerprint, right->fingerprint);
 }
 
-/* A file of one section, of all slots, with the keys first .. first + n - 1, whose ids count from `id` on;
- * 0: tombstones. */
+/* A file of one section, of all slots, with the keys first .. first + n - 1, whose ids count from
+ * `id` on; 0: tombstones. */
 static struct lanemap_lane_file *file_make(struct lanemap_heap *heap, uint64_t number,
                                            uint64_t first, uint32_t n, uint32_t id, uint32_t kind)
 {
@@ -240,8 +240,8 @@ Test(lane_view, segments_are_asked_from_the_newest_on)
         publish(&bench, false, &other, 1);
         cr_expect_eq(find(&bench, 3), -ENOENT, "no such section");
 
-        /* Whether the flag says so or not, the rank of the slot table is the section's: with that of
-         * another slot nothing is found. */
+        /* Whether the flag says so or not, the rank of the slot table is the section's: with that
+         * of another slot nothing is found. */
         for (uint32_t flags = 0; flags <= LANEMAP_LANE_SEGMENT_NATIVE_SLOTS; flags++) {
                 other = segments[0];
                 other.flags = flags;

@@ -171,8 +171,8 @@ Test(posting, ascending_ids_fill_their_leaves)
         cr_assert_eq(arena.live_bytes, lanemap_posting_bytes(&arena.arena, value));
 }
 
-/* A tree of the greatest height whose nodes on the way to one leaf are full: one id more would split
- * them all. What is beside that way is one and the same leaf. */
+/* A tree of the greatest height whose nodes on the way to one leaf are full: one id more would
+ * split them all. What is beside that way is one and the same leaf. */
 static uint64_t highest_posting_make(void)
 {
         struct lanemap_overlay_child_shm children[LANEMAP_OVERLAY_INNER_MAX], way, beside;

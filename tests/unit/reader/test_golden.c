@@ -1,8 +1,8 @@
 /*
  * Indexes that an earlier writer left (tests/data/golden): today's writer takes the directory over,
- * torn log and all, and goes on with it; today's reader attaches to the shared objects; what a later
- * version would write is refused with the name of what it is, or passed over where the format says
- * that it may be (W9).
+ * torn log and all, and goes on with it; today's reader attaches to the shared objects; what a
+ * later version would write is refused with the name of what it is, or passed over where the format
+ * says that it may be (W9).
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -217,8 +217,8 @@ Test(golden_index, a_writer_refuses_what_a_later_one_wrote)
         }
 }
 
-/* What a name in "compatible" says may be dropped, and members nobody asks for: read as if they were
- * not there; the next manifest is without them. */
+/* What a name in "compatible" says may be dropped, and members nobody asks for: read as if they
+ * were not there; the next manifest is without them. */
 Test(golden_index, a_writer_passes_over_what_is_compatible)
 {
         struct lanemap_writer *writer;

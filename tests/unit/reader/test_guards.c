@@ -1,7 +1,7 @@
 /*
  * A reader in a program that does as it likes (J1 to J3): no call waits for a view that another
- * thread has open, what the view looks at stays mapped, and goes afterwards; a thread forks inside a
- * view. An object that outgrows its mapping is followed under lookups and views; no more address
+ * thread has open, what the view looks at stays mapped, and goes afterwards; a thread forks inside
+ * a view. An object that outgrows its mapping is followed under lookups and views; no more address
  * space is taken than that needs.
  *
  * The writer is in a process of its own: it maps objects and files, too.
@@ -247,8 +247,8 @@ Test(guards, a_poll_does_not_wait_for_a_view)
         fixture_deinit(&fixture);
 }
 
-/* Segments that flushes replace are kept for the view, and no longer. A lookup gives them back, too:
- * a program that never polls keeps nothing either. */
+/* Segments that flushes replace are kept for the view, and no longer. A lookup gives them back,
+ * too: a program that never polls keeps nothing either. */
 Test(guards, the_list_is_as_long_as_the_view)
 {
         struct lanemap_view view;

@@ -222,8 +222,8 @@ static void killed_writer(struct fixture *fixture)
         cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%d", status);
 }
 
-/* Anything may stand in the data object: an answer or -EBADMSG, in bounded time. Its writer is gone:
- * it would not be asked to bear junk in its own memory. */
+/* Anything may stand in the data object: an answer or -EBADMSG, in bounded time. Its writer is
+ * gone: it would not be asked to bear junk in its own memory. */
 Test(reader, any_bytes_in_the_data_object)
 {
         struct fixture fixture;
@@ -269,7 +269,8 @@ Test(reader, any_bytes_in_the_data_object)
         fixture_deinit(&fixture);
 }
 
-/* Every view names a section that its file does not have: no mapping mends that, so it is bad at once. */
+/* Every view names a section that its file does not have: no mapping repairs that, so it is bad at
+ * once. */
 Test(reader, a_section_that_no_file_has)
 {
         struct lanemap_shm_data *head;
@@ -377,9 +378,9 @@ Test(reader, follows_a_reborn_writer_and_a_flip)
 #define GONE_AFTER_NS (UINT64_C(2) * 1000 * 1000 * 1000)
 
 /*
- * The control object was removed and made anew (R8): noticed by the heart that beats no more, by the
- * first poll, and the first lookup with a limit, that knows it to have stood still for two seconds;
- * not before.
+ * The control object was removed and made anew (R8): noticed by the heart that beats no more, by
+ * the first poll, and the first lookup with a limit, that knows it to have stood still for two
+ * seconds; not before.
  */
 Test(reader, follows_a_name_that_was_removed_and_taken_again)
 {

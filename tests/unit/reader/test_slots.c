@@ -53,7 +53,8 @@ static void keys_add(struct lanemap_writer *writer, uint32_t round, uint32_t n)
         cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_FLUSH), 0);
 }
 
-/* An index that nobody writes any more, some lane of which has segments in two files; its object. */
+/* An index that nobody writes any more, some lane of which has segments in two files; its object.
+ */
 static unsigned char *index_make(struct lanemap_writer_options *options)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES], path[200];

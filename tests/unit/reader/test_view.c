@@ -231,8 +231,8 @@ static struct reader_snapshot snapshot_now(const struct lanemap_reader *reader)
         return reader_snapshot_of(reader_attachment_get(reader));
 }
 
-/* Another thread may learn of the growth at any moment before the verdict: here before the view ends,
- * then between its end and the lock. */
+/* Another thread may learn of the growth at any moment before the verdict: here before the view
+ * ends, then between its end and the lock. */
 Test(view, growth_that_another_thread_learned_of_is_not_bad_bytes)
 {
         struct lanemap_view view;
@@ -354,8 +354,8 @@ static int flip_under_a_view(const char *name, const struct turns *turns)
         return 0;
 }
 
-/* The old generation is never written again, and stays mapped for as long as it is looked at; nobody
- * waits for that. */
+/* The old generation is never written again, and stays mapped for as long as it is looked at;
+ * nobody waits for that. */
 Test(view, a_flip_under_a_view)
 {
         struct fixture fixture;

@@ -147,8 +147,9 @@ Test(filter, a_reader_that_ignores_it_is_right)
         }
 }
 
-/* Two keys whose three places are the same whatever the seed: no order takes both away. (A Fibonacci
- * number times the golden ratio is nearly a whole number, so their hashes are neighbours too.) */
+/* Two keys whose three places are the same whatever the seed: no order takes both away. (A
+ * Fibonacci number times the golden ratio is nearly a whole number, so their hashes are neighbours
+ * too.) */
 Test(filter, keys_that_cannot_be_told_apart_end_without_a_filter)
 {
         const uint32_t fibonacci = 1836311903;

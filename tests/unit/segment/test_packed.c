@@ -1,5 +1,5 @@
-/* What only `packed` has: groups and their width, tags, sizes near the information limit. What holds
- * for every kind is in test_kinds.c. */
+/* What only `packed` has: groups and their width, tags, sizes near the information limit. What
+ * holds for every kind is in test_kinds.c. */
 #include "expect.h"
 
 #include "segment/packed/build.h"

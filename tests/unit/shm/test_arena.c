@@ -1,6 +1,6 @@
 /*
- * The allocator of shared memory beside a list of blocks: no two overlap, and what was retired comes
- * back only as A1, A2 and A3 of shm/arena.h say. Time is the test's own.
+ * The allocator of shared memory beside a list of blocks: no two overlap, and what was retired
+ * comes back only as A1, A2 and A3 of shm/arena.h say. Time is the test's own.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
