@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Comments of the C sources against the code.
+
+1. Every name() in a comment is a word of some source's code.
+2. A prototype that stands under a heading in a header is defined in the file that the heading names.
+
+Usage: check_comments.py SOURCE-ROOT
+"""
+import re
+import sys
+from pathlib import Path
+
+COMMENT = re.compile(r'/\*.*?\*/', re.S)
+HEADING = re.compile(r'/\* ---- ([\w/]+\.c) ---- \*/')
+DEFINITION = re.compile(r'^[a-z][^;{}()#=]*?\b(lanemap_\w+)\([^;{}]*\)[^;{}()]*\n\{', re.M)
+
+# Functions of programs that this one talks to.
+FOREIGN = {'format_type'}  # PostgreSQL
+
+
+def names_of_comments(texts):
+    """Each name() in a comment that no code has."""
+    words = set()
+    for text in texts.values():
+        words |= set(re.findall(r'\b[A-Za-z_]\w*\b', COMMENT.sub(' ', text)))
+    for path, text in texts.items():
+        for comment in COMMENT.finditer(text):
+            for name in re.findall(r'\b([a-z_]\w*)\(\)', comment[0]):
+                if name not in words | FOREIGN:
+                    yield f'{path}:{text.count(chr(10), 0, comment.start()) + 1}: no code has {name}()'
+
+
+def prototypes_under_headings(texts):
+    """Each prototype whose definition is in another file than its heading names."""
+    defined = {name: str(path) for path, text in texts.items() if path.suffix == '.c'
+               for name in DEFINITION.findall(text)}
+    for path, text in texts.items():
+        heading = None
+        for number, line in enumerate(text.splitlines() if path.suffix == '.h' else [], 1):
+            found = HEADING.match(line)
+            if found:
+                heading = found[1]
+            name = re.match(r'(?!/\*| \*).*?\b(lanemap_\w+)\(', line)
+            if heading and name and not defined.get(name[1], heading).endswith(heading):
+                yield f'{path}:{number}: {name[1]}() is in {defined[name[1]]}, its heading says {heading}'
+
+
+def main():
+    root = Path(sys.argv[1])
+    texts = {path.relative_to(root): path.read_text() for folder in ('src', 'include', 'tools', 'perf', 'tests')
+             for path in sorted((root / folder).rglob('*.[ch]'))}
+    faults = [*names_of_comments(texts), *prototypes_under_headings(texts)]
+    print(*faults, f'{len(faults)} faults', sep='\n')
+    return 1 if faults else 0
+
+
+sys.exit(main())
