@@ -176,7 +176,7 @@ uint64_t lanemap_guard_stamp(void)
 }
 
 /* Every thread that enters from here on sees what was unlinked before; the word of every thread
- * that has entered is seen. Return: whether that is so. */
+ * that has entered is seen. Return: true if that is so. */
 static bool threads_order(void)
 {
         if (lanemap_load_relaxed(&lanemap_guards.is_fenced)) {

@@ -24,8 +24,8 @@ struct lanemap_overlay {
         uint64_t n_long_changes; /* how often one was made, changed or replaced */
 };
 
-/* Whether a key with this value word is there when a table is grown, copied or flushed: neither an
- * empty cell nor a fresh tombstone, which hides nothing. */
+/* Return: true if a key with this value word is there when a table is grown, copied or flushed:
+ * neither an empty cell nor a fresh tombstone, which hides nothing. */
 LANEMAP_ALWAYS_INLINE bool lanemap_overlay_value_is_kept(uint64_t value)
 {
         return value != 0 && value != (LANEMAP_OVERLAY_TAG_TOMBSTONE | LANEMAP_OVERLAY_TAG_FRESH);

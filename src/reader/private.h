@@ -168,7 +168,7 @@ int lanemap_reader_map_error(const struct reader_attachment *attachment, int err
 /* Keeps a few words for lanemap_reader_explain(). Return: r. */
 int lanemap_reader_detail(const struct reader_attachment *attachment, int r, const char *format,
                           ...) __attribute__((format(printf, 3, 4)));
-/* Only what no lookup can reach any more. */
+/* Only for an attachment that no lookup can reach. */
 void lanemap_reader_attachment_release(struct reader_retired *retired);
 
 /* In front of each mapped file, and of each table of files, lies what remembers it once it is

@@ -216,7 +216,8 @@ static int data_grow(void *arg, uint64_t bytes)
 
 /* ---- the spare ---- */
 
-/* Whether it is what lanemap_shm_spare_make() makes: who else could write it could truncate it. */
+/* Return: true if it is as lanemap_shm_spare_make() makes it: who else could write it could
+ * truncate it. */
 static bool spare_is_good(int fd)
 {
         struct stat st;

@@ -144,7 +144,7 @@ static void fixture_deinit(struct fixture *fixture)
         scratch_deinit(&fixture->scratch);
 }
 
-/* How many bytes of this process are mappings of something with that in its name. */
+/* Return: the bytes of this process that are mappings with that in their name. */
 static uint64_t mapped_bytes(const char *what)
 {
         FILE *maps = fopen("/proc/self/maps", "re");
@@ -159,7 +159,7 @@ static uint64_t mapped_bytes(const char *what)
         return bytes;
 }
 
-/* How many data objects are mapped: of generations that there were, too. */
+/* Return: the number of data objects that are mapped: of generations that there were, too. */
 static int mapped_objects(void)
 {
         FILE *maps = fopen("/proc/self/maps", "re");

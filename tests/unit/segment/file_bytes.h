@@ -12,7 +12,7 @@
 #include "segment/file_write.h"
 
 /* A file of one section, lane 5, as the code that writes real ones makes it; 64 bytes of room
- * behind it. */
+ * after it. */
 static inline unsigned char *file_of(const struct built *built, uint32_t kind,
                                      uint32_t fingerprint_bits, size_t *ret_n_bytes)
 {

@@ -1,5 +1,5 @@
 /*
- * Filters behind sections of every kind: nothing that a section holds is ever refused, nearly all
+ * Filters after sections of every kind: nothing that a section holds is ever refused, nearly all
  * else is, and whoever does not look at the filter gets the same answers.
  */
 #include "expect.h"

@@ -1,6 +1,6 @@
 /*
  * What only the kinds made of perfect hashes have: buckets, leaves, levels, an index that is as
- * small as promised. What holds for every kind is in test_kinds.c.
+ * small as promised. test_kinds.c tests every kind.
  */
 #include "expect.h"
 
