@@ -40,20 +40,20 @@ enum lanemap_appendfsync {
                 0, /* durable positions advance by fdatasync, as fast as it goes */
         LANEMAP_APPENDFSYNC_EVERYSEC = 1, /* fdatasync once a second; acknowledge at once unless
                                              that is late: see lanemap_writer_acknowledgeable() */
-        LANEMAP_APPENDFSYNC_NO = 2       /* the kernel decides */
+        LANEMAP_APPENDFSYNC_NO = 2        /* the kernel decides */
 };
 
 /* How a segment finds its keys. perf/segments measures them side by side. */
 enum lanemap_segment_kind {
         LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
         LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
-        LANEMAP_SEGMENT_BBHASH = 3   /* BBHash with gamma 2, 3.5 bits a key of index */
+        LANEMAP_SEGMENT_BBHASH = 3    /* BBHash with gamma 2, 3.5 bits a key of index */
 };
 
 /* Which segments get a filter (binary fuse, 9 bits a key) in front, so that absent keys cost less. */
 enum lanemap_filter_policy {
-        LANEMAP_FILTER_NEVER = 1,  /* none */
-        LANEMAP_FILTER_AUTO = 2,   /* where it was measured to pay: perfect hashes */
+        LANEMAP_FILTER_NEVER = 1, /* none */
+        LANEMAP_FILTER_AUTO = 2,  /* where it was measured to pay: perfect hashes */
         LANEMAP_FILTER_ALWAYS = 3 /* all */
 };
 
@@ -354,7 +354,7 @@ int lanemap_writer_get_health(struct lanemap_writer *writer,
                               struct lanemap_writer_health *ret_health);
 
 /*
- * Whether an apply now, of a record of so many bytes, would be answered at once, with success or a
+ * Return: whether an apply now, of a record of so many bytes, would be answered at once, with success or a
  * refusal: it would wait for no flush and no sync. For an event loop, which has others to answer.
  *
  * Return: 1 it would; 0 it would wait: ask again a little later. Thread: any. Cost: two uncontended

@@ -129,7 +129,7 @@ struct lanemap_server {
         /* Who runs one command of a client. args[0] is its name; offsets into `message`. */
         void (*execute)(struct lanemap_client *client, const char *message,
                         const struct lanemap_resp_arg *args, uint32_t n_args);
-        /* Whether that is a command that applies something. */
+        /* It is a command that applies something. */
         bool (*writes)(const struct lanemap_client *client, const char *message,
                        const struct lanemap_resp_arg *args);
         struct lanemap_job *job_list; /* in the order they were asked for */

@@ -45,7 +45,7 @@ static int log_copy(struct lanemap_repair *repair, const struct lanemap_log_reco
         return 0;
 }
 
-/* Whether records may be gone without anything that says so: the newest file cannot be read. */
+/* Return: whether records may be gone without anything that says so: the newest file cannot be read. */
 static bool loss_is_unknown(const struct lanemap_log_recovery *recovery)
 {
         const struct lanemap_log_damage *damage = &recovery->damage;

@@ -138,7 +138,7 @@ static int file_map_fd(const struct reader_attachment *attachment,
 }
 
 /* A user that can write or truncate a file mapped here can kill this process. So a copy is used
- * only if it belongs to the owner of the data object. */
+ * only if it belongs to the owner of the data object, and nobody else may write it. */
 static bool copy_is_the_writers(const struct reader_attachment *attachment, int fd)
 {
         struct stat object, copy;

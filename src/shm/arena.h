@@ -69,7 +69,7 @@ struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena);
 void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena);
 
 /*
- * Whether pages of `bytes` in all are free, growing the object if need be: asked before operations
+ * Return: whether pages of `bytes` in all are free, growing the object if need be: asked before operations
  * begin, so that a full /dev/shm is met between two of them. Larger runs of pages may still not be
  * had. Return: 0, -ENOSPC, -ENOMEM.
  */

@@ -26,7 +26,7 @@ int lanemap_store_list_garbage(int dir_fd, const struct lanemap_manifest *manife
                                char ***ret_names, size_t *ret_n_names);
 
 /*
- * Whether there are segment or log files: where there is no manifest, what tells a damaged index from
+ * Return: whether there are segment or log files: where there is no manifest, what tells a damaged index from
  * an empty directory. Return: 1, 0, or a negative errno, as above.
  */
 int lanemap_store_has_data(int dir_fd);

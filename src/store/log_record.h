@@ -48,7 +48,7 @@ struct lanemap_log_record {
 };
 
 /*
- * Whether a record's head (LANEMAP_LOG_RECORD_HEAD_BYTES at `bytes`) is one of the file with that
+ * Return: whether a record's head (LANEMAP_LOG_RECORD_HEAD_BYTES at `bytes`) is one of the file with that
  * seed; ret_record->bytes is then in range and a multiple of 8.
  */
 bool lanemap_log_record_head_valid(const unsigned char *bytes, uint64_t seed,

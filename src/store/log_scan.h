@@ -47,7 +47,7 @@ struct lanemap_log_header {
 /* 128 bytes, checksum included. Format version and feature bits are those of this library. */
 void lanemap_log_header_encode(const struct lanemap_log_header *header, unsigned char *ret_bytes);
 
-/* Whether magic and checksum are those of a header, of whatever version. */
+/* Return: whether magic and checksum are those of a header, of whatever version. */
 bool lanemap_log_header_decode(const unsigned char *bytes, struct lanemap_log_header *ret_header);
 
 /* Start with {.files = ..., .fd = -1}; one scan can open files one after the other. */

@@ -131,7 +131,7 @@ uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
 uint64_t lanemap_log_progress_ns(const struct lanemap_log *log);
 
 /*
- * Whether a reserve would be answered at once: there is room in memory for `bytes`, and
+ * Return: whether a reserve would be answered at once: there is room in memory for `bytes`, and
  * `allocated_bytes` of what is allocated on the disk are not used. Waits for nothing, so it can be
  * wrong in the safe direction: false while another thread is in the log. While the log is failing:
  * true, a reserve refuses at once.

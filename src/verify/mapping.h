@@ -49,7 +49,7 @@ void lanemap_mapping_watch(struct lanemap_mapping *guard, struct lanemap_lane_fi
 /* NULL is fine. Nobody reads the mapping any more. */
 void lanemap_mapping_free(struct lanemap_mapping *guard);
 
-/* Whether a page could not be read, and the offset of the first one. ret_offset may be NULL. */
+/* Return: whether a page could not be read, and the offset of the first one. ret_offset may be NULL. */
 bool lanemap_mapping_is_hit(const struct lanemap_mapping *guard, uint64_t *ret_offset);
 
 /* The file has n_left bytes left: every section that had more is marked, as if it had been hit. The

@@ -23,7 +23,7 @@
 
 #define TRIES_MAX 100
 
-/* How many descriptors are held at once; files beyond that are opened when it is their turn. */
+/* Descriptors held at once; files beyond that are opened when it is their turn. */
 #define OPEN_MAX 512
 
 struct directory {

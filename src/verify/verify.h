@@ -1,5 +1,5 @@
 /*
- * Whether a data directory holds what was written: manifest, segment files, counts, log.
+ * Verification: a data directory holds what was written: manifest, segment files, counts, log.
  *
  *   V1  Nothing is modified, no lock is taken: a writer may be at work beside it, also in another
  *       process. What it replaces meanwhile is looked at as it was, or the look begins again.
@@ -118,7 +118,7 @@ struct lanemap_verify_section {
 /* Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT, errno of mmap. */
 int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t section,
                                struct lanemap_verify_section *ret_section);
-/* Whether every page of it could be read so far (U2 in verify/mapping.h): what was made of it may be
+/* Return: whether every page of it could be read so far (U2 in verify/mapping.h): what was made of it may be
  * believed. */
 bool lanemap_verify_section_is_read(const struct lanemap_verify_section *section);
 void lanemap_verify_section_unmap(struct lanemap_verify_section *section);
@@ -152,7 +152,7 @@ struct lanemap_verify_report {
 int lanemap_verify_directory(const struct lanemap_files *files, int dir_fd,
                              struct lanemap_verify_report *ret_report, struct lanemap_error *error);
 
-/* Whether somebody holds the directory's lock; takes none. */
+/* Return: whether somebody holds the directory's lock; takes none. */
 bool lanemap_verify_writer_lives(int dir_fd);
 
 #endif

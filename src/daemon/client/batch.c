@@ -80,7 +80,7 @@ static uint64_t entry_n_changed(const struct lanemap_batch *batch,
         return n_changed;
 }
 
-/* How many keys there are after the operations before this entry, from their results. Entries come
+/* The number of keys after the operations before this entry, from their results. Entries come
  * in their order, so each operation is looked at once. */
 static uint64_t entry_n_keys(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry)
 {

@@ -8,7 +8,7 @@
 
 /* How far replies may leave: asks the engine when it has to. */
 void lanemap_server_gate(struct lanemap_server *server);
-/* Whether writes may be run now (S4). */
+/* Return: whether writes may be run now (S4). */
 bool lanemap_server_may_write(struct lanemap_server *server);
 
 /* A reply is whole: it waits for server->position. */

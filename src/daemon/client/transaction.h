@@ -44,7 +44,7 @@ int lanemap_transaction_queue(struct lanemap_transaction *transaction,
                               const struct lanemap_command *command, const char *message,
                               const struct lanemap_resp_arg *args, uint32_t n_args);
 
-/* Whether the client is within EXEC. */
+/* Return: whether the client is within EXEC. */
 LANEMAP_ALWAYS_INLINE bool lanemap_transaction_runs(const struct lanemap_client *client)
 {
         return LANEMAP_UNLIKELY(client->transaction != NULL) && client->transaction->executing;

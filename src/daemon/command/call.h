@@ -52,7 +52,7 @@ LANEMAP_ALWAYS_INLINE const char *lanemap_call_bytes(const struct lanemap_call *
         return call->message + call->args[i].off;
 }
 
-/* Whether argument i is this text, in any case. */
+/* Return: whether argument i is this text, in any case. */
 bool lanemap_call_is(const struct lanemap_call *call, uint32_t i, const char *text);
 
 /* The error while the index is being opened. */

@@ -305,7 +305,7 @@ static bool ids_have(const uint32_t *ids, size_t n_ids, uint32_t id)
         return false;
 }
 
-/* Whether the key has that id. Return: 1, 0, -1 an error was replied. */
+/* Return: 1 the key has that id, 0 not, -1 an error was replied. */
 static int pair_read(const struct lanemap_call *call, uint32_t id)
 {
         struct lanemap_server *server = call->server;

@@ -260,7 +260,7 @@ int lanemap_segment_posting_walk_next(struct lanemap_segment_posting_walk *walk,
         return 1;
 }
 
-/* Whether id is in a run that starts with `first` and goes on with n_ids - 1 varints. */
+/* Return: whether id is in a run that starts with `first` and goes on with n_ids - 1 varints. */
 static int run_contains(struct span *span, uint32_t first, uint32_t n_ids, uint32_t id)
 {
         uint64_t at = first;

@@ -58,7 +58,7 @@ void lanemap_engine_reserves_deinit(struct lanemap_writer *writer);
 void lanemap_engine_reserves_fill(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* What they take when they are full. */
-/* How many segments the lane with the most has. */
+/* The number of segments of the lane that has the most. */
 uint32_t lanemap_engine_segments_deepest(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 uint64_t lanemap_engine_reserves_bytes(const struct lanemap_writer *writer);

@@ -135,7 +135,7 @@ struct op {
         uint32_t id;
 };
 
-/* Whether the operation changes a posting of n_ids ids that does, or does not, contain the id. */
+/* Return: whether the operation changes a posting of n_ids ids that does, or does not, contain the id. */
 static bool op_changes(const struct op *op, uint64_t n_ids, bool contains)
 {
         switch (op->code) {

@@ -86,7 +86,7 @@ static bool overlays_are_too_large(const struct lanemap_writer *writer)
         return lanemap_engine_overlays_exceed(writer, bytes, STALL_RATIO);
 }
 
-/* Whether applies wait for a flush. */
+/* Return: whether applies wait for a flush. */
 static bool flush_is_behind(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         if (LANEMAP_LIKELY(!overlays_are_too_large(writer))) {

@@ -129,7 +129,7 @@ static uint32_t kind_of(const struct lanemap_writer *writer, uint32_t level)
         return kind ? kind : LANEMAP_SEGMENT_KIND_PACKED;
 }
 
-/* How many entries the section can have at most, which is what it will have, or nearly. */
+/* The number of entries the section can have at most, which is what it will have, or nearly. */
 static uint64_t inputs_count(const struct writer_build_lane *lane, const struct lane_inputs *inputs)
 {
         uint64_t n = lane->frozen ? inputs->overlay.n_sorted : 0;
@@ -196,7 +196,7 @@ static int lane_open(struct lanemap_writer *writer, const struct writer_build_la
         return r;
 }
 
-/* Whether anything is left of a lane. The file's table comes before its first section, so it has to
+/* Return: whether anything is left of a lane. The file's table comes before its first section, so it has to
  * be known how many there will be. */
 static int lane_look(struct lanemap_writer *writer, const struct writer_build_lane *lane,
                      bool *ret_has_section)

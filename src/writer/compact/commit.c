@@ -60,7 +60,7 @@ static struct lanemap_manifest_segment manifest_segment(const struct writer_segm
         };
 }
 
-/* Whether the edit replaces a lane's segment; the first one it replaces is where the new one goes.
+/* Return: whether the edit replaces a lane's segment; the first one it replaces is where the new one goes.
  */
 static bool edit_replaces(const struct writer_edit *edit, const struct writer_segment *segment)
 {

@@ -30,7 +30,7 @@ static bool lanes_want(struct lanemap_writer *writer, bool left_behind)
         return any;
 }
 
-/* Whether some of them are still to be done, or being done. */
+/* Return: whether some of them are still to be done, or being done. */
 static bool lanes_left(struct lanemap_writer *writer)
 {
         bool left = false;

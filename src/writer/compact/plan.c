@@ -25,7 +25,7 @@ static uint64_t dead_share_bytes(const struct writer_file *file)
         return file->mapped->n_bytes * (n_sections - file->n_refs) / n_sections / file->n_refs;
 }
 
-/* How many of the newest segments can be merged: those above a damaged one. */
+/* The number of newest segments that can be merged: those above a damaged one. */
 uint32_t lanemap_engine_lane_n_sound(const struct writer_lane *lane)
 {
         uint32_t n = 0;
@@ -43,7 +43,7 @@ static bool lane_is_busy(const struct writer_lane *lane)
         return false;
 }
 
-/* Whether a merge has anything to do for it: a lane that is compacted leaves no dead section. */
+/* Return: whether a merge has anything to do for it: a lane that is compacted leaves no dead section. */
 bool lanemap_engine_lane_has_excess(const struct writer_lane *lane, uint32_t n_sound)
 {
         const struct writer_file *file = n_sound == 1 ? lane->segments[0]->file : NULL;

@@ -6,7 +6,7 @@
 
 /* ---- health/damage.c ---- */
 
-/* Whether the files that a job is about to read are what was written; those that were found sound
+/* Return: whether the files that a job is about to read are what was written; those that were found sound
  * a moment ago are believed unless even_fresh. Return: 0, WRITER_E_DAMAGED. */
 int lanemap_engine_inputs_check(struct lanemap_writer *writer,
                                 const struct writer_build_lane *lanes, uint32_t n_lanes,

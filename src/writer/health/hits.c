@@ -129,7 +129,7 @@ static bool hit_next(struct lanemap_writer *writer, struct hit *ret_hit)
         return any;
 }
 
-/* How many bytes a file has, where these are fewer than it had. */
+/* The bytes that a file has, where these are fewer than it had. */
 static uint64_t file_left(int dir_fd, const char *name, uint64_t n_bytes)
 {
         struct stat st;

@@ -182,7 +182,7 @@ static void findings_take(struct lanemap_writer *writer, const struct lanemap_ve
         lanemap_engine_event_notify(writer);
 }
 
-/* Whether the file was known to be damaged, and how often it was found to be. */
+/* Return: whether the file was known to be damaged, and how often it was found to be. */
 static bool file_is_marked(struct scrub *scrub, uint32_t *ret_n_marked)
 {
         const struct writer_file *file;

@@ -42,7 +42,7 @@
 #define GIVE_UP_NS   (UINT64_C(1500) * 1000 * 1000)
 #define LOCK_WAIT_NS (UINT64_C(20) * 1000 * 1000)
 
-/* Whether the name leads to another file than the descriptor, or to none. What cannot be told is not
+/* Return: whether the name leads to another file than the descriptor, or to none. What cannot be told is not
  * lost. */
 static bool name_is_lost(int dir_fd, const char *name, int fd)
 {

@@ -185,7 +185,7 @@ static struct writer_file *file_of_name(struct lanemap_writer *writer, const cha
         return NULL;
 }
 
-/* Whether a name is one of ours that nothing needs. Files in use are marked: their copy is checked
+/* Return: whether a name is one of ours that nothing needs. Files in use are marked: their copy is checked
  * before it is served (K1). */
 static bool leftover_is_garbage(struct lanemap_writer *writer, const char *name)
 {

@@ -64,7 +64,7 @@ static int by_file(const void *a, const void *b)
         return left->section < right->section ? -1 : left->section > right->section;
 }
 
-/* How many of pins[0 .. n) are of the first one's file. */
+/* The number of pins[0 .. n) that are of the first one's file. */
 static size_t file_pins(const struct pin *pins, size_t n)
 {
         size_t n_same = 1;
@@ -161,7 +161,7 @@ static int pin_populate(const struct pin *pin)
         return lanemap_lane_file_populate(segment->section, segment->section_bytes);
 }
 
-/* Whether the locks that the file has are the ones that are wanted. */
+/* Return: whether the locks that the file has are the ones that are wanted. */
 static bool file_is_as_wanted(const struct pin *pins, size_t n)
 {
         const struct writer_file *file = pins[0].file;

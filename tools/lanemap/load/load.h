@@ -11,7 +11,7 @@
 
 #include "text.h"
 
-/* How many refused lines are told one by one. */
+/* Refused lines that are reported one by one. */
 #define LANEMAP_LOAD_COMPLAINTS_MAX 20
 
 struct lanemap_load_target {
