@@ -247,6 +247,8 @@ static void edit_swap(struct lanemap_writer *writer, struct writer_edit *edit, b
         bool had_frozen = is_flush && lane->has_frozen;
         uint32_t n = lane_segments_after(lane, edit, after);
 
+        /* A view has no more places. */
+        lanemap_check(n <= LANEMAP_LANE_SEGMENTS_MAX);
         lane->n_segments = n;
         memcpy(lane->segments, after, n * sizeof(after[0]));
         if (had_frozen)
@@ -270,6 +272,8 @@ static void commit_swap(struct lanemap_writer *writer, struct writer_commit *com
                 for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
                         struct writer_lane *lane = &writer->lanes.items[i];
 
+                        /* The log before a lane's position may be gone: it never moves back. */
+                        lanemap_check(lane->position <= writer->lanes.frozen_position);
                         lane->position = writer->lanes.frozen_position;
                         lane->position_n_keys = lane->frozen_n_keys;
                         lane->position_n_pairs = lane->frozen_n_pairs;

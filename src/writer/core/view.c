@@ -1,12 +1,16 @@
 /* A lane's view, as the engine publishes it: its overlays and segments, newest first. Under the lock. */
 #include "writer/core/core.h"
 
+#include "common/check.h"
+
 static uint32_t lane_segment_entries(const struct writer_lane *lane,
                                      struct lanemap_lane_segment_shm *entries)
 {
         for (uint32_t i = 0; i < lane->n_segments; i++) {
                 const struct writer_segment *segment = lane->segments[i];
 
+                /* Readers find a file by its slot. */
+                lanemap_check(segment->file->slot != UINT32_MAX);
                 entries[i] = (struct lanemap_lane_segment_shm){
                         .file_number = segment->file->mapped->number,
                         .file_check = segment->file->mapped->check,

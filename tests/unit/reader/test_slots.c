@@ -1,7 +1,7 @@
 /*
  * A view whose two segments name one slot of the readers' table of files: what is mapped for the
  * one is retired for the other. Every call ends, with an error or a true answer (R5). Found by
- * tests/flip-bits: iterating never ended.
+ * tests/soak flip-bits: iterating never ended.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
