@@ -103,6 +103,15 @@ static const struct writer_edit *edit_of_lane(const struct writer_commit *commit
         return NULL;
 }
 
+/* A manifest may have had lanes at different positions: a flush of a replay then freezes at one that
+ * a lane is beyond. That lane stays where it is: nothing of it was frozen. */
+static uint64_t lane_position_after(const struct lanemap_writer *writer,
+                                    const struct writer_lane *lane)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        return LANEMAP_MAX(lane->position, writer->lanes.frozen_position);
+}
+
 static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer_commit *commit,
                               uint32_t index, struct lanemap_manifest *manifest)
 {
@@ -123,7 +132,7 @@ static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer
                         return r;
         }
 
-        entry->position = commit->is_flush ? writer->lanes.frozen_position : lane->position;
+        entry->position = commit->is_flush ? lane_position_after(writer, lane) : lane->position;
         entry->n_keys = commit->is_flush ? lane->frozen_n_keys : lane->position_n_keys;
         entry->n_pairs = commit->is_flush ? lane->frozen_n_pairs : lane->position_n_pairs;
         return lanemap_manifest_set_segments(manifest, index, segments, n);
@@ -272,9 +281,7 @@ static void commit_swap(struct lanemap_writer *writer, struct writer_commit *com
                 for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
                         struct writer_lane *lane = &writer->lanes.items[i];
 
-                        /* The log before a lane's position may be gone: it never moves back. */
-                        lanemap_check(lane->position <= writer->lanes.frozen_position);
-                        lane->position = writer->lanes.frozen_position;
+                        lane->position = lane_position_after(writer, lane);
                         lane->position_n_keys = lane->frozen_n_keys;
                         lane->position_n_pairs = lane->frozen_n_pairs;
                 }
