@@ -6,12 +6,13 @@
  * kernel for as long as the process lives.
  *
  * Durability: an operation is published to readers when apply returns, and durable once
- * lanemap_writer_durable() has reached the position that apply gave. Whoever acknowledges
- * operations to somebody else waits for that. Positions are the numbers of log records: they rise,
- * and go on over restarts.
+ * lanemap_writer_durable() has reached the position that apply gave. A program that acknowledges
+ * operations to a client waits for that. Positions are the numbers of log records: they rise, and
+ * go on over restarts.
  *
- * All calls may be made from any thread; applies are serialised by the engine. An
- * engine lives in the process that opened it: a forked child calls nothing of it.
+ * Thread: every call but lanemap_writer_close() may be made from any thread, at the same time as
+ * any other; applies are serialised by the engine. An engine lives in the process that opened it: a
+ * forked child calls nothing of it.
  *
  * The engine uses liburcu's bullet-proof flavour for its own lookups, and makes none of its fork
  * calls: a program that uses that flavour itself makes them, as liburcu asks, and one that does not
@@ -30,8 +31,8 @@ extern "C" {
 
 #define LANEMAP_MARK_BYTES_MAX 255
 
-/* One apply is one log record: at most so many operations, and so many bytes at 20 an operation and 4 more for
- * each mark, besides the mark itself. */
+/* The limits of one apply, which is one log record. Bytes: 20 for each operation, and for each mark
+ * 4 more and its own. */
 #define LANEMAP_APPLY_OPS_MAX   524288U
 #define LANEMAP_APPLY_BYTES_MAX 16777152U
 
@@ -43,14 +44,14 @@ enum lanemap_appendfsync {
         LANEMAP_APPENDFSYNC_NO = 2        /* the kernel decides */
 };
 
-/* How a segment finds its keys. perf/segments measures them side by side. */
+/* The structures by which a segment finds its keys. perf/segments measures them side by side. */
 enum lanemap_segment_kind {
         LANEMAP_SEGMENT_PACKED = 1, /* sorted fingerprints: smallest, fastest to build and merge */
         LANEMAP_SEGMENT_RECSPLIT = 2, /* RecSplit, 1.8 bits a key of index: slow to build */
         LANEMAP_SEGMENT_BBHASH = 3    /* BBHash with gamma 2, 3.5 bits a key of index */
 };
 
-/* Which segments get a filter (binary fuse, 9 bits a key) in front, so that absent keys cost less. */
+/* The segments that get a filter (binary fuse, 9 bits a key), so that absent keys cost less. */
 enum lanemap_filter_policy {
         LANEMAP_FILTER_NEVER = 1, /* none */
         LANEMAP_FILTER_AUTO = 2,  /* where it was measured to pay: perfect hashes */
@@ -75,8 +76,9 @@ struct lanemap_writer_options {
         uint64_t flush_bytes; /* overlays of all lanes together are flushed at this size; 0: adapts
                                */
         uint64_t log_file_bytes;   /* a log file is followed by a new one at this size; 0: 64 MiB */
-        uint64_t shared_bytes_max; /* the data object never grows past this; 0: 64 GiB; where the
-                                      address space is limited (RLIMIT_AS), at most an eighth of it */
+        uint64_t shared_bytes_max; /* the data object never grows past this; 0: 64 GiB; at most
+                                      an eighth of the address space where that is limited
+                                      (RLIMIT_AS) */
         uint64_t quarantine_ns;    /* freed shared memory is not reused earlier; 0: 5 ms, or 250 ms
                                       while that takes no more than 8 MiB
                                       and a 64th of /dev/shm */
@@ -137,80 +139,128 @@ struct lanemap_writer;
 /*
  * Open or create the index in options->directory, recover it, and publish it as options->name.
  *
+ * options        not kept; what log_arg and the members of hooks point to has to live as long as
+ *                the engine, error as long as this call
+ *
  * Return: 0. Errors, each explained in options->error: -EBUSY another writer holds the directory or
- * the name; -EINVAL; -EBADMSG a manifest, log or segment fails validation; -EPROTONOSUPPORT a newer
- * format; -ENOSPC no room on the disk or in shared memory; any other errno of the file system.
- * Nothing is deleted or changed when open fails, and
- * a name that had no shared objects before has none but its lock. Cost: reads the log that no segment covers yet.
+ * the name; -EEXIST the name belongs to another index; -EINVAL a bad option; -EBADMSG a manifest,
+ * log or segment fails validation; -EPROTONOSUPPORT a newer format; -ENOSPC no room on the disk or
+ * in shared memory; -ENOMEM; any other errno of the file system. Nothing is deleted or changed when
+ * open fails, and a name that had no shared objects before has none but its lock.
+ *
+ * Owner: the caller, until lanemap_writer_close(). Cost: reads the log that no segment covers yet.
  */
 int lanemap_writer_open(const struct lanemap_writer_options *options,
                         struct lanemap_writer **ret_writer);
 
-/* Flushes, syncs, says CLOSED to the readers (who go on answering), gives the locks up. NULL is
- * fine. */
+/*
+ * Flush, sync, set the state that readers see to CLOSED (they go on answering), release the locks
+ * and free the engine. A flush or sync that fails is logged; the next open replays the log.
+ *
+ * writer         NULL is fine
+ *
+ * Thread: one, after every other call on this writer has returned. Cost: blocks for as long as a
+ * flush takes.
+ */
 void lanemap_writer_close(struct lanemap_writer *writer);
 
 /*
  * Apply operations in order, as one record of the log: after a crash all of them are there, or
  * none.
  *
+ * ops            not kept, nor the keys that they point to
+ * n_ops          0 .. LANEMAP_APPLY_OPS_MAX
  * ret_results    one per operation; may be NULL
- * ret_n_applied  how many operations of the prefix were applied; equals n_ops on success; may be
- * NULL ret_position   the position that must become durable before any of this is acknowledged,
- * also when nothing changed; may be NULL. Set whenever *ret_n_applied > 0 or the return value is 0.
+ * ret_n_applied  how many operations, from the first on, were applied; n_ops on success; may be
+ *                NULL
+ * ret_position   the position that must become durable before any of this is acknowledged, also
+ *                when nothing changed; may be NULL; set when *ret_n_applied > 0 or the call
+ *                returns 0
  *
  * Return: 0. Errors: operations from *ret_n_applied on have not been applied and never will be:
- * -EINVAL bad key, id or code; -ENOSPC the disk or the shared memory is full, or RLIMIT_FSIZE is
- * reached (a program with such a limit ignores SIGXFSZ); -EIO the log cannot be written now;
- * -ENOENT the data directory was moved or deleted. Writing resumes by itself when the cause is gone:
- * try again. -ESTALE it does not: lanemap_writer_get_health() says fatal; close the writer. Cost: per
- * operation one lookup, and amortised constant work; O(log n) in a long posting.
+ * -EINVAL bad key, id or code, or too many operations (nothing is set then); -ENOSPC the disk or
+ * the shared memory is full, or RLIMIT_FSIZE is reached (a program with such a limit ignores
+ * SIGXFSZ); -ENOMEM; -EIO the log cannot be written now; -EBADMSG a segment that the operation has
+ * to read is damaged; -ENOENT the data directory was moved or deleted. Writing resumes by itself
+ * when the cause is gone: try again. After -ESTALE it does not: lanemap_writer_get_health() says
+ * fatal; close the writer.
+ *
+ * Thread: any; applies are serialised. Cost: per operation one lookup, and amortised constant work;
+ * O(log n) in a long posting. Blocks while flushes do not keep up (back-pressure).
  */
 int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                          struct lanemap_op_result *ret_results, size_t *ret_n_applied,
                          uint64_t *ret_position);
 
 /*
- * As the reader's calls of the same name, on the writer's own state. ret_position: the last
- * position applied when the answer was computed; what is told to somebody else waits for it. May be
- * NULL.
+ * Look one key up and copy its ids out, ascending, without duplicates, as lanemap_reader_lookup().
+ *
+ * key            1 .. LANEMAP_KEY_BYTES_MAX bytes; not kept
+ * ids            room for ids_capacity ids; may be NULL when ids_capacity is 0
+ * ret_n_ids      how many ids the key has; more than ids_capacity: the content of ids is
+ *                unspecified
+ * ret_position   the answer holds nothing of a later position: reply to a client when it is
+ *                durable; may be NULL
+ *
+ * Return: 0, also for an absent key (*ret_n_ids is 0). Errors: -EINVAL bad key; -EBADMSG a segment
+ * is damaged.
+ *
+ * Thread: any. Cost: a few DRAM accesses; no allocation, no lock, no system call.
  */
 int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t key_bytes,
                           uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
                           uint64_t *ret_position);
+
+/* Asks if the pair (key, id) is in the index. Return: 1 yes, 0 no. Errors: -EINVAL bad key or id;
+ * -EBADMSG. ret_position, Thread and Cost: as lanemap_writer_lookup(). */
 int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,
                             uint32_t id, uint64_t *ret_position);
 
-/* The last position applied. */
+/* Return: the last position applied. Thread: any. Cost: one load. */
 uint64_t lanemap_writer_position(struct lanemap_writer *writer);
 
 /*
- * Through which position a crash can undo nothing.
+ * The durable position: a crash undoes nothing up to it, and it included.
  *
  * ret_error      0, or the negative errno that has kept the log from getting durable for longer
- * than options->outcome_limit_ns: whoever waits for a later position gets "outcome unknown". The
- *                engine goes on trying, in a new file. May be NULL.
+ *                than options->outcome_limit_ns; may be NULL
+ *
+ * Return: the position. After an error the outcome of later positions is unknown: reply that to a
+ * client. The engine goes on trying, in a new file. Thread: any. Cost: a few loads and a clock.
  */
 uint64_t lanemap_writer_durable(struct lanemap_writer *writer, int *ret_error);
 
 /*
- * Through which position replies may leave under the fsync policy in force: under ALWAYS what is
- * durable; under EVERYSEC what was handed to the kernel, unless the oldest record not yet durable is a
- * second old, then what is durable; under NO what was handed to the kernel. ret_error as above.
+ * The position through which replies may leave under the fsync policy in force.
+ *
+ *   ALWAYS      the durable one
+ *   EVERYSEC    the last one handed to the kernel; the durable one, when the oldest record that is
+ *               not durable is a second old
+ *   NO          the last one handed to the kernel
+ *
+ * ret_error      as lanemap_writer_durable()
+ *
+ * Return: the position. Thread: any. Cost: a few loads and a clock.
  */
 uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_error);
 
-/* Blocks until `position` is durable. Return: 0 or the error of lanemap_writer_durable(). */
+/*
+ * Block until `position` is durable, whatever the fsync policy.
+ *
+ * Return: 0. Errors: those of lanemap_writer_durable(); -EINVAL no apply has given this position.
+ * Thread: any. Cost: at most the wait for a write and a sync of the log.
+ */
 int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position);
 
-/* Changes the fsync policy. Return: 0, -EINVAL. */
+/* Change or get the fsync policy (enum lanemap_appendfsync). Return of set: 0, -EINVAL no such
+ * policy. Thread: any. */
 int lanemap_writer_set_appendfsync(struct lanemap_writer *writer, uint32_t appendfsync);
 uint32_t lanemap_writer_get_appendfsync(struct lanemap_writer *writer);
 
 /*
  * A file descriptor (an eventfd, level-triggered until read) that becomes readable when the durable
- * position has advanced, a request has ended, or an error began or ended. Owner: the engine; do not
- * close.
+ * position has advanced, a request has ended, or an error began or ended. Thread: any. Owner: the
+ * engine; do not close.
  */
 int lanemap_writer_event_fd(struct lanemap_writer *writer);
 
@@ -218,17 +268,26 @@ enum lanemap_request {
         LANEMAP_REQUEST_FLUSH = 1, /* everything applied so far reaches segments and the manifest */
         LANEMAP_REQUEST_COMPACT =
                 2, /* flush, then one segment per lane, tombstones gone, memory given back */
-        LANEMAP_REQUEST_FLIP = 3 /* flush, then copy into a fresh data object (a new generation) */
+        LANEMAP_REQUEST_FLIP = 3 /* flush, then copy into a new data object (a new generation) */
 };
 #define LANEMAP_PENDING 1
 
-/* Start one; *ret_ticket names it. Return: 0, -EINVAL, -ENOMEM. Does not block. */
+/*
+ * Start one. Requests run one after the other, in the order in which they were made.
+ *
+ * request        enum lanemap_request
+ * ret_ticket     names it; its result is kept until one of the two calls below has returned it
+ *
+ * Return: 0. Errors: -EINVAL no such request; -ENOMEM. Thread: any. Cost: does not block.
+ */
 int lanemap_writer_request(struct lanemap_writer *writer, uint32_t request, uint64_t *ret_ticket);
 
-/* Return: LANEMAP_PENDING, 0 when it is done, or the negative errno that ended it. */
+/* Return: LANEMAP_PENDING, 0 when it is done, or the negative errno that ended it; -ENOENT no such
+ * ticket, or its result was returned before. Thread: any. Cost: does not block. */
 int lanemap_writer_request_state(struct lanemap_writer *writer, uint64_t ticket);
 
-/* Blocks until it has ended. Return: 0 or the negative errno. */
+/* Block until it has ended. Return: 0, or the negative errno that ended it; -ENOENT as above.
+ * Thread: any. */
 int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket);
 
 /*
@@ -236,17 +295,21 @@ int lanemap_writer_request_wait(struct lanemap_writer *writer, uint64_t ticket);
  * feed resumes from there.
  *
  * mark           room for LANEMAP_MARK_BYTES_MAX bytes
- * ret_bytes      0 when no mark was ever set
+ * ret_bytes      bytes of the mark; 0 when no mark was ever set
+ * ret_position   may be NULL
+ *
+ * Thread: any. Cost: one mutex.
  */
 void lanemap_writer_mark(struct lanemap_writer *writer, void *mark, size_t *ret_bytes,
                          uint64_t *ret_position);
 
 /*
- * All distinct ids, ascending, in an array that the caller frees with lanemap_writer_ids_free(). An
- * id that is live during the whole call is there; one that is live at no moment of it is not.
+ * All distinct ids, ascending. An id that is live during the whole call is there; one that is live
+ * at no moment of it is not.
  *
- * Return: 0, -ENOMEM, -EBADMSG. Cost: reads the whole index, a lane at a time; run it off the event
- * loop.
+ * Return: 0. Errors: -ENOMEM; -EBADMSG a segment is damaged. Thread: any. Owner: the caller frees
+ * *ret_ids with lanemap_writer_ids_free(). Cost: reads the whole index, a lane at a time; run it
+ * off the event loop.
  */
 int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids);
 void lanemap_writer_ids_free(uint32_t *ids);
@@ -262,12 +325,13 @@ void lanemap_writer_ids_free(uint32_t *ids);
  *                     ... not the engine's: end the process as it would end otherwise
  *     }
  *
- * address   siginfo_t.si_addr
+ * address        siginfo_t.si_addr
  *
- * Return: 1: it lies in a segment file that an engine of this process has mapped. The page reads as
- * zeros from here on, and nothing that was computed from it is believed: lookups and operations that
- * need its section answer -EBADMSG, the file is found damaged (stats.degraded, one line in the log),
- * everything else goes on. Return from the handler. 0: not the engine's, nothing was touched.
+ * Return: 1: it lies in a segment file that an engine of this process has mapped; return from the
+ * handler. 0: it is not the engine's, and nothing was done. After 1 the page reads as zeros, and no
+ * answer is computed from it: lookups and operations that need its section return -EBADMSG, the
+ * file is marked damaged (stats.degraded, one line in the log), everything else goes on.
+ *
  * Thread: any; async-signal-safe. Cost: one mmap(2) for a section of a file.
  */
 int lanemap_writer_bus_error(const void *address);
@@ -278,24 +342,25 @@ static const uint64_t LANEMAP_FINDING_NO_OFFSET = 18446744073709551615UL; /* UIN
 /* Something in the data directory that is not what was written. */
 struct lanemap_finding {
         char file[64];   /* name in the data directory */
-        uint64_t offset; /* in the file; LANEMAP_FINDING_NO_OFFSET: no one place */
+        uint64_t offset; /* bytes, in the file; LANEMAP_FINDING_NO_OFFSET: no one place */
         uint32_t lane;   /* LANEMAP_FINDING_NO_LANE: it concerns none, or several */
-        uint64_t n_keys; /* entries that can be wrong or gone because of it, at most */
+        uint64_t n_keys; /* entries that can be wrong or lost because of it, at most */
         char what[192];  /* in words */
 };
 
 /*
  * Check everything that the manifest in force names, at full speed: manifest, segment files (bytes,
- * order, counts), live keys and pairs of every lane, log. What is found is logged once, and
- * stats.degraded stays set while a damaged file is named, or until all of it can be read again: a
- * file that was found damaged earlier, and is sound now, is believed again.
+ * order, counts), live keys and pairs of every lane, log. Each finding is logged once.
+ * stats.degraded stays set while a damaged file is named. A file that was found damaged earlier,
+ * and is sound now, is in use again.
  *
- * ret_findings   one block that the caller frees with lanemap_writer_findings_free(); NULL when
- *                everything is sound
+ * ret_findings   an array of *ret_n_findings; NULL when everything is sound
  *
- * Return: 0: everything was looked at. Errors: -EAGAIN the index changed too fast to be looked at;
- * -ENOMEM; errno of the file system. Cost: reads every file, 1 ns a byte and 40 ns an entry; run it
- * off the event loop. No lock is held meanwhile.
+ * Return: 0: everything was checked. Errors: -EAGAIN the index changed too fast to be checked;
+ * -ENOMEM; errno of the file system.
+ *
+ * Thread: any. Owner: the caller frees *ret_findings with lanemap_writer_findings_free(). Cost:
+ * reads every file, 1 ns a byte and 40 ns an entry; run it off the event loop. Holds no lock.
  */
 int lanemap_writer_verify(struct lanemap_writer *writer, struct lanemap_finding **ret_findings,
                           size_t *ret_n_findings);
@@ -310,9 +375,10 @@ void lanemap_writer_findings_free(struct lanemap_finding *findings);
  * destination    an absolute path; made if it does not exist, else it must be empty
  * error          may be NULL
  *
- * Return: 0: it is there, durably. Errors, and then what is there is not a backup: -EINVAL not
- * absolute; -ENOTEMPTY; -EBADMSG the index is degraded: repair it first; -ENOSPC; errno of the file
- * system. Blocks: run it off the event loop.
+ * Return: 0: the backup is durable. Errors, after which the destination holds no backup: -EINVAL
+ * not absolute; -ENOTEMPTY; -EBADMSG the index is degraded: repair it first; -ENOSPC; errno of the
+ * file system. Thread: any. Cost: blocks for a flush, and a copy to another file system; run it off
+ * the event loop.
  */
 int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination,
                           struct lanemap_error *error);
@@ -320,24 +386,28 @@ int lanemap_writer_backup(struct lanemap_writer *writer, const char *destination
 /*
  * The same into an open directory, which may be one that this process has no path to.
  *
- * dir_fd         empty; this process may make files in it. Owner: the caller
- * name           what it is called in the error
+ * dir_fd         an empty directory in which this process may make files. Owner: the caller
+ * name           the directory's name in the error
+ * error          may be NULL
  *
- * Return: 0. Errors: as above, and -ENOTDIR.
+ * Return, Thread, Cost: as lanemap_writer_backup(). Errors: these, and -ENOTDIR.
  */
 int lanemap_writer_backup_at(struct lanemap_writer *writer, int dir_fd, const char *name,
                              struct lanemap_error *error);
 
 /*
- * What keeps the writer from its work. Set `size` first.
+ * The reasons that keep the writer from its work. Set `size` first.
  *
- * fatal       0; or why the index cannot be published any longer (its shared memory was removed, and
- *             the name has been taken, or there is no room): close the writer
- * refused     0; -ENOENT the data directory was moved or deleted, and writes are refused
- * hung_ns     how long the part that has been at one step for longest has been at it: a write, a
+ * fatal       0; or the negative errno for which the index cannot be published any longer (its
+ *             shared memory was removed, and the name has been taken, or there is no room): close
+ *             the writer
+ * refused     0; -ENOENT the data directory was moved or deleted, and writes are refused; -ESTALE
+ *             with fatal
+ * hung_ns     nanoseconds that one part has been at one step, of the part with the most: a write, a
  *             sync, a section of a flush or merge. A part without work does not count.
- * part        "log", "flush", "merge", "serve" or "scrub"; NULL: none has work
- * text        what is the matter, for people; "": nothing
+ * part        that part: "log", "flush", "merge", "serve" or "scrub"; NULL: none has work. Owner:
+ *             static storage
+ * text        the fault, for people; "": none
  */
 struct lanemap_writer_health {
         size_t size;
@@ -348,14 +418,15 @@ struct lanemap_writer_health {
         char text[192];
 };
 
-/* Return: 0; -EINVAL size is unknown. Thread: any. Cost: no lock, no system call but the clock: it
- * answers although every other thread hangs. */
+/* Return: 0. Errors: -EINVAL size is unknown. Thread: any. Cost: no lock, no system call but the
+ * clock: it answers although every other thread hangs. */
 int lanemap_writer_get_health(struct lanemap_writer *writer,
                               struct lanemap_writer_health *ret_health);
 
 /*
- * Return: whether an apply now, of a record of so many bytes, would be answered at once, with success or a
- * refusal: it would wait for no flush and no sync. For an event loop, which has others to answer.
+ * Asks if an apply now, of a record of log_bytes bytes, would return at once, with success or an
+ * error: it would wait for no flush and no sync. For an event loop, which has other clients to
+ * answer.
  *
  * Return: 1 it would; 0 it would wait: ask again a little later. Thread: any. Cost: two uncontended
  * mutexes; at most 10 ms when one is held.
@@ -364,7 +435,8 @@ int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_byte
 
 /*
  * The statistics of a writer; set `size` first. A new one is a member in a line of its own, with
- * "kind, unit: meaning" beside it: INFO, LANEMAP.STATS and `lanemap stat --json --socket` read that.
+ * "kind, unit: meaning" beside it: INFO, LANEMAP.STATS and `lanemap stat --json --socket` read
+ * that.
  *
  * counter   since open, only rises
  * gauge     as of now, or as of the last time
@@ -453,15 +525,30 @@ struct lanemap_writer_stats {
         uint64_t locked_bytes;             /* gauge, bytes: kept in memory */
 };
 /* clang-format on */
+
+/* Return: 0. Errors: -EINVAL size is unknown. Thread: any. Cost: two mutexes; work for each lane
+ * and segment. */
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
-/* The same, and it waits for the engine's locks no longer than that, for each of two. Return: 0;
- * -EAGAIN another thread has one, at a disk that hangs perhaps; -EINVAL. */
+
+/*
+ * The same with a limit.
+ *
+ * wait_ns        for each of the engine's two locks that it needs
+ *
+ * Return: 0. Errors: -EAGAIN another thread holds one for longer, perhaps since the disk hangs;
+ * -EINVAL size is unknown. Thread: any.
+ */
 int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
                              struct lanemap_writer_stats *ret_stats);
 
 /*
- * Removes the shared objects of a name that no writer holds. Readers that are attached keep what
- * they have. Return: 0, -EBUSY a writer lives, -ENOENT nothing there.
+ * Remove the shared objects of a name that no writer holds. Readers that are attached go on with
+ * the last state.
+ *
+ * ret_error      may be NULL
+ *
+ * Return: 0. Errors: -EBUSY a writer holds the name; -ENOENT there are none; -EINVAL not a name;
+ * errno. Thread: any.
  */
 int lanemap_writer_unlink(const char *name, struct lanemap_error *ret_error);
 
