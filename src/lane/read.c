@@ -4,7 +4,9 @@
 /* N3: what has just been read of a posting in a segment. Return: r, or -EBADMSG. */
 static int read_end(const struct lanemap_segment *from, int r)
 {
-        return from && !lanemap_lane_segments_readable(&from, 1) ? -EBADMSG : r;
+        return from && !lanemap_lane_segments_readable(lanemap_lane_segment_in_array, &from, 1)
+                       ? -EBADMSG
+                       : r;
 }
 
 int lanemap_lane_posting_count(const struct lanemap_window *window,

@@ -182,17 +182,58 @@ LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_values(const struct lanemap_lan
                 lanemap_segment_prefetch_value(levels->segments[i], fp, levels->rank);
 }
 
-/* N3, of the segments that a find has looked at. */
-LANEMAP_ALWAYS_INLINE bool
-lanemap_lane_segments_readable(const struct lanemap_segment *const *segments, uint32_t n_looked)
+/* Segments, newest first, as their owner keeps them; an inline function, compiled into the loop. */
+typedef const struct lanemap_segment *lanemap_lane_segment_at(const void *owner, uint32_t i);
+
+LANEMAP_ALWAYS_INLINE const struct lanemap_segment *lanemap_lane_segment_in_array(const void *array,
+                                                                                  uint32_t i)
+{
+        return ((const struct lanemap_segment *const *)array)[i];
+}
+
+/* Return: true if every page that was read of these segments was there (N3). */
+LANEMAP_ALWAYS_INLINE bool lanemap_lane_segments_readable(lanemap_lane_segment_at *segment_at,
+                                                          const void *owner, uint32_t n_looked)
 {
         bool unreadable = false;
 
         /* G6. */
         lanemap_fence_acquire();
         for (uint32_t i = 0; i < n_looked; i++)
-                unreadable |= lanemap_segment_is_unreadable(segments[i]);
+                unreadable |= lanemap_segment_is_unreadable(segment_at(owner, i));
         return LANEMAP_LIKELY(!unreadable);
+}
+
+/*
+ * The one search through the levels below the active overlay: frozen overlay, then segments.
+ *
+ * frozen_cells   NULL: none
+ *
+ * Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG.
+ */
+LANEMAP_ALWAYS_INLINE int lanemap_lane_find_below_active(
+        const unsigned char *frozen_cells, const struct lanemap_overlay_table *frozen,
+        lanemap_lane_segment_at *segment_at, const void *owner, uint32_t n_segments,
+        struct lanemap_fingerprint fp, uint32_t rank, struct lanemap_lane_posting *ret_posting)
+{
+        int r = LANEMAP_SEGMENT_E_ABSENT;
+        uint32_t n_looked = 0;
+
+        if (frozen_cells &&
+            lanemap_overlay_find(frozen_cells, frozen, fp, &ret_posting->overlay_value) == 0) {
+                ret_posting->in_overlay = true;
+                return 0;
+        }
+
+        ret_posting->in_overlay = false;
+        while (n_looked < n_segments && r == LANEMAP_SEGMENT_E_ABSENT) {
+                ret_posting->from = segment_at(owner, n_looked++);
+                r = lanemap_segment_find(ret_posting->from, fp, rank, &ret_posting->segment);
+        }
+        if (!lanemap_lane_segments_readable(segment_at, owner, n_looked))
+                return -EBADMSG;
+
+        return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
 }
 
 /* Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG. */
@@ -200,27 +241,15 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *le
                                             struct lanemap_fingerprint fp,
                                             struct lanemap_lane_posting *ret_posting)
 {
-        int r = LANEMAP_SEGMENT_E_ABSENT;
-        uint32_t i;
-
         if (lanemap_overlay_find(levels->active_cells, &levels->active, fp,
-                                 &ret_posting->overlay_value) == 0 ||
-            (levels->frozen_cells && lanemap_overlay_find(levels->frozen_cells, &levels->frozen, fp,
-                                                          &ret_posting->overlay_value) == 0)) {
+                                 &ret_posting->overlay_value) == 0) {
                 ret_posting->in_overlay = true;
                 return 0;
         }
 
-        ret_posting->in_overlay = false;
-        for (i = 0; i < levels->n_segments && r == LANEMAP_SEGMENT_E_ABSENT; i++) {
-                ret_posting->from = levels->segments[i];
-                r = lanemap_segment_find(levels->segments[i], fp, levels->rank,
-                                         &ret_posting->segment);
-        }
-        if (!lanemap_lane_segments_readable(levels->segments, i))
-                return -EBADMSG;
-
-        return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
+        return lanemap_lane_find_below_active(levels->frozen_cells, &levels->frozen,
+                                              lanemap_lane_segment_in_array, levels->segments,
+                                              levels->n_segments, fp, levels->rank, ret_posting);
 }
 
 /* Counts the ids. Return: 0, -EBADMSG. */

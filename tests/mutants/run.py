@@ -243,7 +243,7 @@ MUTANTS = [
      'lanemap_store_release(&section->unreadable, (uint8_t)1);\n                from = ', 'from = ',
      BUS_ERROR),
     ('zeros-believed-by-a-lookup', 'W14', 'src/lane/read.h',
-     'unreadable |= lanemap_segment_is_unreadable(segments[i]);', '(void)segments;',
+     'unreadable |= lanemap_segment_is_unreadable(segment_at(owner, i));', '(void)segment_at;',
      BUS_ERROR),
     ('zeros-merged', 'W14', 'src/writer/compact/build.c',
      'return lanemap_mapping_n_hits() != build->n_hits;', 'return false;',

@@ -16,8 +16,8 @@
 #include "common/check.h"
 #include "writer/core/core.h"
 
-/* What the levels below the active overlay say of a key. */
-struct older {
+/* A key's posting in the levels below the active overlay. */
+struct below_active {
         struct lanemap_lane_posting posting;
         uint64_t n_ids;
 };
@@ -92,38 +92,28 @@ void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_
                 lanemap_segment_prefetch_directory(lane->segments[i]->segment, fp, slot->rank);
 }
 
-static int older_find(const struct lanemap_writer *writer, const struct writer_lane *lane,
-                      struct lanemap_fingerprint fp, uint32_t rank, struct older *older)
+static int below_active_find(const struct lanemap_writer *writer, const struct writer_lane *lane,
+                             struct lanemap_fingerprint fp, uint32_t rank,
+                             struct below_active *below)
 {
         struct lanemap_window window = window_of(writer);
-        uint64_t value;
+        const unsigned char *frozen_cells = NULL;
         int r;
 
-        older->n_ids = 0;
-        if (lane->has_frozen) {
-                lanemap_overlay_cell(&lane->frozen, fp, &value);
-                if (value) {
-                        older->posting.in_overlay = true;
-                        older->posting.overlay_value = value;
-                        return lanemap_lane_posting_count(&window, &older->posting, &older->n_ids);
-                }
-        }
+        if (lane->has_frozen)
+                frozen_cells =
+                        lanemap_arena_at(lanemap_engine_arena(writer), lane->frozen.table.off);
 
-        older->posting.in_overlay = false;
-        for (uint32_t i = 0; i < lane->n_segments; i++) {
-                older->posting.from = lane->segments[i]->segment;
-                r = lanemap_segment_find(older->posting.from, fp, rank, &older->posting.segment);
-                if (!lanemap_lane_segments_readable(&older->posting.from, 1)) /* N3 */
-                        return -EBADMSG;
-                if (r == LANEMAP_SEGMENT_E_ABSENT)
-                        continue;
-                if (r < 0)
-                        return r;
+        below->n_ids = 0;
+        r = lanemap_lane_find_below_active(frozen_cells, &lane->frozen.table,
+                                           lanemap_engine_lane_segment_at, lane, lane->n_segments,
+                                           fp, rank, &below->posting);
+        if (r != 0)
+                return r == LANEMAP_LANE_E_ABSENT ? 0 : r;
+        if (below->posting.in_overlay)
+                return lanemap_lane_posting_count(&window, &below->posting, &below->n_ids);
 
-                older->n_ids = older->posting.segment.n_ids;
-                return 0;
-        }
-
+        below->n_ids = below->posting.segment.n_ids;
         return 0;
 }
 
@@ -176,9 +166,10 @@ static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
         return 0;
 }
 
-/* The posting that an older level holds, changed, as the first one of this overlay. */
-static int older_prepare(struct lanemap_writer *writer, const struct op *op,
-                         const struct older *older, struct lanemap_posting_change *change)
+/* A changed copy of the posting below, as the first one of this overlay. */
+static int below_active_prepare(struct lanemap_writer *writer, const struct op *op,
+                                const struct below_active *below,
+                                struct lanemap_posting_change *change)
 {
         struct lanemap_window window = window_of(writer);
         size_t n_ids = 0, at = 0;
@@ -187,13 +178,13 @@ static int older_prepare(struct lanemap_writer *writer, const struct op *op,
         if (op->code == LANEMAP_OP_DELETE)
                 return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, NULL, 0,
                                                      false, change);
-        if (older->n_ids == 0)
+        if (below->n_ids == 0)
                 return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, &op->id, 1,
                                                      true, change);
 
-        r = scratch_fit(writer, older->n_ids + 1);
+        r = scratch_fit(writer, below->n_ids + 1);
         if (r == 0)
-                r = lanemap_lane_posting_copy(&window, &older->posting, writer->lanes.scratch,
+                r = lanemap_lane_posting_copy(&window, &below->posting, writer->lanes.scratch,
                                               writer->lanes.scratch_capacity, &n_ids);
         if (r < 0)
                 return r;
@@ -215,7 +206,7 @@ static int older_prepare(struct lanemap_writer *writer, const struct op *op,
                                              n_ids, false, change);
 }
 
-/* The posting that this overlay already holds, changed. */
+/* A change of the posting that this overlay already has. */
 static int active_prepare(struct lanemap_writer *writer, const struct op *op, uint64_t value,
                           struct lanemap_posting_change *change)
 {
@@ -274,7 +265,7 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
 
 /* The state of the key that an operation needs to decide, from whichever level has it. */
 static int op_look(struct lanemap_writer *writer, const struct writer_lane *lane,
-                   const struct op *op, uint32_t rank, uint64_t value, struct older *older,
+                   const struct op *op, uint32_t rank, uint64_t value, struct below_active *below,
                    uint64_t *ret_n_ids, bool *ret_contains)
 {
         struct lanemap_window window = window_of(writer);
@@ -282,17 +273,17 @@ static int op_look(struct lanemap_writer *writer, const struct writer_lane *lane
 
         *ret_contains = false;
         if (value) {
-                older->posting.in_overlay = true;
-                older->posting.overlay_value = value;
-                r = lanemap_lane_posting_count(&window, &older->posting, ret_n_ids);
+                below->posting.in_overlay = true;
+                below->posting.overlay_value = value;
+                r = lanemap_lane_posting_count(&window, &below->posting, ret_n_ids);
         } else {
-                r = older_find(writer, lane, op->fp, rank, older);
-                *ret_n_ids = older->n_ids;
+                r = below_active_find(writer, lane, op->fp, rank, below);
+                *ret_n_ids = below->n_ids;
         }
         if (r < 0 || *ret_n_ids == 0 || op->code == LANEMAP_OP_DELETE)
                 return r;
 
-        r = lanemap_lane_posting_contains(&window, &older->posting, op->id);
+        r = lanemap_lane_posting_contains(&window, &below->posting, op->id);
         *ret_contains = r == 1;
         return r < 0 ? r : 0;
 }
@@ -307,12 +298,12 @@ int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
         struct lanemap_posting_change change;
         struct lanemap_overlay_cell_shm *cell;
         uint64_t value, n_before, n_after;
-        struct older older;
+        struct below_active below;
         bool contains;
         int r;
 
         cell = lanemap_overlay_cell(&lane->active, fp, &value);
-        r = op_look(writer, lane, &op, slot->rank, value, &older, &n_before, &contains);
+        r = op_look(writer, lane, &op, slot->rank, value, &below, &n_before, &contains);
         if (r < 0)
                 return r;
 
@@ -330,7 +321,7 @@ int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
         }
 
         r = value ? active_prepare(writer, &op, value, &change)
-                  : older_prepare(writer, &op, &older, &change);
+                  : below_active_prepare(writer, &op, &below, &change);
         if (r < 0)
                 return r;
 

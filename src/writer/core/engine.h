@@ -438,6 +438,13 @@ lanemap_engine_file_served(const struct writer_file *file)
         return copy ? copy : lanemap_load_acquire(&file->original);
 }
 
+/* A lane's segments, for the searches of lane/read.h. */
+LANEMAP_ALWAYS_INLINE const struct lanemap_segment *lanemap_engine_lane_segment_at(const void *lane,
+                                                                                   uint32_t i)
+{
+        return ((const struct writer_lane *)lane)->segments[i]->segment;
+}
+
 /* A test may stop the serve thread at any of its steps. */
 static inline void lanemap_engine_serve_step(struct lanemap_writer *writer, uint32_t step)
 {

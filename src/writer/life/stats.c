@@ -211,10 +211,8 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
                         r = ids_push(list, entry.ids[i]);
         }
 
-        for (uint32_t i = 0; i < lane->n_segments; i++)
-                if (!lanemap_lane_segments_readable(
-                            (const struct lanemap_segment *const[]){lane->segments[i]->segment}, 1))
-                        return -EBADMSG; /* U2 in verify/mapping.h */
+        if (!lanemap_lane_segments_readable(lanemap_engine_lane_segment_at, lane, lane->n_segments))
+                return -EBADMSG; /* U2 in verify/mapping.h */
         return r == LANEMAP_CURSOR_END ? 0 : r;
 }
 
