@@ -13,7 +13,7 @@
 
 #include "common/order.h"
 #include "lane/file_read.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 
 TestSuite(reader_files, .timeout = 60);
 
@@ -55,31 +55,14 @@ static void populating_set(uint32_t how)
         pthread_mutex_unlock(&lock);
 }
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
-};
-
-static void fixture_init(struct fixture *fixture, const struct lanemap_reader_options *options)
+static void index_open(struct fixture *fixture, const struct lanemap_reader_options *options)
 {
-        *fixture = (struct fixture){0};
-        scratch_init(&fixture->scratch, "files");
-        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
+        fixture_init(fixture, "files");
         fixture->options.flush_bytes = 64 << 20; /* only when it is asked for */
-        cr_assert_eq(lanemap_writer_open(&fixture->options, &fixture->writer), 0);
+        fixture_open(fixture);
         cr_assert_eq(engine_add(fixture->writer, "a", 1), 0);
         cr_assert_eq(engine_request(fixture->writer, LANEMAP_REQUEST_FLUSH), 0);
-        cr_assert_eq(lanemap_reader_attach(fixture->scratch.name, options, &fixture->reader), 0);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_reader_detach(fixture->reader);
-        lanemap_writer_close(fixture->writer);
-        scratch_deinit(&fixture->scratch);
+        fixture_attach(fixture, options);
 }
 
 static void *poll_main(void *arg)
@@ -114,7 +97,7 @@ Test(reader_files, lookups_go_on_while_a_poll_makes_pages_present)
         pthread_t thread;
         void *r;
 
-        fixture_init(&fixture, NULL);
+        index_open(&fixture, NULL);
         flush(&fixture, "b");
         populating_set(HELD);
         cr_assert_eq(pthread_create(&thread, NULL, poll_main, fixture.reader), 0);
@@ -142,9 +125,9 @@ Test(reader_files, a_lookup_that_follows_asks_for_no_page_of_a_file)
         struct fixture fixture;
         uint32_t n_before;
 
-        fixture_init(&fixture, NULL);
-        lanemap_writer_close(fixture.writer);
-        cr_assert_eq(lanemap_writer_open(&fixture.options, &fixture.writer), 0);
+        index_open(&fixture, NULL);
+        fixture_close(&fixture);
+        fixture_open(&fixture);
         do
                 engine_stats(fixture.writer, &stats);
         while (stats.warmed_bytes < stats.segment_bytes);
@@ -162,7 +145,7 @@ Test(reader_files, lookups_go_on_while_the_helper_works)
         struct lanemap_reader_options options = {.size = sizeof(options), .helper_thread = 1};
         struct fixture fixture;
 
-        fixture_init(&fixture, &options);
+        index_open(&fixture, &options);
         populating_set(HELD);
         pthread_t thread;
         cr_assert_eq(pthread_create(&thread, NULL, flush_main, &fixture), 0);
@@ -179,7 +162,7 @@ static void expect_it_all_works(uint32_t how)
         struct fixture fixture;
 
         populating_set(how);
-        fixture_init(&fixture, NULL);
+        index_open(&fixture, NULL);
         flush(&fixture, "b");
         cr_expect_geq(lanemap_reader_poll(fixture.reader), 1);
         cr_expect_eq(lanemap_reader_poll(fixture.reader), 0, "it is not tried for ever");

@@ -19,18 +19,10 @@
 
 #include "common/order.h"
 #include "shm/format.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 #include "support/rng.h"
 
 TestSuite(reader, .timeout = 60);
-
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
-};
 
 static void pause_ms(long ms)
 {
@@ -39,48 +31,19 @@ static void pause_ms(long ms)
         nanosleep(&pause, NULL);
 }
 
-static void writer_open(struct fixture *fixture)
+static void index_init(struct fixture *fixture)
 {
-        int r = lanemap_writer_open(&fixture->options, &fixture->writer);
-
-        cr_assert_eq(r, 0, "%d, %s", r, fixture->error.text);
-}
-
-static void writer_close(struct fixture *fixture)
-{
-        lanemap_writer_close(fixture->writer);
-        fixture->writer = NULL;
-}
-
-static void fixture_options_init(struct fixture *fixture)
-{
-        memset(fixture, 0, sizeof(*fixture));
-        scratch_init(&fixture->scratch, "reader");
-        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
+        fixture_init(fixture, "reader");
         fixture->options.flush_bytes = 64 << 20; /* only when it is asked for */
         /* It maps a file while it checks it; some tests count mappings. */
         fixture->options.scrub_bytes_per_second = UINT64_MAX;
 }
 
-static void fixture_init(struct fixture *fixture)
+static void index_open(struct fixture *fixture)
 {
-        fixture_options_init(fixture);
-        writer_open(fixture);
+        index_init(fixture);
+        fixture_open(fixture);
         cr_assert_eq(engine_add(fixture->writer, "a", 1), 0);
-}
-
-static void attach(struct fixture *fixture, const struct lanemap_reader_options *options)
-{
-        int r = lanemap_reader_attach(fixture->scratch.name, options, &fixture->reader);
-
-        cr_assert_eq(r, 0, "%d", r);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_reader_detach(fixture->reader);
-        lanemap_writer_close(fixture->writer);
-        scratch_deinit(&fixture->scratch);
 }
 
 /* The one id of a key; -ENOENT when it has none, -E2BIG when it has more. */
@@ -166,12 +129,11 @@ Test(reader, objects_of_another_format)
         uint64_t generation;
         uint32_t version = 77, one = 1;
 
-        fixture_init(&fixture);
-        attach(&fixture, NULL);
+        index_open(&fixture);
+        fixture_attach(&fixture, NULL);
         generation = status_of(fixture.reader).generation;
-        lanemap_reader_detach(fixture.reader);
-        fixture.reader = NULL;
-        writer_close(&fixture);
+        fixture_detach(&fixture);
+        fixture_close(&fixture);
         snprintf(control, sizeof(control), "/dev/shm/lanemap.%s", fixture.scratch.name);
         snprintf(data, sizeof(data), "%s.%016lx", control, (unsigned long)generation);
 
@@ -184,10 +146,9 @@ Test(reader, objects_of_another_format)
         object_change(data, 12, &version, 4);
         expect_no_attach(fixture.scratch.name, -EPROTONOSUPPORT, "upgrade");
         object_change(data, 12, "\0\0\0", 4);
-        attach(&fixture, NULL);
+        fixture_attach(&fixture, NULL);
         cr_expect_eq(id_of(fixture.reader, "a"), 1);
-        lanemap_reader_detach(fixture.reader);
-        fixture.reader = NULL;
+        fixture_detach(&fixture);
 
         cr_assert_eq(truncate(data, 100), 0);
         expect_no_attach(fixture.scratch.name, -EBADMSG, "validation");
@@ -232,9 +193,9 @@ Test(reader, any_bytes_in_the_data_object)
         off_t bytes;
         int fd;
 
-        fixture_options_init(&fixture);
+        index_init(&fixture);
         killed_writer(&fixture);
-        attach(&fixture, NULL);
+        fixture_attach(&fixture, NULL);
         snprintf(data, sizeof(data), "/dev/shm/lanemap.%s.%016lx", fixture.scratch.name,
                  (unsigned long)status_of(fixture.reader).generation);
         fd = open(data, O_RDWR | O_CLOEXEC);
@@ -282,9 +243,9 @@ Test(reader, a_section_that_no_file_has)
         struct stat st;
         int fd;
 
-        fixture_options_init(&fixture);
+        index_init(&fixture);
         killed_writer(&fixture);
-        attach(&fixture, NULL);
+        fixture_attach(&fixture, NULL);
         snprintf(data, sizeof(data), "/dev/shm/lanemap.%s.%016lx", fixture.scratch.name,
                  (unsigned long)status_of(fixture.reader).generation);
         fd = open(data, O_RDWR | O_CLOEXEC);
@@ -318,7 +279,7 @@ Test(reader, a_section_that_no_file_has)
 static void *late_writer_main(void *arg)
 {
         pause_ms(150);
-        writer_open(arg);
+        fixture_open(arg);
         return NULL;
 }
 
@@ -329,11 +290,11 @@ Test(reader, attach_waits_for_a_writer)
         struct fixture fixture;
         pthread_t thread;
 
-        fixture_init(&fixture);
-        writer_close(&fixture);
+        index_open(&fixture);
+        fixture_close(&fixture);
         cr_assert_eq(lanemap_writer_unlink(fixture.scratch.name, NULL), 0);
         cr_assert_eq(pthread_create(&thread, NULL, late_writer_main, &fixture), 0);
-        attach(&fixture, &options);
+        fixture_attach(&fixture, &options);
         cr_expect_eq(id_of(fixture.reader, "a"), 1);
         pthread_join(thread, NULL);
         fixture_deinit(&fixture);
@@ -346,15 +307,15 @@ Test(reader, follows_a_reborn_writer_and_a_flip)
         struct fixture fixture;
         uint64_t generation;
 
-        fixture_init(&fixture);
-        attach(&fixture, NULL);
+        index_open(&fixture);
+        fixture_attach(&fixture, NULL);
         generation = status_of(fixture.reader).generation;
         cr_expect_eq(status_of(fixture.reader).state, LANEMAP_STATE_RUNNING);
-        writer_close(&fixture);
+        fixture_close(&fixture);
         cr_expect_eq(status_of(fixture.reader).state, LANEMAP_STATE_CLOSED);
         cr_expect_eq(id_of(fixture.reader, "a"), 1, "a closed writer's last state is answered");
 
-        writer_open(&fixture);
+        fixture_open(&fixture);
         cr_expect_eq(engine_remove(fixture.writer, "a", 1), 0);
         cr_expect_eq(id_of(fixture.reader, "a"), -ENOENT);
         cr_expect_eq(status_of(fixture.reader).n_reattachments, 1);
@@ -391,12 +352,12 @@ Test(reader, follows_a_name_that_was_removed_and_taken_again)
         uint64_t age_before, age_after;
         int64_t r;
 
-        fixture_init(&fixture);
-        attach(&fixture, NULL);
+        index_open(&fixture);
+        fixture_attach(&fixture, NULL);
         cr_assert_eq(lanemap_reader_attach(fixture.scratch.name, &limited, &other), 0);
-        writer_close(&fixture);
+        fixture_close(&fixture);
         cr_assert_eq(lanemap_writer_unlink(fixture.scratch.name, NULL), 0);
-        writer_open(&fixture);
+        fixture_open(&fixture);
         cr_assert_eq(engine_add(fixture.writer, "new", 9), 0);
         cr_expect_eq(id_of(fixture.reader, "a"), 1, "what it has stays");
         do {
@@ -476,9 +437,9 @@ Test(reader, a_new_attachment_goes_on_with_the_mappings_of_the_one_before)
         struct fixture fixture;
         uint64_t before;
 
-        fixture_init(&fixture);
+        index_open(&fixture);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
-        attach(&fixture, NULL);
+        fixture_attach(&fixture, NULL);
         cr_expect_eq(id_of(fixture.reader, "a"), 1);
         before = mapped_at();
         cr_expect_eq(mapped_segments(false), 2, "the writer's and the reader's");
@@ -491,16 +452,15 @@ Test(reader, a_new_attachment_goes_on_with_the_mappings_of_the_one_before)
         }
 
         /* With the same bytes in another file of that name, the new one is what is mapped. */
-        writer_close(&fixture);
+        fixture_close(&fixture);
         segment_rewrite(&fixture);
         cr_expect_eq(mapped_segments(true), 1);
-        writer_open(&fixture);
+        fixture_open(&fixture);
         cr_expect_eq(id_of(fixture.reader, "a"), 1);
         cr_expect_eq(mapped_segments(true), 0);
         cr_expect_eq(mapped_segments(false), 2);
 
-        lanemap_reader_detach(fixture.reader);
-        fixture.reader = NULL;
+        fixture_detach(&fixture);
         cr_expect_eq(mapped_segments(false), 1, "the writer's");
         fixture_deinit(&fixture);
 }
@@ -509,8 +469,8 @@ Test(reader, poll_maps_what_is_new_and_unmaps_what_is_old)
 {
         struct fixture fixture;
 
-        fixture_init(&fixture);
-        attach(&fixture, NULL);
+        index_open(&fixture);
+        fixture_attach(&fixture, NULL);
         cr_expect_eq(lanemap_reader_poll(fixture.reader), 0);
         cr_expect_eq(status_of(fixture.reader).n_segment_files, 0);
         cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
@@ -587,8 +547,8 @@ Test(reader, a_child_looks_up_at_once)
         struct fixture fixture;
         pthread_t threads[2];
 
-        fixture_init(&fixture);
-        attach(&fixture, &options);
+        index_open(&fixture);
+        fixture_attach(&fixture, &options);
         for (int i = 0; i < 2; i++) {
                 busy[i] = (struct busy){.reader = fixture.reader};
                 cr_assert_eq(pthread_create(&threads[i], NULL, busy_main, &busy[i]), 0);
@@ -627,9 +587,9 @@ Test(reader, the_age_counts_from_attaching)
         struct fixture fixture;
         uint64_t age_ns;
 
-        fixture_init(&fixture);
-        writer_close(&fixture);
-        attach(&fixture, &options);
+        index_open(&fixture);
+        fixture_close(&fixture);
+        fixture_attach(&fixture, &options);
         pause_ms(40);
         age_ns = status_of(fixture.reader).heartbeat_age_ns;
         cr_expect_geq(age_ns, 40 * 1000 * 1000);
@@ -647,13 +607,13 @@ Test(reader, staleness)
         uint32_t id;
         int64_t r = 1;
 
-        fixture_init(&fixture);
-        attach(&fixture, &options);
+        index_open(&fixture);
+        fixture_attach(&fixture, &options);
         for (int i = 0; i < 10; i++) {
                 cr_expect_eq(id_of(fixture.reader, "a"), 1);
                 pause_ms(60);
         }
-        writer_close(&fixture);
+        fixture_close(&fixture);
         cr_expect_eq(id_of(fixture.reader, "a"), 1, "not old yet");
         for (int i = 0; i < 60 && r == 1; i++) {
                 pause_ms(50);
@@ -664,7 +624,7 @@ Test(reader, staleness)
         cr_expect_eq(lanemap_reader_lookup_batch(fixture.reader, &key, 1, &id, 1, &span), -ESTALE);
         cr_expect_gt(status_of(fixture.reader).heartbeat_age_ns, 400 * 1000 * 1000);
 
-        writer_open(&fixture);
+        fixture_open(&fixture);
         pause_ms(150);
         cr_expect_eq(id_of(fixture.reader, "a"), 1, "and young again");
         fixture_deinit(&fixture);
@@ -680,8 +640,8 @@ Test(reader, status_and_misuse)
         static char long_key[LANEMAP_KEY_BYTES_MAX + 1];
         size_t n = 99;
 
-        fixture_init(&fixture);
-        attach(&fixture, NULL);
+        index_open(&fixture);
+        fixture_attach(&fixture, NULL);
         cr_expect_eq(lanemap_reader_status(fixture.reader, &status), -EINVAL);
         status = status_of(fixture.reader);
         cr_expect(status.n_lanes == 4 && status.fingerprint_bits == 64 && status.n_keys == 1 &&

@@ -14,31 +14,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 
 TestSuite(trust, .timeout = 60);
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_writer *writer;
-};
-
-static void fixture_init(struct fixture *fixture)
+static void index_make(struct fixture *fixture)
 {
-        memset(fixture, 0, sizeof(*fixture));
-        scratch_init(&fixture->scratch, "trust");
-        engine_options_init(&fixture->options, &fixture->scratch, NULL);
+        fixture_init(fixture, "trust");
         fixture->options.flush_bytes = 64 << 20;
-        cr_assert_eq(lanemap_writer_open(&fixture->options, &fixture->writer), 0);
+        fixture_open(fixture);
         cr_assert_eq(engine_add(fixture->writer, "a", 1), 0);
         cr_assert_eq(engine_request(fixture->writer, LANEMAP_REQUEST_FLUSH), 0);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_writer_close(fixture->writer);
-        scratch_deinit(&fixture->scratch);
 }
 
 static int attach_try(const struct fixture *fixture, struct lanemap_reader_options *options,
@@ -80,7 +66,7 @@ Test(trust, nobody_else_may_write_what_is_mapped)
         struct fixture fixture;
         char path[400];
 
-        fixture_init(&fixture);
+        index_make(&fixture);
         for (int which = 0; which < 3; which++) {
                 object_path(&fixture, which, path, sizeof(path));
                 for (size_t i = 0; i < LANEMAP_N_ELEMENTS(modes); i++) {
@@ -106,7 +92,7 @@ Test(trust, a_segment_that_comes_later_is_looked_at_too)
         char path[400];
         size_t n_ids = 77;
 
-        fixture_init(&fixture);
+        index_make(&fixture);
         cr_assert_eq(lanemap_reader_attach(fixture.scratch.name, NULL, &reader), 0);
         for (uint32_t id = 2; id < 5000; id++)
                 cr_assert_eq(lanemap_writer_apply(fixture.writer,
@@ -140,7 +126,7 @@ Test(trust, the_owner_can_be_named)
         struct lanemap_error error;
         struct fixture fixture;
 
-        fixture_init(&fixture);
+        index_make(&fixture);
         cr_expect_eq(attach_try(&fixture, &own, &error), 0);
         cr_expect_eq(attach_try(&fixture, &unknown, &error), -EINVAL);
         /* Root is trusted whoever is named. */
@@ -161,7 +147,7 @@ Test(trust, options_of_every_age)
         struct lanemap_reader *reader = NULL;
         struct fixture fixture;
 
-        fixture_init(&fixture);
+        index_make(&fixture);
         cr_assert_eq(lanemap_reader_attach(fixture.scratch.name, &old, &reader), 0,
                      "what an old program has behind its struct is not looked at");
         lanemap_reader_detach(reader);
@@ -187,7 +173,7 @@ Test(trust, status_of_every_age)
         struct lanemap_reader *reader = NULL;
         struct fixture fixture;
 
-        fixture_init(&fixture);
+        index_make(&fixture);
         cr_assert_eq(lanemap_reader_attach(fixture.scratch.name, NULL, &reader), 0);
         cr_assert_eq(lanemap_reader_status(reader, &young.status), 0);
         cr_expect(young.status.n_keys == 1 && young.more == 0);

@@ -14,40 +14,24 @@
 
 #include "common/order.h"
 #include "reader/private.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 
 TestSuite(view, .timeout = 60);
 
 #define IDS_MAX 20000
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
-};
-
 static const uint32_t lengths[] = {0, 1, 2, 3, 126, 127, 128, 129, 254, 255, 300, 5000, 17000};
 
-static void fixture_init(struct fixture *fixture, uint32_t kind)
+static void index_open(struct fixture *fixture, uint32_t kind)
 {
         struct lanemap_reader_options options = {.size = sizeof(options), .statistics = 1};
 
-        memset(fixture, 0, sizeof(*fixture));
-        scratch_init(&fixture->scratch, "view");
-        engine_options_init(&fixture->options, &fixture->scratch, NULL);
+        fixture_init(fixture, "view");
         fixture->options.flush_bytes = 64 << 20; /* only when it is asked for */
         fixture->options.quarantine_ns = UINT64_C(60) * 1000 * 1000 * 1000; /* nothing is reused */
         fixture->options.segment_kind_young = kind;
-        cr_assert_eq(lanemap_writer_open(&fixture->options, &fixture->writer), 0);
-        cr_assert_eq(lanemap_reader_attach(fixture->scratch.name, &options, &fixture->reader), 0);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_reader_detach(fixture->reader);
-        lanemap_writer_close(fixture->writer);
-        scratch_deinit(&fixture->scratch);
+        fixture_open(fixture);
+        fixture_attach(fixture, &options);
 }
 
 /* ids first, first + 7, ... */
@@ -125,7 +109,7 @@ Test(view, postings_of_every_length_and_kind)
                 struct lanemap_status status = {.size = sizeof(status)};
                 struct fixture fixture;
 
-                fixture_init(&fixture, kind);
+                index_open(&fixture, kind);
                 add_lengths(&fixture);
                 expect_lengths(&fixture, "overlay");
                 cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
@@ -143,7 +127,7 @@ Test(view, a_tombstone_over_a_segment_is_empty)
         uint32_t ids[4];
         size_t n = 77, n_said = 77;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         add_lengths(&fixture);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
         cr_assert_eq(engine_apply_durably(fixture.writer, &op, 1), 0);
@@ -157,7 +141,7 @@ Test(view, misuse_is_refused)
         struct lanemap_view view;
         struct fixture fixture;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         cr_expect_eq(lanemap_reader_view_begin(NULL, "a", 1, &view), -EINVAL);
         cr_expect_eq(lanemap_reader_view_begin(fixture.reader, "a", 0, &view), -EINVAL);
         cr_expect_eq(lanemap_reader_view_begin(fixture.reader, NULL, 1, &view), -EINVAL);
@@ -174,10 +158,10 @@ static void expect_void(uint32_t length)
         struct fixture fixture;
         size_t n;
 
-        fixture_init(&fixture, 0);
-        lanemap_writer_close(fixture.writer);
+        index_open(&fixture, 0);
+        fixture_close(&fixture);
         fixture.options.immediate_reuse = 1;
-        cr_assert_eq(lanemap_writer_open(&fixture.options, &fixture.writer), 0);
+        fixture_open(&fixture);
         add_run(&fixture, "k", 3, length);
         cr_assert_eq(lanemap_reader_view_begin(fixture.reader, "k", 1, &view), 0);
         n = lanemap_reader_view_next(&view, &chunk);
@@ -239,7 +223,7 @@ Test(view, growth_that_another_thread_learned_of_is_not_bad_bytes)
         struct reader_snapshot seen;
         struct fixture fixture;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         view_into_growth(&fixture, &view);
         seen = snapshot_now(fixture.reader);
         cr_assert_geq(lanemap_reader_poll(fixture.reader), 0);
@@ -259,7 +243,7 @@ Test(view, bad_bytes_of_an_attachment_that_is_gone_are_looked_for_again)
         struct reader_snapshot seen;
         struct fixture fixture;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         seen = snapshot_now(fixture.reader);
         seen.generation--;
         cr_expect_eq(lanemap_reader_refresh(fixture.reader, -EBADMSG, &seen), 0);
@@ -274,7 +258,7 @@ Test(view, ends_early_and_nests)
         struct fixture fixture;
         size_t n_ids = 0;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         add_lengths(&fixture);
         cr_assert_eq(lanemap_reader_view_begin(fixture.reader, "n=5000", 6, &outer), 0);
         cr_assert(lanemap_reader_view_next(&outer, &ids) > 0);
@@ -363,7 +347,7 @@ Test(view, a_flip_under_a_view)
         int status = 0;
         pid_t pid;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         add_lengths(&fixture);
         cr_assert(pipe(turns.to_reader) == 0 && pipe(turns.to_writer) == 0);
         pid = fork();
@@ -394,7 +378,7 @@ Test(view, too_old_is_said_at_the_beginning)
         struct lanemap_view view;
         struct fixture fixture;
 
-        fixture_init(&fixture, 0);
+        index_open(&fixture, 0);
         cr_assert_eq(lanemap_reader_attach(fixture.scratch.name, &options, &reader), 0);
         lanemap_writer_close(fixture.writer);
         fixture.writer = NULL;

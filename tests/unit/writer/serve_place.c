@@ -8,18 +8,6 @@
 #include <syslog.h>
 #include <time.h>
 
-static void line_take(void *arg, int priority, const char *line)
-{
-        struct place *place = arg;
-
-        if (priority > LOG_WARNING)
-                return;
-        pthread_mutex_lock(&place->lock);
-        place->n_lines++;
-        snprintf(place->line, sizeof(place->line), "%s", line);
-        pthread_mutex_unlock(&place->lock);
-}
-
 /* A lane that is quiet for ten seconds is merged: at this speed after 160, and no test takes 120. */
 static uint64_t slow_now_ns(const struct lanemap_clock *clock)
 {
@@ -32,73 +20,46 @@ void place_init(struct place *place)
                 .held_step = LANEMAP_SERVE_N_STEPS,
                 .clock = {.now_ns = slow_now_ns},
         };
-        place->hooks.clock = &place->clock;
         pthread_mutex_init(&place->lock, NULL);
         pthread_cond_init(&place->wake, NULL);
-        scratch_init(&place->scratch, "serve");
-        damage_index_make(&place->scratch, &place->model);
+        fixture_init(&place->fixture, "serve");
+        damage_index_make(&place->fixture.scratch, &place->fixture.model);
         snprintf(place->serve_from, sizeof(place->serve_from), "/dev/shm/%s.copies",
-                 place->scratch.name);
+                 place->fixture.scratch.name);
         cr_assert_eq(mkdir(place->serve_from, 0755), 0);
 
-        engine_options_init(&place->options, &place->scratch, &place->error);
-        place->options.flush_bytes = UINT64_C(1) << 30;
-        place->options.scrub_bytes_per_second = UINT64_MAX;
-        place->options.serve_from = place->serve_from;
-        place->options.log = line_take;
-        place->options.log_arg = place;
-        place->options.hooks = &place->hooks;
-        place->hooks.arg = place;
+        place->fixture.options.flush_bytes = UINT64_C(1) << 30;
+        place->fixture.options.scrub_bytes_per_second = UINT64_MAX;
+        place->fixture.options.serve_from = place->serve_from;
+        fixture_log(&place->fixture, LOG_WARNING);
+        place->fixture.hooks.clock = &place->clock;
+        place->fixture.hooks.arg = place;
 }
 
 void place_deinit(struct place *place)
 {
-        lanemap_reader_detach(place->reader);
-        lanemap_writer_close(place->writer);
+        fixture_detach(&place->fixture);
+        fixture_close(&place->fixture);
         scratch_remove_tree(place->serve_from);
-        model_deinit(&place->model);
-        scratch_deinit(&place->scratch);
+        fixture_deinit(&place->fixture);
 }
 
 struct lanemap_writer_stats stats_of(const struct place *place)
 {
-        struct lanemap_writer_stats stats;
-
-        engine_stats(place->writer, &stats);
-        return stats;
+        return fixture_stats(&place->fixture);
 }
 
 void writer_open(struct place *place)
 {
-        int r = lanemap_writer_open(&place->options, &place->writer);
         struct lanemap_writer_stats stats;
         int n;
 
-        cr_assert_eq(r, 0, "%d, %s", r, place->error.text);
+        fixture_open(&place->fixture);
         stats = stats_of(place);
         n = snprintf(place->copies, sizeof(place->copies), "%s/", place->serve_from);
         for (size_t i = 0; i < sizeof(stats.uuid); i++)
                 n += snprintf(place->copies + n, sizeof(place->copies) - (size_t)n, "%02x",
                               stats.uuid[i]);
-}
-
-void writer_close(struct place *place)
-{
-        lanemap_writer_close(place->writer);
-        place->writer = NULL;
-}
-
-void reader_attach(struct place *place)
-{
-        cr_assert_eq(lanemap_reader_attach(place->scratch.name, NULL, &place->reader), 0);
-}
-
-void expect_right(struct place *place)
-{
-        char why[512];
-
-        cr_expect(engine_matches(place->writer, place->reader, &place->model, why, sizeof(why)),
-                  "%s", why);
 }
 
 bool becomes(const struct place *place, bool (*is)(const struct place *place))
@@ -122,9 +83,9 @@ bool all_copied(const struct place *place)
 
 void settle(struct place *place)
 {
-        cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_COMPACT), 0);
-        damage_index_apply(place->writer, &place->model, 3);
-        cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_assert_eq(engine_request(place->fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        damage_index_apply(place->fixture.writer, &place->fixture.model, 3);
+        cr_assert_eq(engine_request(place->fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
         cr_assert(becomes(place, all_copied));
 }
 
@@ -147,14 +108,15 @@ bool is_tidy(const struct place *place)
         uint64_t n = stats_of(place).n_segment_files;
 
         return all_copied(place) && n_files(place->copies, "seg-") == n &&
-               n_files(place->copies, "") == n && n_files(place->scratch.directory, "seg-") == n;
+               n_files(place->copies, "") == n &&
+               n_files(place->fixture.scratch.directory, "seg-") == n;
 }
 
 void expect_tidy(const struct place *place)
 {
         cr_expect(becomes(place, is_tidy), "%u copies, %u files, %u originals, %u in use",
                   n_files(place->copies, "seg-"), n_files(place->copies, ""),
-                  n_files(place->scratch.directory, "seg-"),
+                  n_files(place->fixture.scratch.directory, "seg-"),
                   (unsigned)stats_of(place).n_segment_files);
 }
 

@@ -5,42 +5,26 @@
 #ifndef LANEMAP_TESTS_SERVE_PLACE_H
 #define LANEMAP_TESTS_SERVE_PLACE_H
 
-#include <criterion/criterion.h>
-#include <pthread.h>
-
 #include "damage.h"
-#include "writer/core/hooks.h"
+#include "support/engine_fixture.h"
 
 struct place {
-        struct scratch scratch;
-        struct model model;
+        struct fixture fixture;
         char serve_from[128];
         char copies[256]; /* the index's own directory in it; known once a writer was open */
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer_hooks hooks;
         struct lanemap_clock clock; /* slow: no lane is quiet for ten seconds within a test */
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
 
         pthread_mutex_t lock;
         pthread_cond_t wake;
         uint32_t held_step;  /* the hook waits at this one */
         bool holding, go_on; /* it does; it may go on */
         uint64_t lock_limit, locked_bytes;
-        uint32_t n_lines; /* that speak of copies or of locked memory */
-        char line[512];
 };
 
 /* The index is there; no writer is. */
 void place_init(struct place *place);
 void place_deinit(struct place *place);
 void writer_open(struct place *place);
-void writer_close(struct place *place);
-void reader_attach(struct place *place);
-
-/* All keys, as the writer and the reader (where there is one) see them. */
-void expect_right(struct place *place);
 
 /* Within a minute. */
 bool becomes(const struct place *place, bool (*is)(const struct place *place));

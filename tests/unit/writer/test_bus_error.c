@@ -20,7 +20,7 @@
 
 #include "common/order.h"
 #include "damage.h"
-#include "writer/core/hooks.h"
+#include "support/engine_fixture.h"
 
 TestSuite(writer_bus_error, .timeout = 120);
 
@@ -28,16 +28,9 @@ TestSuite(writer_bus_error, .timeout = 120);
 #define PAGE   4096
 
 struct place {
-        struct scratch scratch;
+        struct fixture fixture;
         char serve_from[300];
-        struct lanemap_writer_options options;
-        struct lanemap_writer_hooks hooks;
         struct lanemap_files files;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-        pthread_mutex_t lock;
-        uint32_t n_critical;
-        char critical[4096]; /* all such lines */
 
         /* The file that is cut short when the next segment file is begun. */
         bool cut_at_build; /* atomic */
@@ -62,20 +55,6 @@ static void handler_install(void)
         cr_assert_eq(sigaction(SIGBUS, &action, NULL), 0);
 }
 
-static void line_take(void *arg, int priority, const char *line)
-{
-        struct place *place = arg;
-        size_t n;
-
-        if (priority != LOG_CRIT)
-                return;
-        pthread_mutex_lock(&place->lock);
-        place->n_critical++;
-        n = strlen(place->critical);
-        snprintf(place->critical + n, sizeof(place->critical) - n, "%s\n", line);
-        pthread_mutex_unlock(&place->lock);
-}
-
 /* ---- the place ---- */
 
 static int open_and_cut(const struct lanemap_files *files, int dir_fd, const char *name, int flags,
@@ -90,12 +69,6 @@ static int open_and_cut(const struct lanemap_files *files, int dir_fd, const cha
                 lanemap_store_release(&place->was_cut, true);
         }
         return lanemap_files_posix.open(files, dir_fd, name, flags, mode);
-}
-
-static void writer_open(struct place *place)
-{
-        cr_assert_eq(lanemap_writer_open(&place->options, &place->writer), 0, "%s",
-                     place->error.text);
 }
 
 static void key_of(uint32_t i, char key[16])
@@ -115,7 +88,7 @@ static void keys_add(struct place *place, uint32_t n, uint32_t step, uint32_t id
                 ops[n_ops] = (struct lanemap_op){LANEMAP_OP_ADD, id, keys[n_ops], 10};
                 if (++n_ops < 500 && i + step < n)
                         continue;
-                cr_assert_eq(engine_apply_durably(place->writer, ops, n_ops), 0);
+                cr_assert_eq(engine_apply_durably(place->fixture.writer, ops, n_ops), 0);
                 n_ops = 0;
         }
 }
@@ -123,37 +96,33 @@ static void keys_add(struct place *place, uint32_t n, uint32_t step, uint32_t id
 static void place_make(struct place *place, uint32_t n_lanes)
 {
         *place = (struct place){.files = lanemap_files_posix};
-        pthread_mutex_init(&place->lock, NULL);
-        scratch_init(&place->scratch, "bus");
-        engine_options_init(&place->options, &place->scratch, &place->error);
-        place->options.n_lanes = n_lanes;
-        place->options.flush_bytes = UINT64_C(1) << 30;
-        place->options.scrub_bytes_per_second = UINT64_MAX;
-        place->options.log = line_take;
-        place->options.log_arg = place;
+        fixture_init(&place->fixture, "bus");
+        place->fixture.options.n_lanes = n_lanes;
+        place->fixture.options.flush_bytes = UINT64_C(1) << 30;
+        place->fixture.options.scrub_bytes_per_second = UINT64_MAX;
+        fixture_log(&place->fixture, LOG_CRIT);
         place->files.open = open_and_cut;
-        place->hooks.files = &place->files;
-        place->options.hooks = &place->hooks;
+        place->fixture.hooks.files = &place->files;
         handler_install();
-        writer_open(place);
+        fixture_open(&place->fixture);
 }
 
 static void place_init(struct place *place)
 {
         place_make(place, 4);
         keys_add(place, N_KEYS, 1, 7);
-        cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_FLUSH), 0);
-        cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_COMPACT), 0);
-        cr_assert(
-                damage_segment_path(place->scratch.directory, 0, place->path, sizeof(place->path)));
+        cr_assert_eq(engine_request(place->fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_assert_eq(engine_request(place->fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_assert(damage_segment_path(place->fixture.scratch.directory, 0, place->path,
+                                      sizeof(place->path)));
 }
 
 static void place_deinit(struct place *place)
 {
-        lanemap_writer_close(place->writer);
+        fixture_close(&place->fixture);
         if (place->serve_from[0])
                 scratch_remove_tree(place->serve_from);
-        scratch_deinit(&place->scratch);
+        fixture_deinit(&place->fixture);
 }
 
 /* ---- damage, and its repair by whoever did it ---- */
@@ -206,8 +175,8 @@ static struct outcome keys_look(struct place *place, uint32_t step, uint32_t oth
                 int r, c;
 
                 key_of(i, key);
-                r = lanemap_writer_lookup(place->writer, key, 10, ids, 4, &n_ids, NULL);
-                c = lanemap_writer_contains(place->writer, key, 10, 7, NULL);
+                r = lanemap_writer_lookup(place->fixture.writer, key, 10, ids, 4, &n_ids, NULL);
+                c = lanemap_writer_contains(place->fixture.writer, key, 10, 7, NULL);
                 if (r == -EBADMSG && c == -EBADMSG)
                         outcome.n_refused++;
                 else if (r == 0 && c == 1 && n_ids == n_want && ids[0] == 7 &&
@@ -224,7 +193,7 @@ static uint64_t degraded(const struct place *place)
 {
         struct lanemap_writer_stats stats;
 
-        engine_stats(place->writer, &stats);
+        engine_stats(place->fixture.writer, &stats);
         return stats.degraded;
 }
 
@@ -254,11 +223,12 @@ Test(writer_bus_error, a_key_that_is_there_is_never_said_to_be_absent)
 
         cr_expect(becomes_degraded(&place, 1));
         name = strrchr(place.path, '/') + 1;
-        pthread_mutex_lock(&place.lock);
-        cr_expect(strstr(place.critical, name) && strstr(place.critical, "offset") &&
-                          strstr(place.critical, "lane") && strstr(place.critical, "cut short"),
-                  "%s", place.critical);
-        pthread_mutex_unlock(&place.lock);
+        pthread_mutex_lock(&place.fixture.lock);
+        cr_expect(strstr(place.fixture.lines, name) && strstr(place.fixture.lines, "offset") &&
+                          strstr(place.fixture.lines, "lane") &&
+                          strstr(place.fixture.lines, "cut short"),
+                  "%s", place.fixture.lines);
+        pthread_mutex_unlock(&place.fixture.lock);
         place_deinit(&place);
 }
 
@@ -274,7 +244,7 @@ Test(writer_bus_error, operations_on_damaged_keys_are_refused_and_others_applied
                 int r;
 
                 key_of(i, key);
-                r = engine_add(place.writer, key, 9);
+                r = engine_add(place.fixture.writer, key, 9);
                 n_applied += r == 0;
                 n_refused += r == -EBADMSG;
                 n_other += r != 0 && r != -EBADMSG;
@@ -282,8 +252,8 @@ Test(writer_bus_error, operations_on_damaged_keys_are_refused_and_others_applied
         cr_expect_gt(n_applied, 0);
         cr_expect_gt(n_refused, 0);
         cr_expect_eq(n_other, 0);
-        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_FLUSH), 0);
-        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), -EBADMSG);
+        cr_expect_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_expect_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_COMPACT), -EBADMSG);
         place_deinit(&place);
 }
 
@@ -298,13 +268,13 @@ static void list_place(struct place *place)
         uint32_t n_keys = 0;
 
         for (uint32_t i = 0; i < N_LIST; i++)
-                cr_assert_eq(engine_add(place->writer, "list", ID(i)), 0);
+                cr_assert_eq(engine_add(place->fixture.writer, "list", ID(i)), 0);
         do {
                 cr_assert_lt(n_keys, 4000);
                 keys_add(place, n_keys += 8, 1, 7);
-                cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_FLUSH), 0);
-                cr_assert_eq(engine_request(place->writer, LANEMAP_REQUEST_COMPACT), 0);
-                cr_assert(damage_segment_path(place->scratch.directory, 0, place->path,
+                cr_assert_eq(engine_request(place->fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+                cr_assert_eq(engine_request(place->fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+                cr_assert(damage_segment_path(place->fixture.scratch.directory, 0, place->path,
                                               sizeof(place->path)));
                 damage_section_of(place->path, 0, &section);
                 place->n_left = section.end_off / PAGE * PAGE;
@@ -317,7 +287,8 @@ static bool list_is_right(struct place *place)
         uint32_t ids[2 * N_LIST];
         size_t n_ids = 0;
 
-        cr_assert_eq(lanemap_writer_lookup(place->writer, "list", 4, ids, 2 * N_LIST, &n_ids, NULL),
+        cr_assert_eq(lanemap_writer_lookup(place->fixture.writer, "list", 4, ids, 2 * N_LIST,
+                                           &n_ids, NULL),
                      0);
         for (uint32_t i = 0; i < N_LIST && n_ids == N_LIST; i++)
                 if (ids[i] != ID(i))
@@ -338,16 +309,17 @@ Test(writer_bus_error, a_build_that_met_such_a_page_is_void)
         keys_add(&place, 4000, 1, 9);
         bytes = file_load(place.path, &n_bytes);
         lanemap_store_release(&place.cut_at_build, true);
-        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_FLUSH), 0, "without that file");
+        cr_expect_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_FLUSH), 0,
+                     "without that file");
         cr_assert(lanemap_load_acquire(&place.was_cut), "a build has begun");
         cr_expect(becomes_degraded(&place, 1));
-        lanemap_writer_close(place.writer);
+        fixture_close(&place.fixture);
 
         /* Nothing of it is lost: with the file as it was, all is there. */
         cr_assert_eq(access(place.path, F_OK), 0, "the file is still an input");
         file_store(place.path, bytes, n_bytes);
         free(bytes);
-        writer_open(&place);
+        fixture_open(&place.fixture);
         cr_expect(list_is_right(&place));
         place_deinit(&place);
 }
@@ -362,11 +334,12 @@ Test(writer_bus_error, a_list_whose_end_cannot_be_read_is_no_list)
         place_make(&place, 1);
         list_place(&place);
         cr_assert_eq(truncate(place.path, (off_t)place.n_left), 0);
-        cr_expect_eq(lanemap_writer_contains(place.writer, "list", 4, ID(N_LIST - 1), NULL),
+        cr_expect_eq(lanemap_writer_contains(place.fixture.writer, "list", 4, ID(N_LIST - 1), NULL),
                      -EBADMSG);
-        cr_expect_eq(lanemap_writer_lookup(place.writer, "list", 4, ids, 2 * N_LIST, &n_ids, NULL),
+        cr_expect_eq(lanemap_writer_lookup(place.fixture.writer, "list", 4, ids, 2 * N_LIST, &n_ids,
+                                           NULL),
                      -EBADMSG);
-        cr_expect_eq(engine_add(place.writer, "list", 5), -EBADMSG);
+        cr_expect_eq(engine_add(place.fixture.writer, "list", 5), -EBADMSG);
         place_deinit(&place);
 }
 
@@ -389,17 +362,18 @@ Test(writer_bus_error, a_file_that_can_be_read_again_is_mapped_anew)
 
         /* The old mapping is never believed again; verify maps it anew, and takes the mark back. */
         cr_expect_gt(keys_look(&place, 0, 0).n_refused, 0);
-        cr_assert_eq(lanemap_writer_verify(place.writer, &findings, &n), 0);
+        cr_assert_eq(lanemap_writer_verify(place.fixture.writer, &findings, &n), 0);
         cr_expect_eq(n, 0);
         lanemap_writer_findings_free(findings);
         cr_expect_eq(degraded(&place), 0);
         outcome = keys_look(&place, 0, 0);
         cr_expect_eq(outcome.n_right, N_KEYS, "%u wrong, %u refused", outcome.n_wrong,
                      outcome.n_refused);
-        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_expect_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
 
         /* And again, in the new mapping. */
-        cr_assert(damage_segment_path(place.scratch.directory, 0, place.path, sizeof(place.path)));
+        cr_assert(damage_segment_path(place.fixture.scratch.directory, 0, place.path,
+                                      sizeof(place.path)));
         file_cut(&place);
         outcome = keys_look(&place, 0, 0);
         cr_expect_eq(outcome.n_wrong, 0);
@@ -429,7 +403,7 @@ static bool copies_are_served(struct place *place)
         struct lanemap_writer_stats stats;
 
         for (uint32_t i = 0; i < 2000; i++) {
-                engine_stats(place->writer, &stats);
+                engine_stats(place->fixture.writer, &stats);
                 if (stats.served_copies > 0)
                         return true;
                 nanosleep(&pause, NULL);
@@ -444,12 +418,12 @@ Test(writer_bus_error, a_copy_that_cannot_be_read_is_given_up_for_its_original)
         struct outcome outcome;
 
         place_init(&place);
-        lanemap_writer_close(place.writer);
+        fixture_close(&place.fixture);
         snprintf(place.serve_from, sizeof(place.serve_from), "/dev/shm/%s-copies",
-                 place.scratch.name);
+                 place.fixture.scratch.name);
         cr_assert_eq(mkdir(place.serve_from, 0700), 0);
-        place.options.serve_from = place.serve_from;
-        writer_open(&place);
+        place.fixture.options.serve_from = place.serve_from;
+        fixture_open(&place.fixture);
         cr_assert(copies_are_served(&place));
         cr_assert(scratch_find(place.serve_from, "", uuid_directory, sizeof(uuid_directory)));
         cr_assert(damage_segment_path(uuid_directory, 0, copy, sizeof(copy)));

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 #include "writer/core/engine.h"
 
 TestSuite(writer_executor, .timeout = 60);
@@ -46,25 +46,11 @@ static void work_check(const struct work *work, uint32_t n)
         cr_expect_eq(work->n_clashes, 0);
 }
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer *writer;
-};
-
-static void fixture_init(struct fixture *fixture, uint32_t n_workers)
+static void workers_start(struct fixture *fixture, uint32_t n_workers)
 {
-        struct lanemap_writer_options options;
-
-        scratch_init(&fixture->scratch, "executor");
-        engine_options_init(&options, &fixture->scratch, NULL);
-        options.n_workers = n_workers;
-        cr_assert_eq(lanemap_writer_open(&options, &fixture->writer), 0);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_writer_close(fixture->writer);
-        scratch_deinit(&fixture->scratch);
+        fixture_init(fixture, "executor");
+        fixture->options.n_workers = n_workers;
+        fixture_open(fixture);
 }
 
 /* The caller and both workers are inside at the same time, or the parts would wait in vain. */
@@ -73,7 +59,7 @@ Test(writer_executor, idle_workers_help)
         struct work work = {.wanted = 3};
         struct fixture fixture;
 
-        fixture_init(&fixture, 2);
+        workers_start(&fixture, 2);
         lanemap_executor_run(&fixture.writer->workers.executor, part_run, &work, N_PARTS);
         work_check(&work, N_PARTS);
         cr_expect_eq(work.n_inside_max, 3);
@@ -85,7 +71,7 @@ Test(writer_executor, none_and_one_part_are_the_callers)
         struct work work = {.wanted = 1};
         struct fixture fixture;
 
-        fixture_init(&fixture, 2);
+        workers_start(&fixture, 2);
         lanemap_executor_run(&fixture.writer->workers.executor, part_run, &work, 0);
         work_check(&work, 0);
         lanemap_executor_run(&fixture.writer->workers.executor, part_run, &work, 1);
@@ -115,7 +101,7 @@ Test(writer_executor, several_jobs_at_once)
         pthread_t threads[4];
         struct fixture fixture;
 
-        fixture_init(&fixture, 2);
+        workers_start(&fixture, 2);
         for (int i = 0; i < 4; i++) {
                 callers[i].fixture = &fixture;
                 callers[i].work.wanted = 1;

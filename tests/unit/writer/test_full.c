@@ -11,10 +11,9 @@
 #include <time.h>
 
 #include "common/alloc.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 #include "support/faulty_files.h"
 #include "support/rng.h"
-#include "writer/core/hooks.h"
 
 TestSuite(writer_full, .timeout = 120);
 
@@ -25,60 +24,29 @@ struct batch {
         char keys[N_OPS][24];
 };
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
-        struct model model;
-        struct rng rng;
-        uint32_t next;
-};
+/* Each test is a process. */
+static struct rng rng;
+static uint32_t next;
 
-static void fixture_init(struct fixture *fixture)
+static void index_init(struct fixture *fixture)
 {
-        memset(fixture, 0, sizeof(*fixture));
-        scratch_init(&fixture->scratch, "full");
-        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
-        model_init(&fixture->model);
-        rng_init(&fixture->rng, rng_test_seed(3));
+        fixture_init(fixture, "full");
+        rng_init(&rng, rng_test_seed(3));
 }
 
-static void fixture_open(struct fixture *fixture)
+static void index_open(struct fixture *fixture)
 {
-        int r = lanemap_writer_open(&fixture->options, &fixture->writer);
-
-        cr_assert_eq(r, 0, "%d, %s", r, fixture->error.text);
+        fixture_open(fixture);
         if (!fixture->reader)
-                cr_assert_eq(lanemap_reader_attach(fixture->scratch.name, NULL, &fixture->reader),
-                             0);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_reader_detach(fixture->reader);
-        lanemap_writer_close(fixture->writer);
-        model_deinit(&fixture->model);
-        scratch_deinit(&fixture->scratch);
-}
-
-static void compare(struct fixture *fixture, const char *when)
-{
-        char why[256];
-
-        cr_assert(
-                engine_matches(fixture->writer, fixture->reader, &fixture->model, why, sizeof(why)),
-                "%s: %s", when, why);
+                fixture_attach(fixture, NULL);
 }
 
 /* New keys, and removals of old ones; with long_keys, ids of a few keys instead. */
-static void batch_make(struct fixture *fixture, bool long_keys, struct batch *batch)
+static void batch_make(bool long_keys, struct batch *batch)
 {
         for (uint32_t i = 0; i < N_OPS; i++) {
-                bool adding = rng_chance(&fixture->rng, 90);
-                uint32_t n = adding ? fixture->next++
-                                    : (uint32_t)rng_below(&fixture->rng, fixture->next + 1);
+                bool adding = rng_chance(&rng, 90);
+                uint32_t n = adding ? next++ : (uint32_t)rng_below(&rng, next + 1);
 
                 snprintf(batch->keys[i], sizeof(batch->keys[i]), "k%" PRIu32,
                          long_keys ? n % 16 : n);
@@ -96,7 +64,7 @@ static int batch_apply(struct fixture *fixture, bool long_keys)
         size_t n_applied = SIZE_MAX;
         int r;
 
-        batch_make(fixture, long_keys, &batch);
+        batch_make(long_keys, &batch);
         r = lanemap_writer_apply(fixture->writer, batch.ops, N_OPS, results, &n_applied, NULL);
         cr_assert(r == 0 ? n_applied == N_OPS : n_applied < N_OPS, "%d: %zu", r, n_applied);
         for (size_t i = 0; i < n_applied; i++) {
@@ -125,27 +93,25 @@ static void resume(struct fixture *fixture, bool long_keys)
                         pause_ms(20);
         }
         cr_assert_eq(r, 0, "writing does not resume: %d", r);
-        compare(fixture, "resumed");
+        fixture_expect_model(fixture, "resumed");
 }
 
 /* ---- the disk ---- */
 
 Test(writer_full, disk)
 {
-        struct lanemap_writer_hooks hooks = {0};
         struct faulty_files faulty;
         struct fixture fixture;
         int r = 0;
 
-        fixture_init(&fixture);
+        index_init(&fixture);
         faulty_files_init(&faulty, fixture.scratch.dir_fd);
         faulty.calls = FAULTY_ALLOCATE | FAULTY_PWRITE;
         faulty.error = -ENOSPC;
         faulty.n_failing = UINT64_MAX;
-        hooks.files = &faulty.files;
-        fixture.options.hooks = &hooks;
+        fixture.hooks.files = &faulty.files;
         fixture.options.outcome_limit_ns = 50 * 1000 * 1000;
-        fixture_open(&fixture);
+        index_open(&fixture);
         for (int round = 0; round < 3; round++) {
                 for (int i = 0; i < 10; i++)
                         cr_assert_eq(batch_apply(&fixture, false), 0);
@@ -154,7 +120,7 @@ Test(writer_full, disk)
                 for (int i = 0; i < 2000 && r == 0; i++)
                         r = batch_apply(&fixture, false);
                 cr_assert(r == -ENOSPC, "%d", r);
-                compare(&fixture, "full disk");
+                fixture_expect_model(&fixture, "full disk");
                 r = lanemap_writer_sync(fixture.writer, lanemap_writer_position(fixture.writer));
                 cr_assert(r == 0 || r == -ENOSPC, "%d", r);
 
@@ -163,13 +129,13 @@ Test(writer_full, disk)
                 r = lanemap_writer_sync(fixture.writer, lanemap_writer_position(fixture.writer));
                 cr_assert_eq(r, 0, "%d", r);
                 cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
-                compare(&fixture, "room again");
+                fixture_expect_model(&fixture, "room again");
         }
 
-        lanemap_writer_close(fixture.writer);
-        fixture.options.hooks = NULL;
-        fixture_open(&fixture);
-        compare(&fixture, "reopened");
+        fixture_close(&fixture);
+        fixture.hooks.files = NULL;
+        index_open(&fixture);
+        fixture_expect_model(&fixture, "reopened");
         fixture_deinit(&fixture);
         faulty_files_deinit(&faulty);
 }
@@ -186,7 +152,7 @@ static void fill_shared_memory(struct fixture *fixture, struct faulty_files *fau
                 r = batch_apply(fixture, long_keys);
         faulty->fail_at = 0;
         cr_assert_eq(r, -ENOSPC, "%d", r);
-        compare(fixture, "full");
+        fixture_expect_model(fixture, "full");
 }
 
 /* Refused too while the engine still takes flushes for failing: until its next try. */
@@ -207,22 +173,20 @@ static void clear_all(struct fixture *fixture)
 
 static void shared_memory(uint64_t bytes_max, uint32_t n_lanes, bool long_keys)
 {
-        struct lanemap_writer_hooks hooks = {0};
         struct faulty_files faulty;
         struct fixture fixture;
 
-        fixture_init(&fixture);
+        index_init(&fixture);
         faulty_files_init(&faulty, fixture.scratch.dir_fd);
         faulty.calls = FAULTY_RENAME;
         faulty.n_failing = UINT64_MAX;
-        hooks.files = &faulty.files;
-        fixture.options.hooks = &hooks;
+        fixture.hooks.files = &faulty.files;
         fixture.options.n_lanes = n_lanes;
         fixture.options.shared_bytes_max = bytes_max;
         fixture.options.flush_bytes = 64 << 20; /* never for its own sake */
         fixture.options.log_file_bytes = 64 << 20;
         fixture.options.appendfsync = LANEMAP_APPENDFSYNC_NO;
-        fixture_open(&fixture);
+        index_open(&fixture);
         for (int round = 0; round < 3; round++) {
                 fill_shared_memory(&fixture, &faulty, long_keys);
                 resume(&fixture, long_keys);
@@ -230,7 +194,7 @@ static void shared_memory(uint64_t bytes_max, uint32_t n_lanes, bool long_keys)
 
         fill_shared_memory(&fixture, &faulty, long_keys);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
-        compare(&fixture, "compacted");
+        fixture_expect_model(&fixture, "compacted");
         resume(&fixture, long_keys);
 
         /* Full again, and everything goes. */
@@ -238,10 +202,9 @@ static void shared_memory(uint64_t bytes_max, uint32_t n_lanes, bool long_keys)
         clear_all(&fixture);
         resume(&fixture, long_keys);
         fill_shared_memory(&fixture, &faulty, long_keys);
-        lanemap_writer_close(fixture.writer);
-        fixture.writer = NULL;
-        fixture_open(&fixture);
-        compare(&fixture, "reopened");
+        fixture_close(&fixture);
+        index_open(&fixture);
+        fixture_expect_model(&fixture, "reopened");
         fixture_deinit(&fixture);
         faulty_files_deinit(&faulty);
 }
@@ -275,7 +238,7 @@ Test(writer_full, shared_memory_too_small_to_open)
         char *left;
         int r;
 
-        fixture_init(&fixture);
+        index_init(&fixture);
         fixture.options.n_lanes = 64;
         fixture.options.shared_bytes_max = 16 << 10;
         r = lanemap_writer_open(&fixture.options, &writer);
@@ -286,8 +249,7 @@ Test(writer_full, shared_memory_too_small_to_open)
         left = scratch_shared_listing(fixture.scratch.name);
         free(left);
         lanemap_writer_close(writer);
-        model_deinit(&fixture.model);
-        scratch_deinit(&fixture.scratch);
+        fixture_deinit(&fixture);
 }
 
 /* ---- private memory ---- */
@@ -299,13 +261,13 @@ Test(writer_full, the_nth_allocation_of_open_fails)
         uint64_t n;
         int r = -1;
 
-        fixture_init(&fixture);
-        fixture_open(&fixture);
+        index_init(&fixture);
+        index_open(&fixture);
         for (int i = 0; i < 5; i++)
                 cr_assert_eq(batch_apply(&fixture, false), 0);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
         cr_assert_eq(batch_apply(&fixture, false), 0);
-        lanemap_writer_close(fixture.writer);
+        fixture_close(&fixture);
 
         for (n = 1; n < 2000 && r != 0; n++) {
                 lanemap_alloc_fail_after(n);
@@ -316,7 +278,7 @@ Test(writer_full, the_nth_allocation_of_open_fails)
         }
         cr_assert_gt(n, 10);
         fixture.writer = writer;
-        compare(&fixture, "after all");
+        fixture_expect_model(&fixture, "after all");
         fixture_deinit(&fixture);
 }
 
@@ -327,8 +289,8 @@ Test(writer_full, the_nth_allocation_of_apply_and_flush_fails)
         struct fixture fixture;
         int r;
 
-        fixture_init(&fixture);
-        fixture_open(&fixture);
+        index_init(&fixture);
+        index_open(&fixture);
         for (uint64_t n = 1; n < 120; n++) {
                 lanemap_alloc_fail_after(n % 30 + 1);
                 r = batch_apply(&fixture, n % 3 == 0);
@@ -338,12 +300,12 @@ Test(writer_full, the_nth_allocation_of_apply_and_flush_fails)
                 r = engine_request(fixture.writer, requests[n % LANEMAP_N_ELEMENTS(requests)]);
                 lanemap_alloc_fail_after(0);
                 cr_assert(r == 0 || r == -ENOMEM, "allocation %" PRIu64 ": %d", n, r);
-                compare(&fixture, "after a failed allocation");
+                fixture_expect_model(&fixture, "after a failed allocation");
         }
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
-        compare(&fixture, "compacted");
-        lanemap_writer_close(fixture.writer);
-        fixture_open(&fixture);
-        compare(&fixture, "reopened");
+        fixture_expect_model(&fixture, "compacted");
+        fixture_close(&fixture);
+        index_open(&fixture);
+        fixture_expect_model(&fixture, "reopened");
         fixture_deinit(&fixture);
 }

@@ -6,53 +6,35 @@
 #include <time.h>
 
 #include "common/clock.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 #include "support/hanging_files.h"
-#include "writer/core/hooks.h"
 
 TestSuite(writer_health, .timeout = 120);
 
 #define DEADLINE_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 #define SLOW_NS     (UINT64_C(5) * 1000 * 1000 * 1000)
 
-struct place {
-        struct scratch scratch;
-        struct hanging_files hanging;
-        struct lanemap_writer_hooks hooks;
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-};
+static struct hanging_files hanging; /* each test is a process */
 
-static void place_init(struct place *place)
+static void index_init(struct fixture *fixture)
 {
-        memset(place, 0, sizeof(*place));
-        scratch_init(&place->scratch, "health");
-        hanging_files_init(&place->hanging);
-        place->hooks.files = &place->hanging.files;
-        engine_options_init(&place->options, &place->scratch, &place->error);
-        place->options.hooks = &place->hooks;
+        fixture_init(fixture, "health");
+        hanging_files_init(&hanging);
+        fixture->hooks.files = &hanging.files;
 }
 
-static void place_open(struct place *place)
+static void index_deinit(struct fixture *fixture)
 {
-        int r = lanemap_writer_open(&place->options, &place->writer);
-
-        cr_assert_eq(r, 0, "%d, %s", r, place->error.text);
+        fixture_close(fixture);
+        hanging_files_deinit(&hanging);
+        fixture_deinit(fixture);
 }
 
-static void place_deinit(struct place *place)
-{
-        lanemap_writer_close(place->writer);
-        hanging_files_deinit(&place->hanging);
-        scratch_deinit(&place->scratch);
-}
-
-static struct lanemap_writer_health health_of(struct place *place)
+static struct lanemap_writer_health health_of(struct fixture *fixture)
 {
         struct lanemap_writer_health health = {.size = sizeof(health)};
 
-        cr_assert_eq(lanemap_writer_get_health(place->writer, &health), 0);
+        cr_assert_eq(lanemap_writer_get_health(fixture->writer, &health), 0);
         return health;
 }
 
@@ -69,32 +51,32 @@ static bool is_over(uint64_t since_ns)
 }
 
 /* Until the engine has something to say. */
-static struct lanemap_writer_health health_await(struct place *place)
+static struct lanemap_writer_health health_await(struct fixture *fixture)
 {
         uint64_t since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-        struct lanemap_writer_health health = health_of(place);
+        struct lanemap_writer_health health = health_of(fixture);
 
         while (!health.text[0]) {
                 cr_assert(!is_over(since_ns));
                 pause_ms(20);
-                health = health_of(place);
+                health = health_of(fixture);
         }
         return health;
 }
 
-static int add(struct place *place, const char *key, uint32_t id)
+static int add(struct fixture *fixture, const char *key, uint32_t id)
 {
         struct lanemap_op op = {LANEMAP_OP_ADD, id, key, strlen(key)};
 
-        return lanemap_writer_apply(place->writer, &op, 1, NULL, NULL, NULL);
+        return lanemap_writer_apply(fixture->writer, &op, 1, NULL, NULL, NULL);
 }
 
-static void is_well(struct place *place)
+static void is_well(struct fixture *fixture)
 {
         uint64_t since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
 
-        while (health_of(place).part || health_of(place).text[0]) {
-                cr_assert(!is_over(since_ns), "%s", health_of(place).text);
+        while (health_of(fixture).part || health_of(fixture).text[0]) {
+                cr_assert(!is_over(since_ns), "%s", health_of(fixture).text);
                 pause_ms(20);
         }
 }
@@ -102,44 +84,45 @@ static void is_well(struct place *place)
 Test(writer_health, a_sync_that_hangs)
 {
         struct lanemap_writer_health health;
-        struct place place;
+        struct fixture fixture;
 
-        place_init(&place);
-        place_open(&place);
-        is_well(&place);
-        hanging_files_hang(&place.hanging, HANGING_SYNC);
-        cr_assert_eq(add(&place, "a", 1), 0);
-        health = health_await(&place);
+        index_init(&fixture);
+        fixture_open(&fixture);
+        is_well(&fixture);
+        hanging_files_hang(&hanging, HANGING_SYNC);
+        cr_assert_eq(add(&fixture, "a", 1), 0);
+        health = health_await(&fixture);
         cr_expect_str_eq(health.part, "log");
         cr_expect_geq(health.hung_ns, SLOW_NS, "it was given its time");
         cr_expect(health.fatal == 0 && health.refused == 0);
 
-        hanging_files_hang(&place.hanging, 0);
-        is_well(&place);
-        cr_expect_eq(lanemap_writer_sync(place.writer, lanemap_writer_position(place.writer)), 0);
-        place_deinit(&place);
+        hanging_files_hang(&hanging, 0);
+        is_well(&fixture);
+        cr_expect_eq(lanemap_writer_sync(fixture.writer, lanemap_writer_position(fixture.writer)),
+                     0);
+        index_deinit(&fixture);
 }
 
 /* A flush whose file cannot be written, while the log can: another part is named. */
 Test(writer_health, a_flush_that_hangs)
 {
         struct lanemap_writer_health health;
-        struct place place;
+        struct fixture fixture;
         uint64_t ticket;
 
-        place_init(&place);
-        place_open(&place);
-        cr_assert_eq(engine_add(place.writer, "a", 1), 0);
+        index_init(&fixture);
+        fixture_open(&fixture);
+        cr_assert_eq(engine_add(fixture.writer, "a", 1), 0);
         pause_ms(800); /* the log has settled: no write of its own meets the hanging disk */
-        hanging_files_hang(&place.hanging, HANGING_PWRITE);
-        cr_assert_eq(lanemap_writer_request(place.writer, LANEMAP_REQUEST_FLUSH, &ticket), 0);
-        health = health_await(&place);
+        hanging_files_hang(&hanging, HANGING_PWRITE);
+        cr_assert_eq(lanemap_writer_request(fixture.writer, LANEMAP_REQUEST_FLUSH, &ticket), 0);
+        health = health_await(&fixture);
         cr_expect_str_eq(health.part, "flush", "%s", health.text);
 
-        hanging_files_hang(&place.hanging, 0);
-        cr_expect_eq(lanemap_writer_request_wait(place.writer, ticket), 0);
-        is_well(&place);
-        place_deinit(&place);
+        hanging_files_hang(&hanging, 0);
+        cr_expect_eq(lanemap_writer_request_wait(fixture.writer, ticket), 0);
+        is_well(&fixture);
+        index_deinit(&fixture);
 }
 
 /* K2: paced so that it takes its time, a compaction is not said to hang. */
@@ -147,53 +130,53 @@ Test(writer_health, waiting_for_a_pace_is_not_hanging)
 {
         struct lanemap_writer_stats stats;
         uint64_t since_ns, ticket;
-        struct place place;
+        struct fixture fixture;
         char key[16];
         int r;
 
-        place_init(&place);
-        place.options.compaction_bytes_per_second = 4 << 10;
-        place.options.flush_bytes = 64 << 20;
-        place_open(&place);
+        index_init(&fixture);
+        fixture.options.compaction_bytes_per_second = 4 << 10;
+        fixture.options.flush_bytes = 64 << 20;
+        fixture_open(&fixture);
         /* Many keys, then few beside them: no flush takes the many along, so a merge has to. */
         for (uint32_t round = 0; round < 2; round++) {
                 for (uint32_t i = 0; i < (round == 0 ? 12000 : 100); i++) {
                         snprintf(key, sizeof(key), "k%u", i);
-                        cr_assert_eq(add(&place, key, round), 0);
+                        cr_assert_eq(add(&fixture, key, round), 0);
                 }
-                cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_FLUSH), 0);
+                cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
         }
         since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-        cr_assert_eq(lanemap_writer_request(place.writer, LANEMAP_REQUEST_COMPACT, &ticket), 0);
+        cr_assert_eq(lanemap_writer_request(fixture.writer, LANEMAP_REQUEST_COMPACT, &ticket), 0);
         do {
                 cr_assert(!is_over(since_ns));
-                cr_assert_str_eq(health_of(&place).text, "");
+                cr_assert_str_eq(health_of(&fixture).text, "");
                 pause_ms(5);
-                engine_stats(place.writer, &stats);
-                r = lanemap_writer_request_state(place.writer, ticket);
+                engine_stats(fixture.writer, &stats);
+                r = lanemap_writer_request_state(fixture.writer, ticket);
         } while (r == LANEMAP_PENDING && stats.compaction_paced_ns < 2 * SLOW_NS);
         cr_expect_geq(stats.compaction_paced_ns, SLOW_NS, "it had to wait");
-        place_deinit(&place);
+        index_deinit(&fixture);
 }
 
 /* What a loop asks before it applies. */
 Test(writer_health, an_apply_that_would_wait)
 {
         const size_t much = (size_t)64 << 20; /* all that a log keeps in memory */
-        struct place place;
+        struct fixture fixture;
         uint64_t since_ns;
 
-        place_init(&place);
-        place_open(&place);
-        cr_expect_eq(lanemap_writer_apply_is_ready(place.writer, much), 1);
-        hanging_files_hang(&place.hanging, HANGING_SYNC);
-        cr_assert_eq(add(&place, "a", 1), 0);
-        cr_expect_eq(lanemap_writer_apply_is_ready(place.writer, much), 0);
-        hanging_files_hang(&place.hanging, 0);
+        index_init(&fixture);
+        fixture_open(&fixture);
+        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, much), 1);
+        hanging_files_hang(&hanging, HANGING_SYNC);
+        cr_assert_eq(add(&fixture, "a", 1), 0);
+        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, much), 0);
+        hanging_files_hang(&hanging, 0);
         since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-        while (!lanemap_writer_apply_is_ready(place.writer, much)) {
+        while (!lanemap_writer_apply_is_ready(fixture.writer, much)) {
                 cr_assert(!is_over(since_ns));
                 pause_ms(5);
         }
-        place_deinit(&place);
+        index_deinit(&fixture);
 }

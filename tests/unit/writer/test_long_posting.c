@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 #include "writer/core/engine.h"
 
 TestSuite(writer_long_posting, .timeout = 120);
@@ -16,29 +16,16 @@ TestSuite(writer_long_posting, .timeout = 120);
 #define N_IDS  100000
 #define N_ADDS 20000
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_writer *writer;
-};
-
-static void fixture_init(struct fixture *fixture, uint64_t shared_bytes_max)
+static void index_open(struct fixture *fixture, uint64_t shared_bytes_max)
 {
-        scratch_init(&fixture->scratch, "long");
-        engine_options_init(&fixture->options, &fixture->scratch, NULL);
+        fixture_init(fixture, "long");
         fixture->options.n_lanes = 64;
         fixture->options.flush_bytes = 0;
         fixture->options.log_file_bytes = 0;
         fixture->options.shared_bytes_max = shared_bytes_max;
         fixture->options.quarantine_ns = 1; /* so that what waits in it is no part of the sums */
         fixture->options.appendfsync = LANEMAP_APPENDFSYNC_NO;
-        cr_assert_eq(lanemap_writer_open(&fixture->options, &fixture->writer), 0);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_writer_close(fixture->writer);
-        scratch_deinit(&fixture->scratch);
+        fixture_open(fixture);
 }
 
 /* n_ids even ids in small batches, in a segment. */
@@ -90,7 +77,7 @@ Test(writer_long_posting, one_id_more_costs_a_bounded_number_of_bytes)
         struct fixture fixture;
         uint64_t n_flushes;
 
-        fixture_init(&fixture, 256 << 20);
+        index_open(&fixture, 256 << 20);
         posting_make(&fixture, N_IDS);
         engine_stats(fixture.writer, &before);
         for (uint32_t i = 0; i < N_ADDS; i++) {
@@ -122,11 +109,11 @@ Test(writer_long_posting, the_first_touch_after_a_flush_waits_for_room)
         uint64_t ticket;
         int r;
 
-        fixture_init(&fixture, 256 << 20);
+        index_open(&fixture, 256 << 20);
         posting_make(&fixture, N_IDS);
-        lanemap_writer_close(fixture.writer);
+        fixture_close(&fixture);
         fixture.options.shared_bytes_max = 800 << 10;
-        cr_assert_eq(lanemap_writer_open(&fixture.options, &fixture.writer), 0);
+        fixture_open(&fixture);
         for (int i = 0; i < 20; i++) {
                 cr_expect_eq(lanemap_writer_apply(fixture.writer, &touch, 1, NULL, NULL, NULL), 0,
                              "add %d", i);

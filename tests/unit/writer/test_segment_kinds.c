@@ -15,64 +15,41 @@
 
 #include "segment/filter/build.h"
 #include "segment/verify.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 
 TestSuite(writer_segment_kinds, .timeout = 60);
 
-struct fixture {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
-        struct model model;
-        uint32_t next;
-};
+static uint32_t next; /* key; each test is a process */
 
-static void fixture_open(struct fixture *fixture, uint32_t young, uint32_t bottom)
+static void index_open(struct fixture *fixture, uint32_t young, uint32_t bottom)
 {
-        int r;
-
         fixture->options.segment_kind_young = young;
         fixture->options.segment_kind_bottom = bottom;
-        r = lanemap_writer_open(&fixture->options, &fixture->writer);
-        cr_assert_eq(r, 0, "%d, %s", r, fixture->error.text);
+        fixture_open(fixture);
         if (!fixture->reader)
-                cr_assert_eq(lanemap_reader_attach(fixture->scratch.name, NULL, &fixture->reader),
-                             0);
+                fixture_attach(fixture, NULL);
 }
 
-static void fixture_init(struct fixture *fixture)
+static void index_init(struct fixture *fixture)
 {
-        memset(fixture, 0, sizeof(*fixture));
-        scratch_init(&fixture->scratch, "kinds");
-        engine_options_init(&fixture->options, &fixture->scratch, &fixture->error);
+        fixture_init(fixture, "kinds");
         fixture->options.flush_bytes = 64 << 20; /* only when it is asked for */
-        model_init(&fixture->model);
-}
-
-static void fixture_deinit(struct fixture *fixture)
-{
-        lanemap_reader_detach(fixture->reader);
-        lanemap_writer_close(fixture->writer);
-        model_deinit(&fixture->model);
-        scratch_deinit(&fixture->scratch);
 }
 
 /* n keys with one to three ids, and one in ten of those before it loses its ids. */
 static void work(struct fixture *fixture, uint32_t n)
 {
-        for (uint32_t i = 0; i < n; i++, fixture->next++) {
+        for (uint32_t i = 0; i < n; i++, next++) {
                 char keys[2][24];
                 struct lanemap_op ops[4];
                 size_t n_ops = 0;
 
-                snprintf(keys[0], sizeof(keys[0]), "key=%u", fixture->next);
-                snprintf(keys[1], sizeof(keys[1]), "key=%u", fixture->next / 2);
-                for (uint32_t id = 0; id <= fixture->next % 3; id++)
-                        ops[n_ops++] = (struct lanemap_op){LANEMAP_OP_ADD, fixture->next + id * 7,
-                                                           keys[0], strlen(keys[0])};
-                if (fixture->next % 10 == 9)
+                snprintf(keys[0], sizeof(keys[0]), "key=%u", next);
+                snprintf(keys[1], sizeof(keys[1]), "key=%u", next / 2);
+                for (uint32_t id = 0; id <= next % 3; id++)
+                        ops[n_ops++] = (struct lanemap_op){LANEMAP_OP_ADD, next + id * 7, keys[0],
+                                                           strlen(keys[0])};
+                if (next % 10 == 9)
                         ops[n_ops++] =
                                 (struct lanemap_op){LANEMAP_OP_DELETE, 0, keys[1], strlen(keys[1])};
                 cr_assert_eq(lanemap_writer_apply(fixture->writer, ops, n_ops, NULL, NULL, NULL),
@@ -80,15 +57,6 @@ static void work(struct fixture *fixture, uint32_t n)
                 for (size_t k = 0; k < n_ops; k++)
                         (void)model_apply(&fixture->model, &ops[k]);
         }
-}
-
-static void compare(struct fixture *fixture)
-{
-        char why[256];
-
-        cr_assert(
-                engine_matches(fixture->writer, fixture->reader, &fixture->model, why, sizeof(why)),
-                "%s", why);
 }
 
 /* How many sections of each kind the file holds; it must verify. */
@@ -139,36 +107,28 @@ Test(writer_segment_kinds, levels_take_the_kind_that_the_options_name)
 {
         struct fixture fixture;
 
-        fixture_init(&fixture);
-        fixture_open(&fixture, LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_BBHASH);
+        index_init(&fixture);
+        index_open(&fixture, LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_BBHASH);
         work(&fixture, 3000);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_kinds(&fixture, false, false, true);
-        compare(&fixture);
+        fixture_expect_model(&fixture, "after work");
 
         /* Small beside what is there: a young segment over the bottom one. */
         work(&fixture, 150);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
         expect_kinds(&fixture, false, true, true);
-        compare(&fixture);
+        fixture_expect_model(&fixture, "after work");
 
         /* Another choice from now on; what is there stays what it is until it is merged. */
-        lanemap_writer_close(fixture.writer);
-        fixture_open(&fixture, LANEMAP_SEGMENT_PACKED, LANEMAP_SEGMENT_PACKED);
-        compare(&fixture);
+        fixture_close(&fixture);
+        index_open(&fixture, LANEMAP_SEGMENT_PACKED, LANEMAP_SEGMENT_PACKED);
+        fixture_expect_model(&fixture, "after work");
         work(&fixture, 150);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_kinds(&fixture, true, false, false);
-        compare(&fixture);
+        fixture_expect_model(&fixture, "after work");
         fixture_deinit(&fixture);
-}
-
-static struct lanemap_writer_stats stats_of(const struct fixture *fixture)
-{
-        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
-
-        cr_assert_eq(lanemap_writer_get_stats(fixture->writer, &stats), 0);
-        return stats;
 }
 
 /* Told once, and the manifest knows it: with and without a flush in between, and after a crash. */
@@ -177,36 +137,36 @@ Test(writer_segment_kinds, what_the_options_name_is_remembered)
         struct lanemap_writer_stats stats;
         struct fixture fixture;
 
-        fixture_init(&fixture);
-        fixture_open(&fixture, 0, LANEMAP_SEGMENT_RECSPLIT);
-        stats = stats_of(&fixture);
+        index_init(&fixture);
+        index_open(&fixture, 0, LANEMAP_SEGMENT_RECSPLIT);
+        stats = fixture_stats(&fixture);
         cr_expect_eq(stats.segment_kind_young, LANEMAP_SEGMENT_PACKED);
         cr_expect_eq(stats.segment_kind_bottom, LANEMAP_SEGMENT_RECSPLIT);
         cr_expect_eq(stats.filter, LANEMAP_FILTER_AUTO);
         work(&fixture, 2000);
-        lanemap_writer_close(fixture.writer);
+        fixture_close(&fixture);
 
-        fixture_open(&fixture, 0, 0);
-        cr_expect_eq(stats_of(&fixture).segment_kind_bottom, LANEMAP_SEGMENT_RECSPLIT);
+        index_open(&fixture, 0, 0);
+        cr_expect_eq(fixture_stats(&fixture).segment_kind_bottom, LANEMAP_SEGMENT_RECSPLIT);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_kinds(&fixture, false, true, false);
-        compare(&fixture);
-        lanemap_writer_close(fixture.writer);
+        fixture_expect_model(&fixture, "after work");
+        fixture_close(&fixture);
 
         /* What is said now wins, and is what is remembered, though nothing was written under it. */
         fixture.options.filter = LANEMAP_FILTER_ALWAYS;
-        fixture_open(&fixture, LANEMAP_SEGMENT_BBHASH, LANEMAP_SEGMENT_PACKED);
-        lanemap_writer_close(fixture.writer);
+        index_open(&fixture, LANEMAP_SEGMENT_BBHASH, LANEMAP_SEGMENT_PACKED);
+        fixture_close(&fixture);
         fixture.options.filter = 0;
-        fixture_open(&fixture, 0, 0);
-        stats = stats_of(&fixture);
+        index_open(&fixture, 0, 0);
+        stats = fixture_stats(&fixture);
         cr_expect_eq(stats.segment_kind_young, LANEMAP_SEGMENT_BBHASH);
         cr_expect_eq(stats.segment_kind_bottom, LANEMAP_SEGMENT_PACKED);
         cr_expect_eq(stats.filter, LANEMAP_FILTER_ALWAYS);
         work(&fixture, 2000);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_kinds(&fixture, true, false, false);
-        compare(&fixture);
+        fixture_expect_model(&fixture, "after work");
         fixture_deinit(&fixture);
 }
 
@@ -226,30 +186,29 @@ Test(writer_segment_kinds, the_policy_decides_on_filters)
         };
         struct fixture fixture;
 
-        fixture_init(&fixture);
+        index_init(&fixture);
         fixture.options.n_lanes = 1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++) {
                 struct lanemap_writer_stats stats;
 
                 fixture.options.filter = rows[i].filter;
-                fixture_open(&fixture, rows[i].kind, rows[i].kind);
+                index_open(&fixture, rows[i].kind, rows[i].kind);
                 work(&fixture, i == 0 ? 6000 : 500);
                 cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
-                compare(&fixture);
-                stats = stats_of(&fixture);
+                fixture_expect_model(&fixture, "after work");
+                stats = fixture_stats(&fixture);
                 cr_expect_eq(stats.n_filters > 0, rows[i].has_filters, "row %zu", i);
                 cr_expect_eq(stats.filter_bytes > stats.n_keys, rows[i].has_filters, "row %zu", i);
 
                 /* A young segment is small: only `always` gives it one. */
                 work(&fixture, 40);
                 cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
-                compare(&fixture);
-                cr_expect_eq(stats_of(&fixture).n_filters,
+                fixture_expect_model(&fixture, "after work");
+                cr_expect_eq(fixture_stats(&fixture).n_filters,
                              rows[i].filter == LANEMAP_FILTER_ALWAYS ? 2 : stats.n_filters,
                              "row %zu", i);
-                lanemap_writer_close(fixture.writer);
+                fixture_close(&fixture);
         }
-        fixture.writer = NULL;
         fixture_deinit(&fixture);
 }
 
@@ -265,26 +224,26 @@ Test(writer_segment_kinds, filters_that_cannot_be_populated_are_left_out_and_log
         struct fixture fixture;
         uint32_t n_lines = 0;
 
-        fixture_init(&fixture);
+        index_init(&fixture);
         fixture.options.filter = LANEMAP_FILTER_ALWAYS;
         fixture.options.log = failures_count;
         fixture.options.log_arg = &n_lines;
         lanemap_filter_limit_attempts(0);
-        fixture_open(&fixture, LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_BBHASH);
+        index_open(&fixture, LANEMAP_SEGMENT_RECSPLIT, LANEMAP_SEGMENT_BBHASH);
         for (int i = 0; i < 3; i++) {
                 work(&fixture, 500);
                 cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
-                compare(&fixture);
+                fixture_expect_model(&fixture, "after work");
         }
-        cr_expect_eq(stats_of(&fixture).n_filters, 0);
+        cr_expect_eq(fixture_stats(&fixture).n_filters, 0);
         cr_expect_eq(__atomic_load_n(&n_lines, __ATOMIC_RELAXED), 1);
 
         /* The next merge has them. */
         lanemap_filter_limit_attempts(UINT32_MAX);
         work(&fixture, 500);
         cr_assert_eq(engine_request(fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
-        compare(&fixture);
-        cr_expect_gt(stats_of(&fixture).n_filters, 0);
+        fixture_expect_model(&fixture, "after work");
+        cr_expect_gt(fixture_stats(&fixture).n_filters, 0);
         fixture_deinit(&fixture);
 }
 
@@ -292,7 +251,7 @@ Test(writer_segment_kinds, a_kind_that_is_none_is_refused)
 {
         struct fixture fixture;
 
-        fixture_init(&fixture);
+        index_init(&fixture);
         fixture.options.segment_kind_bottom = 4;
         cr_expect_eq(lanemap_writer_open(&fixture.options, &fixture.writer), -EINVAL);
         cr_expect(strstr(fixture.error.text, "segment kind"), "%s", fixture.error.text);
@@ -301,6 +260,6 @@ Test(writer_segment_kinds, a_kind_that_is_none_is_refused)
         cr_expect_eq(lanemap_writer_open(&fixture.options, &fixture.writer), -EINVAL);
         cr_expect(strstr(fixture.error.text, "filter policy"), "%s", fixture.error.text);
         fixture.options.filter = 0;
-        fixture_open(&fixture, 0, 0);
+        index_open(&fixture, 0, 0);
         fixture_deinit(&fixture);
 }

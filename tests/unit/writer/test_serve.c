@@ -24,37 +24,37 @@ Test(writer_serve, copies_follow_the_index)
 
         place_init(&place);
         writer_open(&place);
-        reader_attach(&place);
+        fixture_attach(&place.fixture, NULL);
         settle(&place);
         expect_tidy(&place);
         cr_expect_eq(stat(place.copies, &st), 0);
         cr_expect_eq(st.st_mode & 0777, 0700, "as the data directory, which is mkdtemp's");
 
         /* The writer keeps the originals' mappings; a reader that polls has only copies. */
-        cr_expect_geq(lanemap_reader_poll(place.reader), 1);
-        cr_expect_eq(lanemap_reader_poll(place.reader), 0, "nothing is mapped twice");
+        cr_expect_geq(lanemap_reader_poll(place.fixture.reader), 1);
+        cr_expect_eq(lanemap_reader_poll(place.fixture.reader), 0, "nothing is mapped twice");
         n = stats_of(&place).n_segment_files;
         cr_expect_eq(n_mapped(place.copies), 2 * n);
-        cr_expect_eq(n_mapped(place.scratch.directory), n);
-        expect_right(&place);
+        cr_expect_eq(n_mapped(place.fixture.scratch.directory), n);
+        fixture_expect_model(&place.fixture, "all keys");
 
         /* Copies go when their originals do, and new files get theirs. */
-        damage_index_apply(place.writer, &place.model, 3);
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+        damage_index_apply(place.fixture.writer, &place.fixture.model, 3);
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         cr_assert(becomes(&place, all_copied));
         expect_tidy(&place);
-        cr_expect_geq(lanemap_reader_poll(place.reader), 1);
-        expect_right(&place);
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_FLIP), 0);
-        expect_right(&place);
+        cr_expect_geq(lanemap_reader_poll(place.fixture.reader), 1);
+        fixture_expect_model(&place.fixture, "all keys");
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_FLIP), 0);
+        fixture_expect_model(&place.fixture, "all keys");
         cr_expect_eq(stats_of(&place).served_bytes, stats_of(&place).segment_bytes);
 
         /* A new writer takes over what is there. */
-        writer_close(&place);
+        fixture_close(&place.fixture);
         writer_open(&place);
         cr_assert(becomes(&place, all_copied));
         expect_tidy(&place);
-        expect_right(&place);
+        fixture_expect_model(&place.fixture, "all keys");
         place_deinit(&place);
 }
 
@@ -66,20 +66,21 @@ Test(writer_serve, a_large_file_in_huge_pages_or_not)
         struct place place;
 
         place_init(&place);
-        place.options.shared_bytes_max = 0;
+        place.fixture.options.shared_bytes_max = 0;
         writer_open(&place);
         for (uint32_t i = 0; i < N; i++) {
                 keys[i] = i;
                 ops[i] = (struct lanemap_op){LANEMAP_OP_ADD, i, &keys[i], sizeof(keys[i])};
         }
-        cr_assert_eq(engine_apply_durably(place.writer, ops, N), 0);
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_FLUSH), 0);
+        cr_assert_eq(engine_apply_durably(place.fixture.writer, ops, N), 0);
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
         cr_assert(becomes(&place, all_copied));
         cr_expect_gt(stats_of(&place).served_bytes, 2 << 20);
-        reader_attach(&place);
+        fixture_attach(&place.fixture, NULL);
         for (uint32_t i = 0; i < N; i += 7)
-                cr_expect_eq(lanemap_reader_contains(place.reader, &keys[i], sizeof(keys[i]), i),
-                             1);
+                cr_expect_eq(
+                        lanemap_reader_contains(place.fixture.reader, &keys[i], sizeof(keys[i]), i),
+                        1);
         free(ops);
         free(keys);
         place_deinit(&place);
@@ -100,17 +101,18 @@ Test(writer_serve, readers_do_without_a_copy)
         /* Others may write one: whoever can truncate it could kill the reader. */
         cr_assert(scratch_find(place.copies, "seg-", path, sizeof(path)));
         cr_assert_eq(chmod(path, 0666), 0);
-        reader_attach(&place);
+        fixture_attach(&place.fixture, NULL);
         cr_expect_eq(n_mapped(place.copies), 2 * n - 1);
-        cr_expect_eq(n_mapped(place.scratch.directory), n + 1);
-        expect_right(&place);
-        lanemap_reader_detach(place.reader);
+        cr_expect_eq(n_mapped(place.fixture.scratch.directory), n + 1);
+        fixture_expect_model(&place.fixture, "all keys");
+        lanemap_reader_detach(place.fixture.reader);
 
         scratch_remove_tree(place.copies);
-        reader_attach(&place);
-        cr_expect_eq(n_mapped(place.scratch.directory), 2 * n);
-        cr_expect_eq(lanemap_reader_poll(place.reader), 0, "it is not tried again and again");
-        expect_right(&place);
+        fixture_attach(&place.fixture, NULL);
+        cr_expect_eq(n_mapped(place.fixture.scratch.directory), 2 * n);
+        cr_expect_eq(lanemap_reader_poll(place.fixture.reader), 0,
+                     "it is not tried again and again");
+        fixture_expect_model(&place.fixture, "all keys");
         place_deinit(&place);
 }
 
@@ -123,7 +125,7 @@ Test(writer_serve, what_a_predecessor_left_is_checked_or_removed)
         place_init(&place);
         writer_open(&place);
         settle(&place);
-        writer_close(&place);
+        fixture_close(&place.fixture);
 
         /* One is damaged, one is a symbolic link; a stranger's file and leftovers are beside them. */
         cr_assert(damage_segment_path(place.copies, 0, path, sizeof(path)));
@@ -145,8 +147,8 @@ Test(writer_serve, what_a_predecessor_left_is_checked_or_removed)
 
         writer_open(&place);
         cr_assert(becomes(&place, all_copied));
-        reader_attach(&place);
-        expect_right(&place);
+        fixture_attach(&place.fixture, NULL);
+        fixture_expect_model(&place.fixture, "all keys");
         cr_expect_eq(access(other, F_OK), 0, "not ours");
         cr_assert_eq(unlink(other), 0);
         expect_tidy(&place);
@@ -180,11 +182,11 @@ Test(writer_serve, a_damaged_copy_is_made_anew)
         place_init(&place);
         for (uint32_t i = 0; i < 20 && !told; i++) {
                 writer_open(&place);
-                cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+                cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
                 cr_assert(becomes(&place, is_tidy));
-                writer_close(&place);
+                fixture_close(&place.fixture);
                 cr_assert(damage_segment_path(place.copies, 0, copy, sizeof(copy)));
-                cr_assert(damage_segment_path(place.scratch.directory, 0, original,
+                cr_assert(damage_segment_path(place.fixture.scratch.directory, 0, original,
                                               sizeof(original)));
                 cr_assert(files_are_equal(copy, original));
                 damage_flip(copy, damage_file_bytes(copy) - 8, 1); /* padding */
@@ -194,8 +196,8 @@ Test(writer_serve, a_damaged_copy_is_made_anew)
                 cr_assert(becomes(&place, is_tidy));
                 told = access(original, F_OK) == 0;
                 cr_expect(!told || files_are_equal(copy, original));
-                expect_right(&place);
-                writer_close(&place);
+                fixture_expect_model(&place.fixture, "all keys");
+                fixture_close(&place.fixture);
         }
         cr_expect(told);
         place_deinit(&place);
@@ -203,13 +205,13 @@ Test(writer_serve, a_damaged_copy_is_made_anew)
 
 static void expect_refused(struct place *place, int expected, const char *text)
 {
-        int r = lanemap_writer_open(&place->options, &place->writer);
+        int r = lanemap_writer_open(&place->fixture.options, &place->fixture.writer);
 
         cr_expect_eq(r, expected, "%d", r);
-        cr_expect(strstr(place->error.text, text), "%s", place->error.text);
+        cr_expect(strstr(place->fixture.error.text, text), "%s", place->fixture.error.text);
         if (r == 0)
-                lanemap_writer_close(place->writer);
-        place->writer = NULL;
+                lanemap_writer_close(place->fixture.writer);
+        place->fixture.writer = NULL;
 }
 
 /* K3 */
@@ -220,23 +222,23 @@ Test(writer_serve, directories_that_are_refused)
 
         place_init(&place);
         writer_open(&place);
-        writer_close(&place);
+        fixture_close(&place.fixture);
 
         snprintf(link, sizeof(link), "%s.link", place.serve_from);
         cr_assert_eq(symlink(place.serve_from, link), 0);
-        place.options.serve_from = link;
+        place.fixture.options.serve_from = link;
         expect_refused(&place, -ENOTDIR, "symbolic link");
         cr_assert_eq(unlink(link), 0);
         expect_refused(&place, -ENOENT, "No such file");
 
-        place.options.serve_from = place.serve_from;
+        place.fixture.options.serve_from = place.serve_from;
         cr_assert_eq(chmod(place.serve_from, 0777), 0);
         expect_refused(&place, -EPERM, "sticky");
         cr_assert_eq(chmod(place.serve_from, 01777), 0);
         cr_assert_eq(chmod(place.copies, 0770), 0);
         expect_refused(&place, -EPERM, "nobody else may write");
         scratch_remove_tree(place.copies);
-        cr_assert_eq(symlink(place.scratch.directory, place.copies), 0);
+        cr_assert_eq(symlink(place.fixture.scratch.directory, place.copies), 0);
         expect_refused(&place, -EPERM, "nobody else may write");
         cr_assert_eq(unlink(place.copies), 0);
         if (geteuid() == 0) {
@@ -257,14 +259,14 @@ Test(writer_serve, two_indexes_share_a_directory)
 
         place_init(&place);
         place_init(&other);
-        other.options.serve_from = place.serve_from;
+        other.fixture.options.serve_from = place.serve_from;
         writer_open(&place);
         cr_assert(becomes(&place, all_copied));
         writer_open(&other);
         cr_assert(becomes(&other, all_copied));
         cr_expect_eq(n_files(place.serve_from, ""), 2);
         expect_tidy(&place);
-        expect_right(&place);
+        fixture_expect_model(&place.fixture, "all keys");
         place_deinit(&other);
         place_deinit(&place);
 }
@@ -291,20 +293,20 @@ static void expect_nobody_waits(uint32_t step)
 
         place_init(&place);
         place.held_step = step;
-        place.hooks.serve_step = hold_at;
-        place.options.lock_bytes = 1 << 20;
+        place.fixture.hooks.serve_step = hold_at;
+        place.fixture.options.lock_bytes = 1 << 20;
         writer_open(&place);
         pthread_mutex_lock(&place.lock);
         while (!place.holding)
                 pthread_cond_wait(&place.wake, &place.lock);
         pthread_mutex_unlock(&place.lock);
 
-        reader_attach(&place);
-        expect_right(&place);
-        damage_index_apply(place.writer, &place.model, 3);
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_FLIP), 0);
-        expect_right(&place);
+        fixture_attach(&place.fixture, NULL);
+        fixture_expect_model(&place.fixture, "all keys");
+        damage_index_apply(place.fixture.writer, &place.fixture.model, 3);
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_FLIP), 0);
+        fixture_expect_model(&place.fixture, "all keys");
         cr_expect_not(place.go_on);
         cr_expect((step != LANEMAP_SERVE_WARM && step != LANEMAP_SERVE_LOCK) ||
                   stats_of(&place).locked_bytes == 0);
@@ -316,7 +318,7 @@ static void expect_nobody_waits(uint32_t step)
         cr_assert(becomes(&place, all_copied));
         cr_expect_eq(stats_of(&place).warmed_bytes, stats_of(&place).segment_bytes);
         expect_tidy(&place);
-        expect_right(&place);
+        fixture_expect_model(&place.fixture, "all keys");
         place_deinit(&place);
 }
 
@@ -343,11 +345,11 @@ Test(writer_serve, copies_outlive_a_restart_in_a_reader)
         uint32_t n;
 
         place_init(&place);
-        place.hooks.serve_step = hold_at;
+        place.fixture.hooks.serve_step = hold_at;
         writer_open(&place);
         settle(&place);
-        reader_attach(&place);
-        writer_close(&place);
+        fixture_attach(&place.fixture, NULL);
+        fixture_close(&place.fixture);
         n = n_mapped(place.copies);
         cr_expect_gt(n, 0);
 
@@ -357,7 +359,7 @@ Test(writer_serve, copies_outlive_a_restart_in_a_reader)
         while (!place.holding)
                 pthread_cond_wait(&place.wake, &place.lock);
         pthread_mutex_unlock(&place.lock);
-        cr_expect_eq(lanemap_reader_lookup(place.reader, "key-5", 5, NULL, 0, &n_ids), 0);
+        cr_expect_eq(lanemap_reader_lookup(place.fixture.reader, "key-5", 5, NULL, 0, &n_ids), 0);
         cr_expect_geq(n_mapped(place.copies), 1, "the writer has none yet");
         cr_expect_leq(n_mapped(place.copies), n);
         pthread_mutex_lock(&place.lock);
@@ -365,8 +367,8 @@ Test(writer_serve, copies_outlive_a_restart_in_a_reader)
         pthread_cond_broadcast(&place.wake);
         pthread_mutex_unlock(&place.lock);
         expect_tidy(&place);
-        cr_expect_geq(lanemap_reader_poll(place.reader), 0);
-        expect_right(&place);
+        cr_expect_geq(lanemap_reader_poll(place.fixture.reader), 0);
+        fixture_expect_model(&place.fixture, "all keys");
         place_deinit(&place);
 }
 
@@ -427,8 +429,8 @@ Test(writer_serve, memory_is_locked_within_the_limit)
         struct place place;
 
         place_init(&place);
-        place.options.serve_from = NULL;
-        place.options.lock_bytes = 24 << 10;
+        place.fixture.options.serve_from = NULL;
+        place.fixture.options.lock_bytes = 24 << 10;
         writer_open(&place);
         cr_assert(becomes(&place, is_locked));
         stats = stats_of(&place);
@@ -436,18 +438,18 @@ Test(writer_serve, memory_is_locked_within_the_limit)
         cr_expect_not(stats.lock_refused);
         cr_expect(!MLOCK_WORKS || locked_by_the_kernel() > 0);
         cr_expect_leq(locked_by_the_kernel(), 24 << 10);
-        writer_close(&place);
+        fixture_close(&place.fixture);
         cr_expect_eq(locked_by_the_kernel(), 0);
 
         /* All of it, wherever it is served from; a file that goes takes its locks along. */
-        place.options.lock_bytes = 64 << 20;
-        place.options.serve_from = place.serve_from;
+        place.fixture.options.lock_bytes = 64 << 20;
+        place.fixture.options.serve_from = place.serve_from;
         writer_open(&place);
         cr_assert(becomes(&place, all_copied));
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_COMPACT), 0);
         cr_assert(becomes(&place, all_copied));
         cr_expect(becomes(&place, all_is_locked));
-        cr_expect_eq(place.n_lines, 0, "%s", place.line);
+        cr_expect_eq(place.fixture.n_lines, 0, "%s", place.fixture.lines);
         place_deinit(&place);
 }
 
@@ -456,18 +458,18 @@ Test(writer_serve, locking_that_is_refused_is_told_once)
         struct place place;
 
         place_init(&place);
-        place.options.serve_from = NULL;
-        place.options.lock_bytes = 64 << 20;
-        place.hooks.lock_memory = lock_some;
+        place.fixture.options.serve_from = NULL;
+        place.fixture.options.lock_bytes = 64 << 20;
+        place.fixture.hooks.lock_memory = lock_some;
         place.lock_limit = 8 << 10;
         writer_open(&place);
         cr_assert(becomes(&place, lock_refused));
-        damage_index_apply(place.writer, &place.model, 3);
-        cr_assert_eq(engine_request(place.writer, LANEMAP_REQUEST_FLUSH), 0);
-        expect_right(&place);
+        damage_index_apply(place.fixture.writer, &place.fixture.model, 3);
+        cr_assert_eq(engine_request(place.fixture.writer, LANEMAP_REQUEST_FLUSH), 0);
+        fixture_expect_model(&place.fixture, "all keys");
         cr_expect(lock_refused(&place));
-        writer_close(&place);
-        cr_expect_eq(place.n_lines, 1);
-        cr_expect(strstr(place.line, "LimitMEMLOCK="), "%s", place.line);
+        fixture_close(&place.fixture);
+        cr_expect_eq(place.fixture.n_lines, 1);
+        cr_expect(strstr(place.fixture.lines, "LimitMEMLOCK="), "%s", place.fixture.lines);
         place_deinit(&place);
 }

@@ -138,35 +138,35 @@ Test(writer_serve_faults, without_room_the_originals_are_served)
 
         place_init(&place);
         writer_open(&place);
-        writer_close(&place);
+        fixture_close(&place.fixture);
         copies_clear(&place);
 
         copy_files_init(&faulty, place.copies);
         faulty.fail_at = 1;
         faulty.n_failing = UINT32_MAX;
         faulty.error = -ENOSPC;
-        place.hooks.files = &faulty.files;
+        place.fixture.hooks.files = &faulty.files;
         writer_open(&place);
         cr_assert(becomes(&place, no_room));
-        reader_attach(&place);
-        expect_right(&place);
+        fixture_attach(&place.fixture, NULL);
+        fixture_expect_model(&place.fixture, "all keys");
         cr_expect_eq(stats_of(&place).served_copies, 0);
         cr_expect_eq(n_files(place.copies, ""), 0);
-        cr_expect(strstr(place.line, "no room"), "%s", place.line);
-        cr_expect_eq(place.n_lines, 1, "told once");
+        cr_expect(strstr(place.fixture.lines, "no room"), "%s", place.fixture.lines);
+        cr_expect_eq(place.fixture.n_lines, 1, "told once");
 
         /* Room again: it goes on by itself. */
         lanemap_store_relaxed(&faulty.fail_at, UINT32_MAX);
         cr_assert(becomes(&place, all_copied));
         cr_expect_not(no_room(&place));
         expect_tidy(&place);
-        expect_right(&place);
+        fixture_expect_model(&place.fixture, "all keys");
         place_deinit(&place);
 }
 
 static bool copying_has_ended(const struct place *place)
 {
-        const struct copy_files *faulty = (const struct copy_files *)place->hooks.files;
+        const struct copy_files *faulty = (const struct copy_files *)place->fixture.hooks.files;
         struct lanemap_writer_stats stats = stats_of(place);
 
         /* The call that fails is counted before what it was for is tidied up. */
@@ -183,7 +183,7 @@ Test(writer_serve_faults, any_call_may_fail)
         place_init(&place);
         writer_open(&place);
         settle(&place);
-        writer_close(&place);
+        fixture_close(&place.fixture);
         /* Five calls a copy. */
         for (uint32_t fail_at = 1; fail_at <= 5; fail_at++) {
                 struct copy_files faulty;
@@ -191,14 +191,14 @@ Test(writer_serve_faults, any_call_may_fail)
                 copies_clear(&place);
                 copy_files_init(&faulty, place.copies);
                 faulty.fail_at = fail_at;
-                place.hooks.files = &faulty.files;
+                place.fixture.hooks.files = &faulty.files;
                 writer_open(&place);
                 cr_assert(becomes(&place, copying_has_ended), "at %u", fail_at);
-                expect_right(&place);
-                writer_close(&place);
+                fixture_expect_model(&place.fixture, "all keys");
+                fixture_close(&place.fixture);
         }
 
-        place.hooks.files = NULL;
+        place.fixture.hooks.files = NULL;
         writer_open(&place);
         cr_assert(becomes(&place, all_copied));
         expect_tidy(&place);
@@ -226,9 +226,9 @@ static int death_main(void *arg)
         struct death *death = arg;
         struct timespec pause = {.tv_sec = 20};
 
-        death->place->hooks.serve_step = die_at;
-        death->place->hooks.arg = death;
-        if (lanemap_writer_open(&death->place->options, &death->place->writer) != 0)
+        death->place->fixture.hooks.serve_step = die_at;
+        death->place->fixture.hooks.arg = death;
+        if (lanemap_writer_open(&death->place->fixture.options, &death->place->fixture.writer) != 0)
                 return 1;
         if (death->nth > 1) /* a merge may leave one file only */
                 return becomes(death->place, all_copied) ? 0 : 3;
@@ -244,7 +244,7 @@ Test(writer_serve_faults, a_writer_that_dies_at_any_step)
         place_init(&place);
         writer_open(&place);
         settle(&place);
-        writer_close(&place);
+        fixture_close(&place.fixture);
         for (uint32_t step = LANEMAP_SERVE_COPY; step <= LANEMAP_SERVE_DROPPED; step++)
                 for (uint32_t nth = 1; nth <= 2; nth++) {
                         struct death death = {&place, step, nth};
@@ -254,18 +254,18 @@ Test(writer_serve_faults, a_writer_that_dies_at_any_step)
                         cr_assert(r == 7 || (r == 0 && nth > 1), "step %u: %d", step, r);
 
                         /* A reader of the dead writer's state, then of the next one's. */
-                        place.reader = NULL;
+                        place.fixture.reader = NULL;
                         writer_open(&place);
-                        reader_attach(&place);
-                        expect_right(&place);
+                        fixture_attach(&place.fixture, NULL);
+                        fixture_expect_model(&place.fixture, "all keys");
                         cr_assert(becomes(&place, all_copied));
                         expect_tidy(&place);
-                        cr_expect_geq(lanemap_reader_poll(place.reader), 0);
-                        expect_right(&place);
-                        lanemap_reader_detach(place.reader);
-                        place.reader = NULL;
-                        damage_index_apply(place.writer, &place.model, nth == 1 ? 1 : 3);
-                        writer_close(&place);
+                        cr_expect_geq(lanemap_reader_poll(place.fixture.reader), 0);
+                        fixture_expect_model(&place.fixture, "all keys");
+                        fixture_detach(&place.fixture);
+                        damage_index_apply(place.fixture.writer, &place.fixture.model,
+                                           nth == 1 ? 1 : 3);
+                        fixture_close(&place.fixture);
                 }
         place_deinit(&place);
 }

@@ -9,59 +9,31 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "support/engine.h"
+#include "support/engine_fixture.h"
 
 TestSuite(writer_watch, .timeout = 120);
 
 #define DEADLINE_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
-struct place {
-        struct scratch scratch;
-        struct lanemap_writer_options options;
-        struct lanemap_error error;
-        struct lanemap_writer *writer;
-        struct lanemap_reader *reader;
-};
-
-static void place_init(struct place *place)
+static void index_open(struct fixture *fixture)
 {
-        int r;
-
-        memset(place, 0, sizeof(*place));
-        scratch_init(&place->scratch, "watch");
-        engine_options_init(&place->options, &place->scratch, &place->error);
-        r = lanemap_writer_open(&place->options, &place->writer);
-        cr_assert_eq(r, 0, "%d, %s", r, place->error.text);
-        cr_assert_eq(engine_add(place->writer, "first", 1), 0);
-        cr_assert_eq(lanemap_reader_attach(place->scratch.name, NULL, &place->reader), 0);
-}
-
-static void place_deinit(struct place *place)
-{
-        lanemap_reader_detach(place->reader);
-        lanemap_writer_close(place->writer);
-        scratch_deinit(&place->scratch);
+        fixture_init(fixture, "watch");
+        fixture_open(fixture);
+        cr_assert_eq(engine_add(fixture->writer, "first", 1), 0);
+        fixture_attach(fixture, NULL);
 }
 
 /* 1, 0, or a negative errno. */
-static int has(struct place *place, const char *key, uint32_t id)
+static int has(struct fixture *fixture, const char *key, uint32_t id)
 {
-        return lanemap_reader_contains(place->reader, key, strlen(key), id);
+        return lanemap_reader_contains(fixture->reader, key, strlen(key), id);
 }
 
-static uint64_t generation_of(struct place *place)
-{
-        struct lanemap_writer_stats stats;
-
-        engine_stats(place->writer, &stats);
-        return stats.generation;
-}
-
-static struct lanemap_writer_health health_of(struct place *place)
+static struct lanemap_writer_health health_of(struct fixture *fixture)
 {
         struct lanemap_writer_health health = {.size = sizeof(health)};
 
-        cr_assert_eq(lanemap_writer_get_health(place->writer, &health), 0);
+        cr_assert_eq(lanemap_writer_get_health(fixture->writer, &health), 0);
         return health;
 }
 
@@ -81,67 +53,67 @@ static bool is_over(uint64_t since_ns)
  * while, and sees what is written after the removal. */
 Test(writer_watch, attached_readers_follow)
 {
-        struct place place;
+        struct fixture fixture;
         char key[16];
         int r;
 
-        place_init(&place);
+        index_open(&fixture);
         for (uint32_t round = 0; round < 20; round++) {
-                uint64_t generation = generation_of(&place), since_ns;
+                uint64_t generation = fixture_stats(&fixture).generation, since_ns;
 
-                scratch_remove_shared(place.scratch.name);
+                scratch_remove_shared(fixture.scratch.name);
                 since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-                while (generation_of(&place) == generation) {
-                        cr_assert_eq(has(&place, "first", 1), 1);
+                while (fixture_stats(&fixture).generation == generation) {
+                        cr_assert_eq(has(&fixture, "first", 1), 1);
                         cr_assert(!is_over(since_ns));
                         pause_us(100);
                 }
                 snprintf(key, sizeof(key), "k%u", round);
-                cr_assert_eq(engine_add(place.writer, key, round), 0);
+                cr_assert_eq(engine_add(fixture.writer, key, round), 0);
                 /* Never "absent". An error only while a slow removal has taken the new control
                  * object too, until the next look. */
-                while ((r = has(&place, key, round)) != 1) {
+                while ((r = has(&fixture, key, round)) != 1) {
                         cr_assert_lt(r, 0, "round %u", round);
                         cr_assert(!is_over(since_ns));
                         pause_us(100);
                 }
-                cr_assert_eq(has(&place, "first", 1), 1);
+                cr_assert_eq(has(&fixture, "first", 1), 1);
                 /* And one that comes now. */
-                lanemap_reader_detach(place.reader);
-                cr_assert_eq(lanemap_reader_attach(place.scratch.name, NULL, &place.reader), 0);
-                cr_assert_eq(has(&place, key, round), 1);
+                fixture_detach(&fixture);
+                fixture_attach(&fixture, NULL);
+                cr_assert_eq(has(&fixture, key, round), 1);
         }
-        cr_expect_eq(engine_request(place.writer, LANEMAP_REQUEST_FLIP), 0);
-        cr_expect_eq(has(&place, "first", 1), 1);
-        place_deinit(&place);
+        cr_expect_eq(engine_request(fixture.writer, LANEMAP_REQUEST_FLIP), 0);
+        cr_expect_eq(has(&fixture, "first", 1), 1);
+        fixture_deinit(&fixture);
 }
 
 /* Something else has the name: the writer ends, and acknowledges nothing that nobody could see. */
 Test(writer_watch, a_name_that_is_taken)
 {
         struct lanemap_op op = {LANEMAP_OP_ADD, 2, "second", 6};
-        struct place place;
+        struct fixture fixture;
         uint64_t since_ns;
         char path[128];
         int fd;
 
-        place_init(&place);
-        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.taken", place.scratch.name);
+        index_open(&fixture);
+        snprintf(path, sizeof(path), "/dev/shm/lanemap.%s.taken", fixture.scratch.name);
         fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         cr_assert(fd >= 0 && close(fd) == 0);
         {
                 char taken[128];
 
-                snprintf(taken, sizeof(taken), "/dev/shm/lanemap.%s", place.scratch.name);
+                snprintf(taken, sizeof(taken), "/dev/shm/lanemap.%s", fixture.scratch.name);
                 cr_assert_eq(rename(path, taken), 0);
         }
         since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-        while (health_of(&place).fatal == 0) {
+        while (health_of(&fixture).fatal == 0) {
                 cr_assert(!is_over(since_ns));
                 pause_us(1000);
         }
-        cr_expect_neq(health_of(&place).text[0], '\0');
-        cr_expect_eq(lanemap_writer_apply(place.writer, &op, 1, NULL, NULL, NULL), -ESTALE);
-        cr_expect_eq(has(&place, "first", 1), 1, "who is attached goes on");
-        place_deinit(&place);
+        cr_expect_neq(health_of(&fixture).text[0], '\0');
+        cr_expect_eq(lanemap_writer_apply(fixture.writer, &op, 1, NULL, NULL, NULL), -ESTALE);
+        cr_expect_eq(has(&fixture, "first", 1), 1, "who is attached goes on");
+        fixture_deinit(&fixture);
 }
