@@ -363,6 +363,8 @@ static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_t
         if (n == 0)
                 return;
 
+        /* A watermark that passes the epoch sends every lookup back (P2). */
+        lanemap_check(queue_at(arena, n - 1)->epoch <= control->epoch);
         if (queue_at(arena, n - 1)->epoch > control->watermark)
                 lanemap_store_relaxed(&control->watermark, queue_at(arena, n - 1)->epoch);
         /* Pairs with the acquire fence at the end of a lookup (P2): whoever sees bytes of a reused

@@ -78,6 +78,7 @@ static unsigned char *put_op(unsigned char *p, uint32_t fingerprint_bits,
         default: {
                 size_t padded = LANEMAP_ALIGN_UP(op->mark_bytes, (size_t)4);
 
+                /* Recovery refuses any other code. */
                 lanemap_check(op->code == LANEMAP_OP_MARK &&
                               op->mark_bytes <= LANEMAP_MARK_BYTES_MAX);
                 lanemap_store_le32(p, op->code | (uint32_t)op->mark_bytes << 8);
@@ -96,6 +97,7 @@ size_t lanemap_log_record_encode(uint32_t fingerprint_bits, uint64_t seq,
         unsigned char *p = record + LANEMAP_LOG_RECORD_HEAD_BYTES;
         size_t bytes;
 
+        /* Recovery takes a larger record for the torn end of the log. */
         lanemap_check(n_ops <= LANEMAP_LOG_OPS_MAX);
 
         for (size_t i = 0; i < n_ops; i++)

@@ -15,6 +15,7 @@
 
 #include "common/alloc.h"
 #include "common/bits.h"
+#include "common/check.h"
 #include "common/order.h"
 #include "store/log_state.h"
 
@@ -130,6 +131,8 @@ static void blocks_idle(struct lanemap_log *log)
 static void mark_durable(struct lanemap_log *log, uint64_t seq)
 {
         pthread_mutex_lock(&log->mutex);
+        /* What was acknowledged stays so, and nothing is that was not written. */
+        lanemap_check(seq >= log->durable && seq <= log->written);
         for (struct lanemap_log_block *block = log->head; block; block = block->next) {
                 log->n_buffered -= block->n_written - block->n_durable;
                 block->n_durable = block->n_written;

@@ -218,7 +218,9 @@ void lanemap_log_adopt(struct lanemap_log *log, const struct lanemap_log_output 
                 log->files[log->n_files - 1].bytes = log->current.allocated;
         }
 
+        /* lanemap_log_files_reserve() was called, and recovery reads the files in the order of their numbers. */
         lanemap_check(log->n_files < log->files_capacity);
+        lanemap_check(log->n_files == 0 || number > log->files[log->n_files - 1].number);
         log->files[log->n_files++] = (struct lanemap_log_file){
                 .number = number,
                 .first_seq = output->header.after + 1,
@@ -310,6 +312,7 @@ uint64_t lanemap_log_append_locked(struct lanemap_log *log, const struct lanemap
         struct lanemap_log_block *block = log->tail;
         uint64_t seq = log->last + 1;
 
+        /* Room was ensured: a record that does not fit cannot be refused any more. */
         lanemap_check(bytes <= block->capacity - block->n_bytes);
         lanemap_log_record_encode(log->header.fingerprint_bits, seq, ops, n_ops,
                                   block->bytes + block->n_bytes);
@@ -332,6 +335,7 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
         size_t bytes = lanemap_log_record_bytes(log->header.fingerprint_bits, ops, n_ops);
 
         pthread_mutex_lock(&log->mutex);
+        /* Its operations are published: the disk has to have room for it (W2). */
         lanemap_check(bytes <= log->n_reserved);
         log->n_reserved = 0;
         *ret_seq = lanemap_log_append_locked(log, ops, n_ops, bytes);

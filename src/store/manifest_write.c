@@ -219,6 +219,7 @@ int lanemap_manifest_write(const struct lanemap_files *files, int dir_fd,
         int r;
 
         r = lanemap_manifest_verify(manifest, NULL);
+        /* No start would accept it. */
         lanemap_check(r == 0 || r == -ENOMEM);
         if (r == 0)
                 r = lanemap_manifest_format(manifest, &text, &bytes);

@@ -237,6 +237,8 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
                         return r;
 
                 seq = lanemap_log_last(writer->log) + 1;
+                /* The position that readers of this process are given never moves back. */
+                lanemap_check(seq > lanemap_load_relaxed(&writer->lanes.position));
                 r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
         } while (r == -ENOSPC && *ret_n_applied == 0 && !clears &&
                  lanemap_engine_room_wait(writer, &wait));
@@ -246,6 +248,7 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
         }
         if (n_logged > 0) {
                 lanemap_log_append(writer->log, writer->lanes.log_ops, n_logged, &appended);
+                /* Its operations are published under this number. */
                 lanemap_check(appended == seq);
                 lanemap_engine_counts_publish(writer);
                 lanemap_engine_flush_trigger(writer);

@@ -67,6 +67,7 @@ static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane
         if (!lane->has_frozen)
                 return;
 
+        /* Of one flush: a lane has one frozen overlay. */
         lanemap_check(writer->lanes.n_orphans < writer->identity.n_lanes);
         writer->lanes.orphans[writer->lanes.n_orphans++] = lane->frozen;
         lane->has_frozen = false;

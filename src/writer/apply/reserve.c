@@ -90,6 +90,7 @@ static void reserve_fill(struct lanemap_writer *writer, struct writer_reserve *r
 {
         struct lanemap_arena *arena = lanemap_engine_arena(writer);
 
+        /* Less than is wanted, and a full object could stay full. */
         lanemap_check(n_wanted <= reserve->n_max);
         while (reserve->n > n_wanted)
                 arena->free(arena, reserve->offs[--reserve->n], PAGE_BYTES);

@@ -88,6 +88,7 @@ static int inputs_open(const struct writer_build_lane *lane, const uint64_t *slo
                                                   heap, &inputs->segments[i]);
                 if (r < 0)
                         return r;
+                /* Merged without one of its inputs, a lane would lose it. */
                 lanemap_check(n < LANEMAP_SEGMENT_MERGE_INPUTS_MAX);
                 cursors[n++] = &inputs->segments[i].cursor;
         }

@@ -42,6 +42,8 @@ static int manifest_name_file(struct lanemap_writer *writer, struct lanemap_mani
         int r;
 
         memcpy(entry.checksum, file->checksum, sizeof(entry.checksum));
+        /* The views that follow the manifest name the file by its slot. */
+        lanemap_check(file->slot != UINT32_MAX);
         file->named_generation = writer->commit.attempt;
         r = lanemap_manifest_add_file(manifest, &entry);
         return r == -EEXIST ? 0 : r;
@@ -125,6 +127,9 @@ static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer
         if (n > LANEMAP_LANE_SEGMENTS_MAX)
                 return -EAGAIN;
 
+        /* The log through the position may be dropped: the position covers all that was frozen. */
+        lanemap_check(!commit->is_flush || !lane->has_frozen ||
+                      lane->position <= writer->lanes.frozen_position);
         for (uint32_t i = 0; i < n; i++) {
                 segments[i] = manifest_segment(after[i]);
                 r = manifest_name_file(writer, manifest, after[i]->file);
@@ -191,6 +196,11 @@ static int manifest_enforce(struct lanemap_writer *writer, uint32_t part,
 
         r = lanemap_writer_sync(writer, lanemap_manifest_highest_position(manifest));
         lanemap_engine_progress(writer, part);
+        /* A crash takes back nothing that a manifest covers (W3). */
+        lanemap_check(r < 0 || lanemap_log_durable(writer->log) >=
+                                       lanemap_manifest_highest_position(manifest));
+        /* Of two manifests the one with the higher generation is the later one (F1). */
+        lanemap_check(manifest->generation > lanemap_load_relaxed(&writer->commit.generation));
         /* As JSON it is some ten thousand small blocks. */
         if (r == 0)
                 r = lanemap_alloc_in_thread(manifest_job_run, &job);

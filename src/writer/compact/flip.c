@@ -161,7 +161,7 @@ int lanemap_engine_object_create(struct lanemap_writer *writer,
         object->before_growth_arg = writer;
         lanemap_shm_arena_get_stats(object->arena, &arena);
         r = lanemap_shm_region_init(region, object->base, arena.bytes);
-        lanemap_check(r == 0);
+        lanemap_check(r == 0); /* the object that was just made is valid for lookups */
         *ret_object = object;
         *ret_region = region;
         return 0;
@@ -306,6 +306,7 @@ void lanemap_engine_lanes_move(struct lanemap_writer *writer,
         }
         lanemap_engine_active_count(writer);
         lanemap_engine_reserves_fill(writer);
+        lanemap_engine_counts_check(writer);
         lanemap_engine_counts_publish(writer);
 }
 

@@ -52,15 +52,17 @@ static uint32_t fresh_log2_cells(const struct lanemap_writer *writer,
 static void freeze_publish(struct lanemap_writer *writer, const struct writer_fresh *fresh)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
+        lanemap_engine_counts_check(writer);
         writer->lanes.frozen_position = lanemap_load_relaxed(&writer->lanes.position);
         writer->lanes.frozen_mark = writer->lanes.mark;
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes.items[i];
 
+                /* What an earlier flush froze is in a segment, or lookups lose it. */
+                lanemap_check(!lane->has_frozen);
                 lane->frozen_n_keys = lane->n_keys;
                 lane->frozen_n_pairs = lane->n_pairs;
                 if (fresh[i].log2_cells) {
-                        lanemap_check(!lane->has_frozen);
                         lane->frozen = lane->active;
                         lane->has_frozen = true;
                         lane->active = fresh[i].overlay;

@@ -8,6 +8,10 @@
 
 void lanemap_engine_counts_publish(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* Before a manifest or a generation has the lanes' counts: they add up to what readers were given.
+ * Cost: O(lanes). */
+void lanemap_engine_counts_check(const struct lanemap_writer *writer)
+        LANEMAP_REQUIRES(writer->lanes.lock);
 void lanemap_engine_active_count(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock); /* active_bytes, active_used_bytes */
 void lanemap_engine_memory_room_update(struct lanemap_writer *writer)

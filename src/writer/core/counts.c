@@ -6,6 +6,8 @@
 
 #include <sys/statvfs.h>
 
+#include "common/check.h"
+
 void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
 {
         lanemap_store_relaxed(
@@ -18,6 +20,17 @@ void lanemap_engine_counts_publish(struct lanemap_writer *writer)
         lanemap_store_relaxed(&writer->shm.object->data->n_keys, writer->lanes.n_keys);
         lanemap_store_relaxed(&writer->shm.object->data->n_pairs, writer->lanes.n_pairs);
         lanemap_engine_degraded_publish(writer);
+}
+
+void lanemap_engine_counts_check(const struct lanemap_writer *writer)
+{
+        uint64_t n_keys = 0, n_pairs = 0;
+
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
+                n_keys += writer->lanes.items[i].n_keys;
+                n_pairs += writer->lanes.items[i].n_pairs;
+        }
+        lanemap_check(n_keys == writer->lanes.n_keys && n_pairs == writer->lanes.n_pairs);
 }
 
 static uint64_t overlay_used_bytes(const struct lanemap_overlay *overlay)

@@ -149,6 +149,8 @@ int lanemap_engine_file_install(struct lanemap_writer *writer, struct writer_fil
 {
         struct lanemap_lane_files *table = writer->segments.table;
 
+        /* In one slot only: the other one would name it after its end. */
+        lanemap_check(file->slot == UINT32_MAX);
         for (uint32_t slot = 0; slot < table->n_slots; slot++) {
                 if (table->slots[slot])
                         continue;
@@ -169,6 +171,9 @@ void lanemap_engine_file_publish(struct lanemap_writer *writer, struct writer_fi
         struct lanemap_lane_file *served =
                 (struct lanemap_lane_file *)(uintptr_t)lanemap_engine_file_served(file);
 
+        /* Another mapping of the same file: views and segments name its sections by number. */
+        lanemap_check(served->number == file->mapped->number &&
+                      served->n_sections == file->mapped->n_sections);
         /* Pairs with the acquire load in lanemap_lane_segment(). */
         if (file->n_refs > 0)
                 lanemap_store_release(&writer->segments.table->slots[file->slot], served);
@@ -199,6 +204,8 @@ int lanemap_engine_segment_new(struct writer_file *file, uint32_t section, uint3
         if (!segment)
                 return -ENOMEM;
 
+        /* A view would have readers look past the file's sections. */
+        lanemap_check(section < file->mapped->n_sections);
         *segment = (struct writer_segment){
                 .file = file,
                 .segment = &lanemap_engine_file_served(file)->sections[section],
@@ -232,6 +239,8 @@ void lanemap_engine_segment_unref(struct lanemap_writer *writer, struct writer_s
 {
         struct writer_file *file = segment->file;
 
+        /* One release too many, and a file that a lane names is unlinked. */
+        lanemap_check(segment->n_refs > 0 && file->n_refs > 0);
         if (--segment->n_refs > 0)
                 return;
 
@@ -247,6 +256,7 @@ void lanemap_engine_file_hold(struct writer_file *file)
 
 void lanemap_engine_file_release(struct lanemap_writer *writer, struct writer_file *file)
 {
+        lanemap_check(file->n_holds > 0); /* as above */
         file->n_holds--;
         file_unused_check(writer, file);
 }
@@ -353,6 +363,8 @@ static struct writer_file *dead_take(struct lanemap_writer *writer)
                         continue;
                 }
 
+                /* F1: it is unlinked next. */
+                lanemap_check(file->n_refs == 0 && file->n_holds == 0);
                 *link = file->next_dead;
                 file->next_dead = taken;
                 taken = file;

@@ -9,8 +9,9 @@ static uint32_t lane_segment_entries(const struct writer_lane *lane,
         for (uint32_t i = 0; i < lane->n_segments; i++) {
                 const struct writer_segment *segment = lane->segments[i];
 
-                /* Readers find a file by its slot. */
+                /* Readers find a file by its slot, and a manifest names it (C1). */
                 lanemap_check(segment->file->slot != UINT32_MAX);
+                lanemap_check(segment->file->named_generation > 0);
                 entries[i] = (struct lanemap_lane_segment_shm){
                         .file_number = segment->file->mapped->number,
                         .file_check = segment->file->mapped->check,
