@@ -42,7 +42,7 @@ static void failed(struct removal *removal, int r, const char *name, uid_t uid)
                         lanemap_owner_describe(uid, owner), strerror(-r));
 }
 
-/* One name of a directory. What is not there is no error. */
+/* Unlinks one name of a directory. A missing one is no error. */
 static void entry_remove(struct removal *removal, int dir_fd, const char *name, uint32_t *n,
                          uint64_t *bytes)
 {
@@ -149,7 +149,7 @@ static int directory_open(struct removal *removal)
                          &removal->dir_lock_made);
 }
 
-/* X3. What cannot be read tells nothing, and is to go anyway. */
+/* X3. A control object that cannot be read names no index, and is removed. */
 static int same_index_check(const struct removal *removal)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
@@ -265,7 +265,7 @@ static int directory_remove(struct removal *removal)
 
 /* ---- 4. locks and the directory itself ---- */
 
-/* X2. What is left, for the error. */
+/* X2. The names that are left, for the error. */
 static int directory_left(const struct removal *removal)
 {
         const char *path = removal->options->directory;

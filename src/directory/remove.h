@@ -1,5 +1,6 @@
 /*
- * An index that no writer has is removed: its shared objects, and, if asked for, its data directory.
+ * An index that no writer has is removed: its shared objects, and, if asked for, its data
+ * directory.
  *
  *   1. the lock of the name, and that of the directory
  *   2. the control object: from here on nobody attaches; then data objects, the spare

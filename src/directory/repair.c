@@ -15,14 +15,14 @@ static int repair_apply(struct lanemap_repair *repair)
         int r;
 
         r = lanemap_repair_segments_write(repair);
-        if (r == 0 && repair->n_aside > 0)
+        if (r == 0 && repair->n_quarantined > 0)
                 r = lanemap_repair_link_all(repair);
         if (r == 0 && repair->manifest_changed) {
                 lanemap_manifest_forget_unnamed_files(&repair->manifest);
                 repair->manifest.generation++;
                 r = lanemap_manifest_write(files, repair->dir_fd, &repair->manifest);
         }
-        if (r == 0 && repair->n_aside > 0)
+        if (r == 0 && repair->n_quarantined > 0)
                 r = lanemap_repair_unlink_all(repair);
 
         return r < 0 ? lanemap_repair_fail(repair, r,
@@ -54,7 +54,7 @@ static void repair_deinit(struct lanemap_repair *repair)
 {
         lanemap_repair_segments_deinit(repair);
         lanemap_manifest_deinit(&repair->manifest);
-        lanemap_free(repair->aside);
+        lanemap_free(repair->quarantined);
 }
 
 static bool manifest_is_damaged(const struct lanemap_verify_report *report)

@@ -1,4 +1,4 @@
-/* Moving damaged files aside: first a second name in quarantine/, later the old name goes. */
+/* Moving damaged files to quarantine/: first a second name there, later the old name goes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,15 +11,16 @@
 
 #define TRIES_MAX 1000
 
-int lanemap_repair_aside(struct lanemap_repair *repair, const char *name)
+int lanemap_repair_quarantine(struct lanemap_repair *repair, const char *name)
 {
-        void *aside =
-                lanemap_realloc(repair->aside, (repair->n_aside + 1) * sizeof(repair->aside[0]));
+        void *quarantined = lanemap_realloc(
+                repair->quarantined, (repair->n_quarantined + 1) * sizeof(repair->quarantined[0]));
 
-        if (!aside)
+        if (!quarantined)
                 return -ENOMEM;
-        repair->aside = aside;
-        snprintf(repair->aside[repair->n_aside++], sizeof(repair->aside[0]), "%s", name);
+        repair->quarantined = quarantined;
+        snprintf(repair->quarantined[repair->n_quarantined++], sizeof(repair->quarantined[0]), "%s",
+                 name);
         return 0;
 }
 
@@ -54,7 +55,7 @@ static bool same_file(int dir_fd, const char *a, const char *b)
                x.st_dev == y.st_dev;
 }
 
-/* A name that is taken by another file gets a number behind it. */
+/* A name that is taken by another file gets a number at its end. */
 int lanemap_repair_link(struct lanemap_repair *repair, const char *name)
 {
         const struct lanemap_files *files = repair->options->files;
@@ -85,8 +86,8 @@ int lanemap_repair_link_all(struct lanemap_repair *repair)
 {
         int r = 0;
 
-        for (size_t i = 0; i < repair->n_aside && r == 0; i++)
-                r = lanemap_repair_link(repair, repair->aside[i]);
+        for (size_t i = 0; i < repair->n_quarantined && r == 0; i++)
+                r = lanemap_repair_link(repair, repair->quarantined[i]);
 
         return r;
 }
@@ -96,8 +97,8 @@ int lanemap_repair_unlink_all(struct lanemap_repair *repair)
         const struct lanemap_files *files = repair->options->files;
         int r = 0;
 
-        for (size_t i = 0; i < repair->n_aside && r == 0; i++) {
-                r = files->unlink(files, repair->dir_fd, repair->aside[i]);
+        for (size_t i = 0; i < repair->n_quarantined && r == 0; i++) {
+                r = files->unlink(files, repair->dir_fd, repair->quarantined[i]);
                 if (r == -ENOENT)
                         r = 0;
         }

@@ -1,9 +1,9 @@
 /*
- * A log with a hole: what is in front of it is logged again, into a new file, under the numbers that
- * it had. The old files, with what is behind the hole, are moved aside: their records would go on
- * proving that something is missing.
+ * A log with a hole: the records before it are logged again, into a new file, under their numbers.
+ * The old files, with the records after the hole, go to quarantine/: recovery would go on finding
+ * that something is missing.
  *
- * The numbers behind the cut are given again by the next writer.
+ * The next writer gives the numbers after the cut again.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,7 +30,7 @@ static int log_copy(struct lanemap_repair *repair, const struct lanemap_log_reco
         struct lanemap_log *log;
         int r;
 
-        /* What is proven is copied too: the file that had it is moved aside. The copy is complete
+        /* Proven records are copied too: their file goes to quarantine/. The copy is complete
          * and synced before the new file's header makes the old records void. */
         recovery->proven = after;
         memcpy(config.index_uuid, from->index_uuid, sizeof(config.index_uuid));
@@ -45,7 +45,7 @@ static int log_copy(struct lanemap_repair *repair, const struct lanemap_log_reco
         return 0;
 }
 
-/* Return: whether records may be gone without anything that says so: the newest file cannot be read. */
+/* Return: true if records may be lost without a sign of it: the newest file cannot be read. */
 static bool loss_is_unknown(const struct lanemap_log_recovery *recovery)
 {
         const struct lanemap_log_damage *damage = &recovery->damage;
@@ -94,7 +94,7 @@ static int loss_say(struct lanemap_repair *repair, const struct lanemap_log_reco
         return 0;
 }
 
-/* Lanes at different positions, and a hole in between: those that are behind stay behind. */
+/* Lanes at different positions, and a hole in between: those at lower positions lose records. */
 static uint64_t positions_level(struct lanemap_repair *repair,
                                 const struct lanemap_log_recover_config *config,
                                 const struct lanemap_log_recovery *recovery)
@@ -147,7 +147,7 @@ int lanemap_repair_log(struct lanemap_repair *repair)
 
                 snprintf(name, sizeof(name), LANEMAP_LOG_NAME_FORMAT,
                          (unsigned long long)recovery.files[i].number);
-                r = lanemap_repair_aside(repair, name);
+                r = lanemap_repair_quarantine(repair, name);
         }
         if (r == 0) {
                 after = positions_level(repair, &config, &recovery);

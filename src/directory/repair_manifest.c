@@ -23,7 +23,7 @@ static bool hex_decode(const char *digits, unsigned char *ret_bytes)
                               LANEMAP_MANIFEST_DIGITS, NULL, NULL, NULL) == 0;
 }
 
-/* What is hashed is the text with zeros for digits, so a flip in the digits is found at once. */
+/* The hash is over the text with zeros for digits, so a flip in the digits is found at once. */
 static bool digits_correct(char *text, size_t n_bytes)
 {
         char *digits = text + n_bytes - LANEMAP_MANIFEST_ENDING_BYTES - LANEMAP_MANIFEST_DIGITS;
@@ -40,7 +40,7 @@ static bool digits_correct(char *text, size_t n_bytes)
         return true;
 }
 
-/* The state before each byte is kept, so only what is behind the flip is hashed for each try. */
+/* The state before each byte is kept, so each try hashes only the bytes after the flip. */
 static bool bits_correct(char *text, size_t n_bytes)
 {
         char *digits = text + n_bytes - LANEMAP_MANIFEST_ENDING_BYTES - LANEMAP_MANIFEST_DIGITS;

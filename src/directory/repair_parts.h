@@ -14,12 +14,12 @@ struct lanemap_repair {
         int dir_fd;
         struct lanemap_manifest manifest; /* in the making */
         bool manifest_changed;
-        char (*aside)[64]; /* names that go to quarantine/ */
-        size_t n_aside;
+        char (*quarantined)[64]; /* names that go to quarantine/ */
+        size_t n_quarantined;
 
         /* directory/repair_segments.c */
         struct lanemap_slot *slots;
-        struct lanemap_repair_mend *mends;
+        struct lanemap_repair_damaged *damaged;
         bool *lane_changed;
 };
 
@@ -28,9 +28,9 @@ void lanemap_repair_say(const struct lanemap_repair *repair, const char *format,
         LANEMAP_PRINTF(2, 3);
 int lanemap_repair_fail(const struct lanemap_repair *repair, int r, const char *format, ...)
         LANEMAP_PRINTF(3, 4);
-/* directory/repair_files.c: notes a file to be moved (0, -ENOMEM); links what is to be moved; unlinks
- * the old names of it. */
-int lanemap_repair_aside(struct lanemap_repair *repair, const char *name);
+/* directory/repair_files.c: notes a file to be moved (0, -ENOMEM); links what is to be moved;
+ * unlinks the old names of it. */
+int lanemap_repair_quarantine(struct lanemap_repair *repair, const char *name);
 int lanemap_repair_link(struct lanemap_repair *repair, const char *name);
 int lanemap_repair_link_all(struct lanemap_repair *repair);
 int lanemap_repair_unlink_all(struct lanemap_repair *repair);
@@ -43,11 +43,12 @@ int lanemap_repair_segments_replace(struct lanemap_repair *repair);
 int lanemap_repair_segments_write(struct lanemap_repair *repair);
 void lanemap_repair_segments_deinit(struct lanemap_repair *repair);
 
-/* directory/repair_log.c: what is in front of the hole into a new file, which the manifest names. */
+/* directory/repair_log.c: what is in front of the hole into a new file, which the manifest
+ * names. */
 int lanemap_repair_log(struct lanemap_repair *repair);
 
-/* directory/repair_manifest.c: a manifest with one flipped bit. Return: 0 it was put right (or would
- * be), -EBADMSG. */
+/* directory/repair_manifest.c: a manifest with one flipped bit. Return: 0 it was put right (or
+ * would be), -EBADMSG. */
 int lanemap_repair_manifest(struct lanemap_repair *repair);
 
 #endif

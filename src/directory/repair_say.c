@@ -1,4 +1,5 @@
-/* What a repair reports: lines of what is found, done or lost, and the one that says why it fails. */
+/* The report of a repair: lines of what is found, done or lost, and the one that says why it
+ * fails. */
 #include "directory/repair_parts.h"
 
 #include <stdarg.h>

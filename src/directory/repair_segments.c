@@ -14,8 +14,8 @@
 #include "directory/salvage.h"
 
 /* A damaged segment file, and what becomes of it. */
-struct lanemap_repair_mend {
-        struct lanemap_repair_mend *next;
+struct lanemap_repair_damaged {
+        struct lanemap_repair_damaged *next;
         struct lanemap_verify_file file;
         struct lanemap_salvage salvage;
         uint64_t new_number; /* 0: none is needed */
@@ -24,58 +24,62 @@ struct lanemap_repair_mend {
 
 /* ---- salvaging, in memory ---- */
 
-static const struct lanemap_repair_mend *mend_of(const struct lanemap_repair *repair,
-                                                 uint64_t number)
+static const struct lanemap_repair_damaged *mend_of(const struct lanemap_repair *repair,
+                                                    uint64_t number)
 {
-        for (const struct lanemap_repair_mend *mend = repair->mends; mend; mend = mend->next)
-                if (mend->file.number == number)
-                        return mend;
+        for (const struct lanemap_repair_damaged *damaged = repair->damaged; damaged;
+             damaged = damaged->next)
+                if (damaged->file.number == number)
+                        return damaged;
 
         return NULL;
 }
 
-static void mend_say(struct lanemap_repair *repair, const struct lanemap_repair_mend *mend)
+static void damaged_report(struct lanemap_repair *repair,
+                           const struct lanemap_repair_damaged *damaged)
 {
-        if (mend->missing) {
+        if (damaged->missing) {
                 lanemap_repair_say(repair,
                                    "LOST  %s is missing: %" PRIu64
                                    " keys of %u lanes are gone, or as older segments have them",
-                                   mend->file.name, lanemap_verify_file_keys(&mend->file),
-                                   mend->file.n_uses);
+                                   damaged->file.name, lanemap_verify_file_keys(&damaged->file),
+                                   damaged->file.n_uses);
                 return;
         }
-        if (mend->salvage.exact) {
+        if (damaged->salvage.exact) {
                 lanemap_repair_say(repair, "%s: every byte is put right, without loss",
-                                   mend->file.name);
+                                   damaged->file.name);
                 return;
         }
-        for (uint32_t i = 0; i < mend->file.n_uses; i++) {
-                const struct lanemap_salvage_section *section = &mend->salvage.sections[i];
+        for (uint32_t i = 0; i < damaged->file.n_uses; i++) {
+                const struct lanemap_salvage_section *section = &damaged->salvage.sections[i];
 
                 if (section->n_lost)
                         lanemap_repair_say(repair,
                                            "LOST  %s, lane %u: %" PRIu64
                                            " keys are gone, or as older segments have them",
-                                           mend->file.name, section->lane, section->n_lost);
+                                           damaged->file.name, section->lane, section->n_lost);
                 if (section->built.n_keys)
                         lanemap_repair_say(
                                 repair,
                                 "%s, lane %u: %" PRIu64
                                 " keys are kept; the file's checksum is wrong, so one of "
                                 "them may be",
-                                mend->file.name, section->lane, section->built.n_keys);
+                                damaged->file.name, section->lane, section->built.n_keys);
         }
 }
 
-static void mend_count(struct lanemap_repair *repair, const struct lanemap_repair_mend *mend)
+static void damaged_count(struct lanemap_repair *repair,
+                          const struct lanemap_repair_damaged *damaged)
 {
         struct lanemap_repair_report *report = repair->report;
 
-        if (mend->missing)
-                report->n_keys_lost += lanemap_verify_file_keys(&mend->file);
-        for (uint32_t i = 0; i < mend->file.n_uses && !mend->missing && !mend->salvage.exact; i++) {
-                report->n_keys_lost += mend->salvage.sections[i].n_lost;
-                report->n_keys_suspect += mend->salvage.sections[i].built.n_keys;
+        if (damaged->missing)
+                report->n_keys_lost += lanemap_verify_file_keys(&damaged->file);
+        for (uint32_t i = 0;
+             i < damaged->file.n_uses && !damaged->missing && !damaged->salvage.exact; i++) {
+                report->n_keys_lost += damaged->salvage.sections[i].n_lost;
+                report->n_keys_suspect += damaged->salvage.sections[i].built.n_keys;
         }
         report->lossy |= report->n_keys_lost + report->n_keys_suspect > 0;
 }
@@ -83,27 +87,27 @@ static void mend_count(struct lanemap_repair *repair, const struct lanemap_repai
 /* The i-th file of the manifest is damaged. */
 static int mend_add(struct lanemap_repair *repair, uint32_t i)
 {
-        struct lanemap_repair_mend *mend = lanemap_alloc_zero(sizeof(*mend));
+        struct lanemap_repair_damaged *damaged = lanemap_alloc_zero(sizeof(*damaged));
         int r;
 
-        if (!mend)
+        if (!damaged)
                 return -ENOMEM;
 
-        mend->next = repair->mends;
-        repair->mends = mend;
-        r = lanemap_verify_file_init(&repair->manifest, i, &mend->file);
+        damaged->next = repair->damaged;
+        repair->damaged = damaged;
+        r = lanemap_verify_file_init(&repair->manifest, i, &damaged->file);
         if (r == 0)
-                r = lanemap_salvage_run(repair->options->files, repair->dir_fd, &mend->file,
-                                        repair->slots, &mend->salvage);
+                r = lanemap_salvage_run(repair->options->files, repair->dir_fd, &damaged->file,
+                                        repair->slots, &damaged->salvage);
         if (r == -ENOENT) {
-                mend->missing = true;
+                damaged->missing = true;
                 r = 0;
         }
         if (r < 0)
-                return lanemap_repair_fail(repair, r, "%s: %s", mend->file.name, strerror(-r));
+                return lanemap_repair_fail(repair, r, "%s: %s", damaged->file.name, strerror(-r));
 
-        mend_say(repair, mend);
-        mend_count(repair, mend);
+        damaged_report(repair, damaged);
+        damaged_count(repair, damaged);
         return 0;
 }
 
@@ -128,40 +132,40 @@ static int finding_take(struct lanemap_repair *repair, const struct lanemap_find
 /* ---- new files ---- */
 
 /* The file as it was, under its own name. */
-static int mend_restore(struct lanemap_repair *repair, struct lanemap_repair_mend *mend)
+static int damaged_restore(struct lanemap_repair *repair, struct lanemap_repair_damaged *damaged)
 {
         const struct lanemap_files *files = repair->options->files;
         char temporary[sizeof(LANEMAP_SEGMENT_TEMPORARY_PREFIX) + 16];
         int dir_fd = repair->dir_fd, fd, r, closed;
 
         snprintf(temporary, sizeof(temporary), LANEMAP_SEGMENT_TEMPORARY_PREFIX "%016llx",
-                 (unsigned long long)mend->file.number);
+                 (unsigned long long)damaged->file.number);
         fd = files->open(files, dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC, 0640);
         if (fd < 0)
                 return fd;
-        r = lanemap_files_pwrite_all(files, fd, mend->salvage.image, mend->file.n_bytes, 0);
+        r = lanemap_files_pwrite_all(files, fd, damaged->salvage.image, damaged->file.n_bytes, 0);
         if (r == 0)
                 r = files->sync(files, fd);
         closed = files->close(files, fd);
         if (r == 0)
                 r = closed;
         if (r == 0)
-                r = lanemap_repair_link(repair, mend->file.name);
+                r = lanemap_repair_link(repair, damaged->file.name);
         if (r == 0)
-                r = files->rename(files, dir_fd, temporary, mend->file.name);
+                r = files->rename(files, dir_fd, temporary, damaged->file.name);
         return r < 0 ? r : files->sync_directory(files, dir_fd);
 }
 
 /* A new file with what is left; the manifest's entry of it. */
-static int mend_write(struct lanemap_repair *repair, struct lanemap_repair_mend *mend)
+static int damaged_write(struct lanemap_repair *repair, struct lanemap_repair_damaged *damaged)
 {
         struct lanemap_manifest *manifest = &repair->manifest;
         struct lanemap_segment_write_options options = {
-                .file_number = mend->new_number,
+                .file_number = damaged->new_number,
                 .fingerprint_bits = manifest->fingerprint_bits,
                 .mode = 0640,
         };
-        struct lanemap_salvage *salvage = &mend->salvage;
+        struct lanemap_salvage *salvage = &damaged->salvage;
         struct lanemap_segment_write_section *sections;
         struct lanemap_segment_written written;
         struct lanemap_manifest_file entry;
@@ -169,13 +173,13 @@ static int mend_write(struct lanemap_repair *repair, struct lanemap_repair_mend 
         uint32_t n = 0;
         int r;
 
-        sections = lanemap_heap_alloc(salvage->heap, mend->file.n_uses * sizeof(*sections));
-        offsets = lanemap_heap_alloc(salvage->heap, mend->file.n_uses * sizeof(*offsets));
+        sections = lanemap_heap_alloc(salvage->heap, damaged->file.n_uses * sizeof(*sections));
+        offsets = lanemap_heap_alloc(salvage->heap, damaged->file.n_uses * sizeof(*offsets));
         if (!sections || !offsets)
                 return -ENOMEM;
 
         memcpy(options.uuid, manifest->uuid, sizeof(options.uuid));
-        for (uint32_t i = 0; i < mend->file.n_uses; i++)
+        for (uint32_t i = 0; i < damaged->file.n_uses; i++)
                 if (salvage->sections[i].built.n_keys)
                         sections[n++] = (struct lanemap_segment_write_section){
                                 .lane = salvage->sections[i].lane,
@@ -189,7 +193,7 @@ static int mend_write(struct lanemap_repair *repair, struct lanemap_repair_mend 
                 return r;
 
         entry = (struct lanemap_manifest_file){
-                .number = mend->new_number,
+                .number = damaged->new_number,
                 .bytes = written.n_bytes,
                 .n_sections = n,
         };
@@ -199,20 +203,20 @@ static int mend_write(struct lanemap_repair *repair, struct lanemap_repair_mend 
 
 /* ---- the manifest ---- */
 
-/* The segment that takes the place of a damaged file's. Return: whether there is one. */
-static bool segment_replace(const struct lanemap_repair_mend *mend,
+/* The segment that takes the place of a damaged file's. Return: true if there is one. */
+static bool segment_replace(const struct lanemap_repair_damaged *damaged,
                             struct lanemap_manifest_segment *segment)
 {
         uint32_t n = 0;
 
-        for (uint32_t i = 0; i < mend->file.n_uses && !mend->missing; i++) {
-                const struct lanemap_salvage_section *section = &mend->salvage.sections[i];
+        for (uint32_t i = 0; i < damaged->file.n_uses && !damaged->missing; i++) {
+                const struct lanemap_salvage_section *section = &damaged->salvage.sections[i];
 
-                if (mend->file.uses[i].section != segment->section) {
+                if (damaged->file.uses[i].section != segment->section) {
                         n += section->built.n_keys > 0;
                         continue;
                 }
-                segment->file_number = mend->new_number;
+                segment->file_number = damaged->new_number;
                 segment->section = n;
                 segment->kind = section->kind;
                 segment->n_keys = section->built.n_keys;
@@ -232,16 +236,16 @@ static int lane_replace(struct lanemap_repair *repair, uint32_t l)
         bool changed = false;
 
         for (uint32_t i = 0; i < lane->n_segments; i++) {
-                const struct lanemap_repair_mend *mend =
+                const struct lanemap_repair_damaged *damaged =
                         mend_of(repair, lane->segments[i].file_number);
 
                 segments[n] = lane->segments[i];
-                if (!mend || (!mend->missing && mend->salvage.exact)) {
+                if (!damaged || (!damaged->missing && damaged->salvage.exact)) {
                         n++;
                         continue;
                 }
                 changed = true;
-                n += segment_replace(mend, &segments[n]);
+                n += segment_replace(damaged, &segments[n]);
         }
         if (!changed)
                 return 0;
@@ -251,7 +255,7 @@ static int lane_replace(struct lanemap_repair *repair, uint32_t l)
         return lanemap_manifest_set_segments(&repair->manifest, l, segments, n);
 }
 
-/* Where a segment of the new manifest is: in the memory of a mend, or on the disk. */
+/* Finds a segment of the new manifest: in the image of a repaired file, or on the disk. */
 static int section_find(struct lanemap_repair *repair,
                         const struct lanemap_manifest_segment *segment,
                         struct lanemap_verify_section *ret_section)
@@ -262,15 +266,16 @@ static int section_find(struct lanemap_repair *repair,
         int fd, r;
 
         *ret_section = (struct lanemap_verify_section){0};
-        for (const struct lanemap_repair_mend *mend = repair->mends; mend; mend = mend->next) {
+        for (const struct lanemap_repair_damaged *damaged = repair->damaged; damaged;
+             damaged = damaged->next) {
                 struct lanemap_segment_file_section place;
                 struct lanemap_segment_file opened;
                 uint32_t n = 0;
 
-                if (mend->file.number == segment->file_number && !mend->missing &&
-                    mend->salvage.exact) {
-                        r = lanemap_segment_file_open(&opened, mend->salvage.image,
-                                                      mend->file.n_bytes);
+                if (damaged->file.number == segment->file_number && !damaged->missing &&
+                    damaged->salvage.exact) {
+                        r = lanemap_segment_file_open(&opened, damaged->salvage.image,
+                                                      damaged->file.n_bytes);
                         if (r == 0)
                                 r = lanemap_segment_file_section(&opened, segment->section, &place);
                         return r < 0 ? r
@@ -279,14 +284,14 @@ static int section_find(struct lanemap_repair *repair,
                                                             place.n_bytes, opened.fingerprint_bits);
                 }
                 for (uint32_t i = 0;
-                     i < mend->file.n_uses && mend->new_number == segment->file_number; i++) {
+                     i < damaged->file.n_uses && damaged->new_number == segment->file_number; i++) {
                         const struct lanemap_segment_built *built =
-                                &mend->salvage.sections[i].built;
+                                &damaged->salvage.sections[i].built;
 
                         if (built->n_keys > 0 && n++ == segment->section)
                                 return lanemap_segment_open(&ret_section->segment, built->bytes,
                                                             built->n_bytes,
-                                                            mend->file.fingerprint_bits);
+                                                            damaged->file.fingerprint_bits);
                 }
         }
 
@@ -342,13 +347,14 @@ int lanemap_repair_segments_write(struct lanemap_repair *repair)
 {
         int r = 0;
 
-        for (struct lanemap_repair_mend *mend = repair->mends; mend && r == 0; mend = mend->next) {
-                if (!mend->missing && mend->salvage.exact)
-                        r = mend_restore(repair, mend);
-                else if (mend->new_number)
-                        r = mend_write(repair, mend);
-                if (r == 0 && !mend->missing && !mend->salvage.exact)
-                        r = lanemap_repair_aside(repair, mend->file.name);
+        for (struct lanemap_repair_damaged *damaged = repair->damaged; damaged && r == 0;
+             damaged = damaged->next) {
+                if (!damaged->missing && damaged->salvage.exact)
+                        r = damaged_restore(repair, damaged);
+                else if (damaged->new_number)
+                        r = damaged_write(repair, damaged);
+                if (r == 0 && !damaged->missing && !damaged->salvage.exact)
+                        r = lanemap_repair_quarantine(repair, damaged->file.name);
         }
 
         return r < 0 ? r
@@ -360,12 +366,13 @@ static void mends_number(struct lanemap_repair *repair)
 {
         struct lanemap_manifest *manifest = &repair->manifest;
 
-        for (struct lanemap_repair_mend *mend = repair->mends; mend; mend = mend->next)
-                for (uint32_t i = 0; i < mend->file.n_uses && !mend->missing &&
-                                     !mend->salvage.exact && !mend->new_number;
+        for (struct lanemap_repair_damaged *damaged = repair->damaged; damaged;
+             damaged = damaged->next)
+                for (uint32_t i = 0; i < damaged->file.n_uses && !damaged->missing &&
+                                     !damaged->salvage.exact && !damaged->new_number;
                      i++)
-                        if (mend->salvage.sections[i].built.n_keys > 0)
-                                mend->new_number = manifest->next_file_number++;
+                        if (damaged->salvage.sections[i].built.n_keys > 0)
+                                damaged->new_number = manifest->next_file_number++;
 }
 
 int lanemap_repair_segments_take(struct lanemap_repair *repair,
@@ -401,13 +408,13 @@ int lanemap_repair_segments_replace(struct lanemap_repair *repair)
 
 void lanemap_repair_segments_deinit(struct lanemap_repair *repair)
 {
-        while (repair->mends) {
-                struct lanemap_repair_mend *next = repair->mends->next;
+        while (repair->damaged) {
+                struct lanemap_repair_damaged *next = repair->damaged->next;
 
-                lanemap_salvage_deinit(&repair->mends->salvage);
-                lanemap_verify_file_deinit(&repair->mends->file);
-                lanemap_free(repair->mends);
-                repair->mends = next;
+                lanemap_salvage_deinit(&repair->damaged->salvage);
+                lanemap_verify_file_deinit(&repair->damaged->file);
+                lanemap_free(repair->damaged);
+                repair->damaged = next;
         }
         lanemap_free(repair->lane_changed);
         lanemap_free(repair->slots);

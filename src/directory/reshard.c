@@ -229,7 +229,7 @@ static int sources_check(struct lanemap_reshard *reshard)
         return 0;
 }
 
-/* What was written for nothing. What cannot be unlinked the next start does. */
+/* Unlinks files that no manifest names. The next start unlinks those that fail here. */
 static void after_unlink(struct lanemap_reshard *reshard)
 {
         const struct lanemap_files *files = reshard->options->files;

@@ -6,14 +6,14 @@
  *      synced, renamed; the directory synced
  *   3. the new manifest
  *
- *   H1  Until 3 the index is what it was, behind it the resharded one. What a crash leaves beside
- *       the one in force nobody names; the next start unlinks it.
- *   H2  The files of before stay until the next writer has published: readers that go on looking
+ *   H1  Until 3 the old index is in force, after 3 the resharded one. Files that a crash leaves,
+ *   and that no manifest names, are unlinked by the next start. H2  The files of before stay until
+ *   the next writer has published: readers that go on looking
  *       into the last generation may still open them.
  *   H3  Counts are counted: keys and pairs of the new lanes are those that the old manifest has, or
  *       nothing is changed.
  *   H4  The log is not touched. No record knows of lanes, and all lanes are as of one position,
- *       which stays: the next start replays what is behind it into the new lanes.
+ *       which stays: the next start replays the later records into the new lanes.
  *
  * Every lane is written anew, also those that keep all their slots. A lane's entries are read slot
  * by slot, each slot from the segments of the one old lane that has it, and without reading what
@@ -54,7 +54,7 @@ struct lanemap_reshard_report {
  * then the index is what it was (but for an error while the manifest is put in force: either):
  * -EBUSY a writer lives; -EBADMSG a file is damaged or missing; -EINVAL n_lanes; -ENOENT,
  * -EPROTONOSUPPORT, -EFBIG, -ENOSPC, -ENOMEM, ...
- * Thread: any. Cost: reads every file twice and writes the index once; beside that the largest new
+ * Thread: any. Cost: reads every file twice and writes the index once; besides that the largest new
  * section in memory, once (packed) or twice.
  */
 int lanemap_reshard_directory(const struct lanemap_reshard_options *options,
@@ -63,7 +63,7 @@ int lanemap_reshard_directory(const struct lanemap_reshard_options *options,
 
 /* The parts, inside the room. */
 
-/* What a cursor over the i-th segment of an old lane needs, whichever lane it is. */
+/* Memory that a cursor over the i-th segment of any old lane needs. */
 struct lanemap_reshard_room {
         size_t ids_capacity;
         size_t scratch_bytes;
@@ -82,8 +82,8 @@ struct lanemap_reshard {
         struct lanemap_reshard_room rooms[LANEMAP_LANE_SEGMENTS_MAX];
 };
 
-/* directory/reshard_build.c: the new lanes' files, written, in the manifest in the making, and in the
- * directory. Return: 0 or a negative errno; error says why. */
+/* directory/reshard_build.c: the new lanes' files, written, in the manifest in the making, and in
+ * the directory. Return: 0 or a negative errno; error says why. */
 int lanemap_reshard_build(struct lanemap_reshard *reshard);
 
 #endif

@@ -18,7 +18,7 @@
 #include "directory/reshard.h"
 
 #define LEVEL_BOTTOM 2
-#define IDS_ROOM     1024 /* for the short lists of a batch, beside the longest */
+#define IDS_ROOM     1024 /* for the short lists of a batch, besides the longest */
 
 /* ---- a new lane as a stream ---- */
 

@@ -138,7 +138,7 @@ static const struct lanemap_verify_use *use_of(const struct lanemap_verify_file 
         return NULL;
 }
 
-/* The sections lie one behind the other: each header says where the next one is. */
+/* The sections are adjacent: each header says where the next one is. */
 static void table_rebuild(struct image *image)
 {
         const struct lanemap_verify_file *file = image->file;
@@ -234,7 +234,7 @@ static bool section_keep(const struct image *image, const struct lanemap_verify_
         return true;
 }
 
-/* X1, in a copy without its filter. Return: whether it was kept. */
+/* X1, in a copy without its filter. Return: true if it was kept. */
 static bool section_keep_unfiltered(const struct image *image, const struct lanemap_verify_use *use,
                                     const struct lanemap_segment_file_section *place,
                                     struct lanemap_heap *heap,
@@ -317,7 +317,7 @@ static int section_salvage(const struct image *image, const struct lanemap_verif
         return section_sift(image, use, &place, slots, heap, ret_section);
 }
 
-/* What lies between the arrays of a packed section is zero, and nothing else. */
+/* The bytes between the arrays of a packed section are zero. */
 static void padding_correct(unsigned char *bytes, uint64_t n_bytes, uint32_t fingerprint_bits)
 {
         struct lanemap_segment segment;

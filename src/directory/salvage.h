@@ -1,11 +1,11 @@
 /*
- * What can be had of a damaged segment file. Everything happens in a copy in memory.
+ * Recovers entries of a damaged segment file, in a copy in memory.
  *
  * First the copy is put right where something else says what must be there: the file's header is
  * made from the manifest; in the table and in the sections' headers, whose check values are strong,
  * each byte is tried in turn until the check is right; a table that stays wrong is made from the
- * sections' headers; what lies between arrays is made zero. If the whole then has the manifest's 256-bit checksum, every byte is what was
- * written, and nothing is lost.
+ * sections' headers; the bytes between arrays are made zero. If the whole then has the manifest's
+ * 256-bit checksum, every byte is what was written, and nothing is lost.
  *
  * Otherwise each section gives the entries that validate:
  *
@@ -46,7 +46,7 @@ struct lanemap_salvage {
 };
 
 /*
- * slots          of the index, by which lanes are told
+ * slots          of the index: the lane of each slot
  * ret_salvage    give it back with lanemap_salvage_deinit()
  *
  * Return: 0, also when nothing was left. Errors: -ENOENT there is no file; -ENOMEM; errno of open.

@@ -1,4 +1,4 @@
-/* See directory/salvage_entries.h. What is read here is known to be damaged. */
+/* See directory/salvage_entries.h. The bytes read here are known to be damaged. */
 #include "directory/salvage_entries.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ struct group {
         bool sane;
 };
 
-/* What the directory says of a group; behind the last one there is an empty one at the end. */
+/* A group, by the directory; after the last one an empty one at the end. */
 static struct group group_of(const struct lanemap_salvage_entries *entries, uint64_t group)
 {
         const struct lanemap_packed *packed = &entries->segment.packed;
@@ -60,7 +60,7 @@ static struct group group_of(const struct lanemap_salvage_entries *entries, uint
 
 /*
  * A group is believed when it begins where the one before ended (if that is known) and ends where
- * the next one begins; or when the next one is itself at odds with the one behind it, so that it is
+ * the next one begins; or when the next one is itself at odds with the one after it, so that it is
  * the next one's word that counts for nothing.
  */
 static bool group_is_believed(const struct lanemap_salvage_entries *entries, uint64_t index)

@@ -13,7 +13,7 @@
 #define SEGMENT_NAME_BYTES  (4 + 16 + 1 + 16 + 4) /* seg-<number>-<start of the checksum>.lms */
 #define SEGMENT_SHORT_BYTES 8                     /* of the checksum, in the name */
 
-/* Names one behind the other, and where each begins. */
+/* Names, concatenated, and where each begins. */
 struct list {
         char *text;
         size_t n_bytes;

@@ -1,5 +1,5 @@
 /*
- * What a crash left in the data directory: files that look like ours and that nothing names.
+ * Files that a crash left in the data directory: they have our names, and nothing names them.
  *
  * Only the holder of the lock may ask, and after a takeover only once the new generation is
  * published: until then readers of the old one may still open such a file.
@@ -26,8 +26,8 @@ int lanemap_store_list_garbage(int dir_fd, const struct lanemap_manifest *manife
                                char ***ret_names, size_t *ret_n_names);
 
 /*
- * Return: whether there are segment or log files: where there is no manifest, what tells a damaged index from
- * an empty directory. Return: 1, 0, or a negative errno, as above.
+ * Asks if there are segment or log files: without a manifest, they are the sign of a damaged index.
+ * Return: 1, 0, or a negative errno, as above.
  */
 int lanemap_store_has_data(int dir_fd);
 

@@ -18,7 +18,7 @@
  * of its open file does, in whatever process. */
 #define LOCKS_MAX 64
 
-/* How often the file of a lock may be removed while it is being taken. */
+/* The file of a lock may be removed so often while it is being taken. */
 #define REMOVALS_MAX 100
 
 static pthread_once_t locks_once = PTHREAD_ONCE_INIT;
@@ -48,8 +48,8 @@ static void locks_init(void)
         pthread_atfork(locks_before_fork, locks_after_fork_parent, locks_after_fork_child);
 }
 
-/* What follows stands between locks_begin() and locks_end(), with the opening or closing of the
- * descriptor: a fork in between would copy one that the child does not know of. */
+/* Descriptors are opened and closed between locks_begin() and locks_end(): a fork in between would
+ * copy one that the child does not know of. */
 static void locks_begin(void)
 {
         pthread_once(&locks_once, locks_init);
@@ -70,7 +70,7 @@ static int locks_add(int fd)
         return 0;
 }
 
-/* Return: whether it was there: not in a child that has let go of it. */
+/* Return: true if it was there: not in a child that has closed it. */
 static bool locks_remove(int fd)
 {
         for (size_t i = 0; i < n_locks; i++)
@@ -184,8 +184,8 @@ int lanemap_store_open_directory(const char *path, bool create, int *ret_dir_fd,
 }
 
 /*
- * Whoever made the lock file decides what becomes of it, and whoever may open it can hold it: so it
- * is ours (or belongs to the directory's owner, as for root in a service's directory), and 0600.
+ * The maker of the lock file may replace it, and every user that may open it can hold it: so it is
+ * ours (or belongs to the directory's owner, as for root in a service's directory), and 0600.
  */
 static int lock_file_check(int dir_fd, int fd, const char *name, struct lanemap_error *error)
 {
@@ -215,8 +215,8 @@ static bool lock_is_named(int dir_fd, int fd, const char *name)
                held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 
-/* Return: 0; -EBUSY another process holds it; -ESTALE the file is not the one of that name any more;
- * or a negative errno. */
+/* Return: 0; -EBUSY another process holds it; -ESTALE the file is not the one of that name any
+ * more; or a negative errno. */
 static int lock_set(int dir_fd, int fd, const char *name)
 {
         struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

@@ -1,11 +1,11 @@
 /*
  * The data directory: finding it, and owning it.
  *
- * The lock is an open-file-description lock on a file that only the removal of the index unlinks, by
- * one who holds it; a lock that turns out to be on a file without its name is let go and taken anew.
- * The kernel gives it up when the process dies, and pids (which repeat, and differ between containers) play no part. A
- * forked child closes its copies of the descriptor at once, since a lock lives as long as any copy
- * of it does.
+ * The lock is an open-file-description lock on a file that only the removal of the index unlinks,
+ * by one who holds it; a lock that turns out to be on a file without its name is let go and taken
+ * anew. The kernel gives it up when the process dies, and pids (which repeat, and differ between
+ * containers) play no part. A forked child closes its copies of the descriptor at once, since a
+ * lock lives as long as any copy of it does.
  */
 #ifndef LANEMAP_STORE_LOCK_H
 #define LANEMAP_STORE_LOCK_H

@@ -22,7 +22,7 @@
  *         32  16   uuid of the index
  *         48  16   uuid of the file, random
  *         64  u64  number, as in the file's name
- *         72  u64  after: the file continues behind this sequence number. It was durable when the
+ *         72  u64  after: the file continues after this sequence number. It was durable when the
  *                  header was written. Larger-numbered records of older files are void.
  *         80  u64  bytes: the file was that long, durably, when the header was written, and is
  *                  never cut; a shorter one has lost its end
@@ -37,7 +37,7 @@
  *         16  u64  synced_through: what was durable when the record was written
  *         24  u32  number of operations; 0: the record exists for its synced_through
  *         28  u32  low half of xxh3-64 of the 28 bytes before, seeded
- *         32       operations, one behind the other, then zeros to a multiple of 8
+ *         32       operations, adjacent, then zeros to a multiple of 8
  *         -8  u64  xxh3-64 of all bytes before, seeded
  * The seed is the exclusive or of the two halves of the file's uuid: bytes of another file are
  * never taken for a record of this one.

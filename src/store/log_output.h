@@ -18,8 +18,8 @@ struct lanemap_log_output {
         int fd; /* -1: none */
         struct lanemap_log_header header;
         uint64_t seed;
-        uint64_t end;       /* behind the last record written */
-        uint64_t allocated; /* bytes that the disk has set aside: writes up to here have room */
+        uint64_t end;       /* after the last record written */
+        uint64_t allocated; /* bytes that the disk has allocated: writes up to here have room */
 };
 
 /*

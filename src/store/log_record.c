@@ -1,8 +1,8 @@
 /*
  * Encoding, sealing, checking and decoding one record. Layout: log_format.h.
  *
- * The head has a check of its own, so that whoever looks for records behind damage hashes a whole
- * record only where there is one.
+ * The head has a check of its own, so that a scan for records after damage hashes a whole record
+ * only where there is one.
  */
 #include "store/log_record.h"
 

@@ -39,7 +39,7 @@ void lanemap_log_record_seal(unsigned char *record, uint64_t synced_through, uin
 
 uint64_t lanemap_log_seed(const unsigned char *file_uuid);
 
-/* What a valid record says about itself. */
+/* The head of a valid record. */
 struct lanemap_log_record {
         uint32_t bytes;
         uint32_t n_ops;
@@ -48,13 +48,13 @@ struct lanemap_log_record {
 };
 
 /*
- * Return: whether a record's head (LANEMAP_LOG_RECORD_HEAD_BYTES at `bytes`) is one of the file with that
- * seed; ret_record->bytes is then in range and a multiple of 8.
+ * Return: true if a record's head (LANEMAP_LOG_RECORD_HEAD_BYTES at `bytes`) is one of the file
+ * with that seed; ret_record->bytes is then in range and a multiple of 8.
  */
 bool lanemap_log_record_head_valid(const unsigned char *bytes, uint64_t seed,
                                    struct lanemap_log_record *ret_record);
 
-/* With a valid head: whether all ret_record->bytes are. */
+/* With a valid head. Return: true if all record->bytes are valid. */
 bool lanemap_log_record_body_valid(const unsigned char *bytes, uint64_t seed,
                                    const struct lanemap_log_record *record);
 

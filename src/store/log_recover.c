@@ -17,7 +17,7 @@
 
 #define NAME "log-%016" PRIx64 ".lml"
 
-/* What the first pass finds out. */
+/* The results of the first pass. */
 struct survey {
         uint64_t expected; /* the next number that is needed */
         uint64_t proven;
@@ -25,8 +25,7 @@ struct survey {
         uint64_t n_torn_bytes;
         uint64_t n_damaged_bytes;
         uint64_t n_unfinished;
-        uint64_t
-                suspect_number; /* the file, and the place in it, behind the last record in order */
+        uint64_t suspect_number; /* the file, and the place in it, after the last record in order */
         uint64_t suspect_off;
         uint64_t unreadable_number; /* of a file with a page that cannot be read and that may have
                                      * held the next record that counts; 0: none */

@@ -9,18 +9,18 @@
  * sequence number is not above the `after` of any newer finished file. So each number counts in one
  * file at most.
  *
- * What is proven. A sequence number is proven durable when it is at or below: the synced_through of
- * any valid record (also one behind damage), the `after` of any finished file, or the highest
- * position in the manifest. What a caller was told is durable is proven, but for what happened in
- * the last moments: a record says so, an idle log's empty record at the latest.
+ * Proof. A sequence number is proven durable when it is at or below: the synced_through of
+ * any valid record (also one after damage), the `after` of any finished file, or the highest
+ * position in the manifest. A position that was acknowledged is proven, but for the last moments: a
+ * later record says so, an idle log's empty record at the latest.
  *
  *   L1  Every record above lowest_position, up to the last one, is applied once and in order.
  *   L2  A proven number above lowest_position with no record that counts is corruption: -EBADMSG,
  *       with file and offset. Nothing proven is ever dropped silently.
  *       So is a page that cannot be read where the next record may have been.
- *   L3  The first number that is not there and not proven ends the log; what is behind it is a torn
- *       tail that nobody was promised, and is reported as n_torn_bytes.
- *   L4  A file without a valid header was never finished, and is passed over, unless it is the one
+ *   L3  The first number that is not there and not proven ends the log; the bytes after it are a
+ *   torn tail that was never acknowledged, and is reported as n_torn_bytes. L4  A file without a
+ *   valid header was never finished, and is passed over, unless it is the one
  *       that the manifest requires or L2 misses something.
  */
 #ifndef LANEMAP_STORE_LOG_RECOVER_H
@@ -39,7 +39,7 @@ struct lanemap_log_recover_config {
         uint64_t required_number;  /* the file that was current when the manifest was written: it
                                       must be there; 0: none */
         bool salvage; /* corruption is no error: what comes before it is recovered, and the recovery
-                         tells of the damage. For verify and repair; a writer never sets it */
+                         describes the damage. For verify and repair; a writer never sets it */
 };
 
 /* The first corruption that a salvaging recovery met. */
@@ -64,7 +64,7 @@ struct lanemap_log_recovery {
         uint64_t next_number;     /* above the number of every log file there is */
         uint64_t n_records;       /* applied, empty ones included */
         uint64_t n_ops;           /* applied */
-        uint64_t n_torn_bytes;    /* behind the last record that counts, up to the last that is not
+        uint64_t n_torn_bytes;    /* after the last record that counts, up to the last that is not
                                      zero */
         uint64_t n_damaged_bytes; /* damage found in what is no longer needed */
         struct lanemap_log_file *files; /* ascending by number */
@@ -115,8 +115,8 @@ void lanemap_log_recovery_deinit(struct lanemap_log_recovery *recovery);
 
 /*
  * Visit the records that count and are numbered lowest + 1 .. last, in order, as they are in the
- * files of a recovery (scan->at is behind the record). Inside the room: lanemap_log_open() copies
- * with it.
+ * files of a recovery (scan->at is the end of the record). Inside the room: lanemap_log_open()
+ * copies with it.
  *
  * Return: 0, or what visit answered. Errors: -EIO a number is missing; -ENOMEM; errno of open and
  * read.

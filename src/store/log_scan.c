@@ -201,7 +201,7 @@ int lanemap_log_scan_header(struct lanemap_log_scan *scan, struct lanemap_log_he
                 }
                 n_damaged += !all_zero(bytes, LANEMAP_LOG_HEADER_BYTES);
         }
-        /* What cannot be read may have been a whole one. */
+        /* A copy that cannot be read may have been a whole one. */
         if (scan->unreadable_off < LANEMAP_LOG_RECORDS_OFF)
                 return -EBADMSG;
 

@@ -2,7 +2,7 @@
  * Walking the records of one log file, damage included. Inside the room only.
  *
  * Where the bytes at hand are no record, the next valid one is looked for, 8 bytes at a time:
- * records behind damage say what was durable, even when they can no longer be applied. Reads in
+ * records after damage say what was durable, even when they can no longer be applied. Reads in
  * windows of 256 KiB; a mapping would turn a media error into a signal. Pages that cannot be read
  * are damage as well: they read as zeros, and the scan says where they are.
  */
@@ -20,19 +20,19 @@ struct lanemap_log_scan {
         int fd; /* -1: none */
         uint64_t file_bytes;
         uint64_t seed;
-        uint64_t at;          /* behind the last record that was answered */
+        uint64_t at;          /* the end of the last record that was answered */
         uint64_t n_skipped;   /* bytes of damage right before that record */
-        uint64_t nonzero_end; /* at the end: behind the last byte that is not zero */
+        uint64_t nonzero_end; /* at the end of the scan: after the last byte that is not zero */
         uint64_t
                 unreadable_off; /* the first page that could not be read so far; UINT64_MAX: none */
-        uint64_t unreadable_end; /* behind the last one; 0: none */
+        uint64_t unreadable_end; /* after the last one; 0: none */
         unsigned char *buffer;
         size_t capacity;
         uint64_t window_off;
         size_t window_bytes;
 };
 
-/* What a valid header says. */
+/* The members of a valid header. */
 struct lanemap_log_header {
         uint32_t format_version;
         uint32_t fingerprint_bits;
@@ -47,7 +47,7 @@ struct lanemap_log_header {
 /* 128 bytes, checksum included. Format version and feature bits are those of this library. */
 void lanemap_log_header_encode(const struct lanemap_log_header *header, unsigned char *ret_bytes);
 
-/* Return: whether magic and checksum are those of a header, of whatever version. */
+/* Return: true if magic and checksum are those of a header, of any version. */
 bool lanemap_log_header_decode(const unsigned char *bytes, struct lanemap_log_header *ret_header);
 
 /* Start with {.files = ..., .fd = -1}; one scan can open files one after the other. */

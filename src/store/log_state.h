@@ -7,7 +7,7 @@
  *         | durable | written | sealed by the sync thread | being appended |
  *         0         n_durable n_written                   n_bytes          capacity
  *
- * The apply thread writes behind n_bytes, the sync thread (the holder of sync_mutex) between
+ * The apply thread writes after n_bytes, the sync thread (the holder of sync_mutex) between
  * n_written and n_bytes: never the same bytes. The marks themselves change under `mutex`. Only the
  * sync thread frees blocks.
  */
@@ -78,7 +78,7 @@ struct lanemap_log {
 /* The applying thread takes blocks, the sync thread frees them. NULL is fine. */
 void lanemap_log_block_free(struct lanemap_log_block *block);
 
-/* Under mutex. Room for `bytes` more, behind one another, in memory and on the disk. */
+/* Under mutex. Room for `bytes` more, contiguous, in memory and on the disk. */
 int lanemap_log_ensure_room(struct lanemap_log *log, size_t bytes);
 
 /* Under mutex, with room for `bytes`, the size of the record. Return: the sequence number. */

@@ -113,7 +113,7 @@ static void block_retire(struct lanemap_log *log, struct lanemap_log_block *bloc
 }
 
 /*
- * Under mutex: nothing waits. What a burst needed is given back; not while a record's room is
+ * Under mutex: nothing waits. The memory of a burst is given back; not while a record's room is
  * reserved, which is in the last block.
  */
 static void blocks_idle(struct lanemap_log *log)
@@ -131,7 +131,7 @@ static void blocks_idle(struct lanemap_log *log)
 static void mark_durable(struct lanemap_log *log, uint64_t seq)
 {
         pthread_mutex_lock(&log->mutex);
-        /* What was acknowledged stays so, and nothing is that was not written. */
+        /* An acknowledged position stays so, and none is acknowledged that was not written. */
         lanemap_check(seq >= log->durable && seq <= log->written);
         for (struct lanemap_log_block *block = log->head; block; block = block->next) {
                 log->n_buffered -= block->n_written - block->n_durable;

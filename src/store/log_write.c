@@ -218,7 +218,8 @@ void lanemap_log_adopt(struct lanemap_log *log, const struct lanemap_log_output 
                 log->files[log->n_files - 1].bytes = log->current.allocated;
         }
 
-        /* lanemap_log_files_reserve() was called, and recovery reads the files in the order of their numbers. */
+        /* lanemap_log_files_reserve() was called, and recovery reads the files in the order of
+         * their numbers. */
         lanemap_check(log->n_files < log->files_capacity);
         lanemap_check(log->n_files == 0 || number > log->files[log->n_files - 1].number);
         log->files[log->n_files++] = (struct lanemap_log_file){
@@ -342,7 +343,7 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
         pthread_mutex_unlock(&log->mutex);
 }
 
-/* The oldest file that may go; behind `number` only. The current one is last and never goes. */
+/* The oldest file that may go, of those after `number`. The current one is last and never goes. */
 static bool find_droppable(struct lanemap_log *log, uint64_t number, uint64_t through_seq,
                            uint64_t keep_number, uint64_t *ret_number)
 {

@@ -73,9 +73,8 @@ void lanemap_log_close(struct lanemap_log *log);
  *
  * Return: 0. Errors, and then nothing may be applied: -ENOSPC the disk is full; -EIO the log is
  * failing, and the sync thread is at it; -EAGAIN buffer_bytes of records are not durable yet, so
- * the sync thread is behind: wait for lanemap_log_durable() to move, and try again; -ENOMEM;
- * -EINVAL too large.
- * Cost: nothing most times; an fallocate of 64 KiB to 4 MiB at a time.
+ * the sync thread has to write first: wait for lanemap_log_durable() to move, and try again;
+ * -ENOMEM; -EINVAL too large. Cost: nothing most times; an fallocate of 64 KiB to 4 MiB at a time.
  */
 int lanemap_log_reserve(struct lanemap_log *log, size_t bytes);
 
@@ -96,7 +95,7 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
  * appended: that is how the log recovers by itself.
  *
  * Return: 0, also when there was nothing to do. Errors: errno of the file layer; it is remembered
- * (lanemap_log_error()), and the next call tries again, with a new file. Whoever calls leaves some
+ * (lanemap_log_error()), and the next call tries again, with a new file. The caller leaves some
  * time (100 ms, say) between failing calls.
  */
 int lanemap_log_write_and_sync(struct lanemap_log *log, bool want_sync);
@@ -131,7 +130,7 @@ uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
 uint64_t lanemap_log_progress_ns(const struct lanemap_log *log);
 
 /*
- * Return: whether a reserve would be answered at once: there is room in memory for `bytes`, and
+ * Return: true if a reserve would return at once: there is room in memory for `bytes`, and
  * `allocated_bytes` of what is allocated on the disk are not used. Waits for nothing, so it can be
  * wrong in the safe direction: false while another thread is in the log. While the log is failing:
  * true, a reserve refuses at once.
@@ -144,7 +143,7 @@ int lanemap_log_error(const struct lanemap_log *log, uint64_t *ret_since_ns);
 /* The number of the current file: the manifest keeps it as the one that must exist. */
 uint64_t lanemap_log_number(const struct lanemap_log *log);
 
-/* What the manifest keeps as next_log_number: above every number in use. */
+/* The manifest's next_log_number: above every number in use. */
 uint64_t lanemap_log_next_number(const struct lanemap_log *log);
 
 /*
@@ -168,7 +167,8 @@ struct lanemap_log_stats {
         uint64_t n_restarts; /* files given up after a failure */
 };
 void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *ret_stats);
-/* Return: 0; -EAGAIN another thread, at a disk that hangs perhaps, has been in the log for wait_ns. */
+/* Return: 0; -EAGAIN another thread, at a disk that hangs perhaps, has been in the log for
+ * wait_ns. */
 int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,
                           struct lanemap_log_stats *ret_stats);
 

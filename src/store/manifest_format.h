@@ -19,9 +19,9 @@
  *           "log_number": "2",                the log file that must exist; "0": none
  *           "clear_position": "0",            just before the record of the last CLEAR
  *           "mark": "<hex>", "mark_position": "88",
- *           "segment_kind_young": 1,          these three: what the index was told to use, by their
+ *           "segment_kind_young": 1,          these three: the choices of options, by their
  *           "segment_kind_bottom": 2,         numbers in lanemap/writer.h; left out where it was
- *           "filter": 2,                      never told anything
+ *           "filter": 2,                      never chosen
  *           "files": [
  *             {"number": "6", "checksum": "<64 hex>", "bytes": "81920", "n_sections": 64}
  *           ],

@@ -39,7 +39,7 @@ uint64_t lanemap_manifest_lowest_position(const struct lanemap_manifest *manifes
 uint64_t lanemap_manifest_highest_position(const struct lanemap_manifest *manifest);
 
 /*
- * Return: whether it all fits together: ranges, order, uniqueness, every segment in a listed file.
+ * Checks ranges, order, uniqueness, and that every segment is in a listed file.
  * Return: 0; -EBADMSG, and error says what and where.
  */
 int lanemap_manifest_verify(const struct lanemap_manifest *manifest, struct lanemap_error *error);

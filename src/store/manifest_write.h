@@ -1,5 +1,5 @@
 /*
- * Making a manifest the one in force. Whoever writes one has synced everything that it names: the
+ * Making a manifest the one in force. Its writer has synced everything that it names: the
  * segment files, the directory entries, and the log through every position.
  */
 #ifndef LANEMAP_STORE_MANIFEST_WRITE_H

@@ -55,8 +55,7 @@ int lanemap_copy_open_empty(const char *path, int *ret_dir_fd, struct lanemap_er
         return r < 0 ? r : empty_take(fd, path, ret_dir_fd, error);
 }
 
-int lanemap_copy_take_empty(int fd, const char *name, int *ret_dir_fd,
-                              struct lanemap_error *error)
+int lanemap_copy_take_empty(int fd, const char *name, int *ret_dir_fd, struct lanemap_error *error)
 {
         int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 
@@ -72,7 +71,7 @@ int lanemap_copy_take_empty(int fd, const char *name, int *ret_dir_fd,
 }
 
 int lanemap_copy_file(const struct lanemap_files *files, int from_fd, int to_dir_fd,
-                        const char *name)
+                      const char *name)
 {
         unsigned char *buffer = lanemap_alloc(CHUNK_BYTES);
         off_t at = 0;

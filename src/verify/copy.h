@@ -20,8 +20,7 @@ int lanemap_copy_open_empty(const char *path, int *ret_dir_fd, struct lanemap_er
 
 /* A descriptor of our own for one that is open, which is empty. Return: 0. Errors: -ENOTDIR,
  * -ENOTEMPTY, errno. */
-int lanemap_copy_take_empty(int fd, const char *name, int *ret_dir_fd,
-                            struct lanemap_error *error);
+int lanemap_copy_take_empty(int fd, const char *name, int *ret_dir_fd, struct lanemap_error *error);
 
 /* All bytes of from_fd into a new file of that name, synced. Return: 0. Errors: errno. */
 int lanemap_copy_file(const struct lanemap_files *files, int from_fd, int to_dir_fd,

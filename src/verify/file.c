@@ -274,7 +274,7 @@ static bool header_is_sound(const unsigned char *bytes, uint64_t n_bytes)
         return lanemap_segment_check_of(&header, sizeof(header)) == check;
 }
 
-/* What the manifest says of a section that a lane uses. */
+/* Checks a section against the manifest's description of it. */
 static int use_verify(const struct lanemap_verify_file *file, const struct lanemap_verify_use *use,
                       const struct lanemap_segment_file_section *section,
                       struct lanemap_findings *findings)

@@ -103,7 +103,7 @@ bool lanemap_mapping_is_hit(const struct lanemap_mapping *guard, uint64_t *ret_o
 {
         uint64_t offset;
 
-        lanemap_fence_acquire(); /* behind the loads of the caller: U2 */
+        lanemap_fence_acquire(); /* after the loads of the caller: U2 */
         offset = lanemap_load_acquire(&guard->first_off);
         if (offset == UINT64_MAX)
                 return false;

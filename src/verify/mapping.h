@@ -5,7 +5,7 @@
  * which puts zeros where the page was and lets the access go on:
  *
  *   access -> SIGBUS -> handler -> the sections of the page are marked -> zeros mapped over them
- *          -> the access reads zeros -> its outcome is looked at behind the mark: not believed
+ *          -> the access reads zeros -> its outcome is checked after the mark: discarded
  *
  *   U1  Before a byte of a guarded mapping becomes another one, every section that has this byte
  *       is marked `unreadable` (G6 in segment/read.h), and the guard is hit. A mark stays for as
@@ -18,7 +18,8 @@
  *       was reading goes on holding what it holds, and leaves as always. Nobody jumps.
  *   U4  An address outside of every guarded mapping is refused, and nothing is touched: what
  *       becomes of the process is the program's decision.
- *   U5  A file with a guard that was hit is damaged (D1 to D4 in writer/health/damage.h): found, named
+ *   U5  A file with a guard that was hit is damaged (D1 to D4 in writer/health/damage.h): found,
+ *   named
  *       with offset, lane and keys, reported once. A copy that was hit is given up for its
  *       original.
  *   U6  A thread of the engine leaves SIGBUS unblocked (common/signals.h): one that blocks it
@@ -49,14 +50,16 @@ void lanemap_mapping_watch(struct lanemap_mapping *guard, struct lanemap_lane_fi
 /* NULL is fine. Nobody reads the mapping any more. */
 void lanemap_mapping_free(struct lanemap_mapping *guard);
 
-/* Return: whether a page could not be read, and the offset of the first one. ret_offset may be NULL. */
+/* Return: true if a page could not be read. ret_offset (may be NULL): of the first one, in
+ * bytes. */
 bool lanemap_mapping_is_hit(const struct lanemap_mapping *guard, uint64_t *ret_offset);
 
 /* The file has n_left bytes left: every section that had more is marked, as if it had been hit. The
  * rest of the last page reads as zeros, and the kernel sends no signal for it. */
 void lanemap_mapping_cut(struct lanemap_mapping *guard, uint64_t n_left);
 
-/* How often any guard of this process was hit. A fence behind the loads comes first: U2. */
+/* The hits of all guards of this process. A fence comes first, after the loads of the caller:
+ * U2. */
 uint64_t lanemap_mapping_n_hits(void);
 
 #endif

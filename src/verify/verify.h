@@ -1,9 +1,9 @@
 /*
  * Verification: a data directory holds what was written: manifest, segment files, counts, log.
  *
- *   V1  Nothing is modified, no lock is taken: a writer may be at work beside it, also in another
- *       process. What it replaces meanwhile is looked at as it was, or the look begins again.
- *   V2  Every byte that the manifest names is covered by a 256-bit checksum that was read from the
+ *   V1  Nothing is modified, no lock is taken: a writer may work at the same time, also in another
+ *   process. A file that it replaces is checked as it was, or the check begins again. V2  Every
+ *   byte that the manifest names is covered by a 256-bit checksum that was read from the
  *       manifest, whose own is checked. So a finding is damage, and no damage goes unfound, but
  *       for the bytes of the log: there, what is not proven to have been durable may be missing.
  *   V3  Live keys and pairs of each lane are counted again by merging its segments, and compared
@@ -50,7 +50,7 @@ struct lanemap_verify_use {
         uint32_t kind;
 };
 
-/* What the manifest says of a file. */
+/* The manifest's description of a file. */
 struct lanemap_verify_file {
         uint64_t number;
         uint64_t n_bytes;
@@ -75,7 +75,7 @@ struct lanemap_verify_options {
         void *pace_arg;
 };
 
-/* What the manifest says of its i-th file. Free with lanemap_verify_file_deinit(). */
+/* The manifest's description of its i-th file. Free with lanemap_verify_file_deinit(). */
 int lanemap_verify_file_init(const struct lanemap_manifest *manifest, uint32_t i,
                              struct lanemap_verify_file *ret_file);
 void lanemap_verify_file_deinit(struct lanemap_verify_file *file);
@@ -118,8 +118,8 @@ struct lanemap_verify_section {
 /* Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT, errno of mmap. */
 int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t section,
                                struct lanemap_verify_section *ret_section);
-/* Return: whether every page of it could be read so far (U2 in verify/mapping.h): what was made of it may be
- * believed. */
+/* Return: true if every page that was read was there (U2 in verify/mapping.h): results are
+ * valid. */
 bool lanemap_verify_section_is_read(const struct lanemap_verify_section *section);
 void lanemap_verify_section_unmap(struct lanemap_verify_section *section);
 
@@ -152,7 +152,7 @@ struct lanemap_verify_report {
 int lanemap_verify_directory(const struct lanemap_files *files, int dir_fd,
                              struct lanemap_verify_report *ret_report, struct lanemap_error *error);
 
-/* Return: whether somebody holds the directory's lock; takes none. */
+/* Return: true if a process holds the directory's lock. Takes none. */
 bool lanemap_verify_writer_lives(int dir_fd);
 
 #endif

@@ -19,7 +19,7 @@
 /* Operations whose cache lines are requested together. */
 #define APPLY_PREFETCH 16
 
-/* How long one apply waits for room before it answers -ENOSPC. */
+/* An apply waits so long for room before it answers -ENOSPC. */
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
 
 static_assert(LANEMAP_APPLY_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
@@ -132,8 +132,8 @@ static void op_count(struct lanemap_writer *writer, uint32_t code, bool changed)
 }
 
 /*
- * Applies log_ops in order until one fails. What changed something is moved to the front of
- * log_ops: the record. *ret_n_applied of the operations were applied.
+ * Applies log_ops in order until one fails. Operations that changed something are moved to the
+ * front of log_ops: the record. *ret_n_applied of the operations were applied.
  */
 static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t position,
                      struct lanemap_op_result *results, size_t *ret_n_applied, size_t *ret_n_logged)
@@ -169,8 +169,8 @@ static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t posit
 }
 
 /*
- * Encodes the operations and takes room for their record. While the sync thread is behind, it is
- * waited for; the lock is free meanwhile, so everything is encoded again.
+ * Encodes the operations and takes room for their record. Waits while the log's buffer is full; the
+ * lock is free meanwhile, so everything is encoded again.
  */
 static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
 {

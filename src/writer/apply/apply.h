@@ -1,4 +1,7 @@
-/* Applying operations: one lane, all lanes, back-pressure, memory reserved for later. */
+/*
+ * Applying operations: to one key of a lane, and a clear of all lanes; the waits of applies for
+ * flushes and memory; the reserves with which a full object can still be flushed.
+ */
 #ifndef LANEMAP_WRITER_APPLY_APPLY_H
 #define LANEMAP_WRITER_APPLY_APPLY_H
 
@@ -6,25 +9,32 @@
 
 /* ---- apply/apply.c ---- */
 
+/* One operation of any code; also of a replay. Return and errors: as lanemap_engine_lane_op(). */
 int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *op,
                             uint64_t position, struct lanemap_op_result *result, bool *changed)
         LANEMAP_REQUIRES(writer->lanes.lock);
 
 /* ---- apply/clear.c ---- */
 
-/* An empty overlay and a block for a view for each lane that is to have them, with smaller tables
- * where memory is short. Return: 0. Errors: -ENOSPC, and there is none of them. */
-int lanemap_engine_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *fresh)
+/* Allocates an empty overlay and a block for a view for each lane whose log2_cells is set; with
+ * smaller tables where memory is short. Return: 0. Errors: -ENOSPC: nothing is allocated. */
+int lanemap_engine_lane_starts_alloc(struct lanemap_writer *writer,
+                                     struct writer_lane_start *starts)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* Return: 0, and the pairs removed (UINT32_MAX: at least so many). Errors: -ENOSPC, -ENOMEM:
+ * nothing changed. */
 int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
         LANEMAP_REQUIRES(writer->lanes.lock);
 
 /* ---- apply/lane.c ---- */
 
-/* One lane, under lock */
+/* Gives every lane an empty overlay and its first view. Return: 0. Errors: -ENOSPC, -ENOMEM. */
 int lanemap_engine_lanes_init(struct lanemap_writer *writer);
+/* Requests the first line of each level that an operation on the key reads. */
 void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* Return: 0, and *ret_changed if readers see a change. Errors, after which nothing changed:
+ * -ENOSPC, -ENOMEM, -EBADMSG. */
 int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
                            struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
                            struct lanemap_op_result *ret_result, bool *ret_changed)
@@ -38,8 +48,7 @@ bool lanemap_engine_flush_is_due(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_overlays_exceed(const struct lanemap_writer *writer, uint64_t bytes_max,
                                     uint32_t times) LANEMAP_REQUIRES(writer->lanes.lock);
-/* apply/pressure.c, under lock, which a wait gives back meanwhile */
-/* Return: 0. Errors: -ENOSPC, flushes do not get through. */
+/* The waits release the lock meanwhile. Return: 0. Errors: -ENOSPC: flushes fail. */
 int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait)
@@ -57,20 +66,20 @@ int lanemap_engine_reserves_init(struct lanemap_writer *writer);
 void lanemap_engine_reserves_deinit(struct lanemap_writer *writer);
 void lanemap_engine_reserves_fill(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* What they take when they are full. */
 /* The number of segments of the lane that has the most. */
 uint32_t lanemap_engine_segments_deepest(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* The bytes of full reserves. */
 uint64_t lanemap_engine_reserves_bytes(const struct lanemap_writer *writer);
-/* Gives the pages to whoever allocates next. Return: whether there were any. */
+/* Frees the reserved pages, for the allocations that follow. Return: true if there were any. */
 bool lanemap_engine_reserve_release(struct lanemap_writer *writer, struct writer_reserve *reserve)
         LANEMAP_REQUIRES(writer->lanes.lock);
 uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* Any thread, under any lock: the spare object, as large as it has to be, if there is room for it. Two
- * at once make one. */
+/* Makes the spare object, or enlarges it, if there is room. Thread: any, with any lock held; two at
+ * once make one. */
 void lanemap_engine_spare_ensure(struct lanemap_writer *writer);
-/* The object that they were of is gone. */
+/* Forgets the reserved pages: their object is gone. */
 void lanemap_engine_reserves_forget(struct lanemap_writer *writer);
 
 #endif

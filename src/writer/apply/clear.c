@@ -11,53 +11,54 @@
 #include "common/check.h"
 #include "writer/core/core.h"
 
-static int lane_fresh_alloc(struct lanemap_writer *writer, uint32_t n_segments,
-                            struct writer_fresh *fresh)
+static int lane_start_alloc(struct lanemap_writer *writer, uint32_t n_segments,
+                            struct writer_lane_start *starts)
 {
         int r;
 
-        r = lanemap_overlay_init(&fresh->overlay, lanemap_engine_arena(writer), fresh->log2_cells,
+        r = lanemap_overlay_init(&starts->overlay, lanemap_engine_arena(writer), starts->log2_cells,
                                  writer->identity.cell_bytes);
         if (r < 0)
                 return r;
 
-        r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), n_segments, &fresh->view);
+        r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), n_segments, &starts->view);
         if (r < 0)
-                lanemap_overlay_free(&fresh->overlay);
+                lanemap_overlay_free(&starts->overlay);
         return r;
 }
 
-static int fresh_try(struct lanemap_writer *writer, struct writer_fresh *fresh)
+static int lane_starts_try_alloc(struct lanemap_writer *writer, struct writer_lane_start *starts)
 {
         uint32_t n;
         int r = 0;
 
         for (n = 0; n < writer->identity.n_lanes && r == 0; n += r == 0)
-                if (fresh[n].log2_cells)
-                        r = lane_fresh_alloc(writer, writer->lanes.items[n].n_segments, &fresh[n]);
+                if (starts[n].log2_cells)
+                        r = lane_start_alloc(writer, writer->lanes.items[n].n_segments, &starts[n]);
         if (r == 0)
                 return 0;
 
         while (n-- > 0)
-                if (fresh[n].log2_cells) {
-                        lanemap_overlay_free(&fresh[n].overlay);
-                        lanemap_lane_view_free(lanemap_engine_arena(writer), &fresh[n].view);
+                if (starts[n].log2_cells) {
+                        lanemap_overlay_free(&starts[n].overlay);
+                        lanemap_lane_view_free(lanemap_engine_arena(writer), &starts[n].view);
                 }
         return r;
 }
 
-int lanemap_engine_fresh_alloc(struct lanemap_writer *writer, struct writer_fresh *fresh)
+int lanemap_engine_lane_starts_alloc(struct lanemap_writer *writer,
+                                     struct writer_lane_start *starts)
 {
-        int r = fresh_try(writer, fresh);
+        int r = lane_starts_try_alloc(writer, starts);
 
         if (r != -ENOSPC || !lanemap_engine_reserve_release(writer, &writer->shm.freeze_reserve))
                 return r;
 
         /* The reserve is as large as the smallest tables are. */
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
-                if (fresh[i].log2_cells)
-                        fresh[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
-        return fresh_try(writer, fresh);
+                if (starts[i].log2_cells)
+                        starts[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+        return lane_starts_try_alloc(writer, starts);
 }
 
 /* A frozen overlay that a flush may be reading is left to that flush; its retirement is too
@@ -75,18 +76,18 @@ static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane
 
 int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
 {
-        struct writer_fresh *fresh;
+        struct writer_lane_start *starts;
         int r;
 
-        fresh = lanemap_alloc(writer->identity.n_lanes * sizeof(*fresh));
-        if (!fresh)
+        starts = lanemap_alloc(writer->identity.n_lanes * sizeof(*starts));
+        if (!starts)
                 return -ENOMEM;
 
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
-                fresh[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
-        r = lanemap_engine_fresh_alloc(writer, fresh);
+                starts[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+        r = lanemap_engine_lane_starts_alloc(writer, starts);
         if (r < 0) {
-                lanemap_free(fresh);
+                lanemap_free(starts);
                 return r;
         }
 
@@ -105,9 +106,9 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
                 uint32_t n_segments = lane->n_segments;
 
                 lane_orphan_frozen(writer, lane);
-                lane->active = fresh[i].overlay;
+                lane->active = starts[i].overlay;
                 lane->n_segments = 0;
-                lanemap_engine_lane_publish(writer, i, &fresh[i].view);
+                lanemap_engine_lane_publish(writer, i, &starts[i].view);
                 lanemap_overlay_retire(&old);
                 for (uint32_t s = 0; s < n_segments; s++)
                         lanemap_engine_segment_unref(writer, lane->segments[s]);
@@ -119,6 +120,6 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
         writer->lanes.n_keys = writer->lanes.n_pairs = 0;
         writer->lanes.has_frozen_set = false;
 
-        lanemap_free(fresh);
+        lanemap_free(starts);
         return 0;
 }

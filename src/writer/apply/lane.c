@@ -125,7 +125,8 @@ struct op {
         uint32_t id;
 };
 
-/* Return: whether the operation changes a posting of n_ids ids that does, or does not, contain the id. */
+/* Return: true if the operation changes a posting of n_ids ids that does, or does not, contain the
+ * id. */
 static bool op_changes(const struct op *op, uint64_t n_ids, bool contains)
 {
         switch (op->code) {
@@ -223,7 +224,7 @@ static int active_prepare(struct lanemap_writer *writer, const struct op *op, ui
         }
 }
 
-/* What one operation did to the long postings. */
+/* Counts the change of one operation in the long postings. */
 static void active_long_count(struct lanemap_writer *writer, const struct lanemap_overlay *before,
                               const struct lanemap_overlay *after, uint64_t n_ids)
 {

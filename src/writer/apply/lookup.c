@@ -1,10 +1,10 @@
 /*
- * What the index is asked: lookups of this process, the position, the mark.
+ * Lookups of this process, the position, the mark.
  *
  * A lookup is as a reader's, over the writer's own mapping. An outcome that is not an answer means
  * that the view changed under it, since everything that a published view names is mapped here: the
- * generation moved on, or the object has grown since the lookup began, and an offset of the new part
- * was past the size that it knew. Then it is made again.
+ * generation moved on, or the object has grown since the lookup began, and an offset of the new
+ * part was past the size that it knew. Then it is made again.
  */
 #include "writer/core/engine.h"
 

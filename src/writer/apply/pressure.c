@@ -1,6 +1,6 @@
 /*
- * Back-pressure: when a flush is due, and what an apply does while flushes fall behind. All of it runs
- * under the engine's lock; a wait gives the lock back meanwhile.
+ * Back-pressure: when a flush is due, and the waits of applies while flushes do not keep up. All of
+ * it runs under the engine's lock; a wait gives the lock back meanwhile.
  */
 #include "writer/apply/apply.h"
 
@@ -15,20 +15,20 @@
 #define STALL_RATIO     4
 #define STALL_BYTES_MIN (UINT64_C(1) << 20)
 
-/* What an operation takes of shared memory, in the usual case and rounded up: a cell in a table that
- * may be about to double, and a short posting. */
+/* The shared memory that an operation takes, in the usual case and rounded up: a cell in a table
+ * that may be about to double, and a short posting. */
 #define APPLY_BYTES_PER_OP 128
 
-/* A log that is at a write or a sync may hang, and allocating room would wait for the same disk: whoever
- * may not wait goes on meanwhile only while so much is allocated. */
+/* A log that is at a write or a sync may hang, and allocating room would wait for the same disk: a
+ * caller that may not wait goes on only while so much is allocated. */
 #define HANG_ROOM_BYTES (UINT32_C(32) << 10)
 #define READY_WAIT_NS   (UINT64_C(10) * 1000 * 1000)
 
-/* How long one apply waits for room before it answers -ENOSPC. */
+/* An apply waits so long for room before it answers -ENOSPC. */
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
 
-/* All lanes fill alike, so their tables double at about the same time, beside a flush and what is in
- * quarantine: an eighth of what there is goes as far. */
+/* All lanes fill alike, so their tables double at about the same time, while a flush and the
+ * quarantine hold memory too: overlays get an eighth of the room. */
 static uint64_t flush_room(const struct lanemap_writer *writer)
 {
         return writer->shm.room_bytes / 8;
@@ -73,7 +73,8 @@ static void flush_start(struct lanemap_writer *writer)
         lanemap_engine_flusher_signal(writer);
 }
 
-/* So that the next doubling of the tables still fits where memory is short: a quarter of the room. */
+/* So that the next doubling of the tables still fits where memory is short: a quarter of the
+ * room. */
 static bool overlays_are_too_large(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
@@ -86,7 +87,7 @@ static bool overlays_are_too_large(const struct lanemap_writer *writer)
         return lanemap_engine_overlays_exceed(writer, bytes, STALL_RATIO);
 }
 
-/* Return: whether applies wait for a flush. */
+/* Return: true if applies wait for a flush. */
 static bool flush_is_behind(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         if (LANEMAP_LIKELY(!overlays_are_too_large(writer))) {
@@ -97,8 +98,8 @@ static bool flush_is_behind(struct lanemap_writer *writer) LANEMAP_REQUIRES(writ
         return true;
 }
 
-/* A flush that gets on is waited for, however slow the disk is. One that does not is waited for once:
- * the applies after the one that gave up are refused at once, until it gets on. */
+/* A flush that gets on is waited for, however slow the disk is. One that does not is waited for
+ * once: the applies after the one that gave up are refused at once, until it gets on. */
 static bool flush_is_hopeless(struct lanemap_writer *writer, uint64_t now_ns)
 {
         uint64_t progress = lanemap_load_relaxed(&writer->pressure.n_sections_built);
@@ -110,8 +111,8 @@ static bool flush_is_hopeless(struct lanemap_writer *writer, uint64_t now_ns)
                now_ns - writer->pressure.stall_since_ns > 10 * STALL_NS_MAX;
 }
 
-/* Back-pressure: while a flush is far behind, applies wait for it; when it cannot get through, they
- * are refused. */
+/* Back-pressure: while overlays are far over the flush threshold, applies wait; when no flush
+ * succeeds, they are refused. */
 int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
 {
         uint64_t began_ns = 0, now_ns;

@@ -1,13 +1,13 @@
 /*
- * Pages of the data object kept back for the time when it is full. Only a flush gives room back,
- * and a flush needs some itself: fresh overlays and views to freeze, and views again to commit.
+ * Pages of the data object, reserved for the time when it is full. Only a flush gives room back,
+ * and a flush needs some itself: empty overlays and views to freeze, and views again to commit.
  * Without a reserve for each of the two steps, a full object could stay full for ever.
  *
  * Single pages, so that they can be had in a fragmented object too. Refilled whenever a flush has
  * given memory back, before an apply can take it. All under lock.
  *
- * And the spare object, kept back for a successor, which has to come up beside the object that is
- * there, whatever fills /dev/shm (S4 in shm/write.h).
+ * And the spare object, reserved for a successor, which has to start while the present object
+ * exists, whatever fills /dev/shm (S4 in shm/write.h).
  */
 #include "writer/apply/apply.h"
 
@@ -130,16 +130,16 @@ void lanemap_engine_reserves_forget(struct lanemap_writer *writer)
         writer->shm.freeze_reserve.n = writer->shm.commit_reserve.n = 0;
 }
 
-/* Beside what it cannot do without, so that it can take writes. */
+/* Besides what it needs to start, so that it can take writes. */
 #define SPARE_WRITE_BYTES (UINT64_C(16) << 10)
 
 /* Views of several sizes, a page more for each of them but one. */
 #define SPARE_SIZES_PAGES 2
 
 /*
- * What a successor's object has: the head, an empty overlay and a view for each lane (S4), which is
- * what it has to have; and what is kept back for a flush, and something to write in. A log is
- * replayed elsewhere (life/replay.c); a flush of the replay may leave a segment more.
+ * The spare object reserves what a successor needs to start: the head, an empty overlay and a view
+ * for each lane (S4); then the reserves of a flush, and some room for writes. A log is replayed
+ * elsewhere (life/replay.c); a flush of the replay may leave a segment more.
  */
 uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
 {

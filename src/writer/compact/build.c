@@ -24,7 +24,7 @@
 #include "writer/health/health.h"
 
 #define LEVEL_BOTTOM 2
-#define IDS_ROOM     1024 /* for the short lists of a batch, beside the longest */
+#define IDS_ROOM     1024 /* for the short lists of a batch, besides the longest */
 
 static_assert((int)LANEMAP_SEGMENT_PACKED == LANEMAP_SEGMENT_KIND_PACKED &&
                       (int)LANEMAP_SEGMENT_RECSPLIT == LANEMAP_SEGMENT_KIND_RECSPLIT &&
@@ -197,8 +197,8 @@ static int lane_open(struct lanemap_writer *writer, const struct writer_build_la
         return r;
 }
 
-/* Return: whether anything is left of a lane. The file's table comes before its first section, so it has to
- * be known how many there will be. */
+/* Return: true if anything is left of a lane. The file's table comes before its first section, so
+ * it has to be known how many there will be. */
 static int lane_look(struct lanemap_writer *writer, const struct writer_build_lane *lane,
                      bool *ret_has_section)
 {

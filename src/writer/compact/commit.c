@@ -12,7 +12,7 @@
  * C1. A view names only files that the manifest in force names.
  * C2. From the manifest being in force on, nothing can fail: the blocks for the views were taken
  *     before.
- * C3. Segments change only under commit_lock, so the description is true until the swap, but for
+ * C3. Segments change only under commit.lock, so the description is true until the swap, but for
  *     a clear, which a job notices by the clear epoch; then its result is void, and its file
  *     dies when a later manifest does not name it.
  */
@@ -62,7 +62,8 @@ static struct lanemap_manifest_segment manifest_segment(const struct writer_segm
         };
 }
 
-/* Return: whether the edit replaces a lane's segment; the first one it replaces is where the new one goes.
+/* Return: true if the edit replaces a lane's segment; the first one it replaces is where the new
+ * one goes.
  */
 static bool edit_replaces(const struct writer_edit *edit, const struct writer_segment *segment)
 {
@@ -105,8 +106,8 @@ static const struct writer_edit *edit_of_lane(const struct writer_commit *commit
         return NULL;
 }
 
-/* A manifest may have had lanes at different positions: a flush of a replay then freezes at one that
- * a lane is beyond. That lane stays where it is: nothing of it was frozen. */
+/* A manifest may have had lanes at different positions: a flush of a replay then freezes at one
+ * that a lane is beyond. That lane stays where it is: nothing of it was frozen. */
 static uint64_t lane_position_after(const struct lanemap_writer *writer,
                                     const struct writer_lane *lane)
         LANEMAP_REQUIRES(writer->lanes.lock)

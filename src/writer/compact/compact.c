@@ -9,8 +9,9 @@
 
 #define COMPACT_POLL_NS (UINT64_C(2) * 1000 * 1000)
 
-/* Asks for every lane that is not one segment in a file that is all live; after the first round only
- * for those that others left behind in a file. Return: whether any. */
+/* Asks for every lane that is not one segment in a file that is all live; after the first round
+ * only for those that are left in a file that others moved out of. Return: true if there are
+ * any. */
 static bool lanes_want(struct lanemap_writer *writer, bool left_behind)
 {
         bool any = false;
@@ -30,7 +31,7 @@ static bool lanes_want(struct lanemap_writer *writer, bool left_behind)
         return any;
 }
 
-/* Return: whether some of them are still to be done, or being done. */
+/* Return: true if some of them are not done. */
 static bool lanes_left(struct lanemap_writer *writer)
 {
         bool left = false;
@@ -47,7 +48,8 @@ static bool lanes_left(struct lanemap_writer *writer)
         return left;
 }
 
-/* One step of a compaction: a flush that writes wait for, else a merge, else a moment's patience. */
+/* One step of a compaction: a flush that writes wait for, else a merge, else a moment's
+ * patience. */
 static int compact_step(struct lanemap_writer *writer)
 {
         bool flush_wanted;
@@ -57,7 +59,7 @@ static int compact_step(struct lanemap_writer *writer)
         flush_wanted = writer->pressure.flush_wanted && !writer->pressure.flush_failing;
         lanemap_mutex_unlock(&writer->lanes.lock);
         if (flush_wanted) {
-                /* Its failure is the flusher's to tell, and no compaction's. */
+                /* Its failure is the flusher's to log, and no compaction's. */
                 (void)lanemap_engine_flush_run(writer, true);
                 return 0;
         }
@@ -69,15 +71,15 @@ static int compact_step(struct lanemap_writer *writer)
 }
 
 /*
- * Makes every lane one segment, as of now, in the caller's thread (the flusher) beside the workers.
- * Segments that a worker is merging are waited for; writes go on, and are flushed. Return: 0;
- * -EBADMSG: damaged segments were left as they are, and what is older than they.
+ * Makes every lane one segment, as of now, in the caller's thread (the flusher), while the workers
+ * go on. Segments that a worker is merging are waited for; writes go on, and are flushed. Return:
+ * 0; -EBADMSG: damaged segments, and all that are older, were left as they are.
  */
 int lanemap_engine_compact(struct lanemap_writer *writer)
 {
         int r = 0;
 
-        /* Lanes that moved out of a file leave others behind in it, which move out in the next round. */
+        /* Lanes that moved out of a file leave others in it, which move out in the next round. */
         for (int round = 0; round < COMPACT_ROUNDS && r >= 0 && lanes_want(writer, round > 0);
              round++)
                 while (r >= 0 && !lanemap_load_acquire(&writer->workers.stopping) &&

@@ -1,4 +1,7 @@
-/* Flushes, merges, manifests, fresh generations. */
+/*
+ * The way of data out of the overlays: flushes and merges build segment files, a commit puts a
+ * manifest in force and swaps the views, a flip copies the lanes into a new data object.
+ */
 #ifndef LANEMAP_WRITER_COMPACT_COMPACT_H
 #define LANEMAP_WRITER_COMPACT_COMPACT_H
 
@@ -6,8 +9,8 @@
 
 /* ---- compact/build.c ---- */
 
-/* Under lock. The lane's newest build->n_segments segments become the inputs of a job, and what it
- * replaces; afterwards they are let go, with what did not become the lanes'. */
+/* The lane's newest build->n_segments segments become the inputs of a job, which its edit replaces.
+ * Under lanes.lock. The second function releases them, and new segments that no lane took. */
 void lanemap_engine_inputs_take(struct writer_lane *lane, struct writer_build_lane *build,
                                 struct writer_edit *edit);
 void lanemap_engine_inputs_release(struct lanemap_writer *writer,
@@ -39,8 +42,8 @@ int lanemap_engine_compact(struct lanemap_writer *writer);
 /* ---- compact/executor.c ---- */
 
 void lanemap_engine_executor_init(struct lanemap_writer *writer, uint32_t n_workers);
-/* Until worker_signal is not `seen` any more, or a second has passed without anything to do: helps
- * others to build. Return: worker_signal. */
+/* Helps others to build, until workers.signal differs from `seen`, or a second has passed without
+ * work. Return: workers.signal. */
 uint64_t lanemap_engine_worker_wait(struct lanemap_writer *writer, uint64_t seen);
 
 /* ---- compact/flip.c ---- */
@@ -49,32 +52,34 @@ int lanemap_engine_object_create(struct lanemap_writer *writer,
                                  struct lanemap_shm_data_object **ret_object,
                                  struct lanemap_shm_region **ret_region)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* One that no reader ever sees, to replay into (life/replay.c). */
+/* An object that no reader ever sees, to replay into (life/replay.c). */
 int lanemap_engine_object_create_private(struct lanemap_writer *writer,
                                          struct lanemap_shm_data_object **ret_object);
 void lanemap_engine_object_free(struct lanemap_shm_data_object *object); /* NULL is fine */
-/* Unlinks and frees one that was never published. */
-void lanemap_engine_object_give_up(struct lanemap_writer *writer,
+/* Unlinks and frees an object that was never published. */
+void lanemap_engine_object_discard(struct lanemap_writer *writer,
                                    struct lanemap_shm_data_object *object,
                                    struct lanemap_shm_region *region);
 int lanemap_engine_lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy);
 void lanemap_engine_lanes_copy_deinit(struct lanemap_writer *writer,
                                       struct writer_lanes_copy *copy);
-/* Under lock. The lanes' new overlays and views in the object; the engine's state is not touched.
- * Return: 0, -ENOSPC, -ENOMEM: the object has what was copied so far. */
+/* Copies the lanes' overlays into the object, with blocks for views; the engine's state is not
+ * touched. Return: 0. Errors: -ENOSPC, -ENOMEM: a part is copied. */
 int lanemap_engine_lanes_copy(struct lanemap_writer *writer,
                               const struct lanemap_shm_data_object *object,
                               struct writer_lanes_copy *copy) LANEMAP_REQUIRES(writer->lanes.lock);
-/* Under lock. The object becomes the engine's; it is not published. The one before is the caller's. */
+/* The object becomes the engine's; it is not published. The old one is the caller's. */
 void lanemap_engine_lanes_move(struct lanemap_writer *writer,
                                struct lanemap_shm_data_object *object,
                                const struct writer_lanes_copy *copy)
         LANEMAP_REQUIRES(writer->lanes.lock);
 int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
-/* A new generation whatever readers hold, since its objects were removed; and in another control
- * object, unless that is NULL. Return: 0, and *control is the writer's; -ENOSPC, -ENOMEM, ... */
-int lanemap_engine_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_control *control);
-/* Gives back the memory of retired objects that no reader holds any more. */
+/* A flip however much readers hold, since the shared objects were removed. control: the one to
+ * publish it in; NULL: the present one. Return: 0, and the control object is the writer's. Errors:
+ * -ENOSPC, -ENOMEM. */
+int lanemap_engine_flip_unconditional(struct lanemap_writer *writer,
+                                      struct lanemap_shm_control *control);
+/* Closes retired objects that no reader holds: that frees their memory. */
 void lanemap_engine_retired_objects_drop(struct lanemap_writer *writer);
 
 /* ---- compact/flush.c ---- */
@@ -95,7 +100,6 @@ int lanemap_engine_pace(struct lanemap_writer *writer, struct lanemap_rate *rate
 
 /* ---- compact/plan.c ---- */
 
-/* compact/plan.c, under lock */
 /* Return: the first lane of the most urgent group, or the index's n_lanes: there is none. */
 uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *ret_n_lanes)
         LANEMAP_REQUIRES(writer->lanes.lock);

@@ -1,8 +1,8 @@
 /*
  * Parts of a build, done also by workers that have nothing else to do (common/executor.h).
  *
- * Whoever builds puts a job on the list, works on it himself until every part is taken, takes it off
- * the list, and waits for those who joined. A worker joins when it would otherwise sleep, and stays
+ * The builder puts a job on the list, works on it until every part is taken, takes it off the list,
+ * and waits for the workers that joined. A worker joins when it would otherwise sleep, and stays
  * until no part is left. So a job never waits for a thread that is busy with something else.
  */
 #include "writer/compact/compact.h"
@@ -15,10 +15,11 @@ struct writer_job {
         void (*task)(void *arg, uint32_t i, uint32_t thread);
         void *arg;
         uint32_t n;
-        uint32_t next;      /* atomic: the next part that nobody has taken */
-        uint32_t n_joined;  /* under work_lock: threads that ever were at work, the builder's one of
+        uint32_t next; /* atomic: the next part that nobody has taken */
+        uint32_t
+                n_joined; /* under workers.lock: threads that ever were at work, the builder's one of
                              * them */
-        uint32_t n_helping; /* under work_lock: others that are at work now */
+        uint32_t n_helping; /* under workers.lock: others that are at work now */
 };
 
 static void job_work(struct writer_job *job, uint32_t thread)
@@ -68,7 +69,7 @@ void lanemap_engine_executor_init(struct lanemap_writer *writer, uint32_t n_work
         };
 }
 
-/* Under work_lock. A job that has a part left, and room for one more thread. */
+/* Under workers.lock. A job that has a part left, and room for one more thread. */
 static struct writer_job *job_open(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->workers.lock)
 {
@@ -81,7 +82,7 @@ static struct writer_job *job_open(struct lanemap_writer *writer)
         return job;
 }
 
-/* Under work_lock, which it gives back meanwhile. */
+/* Under workers.lock, which it gives back meanwhile. */
 static void job_help(struct lanemap_writer *writer, struct writer_job *job)
         LANEMAP_REQUIRES(writer->workers.lock)
 {

@@ -1,5 +1,5 @@
 /*
- * Data objects: the first one of a writer, and the flip to a fresh one, by which shared memory is
+ * Data objects: the first one of a writer, and the flip to a new one, by which shared memory is
  * given back (an object is never shrunk, punched or sparse).
  *
  * A flip flushes first, so that there is little to copy; then, with applies waiting, the overlays
@@ -7,7 +7,8 @@
  * and never written again: a lookup in progress ends with an answer that was true, the next one
  * sees the new word. Stopped readers may hold the old one, so a flip is refused while two such are
  * held, or as many bytes as one object may have (F4): no reader can make memory grow without bound.
- * The writer keeps a descriptor of each to tell, and closes it within a second of the last reader.
+ * The writer keeps a descriptor of each to ask if it is held, and closes it within a second of the
+ * last reader.
  */
 #include "writer/compact/compact.h"
 
@@ -28,8 +29,8 @@
 /* Retired objects that readers may hold before flips are refused. */
 #define HELD_MAX 2
 
-/* How long freed shared memory is left alone unless the options say: at least the first, and the
- * second while no more than so many bytes wait. */
+/* The times for which freed shared memory is not reused, unless the options say: the first always,
+ * the second while no more than so many bytes wait. */
 #define QUARANTINE_NS (UINT64_C(5) * 1000 * 1000)
 #define LINGER_NS     (UINT64_C(250) * 1000 * 1000)
 #define LINGER_BYTES  (UINT64_C(8) << 20)
@@ -38,7 +39,7 @@
 /* A replay may grow to this, however small the limit of shared memory is. */
 #define PRIVATE_BYTES_MAX_LEAST (UINT64_C(1) << 30)
 
-/* What a flip must save to be worth it. */
+/* The bytes that a flip must save to be worth it. */
 #define WORTH_BYTES (UINT64_C(256) << 10)
 
 /* A try again costs a reader one lookup more, so memory comes first: waiting long is for as long as
@@ -167,7 +168,7 @@ int lanemap_engine_object_create(struct lanemap_writer *writer,
         return 0;
 }
 
-void lanemap_engine_object_give_up(struct lanemap_writer *writer,
+void lanemap_engine_object_discard(struct lanemap_writer *writer,
                                    struct lanemap_shm_data_object *object,
                                    struct lanemap_shm_region *region)
 {
@@ -191,8 +192,8 @@ static bool object_is_held(int fd)
         return false;
 }
 
-/* Closes what nobody holds any more: its memory goes with that. *ret_bytes: of what is held. Return:
- * how many are. */
+/* Closes what nobody holds any more: its memory goes with that. *ret_bytes: of what is held.
+ * Return: how many are. */
 static uint32_t retired_objects_check(struct lanemap_writer *writer, uint64_t *ret_bytes)
 {
         uint32_t n_held = 0;
@@ -310,7 +311,6 @@ void lanemap_engine_lanes_move(struct lanemap_writer *writer,
         lanemap_engine_counts_publish(writer);
 }
 
-/* Under lock. */
 static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         uint64_t old_generation = writer->shm.object->generation;
@@ -333,7 +333,7 @@ static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->l
                         retired_objects_add(writer, old_generation);
                         writer->lanes.stats.n_generation_flips++;
                 } else {
-                        lanemap_engine_object_give_up(writer, object, region);
+                        lanemap_engine_object_discard(writer, object, region);
                 }
         }
 
@@ -354,8 +354,8 @@ static bool flip_is_worth_it(struct lanemap_writer *writer)
         return stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
-/* F4. What readers hold of retired objects stays below the limit of one object, the one that this
- * flip retires included. With nothing held that is always so. */
+/* F4. The bytes of retired objects that readers hold stay below the limit of one object, the one
+ * that this flip retires included. With nothing held that is always so. */
 static bool flip_is_bounded(struct lanemap_writer *writer)
 {
         struct lanemap_shm_arena_stats stats;
@@ -414,7 +414,7 @@ int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
         return r < 0 ? r : 0;
 }
 
-/* Under lock. Epoch and watermark go on where they are (E and W rise for ever). */
+/* Under lanes.lock. Epoch and watermark go on where they are (E and W rise for ever). */
 static void control_replace(struct lanemap_writer *writer, struct lanemap_shm_control *control)
 {
         const struct lanemap_shm_control *old = writer->shm.control;
@@ -435,7 +435,8 @@ static void control_put_back(struct lanemap_writer *writer, struct lanemap_shm_c
         lanemap_mutex_unlock(&writer->heart.lock);
 }
 
-int lanemap_engine_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_control *control)
+int lanemap_engine_flip_unconditional(struct lanemap_writer *writer,
+                                      struct lanemap_shm_control *control)
 {
         struct lanemap_shm_control *old_control;
         struct lanemap_shm_data_object *old_object;
@@ -451,7 +452,7 @@ int lanemap_engine_flip_anew(struct lanemap_writer *writer, struct lanemap_shm_c
         if (control)
                 control_replace(writer, control);
         r = flip_locked(writer);
-        /* Whoever is attached to the old one comes over at its next lookup. */
+        /* A reader that is attached to the old one follows at its next lookup. */
         if (r == 0 && control)
                 lanemap_shm_publish(old_control, writer->shm.object->generation);
         else if (control)

@@ -17,7 +17,7 @@
 #include "writer/apply/apply.h"
 #include "writer/core/core.h"
 
-/* How long a flush waits for a merge. */
+/* A flush waits no longer than this for a merge. */
 #define MERGE_WAIT_NS (UINT64_C(50) * 1000 * 1000)
 
 struct flush {
@@ -30,17 +30,17 @@ struct flush {
         bool is_leftover; /* what an earlier flush froze, not what is active now */
 };
 
-/* ---- freezing, under lock ---- */
+/* ---- freezing ---- */
 
 static bool lane_has_work(const struct writer_lane *lane)
 {
         return lane->active.n_used > 0;
 }
 
-/* How large a lane's next active overlay is. Under a steady load it gets as large as this one: begin
- * at a quarter of it, unless memory is short. */
-static uint32_t fresh_log2_cells(const struct lanemap_writer *writer,
-                                 const struct writer_lane *lane)
+/* The size of a lane's next active overlay. Under a steady load it gets as large as the present
+ * one: begin at a quarter of it, unless memory is short. */
+static uint32_t lane_start_log2_cells(const struct lanemap_writer *writer,
+                                      const struct writer_lane *lane)
 {
         uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
 
@@ -49,7 +49,7 @@ static uint32_t fresh_log2_cells(const struct lanemap_writer *writer,
         return log2_cells;
 }
 
-static void freeze_publish(struct lanemap_writer *writer, const struct writer_fresh *fresh)
+static void freeze_publish(struct lanemap_writer *writer, const struct writer_lane_start *starts)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
         lanemap_engine_counts_check(writer);
@@ -58,15 +58,15 @@ static void freeze_publish(struct lanemap_writer *writer, const struct writer_fr
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {
                 struct writer_lane *lane = &writer->lanes.items[i];
 
-                /* What an earlier flush froze is in a segment, or lookups lose it. */
+                /* An overlay that an earlier flush froze is in a segment, or lookups lose it. */
                 lanemap_check(!lane->has_frozen);
                 lane->frozen_n_keys = lane->n_keys;
                 lane->frozen_n_pairs = lane->n_pairs;
-                if (fresh[i].log2_cells) {
+                if (starts[i].log2_cells) {
                         lane->frozen = lane->active;
                         lane->has_frozen = true;
-                        lane->active = fresh[i].overlay;
-                        lanemap_engine_lane_publish(writer, i, &fresh[i].view);
+                        lane->active = starts[i].overlay;
+                        lanemap_engine_lane_publish(writer, i, &starts[i].view);
                 }
         }
         lanemap_engine_active_count(writer);
@@ -78,22 +78,24 @@ static void freeze_publish(struct lanemap_writer *writer, const struct writer_fr
 /* The lanes that have work, all of them, or none. */
 static int freeze(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        struct writer_fresh *fresh = lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*fresh));
+        struct writer_lane_start *starts =
+                lanemap_alloc_zero(writer->identity.n_lanes * sizeof(*starts));
         int r;
 
-        if (!fresh)
+        if (!starts)
                 return -ENOMEM;
 
         lanemap_engine_memory_room_update(writer);
         lanemap_engine_reserves_fill(writer);
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 if (lane_has_work(&writer->lanes.items[i]))
-                        fresh[i].log2_cells = fresh_log2_cells(writer, &writer->lanes.items[i]);
-        r = lanemap_engine_fresh_alloc(writer, fresh);
+                        starts[i].log2_cells =
+                                lane_start_log2_cells(writer, &writer->lanes.items[i]);
+        r = lanemap_engine_lane_starts_alloc(writer, starts);
         if (r == 0)
-                freeze_publish(writer, fresh);
+                freeze_publish(writer, starts);
 
-        lanemap_free(fresh);
+        lanemap_free(starts);
         return r;
 }
 
@@ -272,8 +274,8 @@ static int flush_run(void *arg)
                 lanemap_engine_files_reap(writer);
                 n_flushes += r == 0 && flush.n > 0;
                 /* A clear came in between: the manifest has to say so. An input is damaged: another
-                 * plan goes without it. What was left of an earlier flush is out of the way: now
-                 * the rest. */
+                 * plan goes without it. The overlays that an earlier flush had left are in
+                 * segments: the rest follows. */
         } while (r == WRITER_E_CLEARED || r == WRITER_E_DAMAGED || (r == 0 && flush.is_leftover));
         lanemap_engine_idle(writer, WRITER_PART_FLUSH);
         lanemap_mutex_unlock(&writer->commit.flush_lock);

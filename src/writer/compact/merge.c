@@ -23,7 +23,7 @@ struct merge {
         struct writer_built built;
 };
 
-/* ---- what there is to merge, under lock ---- */
+/* ---- planning, under lanes.lock ---- */
 
 /* Takes the lane into the job, down to its bottom or to what is damaged. */
 static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merge *merge)

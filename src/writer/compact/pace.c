@@ -1,4 +1,4 @@
-/* How fast flushes and merges may write: --compaction-rate. */
+/* The rate limit of merges: --compaction-rate. */
 #include "writer/compact/compact.h"
 
 #include <errno.h>
@@ -8,7 +8,8 @@
 /* A paced merge looks up this often, to see whether the engine is closing. */
 #define PACE_NS (UINT64_C(100) * 1000 * 1000)
 
-/* The pace is real time's, whatever the engine's clock says. Under lock, but for the waiting. */
+/* The pace is real time's, whatever the engine's clock says. Takes lanes.lock, and releases it
+ * while it waits. */
 int lanemap_engine_pace(struct lanemap_writer *writer, struct lanemap_rate *rate, uint64_t n_bytes)
 {
         uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic), wait_ns, since_ns = now_ns;

@@ -1,6 +1,6 @@
 /*
- * Which lanes a merge takes next: the excess of each group of lanes, counted for lane/policy.h, which
- * decides. All of it runs under the engine's lock.
+ * The choice of the lanes that a merge takes next: the excess of each group of lanes, counted for
+ * lane/policy.h, which decides. All of it runs under the engine's lock.
  */
 #include "writer/compact/compact.h"
 
@@ -12,9 +12,9 @@ bool lanemap_engine_file_is_all_live(const struct writer_file *file)
 }
 
 /*
- * Bytes of a file's sections that nobody uses, for each one that somebody does. They count when most
- * of the file is dead: until then the lanes that are left are likely to leave by themselves, young
- * sections at the next flush, bottoms with their group.
+ * Bytes of a file's sections that nobody uses, for each one that somebody does. They count when
+ * most of the file is dead: until then the lanes that are left are likely to leave by themselves,
+ * young sections at the next flush, bottoms with their group.
  */
 static uint64_t dead_share_bytes(const struct writer_file *file)
 {
@@ -43,7 +43,8 @@ static bool lane_is_busy(const struct writer_lane *lane)
         return false;
 }
 
-/* Return: whether a merge has anything to do for it: a lane that is compacted leaves no dead section. */
+/* Return: true if a merge has anything to do for it: a lane that is compacted leaves no dead
+ * section. */
 bool lanemap_engine_lane_has_excess(const struct writer_lane *lane, uint32_t n_sound)
 {
         const struct writer_file *file = n_sound == 1 ? lane->segments[0]->file : NULL;
@@ -112,7 +113,8 @@ static struct plan plan_make(struct lanemap_writer *writer)
         return plan;
 }
 
-/* The first lane of the most urgent group, and how many there are in one; or the index's n_lanes. */
+/* The first lane of the most urgent group, and how many there are in one; or the index's
+ * n_lanes. */
 uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *ret_n_lanes)
 {
         struct plan plan = plan_make(writer);
@@ -121,7 +123,7 @@ uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *re
         uint64_t highest = 0;
         bool is_over;
 
-        /* What a flush is about to take need not be merged before. */
+        /* Segments that a flush is about to take need not be merged before. */
         is_over = !writer->pressure.flush_wanted &&
                   plan.excess_bytes > lanemap_lane_policy_excess_max(plan.index_bytes, flush_bytes);
         for (uint32_t i = 0; i < writer->identity.n_lanes; i += plan.n_lanes) {

@@ -1,4 +1,7 @@
-/* Counts, views, segment files, wake-ups, the log and its sync, health. */
+/*
+ * The services that every part of the engine uses: counts, views, segment files, wake-ups, the
+ * threads of heart and sync, progress of the parts, messages.
+ */
 #ifndef LANEMAP_WRITER_CORE_CORE_H
 #define LANEMAP_WRITER_CORE_CORE_H
 
@@ -12,53 +15,54 @@ void lanemap_engine_counts_publish(struct lanemap_writer *writer)
  * Cost: O(lanes). */
 void lanemap_engine_counts_check(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* Counts pressure.active_bytes and its parts anew. */
 void lanemap_engine_active_count(struct lanemap_writer *writer)
-        LANEMAP_REQUIRES(writer->lanes.lock); /* active_bytes, active_used_bytes */
+        LANEMAP_REQUIRES(writer->lanes.lock);
 void lanemap_engine_memory_room_update(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* The rest of it is in health/damage.h */
+/* Publishes segments.n_damaged as a flag; health/damage.c changes it. */
 void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
-        LANEMAP_REQUIRES(writer->lanes.lock); /* under lock */
+        LANEMAP_REQUIRES(writer->lanes.lock);
 
 /* ---- core/files.c ---- */
 
-/* Segment files */
 int lanemap_engine_file_open(struct lanemap_writer *writer, uint64_t number,
                              const unsigned char *checksum, struct writer_file **ret_file);
-void lanemap_engine_file_free(struct writer_file *file); /* nobody looks any more */
-/* Under lock. A file without segments is dead; lanemap_engine_files_reap() unlinks it when no manifest
- * names it. */
+void lanemap_engine_file_free(struct writer_file *file); /* no lookup can read it */
+/* Gives the file a slot. Return: 0. Errors: -EMFILE: all are taken. */
 int lanemap_engine_file_install(struct lanemap_writer *writer, struct writer_file *file)
         LANEMAP_REQUIRES(writer->lanes.lock);
 int lanemap_engine_segment_new(struct writer_file *file, uint32_t section, uint32_t level,
                                uint64_t n_pairs, uint64_t bytes,
                                struct writer_segment **ret_segment);
 void lanemap_engine_segment_ref(struct writer_segment *segment);
+/* A file without segments is dead; lanemap_engine_files_reap() unlinks it when no manifest names
+ * it. */
 void lanemap_engine_segment_unref(struct lanemap_writer *writer, struct writer_segment *segment)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* Under lock: the file stays for as long as it is held, whatever happens to its segments. */
+/* The file stays while it is held, also without segments. Under lanes.lock. */
 void lanemap_engine_file_hold(struct writer_file *file);
 void lanemap_engine_file_release(struct lanemap_writer *writer, struct writer_file *file)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* A mapping of an open file that must be the one named. Return: as lanemap_engine_file_open(). */
 int lanemap_engine_file_map(struct lanemap_writer *writer, int fd, bool huge, uint64_t number,
                             const unsigned char *checksum, struct lanemap_lane_file **ret_mapped);
-/* Under lock. A file that a lane names; or NULL. */
+/* Return: a file that a lane names, or NULL. */
 struct writer_file *lanemap_engine_file_find(struct lanemap_writer *writer, uint64_t number)
         LANEMAP_REQUIRES(writer->lanes.lock);
 void lanemap_engine_file_unmap(struct lanemap_lane_file *mapped);
-/* Under lock. Lookups, views and jobs go over to what is served now. */
+/* Lookups, views and jobs use the mapping that is served now. */
 void lanemap_engine_file_publish(struct lanemap_writer *writer, struct writer_file *file)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* Without any lock: unlinks what is dead and not named, waits for lookups of this process, unmaps.
- */
+/* Unlinks dead files that no manifest names, waits for lookups of this process, unmaps. Without any
+ * lock. */
 void lanemap_engine_files_reap(struct lanemap_writer *writer);
-/* The scrub looks at it next. The file is held. */
+/* The scrub checks the file next. The file is held. */
 void lanemap_engine_file_doubt(struct lanemap_writer *writer, struct writer_file *file);
-/* Instead of unlinking. Return: 0, or a negative errno: the file has its old name. */
+/* Moves a file to quarantine/. Return: 0, or a negative errno: the file has its old name. */
 int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *name);
-/* Makes a new file's pages present, before any lookup needs them. Return: 0, -EIO not all can be
- * read. */
+/* Makes a new file's pages present, before any lookup needs them. Return: 0. Errors: -EIO: some
+ * cannot be read. */
 int lanemap_engine_file_populate(struct writer_file *file);
 void lanemap_engine_copy_unlink(struct lanemap_writer *writer, struct writer_file *file);
 

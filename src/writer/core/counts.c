@@ -1,6 +1,6 @@
 /*
- * Numbers that more than one part of the engine keeps or asks for, all under the lock: the bytes of the
- * overlays, the room in shared memory, and the counts that readers see.
+ * Numbers that more than one part of the engine keeps or asks for, all under the lock: the bytes of
+ * the overlays, the room in shared memory, and the counts that readers see.
  */
 #include "writer/core/core.h"
 
@@ -52,8 +52,9 @@ void lanemap_engine_active_count(struct lanemap_writer *writer)
         }
 }
 
-/* How large the data object can get: its limit, or what is left of /dev/shm. Asked again at each
- * flush and whenever memory was short, since others fill /dev/shm too. A replay is not there. */
+/* The size that the data object can reach: its limit, or less where /dev/shm has less. Updated at
+ * each flush and whenever memory was short, since others fill /dev/shm too. A replay is not
+ * there. */
 void lanemap_engine_memory_room_update(struct lanemap_writer *writer)
 {
         struct lanemap_shm_arena_stats arena;

@@ -1,6 +1,6 @@
 /*
- * The engine's state, in parts. What a room offers to the others stands in the header of that room
- * (core/core.h, apply/apply.h, ...); a room uses only those that check_layers.py lists for it.
+ * The engine's state, in parts. Each room declares what it offers to the others in a header of its
+ * own (core/core.h, apply/apply.h, ...); a room uses only those that check_layers.py lists for it.
  *
  * Threads
  *
@@ -27,10 +27,10 @@
  *
  *   * but for growing the shared object and taking log space ahead.
  *
- * A function that needs a lock says so: LANEMAP_REQUIRES(); clang checks every call. What is marked
- * "atomic" is loaded and stored by the calls of common/order.h, with or without a lock. Lookups of
- * this process take no lock: the region and the table of mapped files are under RCU, shared memory
- * under protocol P0, as in any reader.
+ * A function that needs a lock says so: LANEMAP_REQUIRES(); clang checks every call. A member
+ * marked "atomic" is loaded and stored by the calls of common/order.h, with or without a lock.
+ * Lookups of this process take no lock: the region and the table of mapped files are under RCU,
+ * shared memory under protocol P0, as in any reader.
  *
  * The life of an add: apply -> log reserve -> lane_op (prepare) -> value word stored -> log append
  * -> end of batch. Later, in the flusher: freeze -> sections -> one file -> log synced -> manifest
@@ -60,7 +60,7 @@
 #define WRITER_E_CLEARED 1 /* the index was cleared while a job ran: its result is void */
 #define WRITER_E_DAMAGED 2 /* an input is damaged, and marked so: plan again, without it */
 
-/* A segment file, mapped. Under `lock`, except what never changes. */
+/* A segment file, mapped. Under lanes.lock, except what never changes. */
 struct writer_file {
         struct writer_file *next_dead;
         struct lanemap_lane_file *mapped;   /* the original, as it was opened */
@@ -74,7 +74,7 @@ struct writer_file {
         bool damaged;      /* D1 in health/damage.h */
         uint32_t n_marked; /* how often it was found to be */
         bool hit_taken;    /* that the original's guard was hit is known (U5) */
-        bool copy_lost;    /* the copy's was, and it is still to be told */
+        bool copy_lost;    /* the copy's was, and it is not logged yet */
 
         /* Where it is served from, and how far that has come (serve/serve.c). */
         uint32_t n_holds;               /* looked at without a segment of it */
@@ -145,7 +145,7 @@ struct writer_reserve {
 struct writer_serve {
         pthread_t thread;
         bool has_thread;
-        bool signalled; /* under work_lock */
+        bool signalled; /* under workers.lock */
         pthread_cond_t wake;
         char *copy_directory; /* absolute; NULL: none was asked for */
         int copy_parent_fd;
@@ -153,16 +153,16 @@ struct writer_serve {
         uint64_t n_left_bytes; /* that may still be warmed */
         uint64_t looked_ns;    /* when files were last looked at (U7) */
         bool lock_due;
-        bool lock_told; /* that locking was refused */
-        bool copy_told; /* that a copy cannot be made */
+        bool lock_refusal_logged; /* a refusal was logged */
+        bool copy_failure_logged; /* a failed copy was logged */
 
-        /* ---- under lock ---- */
+        /* Under lanes.lock. */
         bool lock_refused;
         uint64_t locked_bytes;
         uint64_t n_counts; /* passes of lanemap_engine_serve_count() */
 };
 
-/* Whose progress is watched (core/progress.c). */
+/* The parts whose progress is watched (core/progress.c). */
 enum {
         WRITER_PART_LOG,
         WRITER_PART_FLUSH,
@@ -172,7 +172,7 @@ enum {
         WRITER_N_PARTS = WRITER_PART_MERGE + 66,
 };
 
-/* What sees to it that readers find what is published. */
+/* The thread that keeps published objects in place (life/watch.c). */
 struct writer_watch {
         pthread_t thread;
         bool has_thread;
@@ -183,13 +183,13 @@ struct writer_watch {
         bool emptied;          /* the data directory was seen without its manifest */
 };
 
-/* What readers watch. */
+/* The thread that beats (core/heart.c). */
 struct writer_heart {
         pthread_t thread;
         bool has_thread;
         struct lanemap_mutex lock; /* held for a few instructions; taken last */
         pthread_cond_t wake;
-        bool stopping; /* under lock */
+        bool stopping; /* under heart.lock */
 };
 
 /* One apply that waits for shared memory. */
@@ -207,7 +207,7 @@ struct writer_request {
         int result; /* LANEMAP_PENDING until it has ended */
 };
 
-/* What never changes while the engine is open. */
+/* Constant while the engine is open. */
 struct engine_identity {
         char *name;
         char *directory; /* absolute */
@@ -276,7 +276,7 @@ struct engine_segments {
         uint64_t n_hits_taken;     /* atomic: guards that were hit, as far as looked at */
 };
 
-/* How far flushes and merges are behind. Under lanes.lock. */
+/* Back-pressure: the work that waits for flushes and merges. Under lanes.lock. */
 struct engine_pressure {
         pthread_cond_t wake;        /* with lanes.lock: a flush or a merge has ended */
         uint64_t active_bytes;      /* of all active overlays */
@@ -312,7 +312,7 @@ struct engine_sync {
         struct lanemap_mutex lock;
         pthread_cond_t wake;         /* there is something to write or sync */
         pthread_cond_t durable_wake; /* the durable position moved, or failed */
-        uint64_t target;             /* under lock: must get durable whatever the policy */
+        uint64_t target;             /* under sync.lock: gets durable whatever the policy */
         bool is_idle;                /* atomic: the thread is, or is about to be, asleep */
         bool stopping;               /* atomic: last, when nothing needs the log any more */
         uint32_t appendfsync;        /* atomic */
@@ -380,12 +380,9 @@ struct lanemap_writer {
         struct engine_health health;
 };
 
-/* Steps of lanemap_writer_open(); each says in options.error what was wrong */
-struct lanemap_manifest;
-
-/* All lanes at once, under lock */
-struct writer_fresh {
-        uint32_t log2_cells; /* of the table; 0: the lane goes on as it is */
+/* A lane's next active overlay, and the view that names it, before they are published. */
+struct writer_lane_start {
+        uint32_t log2_cells; /* of the table; 0: the lane keeps its overlay */
         struct lanemap_overlay overlay;
         struct lanemap_lane_view_block view;
 };
@@ -416,13 +413,13 @@ struct writer_build_lane {
         uint32_t level;
 };
 
-/* What a job wrote: what write amplification is made of. */
+/* Bytes and entries that a job wrote, for write amplification. */
 struct writer_built {
         uint64_t n_bytes; /* of the file; 0: nothing was left of all lanes */
         uint64_t n_entries;
 };
 
-/* What the lanes have in a data object, in another one. */
+/* The overlays and views of all lanes, copied into another data object. */
 struct writer_lanes_copy {
         struct lanemap_overlay *actives;
         struct lanemap_overlay *frozens;

@@ -8,7 +8,8 @@
  *     original when a copy is served (serve/copy.c), of a copy that was given up, of an original
  *     that was mapped again since pages of it could not be read. Nothing new is read there.
  * F4. The header, the table and the sections' headers are read by pread(2) before a file is mapped:
- *     one where that fails is refused with its error. What fails later is verify/mapping.h's.
+ *     one where that fails is refused with its error. A page that fails later is in
+ *     verify/mapping.h.
  */
 #include "writer/core/core.h"
 
@@ -164,8 +165,8 @@ int lanemap_engine_file_install(struct lanemap_writer *writer, struct writer_fil
         return -EMFILE;
 }
 
-/* The flag in a view is a hint, so a lane for whose view there is no block now says so with its next
- * one. */
+/* The flag in a view is a hint, so a lane for whose view there is no block now says so with its
+ * next one. */
 void lanemap_engine_file_publish(struct lanemap_writer *writer, struct writer_file *file)
 {
         struct lanemap_lane_file *served =
@@ -277,7 +278,8 @@ static bool file_is_predecessors(const struct lanemap_writer *writer,
                file->mapped->number < writer->commit.recovery_file_number;
 }
 
-/* The kernel may have had another reason than the file: a page that cannot be read hits the guard. */
+/* The kernel may have had another reason than the file: a page that cannot be read hits the
+ * guard. */
 static void pages_touch(const struct lanemap_lane_file *mapped)
 {
         for (uint64_t at = 0; at < mapped->n_bytes; at += (uint64_t)sysconf(_SC_PAGESIZE))
@@ -312,7 +314,7 @@ void lanemap_engine_file_doubt(struct lanemap_writer *writer, struct writer_file
 
 int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *name)
 {
-        char aside[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
+        char quarantined[sizeof(LANEMAP_QUARANTINE_NAME) + LANEMAP_SEGMENT_NAME_BYTES];
         int r;
 
         r = writer->files->make_directory(writer->files, writer->place.dir_fd,
@@ -323,12 +325,12 @@ int lanemap_engine_file_quarantine(struct lanemap_writer *writer, const char *na
         if (r < 0)
                 return r;
 
-        snprintf(aside, sizeof(aside), LANEMAP_QUARANTINE_NAME "/%s", name);
-        r = writer->files->rename(writer->files, writer->place.dir_fd, name, aside);
+        snprintf(quarantined, sizeof(quarantined), LANEMAP_QUARANTINE_NAME "/%s", name);
+        r = writer->files->rename(writer->files, writer->place.dir_fd, name, quarantined);
         if (r == 0)
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%s/%s is damaged and no longer used; it is kept as %s",
-                                   writer->identity.directory, name, aside);
+                                   writer->identity.directory, name, quarantined);
         return r;
 }
 

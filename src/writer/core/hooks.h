@@ -5,7 +5,7 @@
 #include "common/clock.h"
 #include "common/file.h"
 
-/* What the thread that warms, copies and locks is about to do, or has done. */
+/* The steps of the thread that warms, copies and locks files. */
 enum lanemap_serve_step {
         LANEMAP_SERVE_WARM,           /* about to read some of a file */
         LANEMAP_SERVE_COPY,           /* about to make a copy */

@@ -1,4 +1,4 @@
-/* What the engine has to say to people: lines for options.log, sentences for options.error. */
+/* Messages of the engine to people: lines for options.log, sentences for options.error. */
 #include "writer/core/core.h"
 
 #include <stdarg.h>

@@ -1,13 +1,13 @@
 /*
  * Health is the whole writer's: the log, flushes, merges, serving and the scrub.
  *
- * Each part notes the time when it takes up work and whenever it has got on with it (a write, a sync,
- * a section, a chunk), and that it has nothing to do. So whoever asks can tell a part that is slow
- * from one that hangs, and an idle one from both.
+ * Each part notes the time when it takes up work and whenever it has got on with it (a write, a
+ * sync, a section, a chunk), and that it has nothing to do. So a slow part differs from one that
+ * hangs, and an idle one from both.
  *
  * K1. Asking takes no lock and does no I/O: the answer comes although every other thread hangs.
- * K2. A part without work is never said to hang; waiting for a pace (compaction rate, scrub rate) is
- *     not work.
+ * K2. A part without work is never said to hang; waiting for a pace (compaction rate, scrub rate)
+ *     is not work.
  */
 #include "writer/core/core.h"
 
@@ -43,7 +43,8 @@ void lanemap_engine_idle(struct lanemap_writer *writer, uint32_t part)
         lanemap_store_relaxed(&writer->health.busy_since_ns[part], 0);
 }
 
-/* Under lock. Jobs past the last place share it: what hangs there is seen when the others are done. */
+/* Under lanes.lock. Jobs past the last place share it: what hangs there is seen when the others are
+ * done. */
 uint32_t lanemap_engine_merge_part(struct lanemap_writer *writer)
 {
         uint32_t part = WRITER_PART_MERGE;

@@ -78,8 +78,8 @@ static void waiters_wake(struct lanemap_writer *writer)
 static void sync_sleep(struct lanemap_writer *writer, uint64_t ns)
 {
         lanemap_mutex_lock(&writer->sync.lock);
-        /* Pairs with the fence in lanemap_engine_sync_signal(): either that call sees the flag, or we see
-         * its record. */
+        /* Pairs with the fence in lanemap_engine_sync_signal(): either that call sees the flag, or
+         * we see its record. */
         lanemap_store_relaxed(&writer->sync.is_idle, true);
         lanemap_fence_full();
         if (!sync_is_due(writer, writer->sync.target) && !write_is_due(writer) &&
@@ -114,8 +114,8 @@ static void log_settle(struct lanemap_writer *writer)
         lanemap_engine_idle(writer, WRITER_PART_LOG);
 }
 
-/* The log's file was unlinked, and a new one takes what is not durable yet. What was is in overlays,
- * which go into segments at once. */
+/* The log's file was unlinked, and a new one takes the records that are not durable yet. The
+ * durable ones of the old file are in overlays, which are flushed at once. */
 static void unlinked_flush(struct lanemap_writer *writer)
 {
         lanemap_mutex_lock(&writer->lanes.lock);

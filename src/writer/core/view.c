@@ -1,4 +1,5 @@
-/* A lane's view, as the engine publishes it: its overlays and segments, newest first. Under the lock. */
+/* A lane's view, as the engine publishes it: its overlays and segments, newest first. Under
+ * lanes.lock. */
 #include "writer/core/core.h"
 
 #include "common/check.h"

@@ -1,6 +1,6 @@
 /*
- * Wake-ups: the engine's threads sleep and are woken here. The condition of back-pressure is the one
- * exception: apply/pressure.c waits for it, and whoever ends a flush or a merge signals it.
+ * Wake-ups: the engine's threads sleep and are woken here. The condition of back-pressure is the
+ * one exception: apply/pressure.c waits for it, and the end of a flush or a merge signals it.
  *
  * A signal sets a flag or a counter under the lock that goes with the condition, so one that comes
  * before the sleep is not lost. A sleep ends by itself after the time given to it.

@@ -16,7 +16,7 @@
 /* A merge believes a file that was sound so recently. */
 #define FRESH_NS (UINT64_C(600) * 1000 * 1000 * 1000)
 
-/* ---- what is known, under lock ---- */
+/* ---- the state of a file, under lanes.lock ---- */
 
 /* Through the mapping. A page that cannot be read hits the guard. */
 static bool mapping_is_sound(const struct writer_file *file, const struct lanemap_lane_file *mapped)
@@ -36,8 +36,8 @@ static bool copy_is_sound(const struct writer_file *file)
         return !copy || mapping_is_sound(file, copy);
 }
 
-/* A mapping that was hit is never believed again (U1): *ret_again is another one, or NULL where none
- * is needed. Return: whether what is, or will be, the original's mapping is sound. */
+/* A mapping that was hit is never believed again (U1): *ret_again is another one, or NULL where
+ * none is needed. Return: true if the original's mapping, the present or the new one, is sound. */
 static bool original_map_again(struct lanemap_writer *writer, const struct writer_file *file,
                                struct lanemap_lane_file **ret_again)
 {
@@ -65,7 +65,6 @@ static bool original_map_again(struct lanemap_writer *writer, const struct write
         return true;
 }
 
-/* Under lock. */
 static void original_replace(struct lanemap_writer *writer, struct writer_file *file,
                              struct lanemap_lane_file *again) LANEMAP_REQUIRES(writer->lanes.lock)
 {
@@ -124,12 +123,12 @@ void lanemap_engine_file_unmark(struct lanemap_writer *writer, uint64_t number, 
 
 /* ---- before a flush or a merge reads ---- */
 
-static bool file_is_fresh(struct lanemap_writer *writer, const struct writer_file *file)
+static bool file_was_checked_lately(struct lanemap_writer *writer, const struct writer_file *file)
 {
         return file->sound_ns && lanemap_now_ns(writer->clock) - file->sound_ns < FRESH_NS;
 }
 
-/* The file is mapped for as long as the job has its segments. Return: whether it is sound. */
+/* The file is mapped for as long as the job has its segments. Return: true if it is sound. */
 static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *file)
 {
         const struct lanemap_lane_file *served = lanemap_engine_file_served(file);
@@ -147,7 +146,7 @@ static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *fi
         }
 
         if (lanemap_mapping_is_hit(served->guard, NULL)) {
-                lanemap_engine_hits_take(writer); /* U5 tells of it */
+                lanemap_engine_hits_take(writer); /* it logs the hit (U5) */
                 return false;
         }
         snprintf(finding.file, sizeof(finding.file), "%s", file->name);
@@ -160,7 +159,7 @@ static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *fi
 
 int lanemap_engine_inputs_check(struct lanemap_writer *writer,
                                 const struct writer_build_lane *lanes, uint32_t n_lanes,
-                                bool even_fresh)
+                                bool check_again)
 {
         struct writer_file *last = NULL;
         int r = 0;
@@ -169,17 +168,18 @@ int lanemap_engine_inputs_check(struct lanemap_writer *writer,
         for (uint32_t l = 0; l < n_lanes; l++)
                 for (uint32_t s = 0; s < lanes[l].n_segments; s++) {
                         struct writer_file *file = lanes[l].segments[s]->file;
-                        bool fresh;
+                        bool checked_lately;
 
                         if (file == last)
                                 continue;
                         lanemap_mutex_lock(&writer->lanes.lock);
-                        fresh = file_is_fresh(writer, file) && !even_fresh;
+                        checked_lately = file_was_checked_lately(writer, file) && !check_again;
                         lanemap_mutex_unlock(&writer->lanes.lock);
                         /* U2: from here on the job looks whether any guard is hit. */
-                        fresh = fresh && !lanemap_mapping_is_hit(
+                        checked_lately = checked_lately &&
+                                         !lanemap_mapping_is_hit(
                                                  lanemap_engine_file_served(file)->guard, NULL);
-                        if (!fresh && !input_is_sound(writer, file))
+                        if (!checked_lately && !input_is_sound(writer, file))
                                 r = WRITER_E_DAMAGED;
                         last = file;
                 }

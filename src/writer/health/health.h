@@ -1,4 +1,7 @@
-/* Damage: found, marked, logged, kept out of merges. */
+/*
+ * Damage of segment files: the scrub and the checks before a merge find it, it is marked and
+ * logged, and marked files are no input of a merge. health/damage.h has the rules (D1 to D4).
+ */
 #ifndef LANEMAP_WRITER_HEALTH_HEALTH_H
 #define LANEMAP_WRITER_HEALTH_HEALTH_H
 
@@ -6,24 +9,24 @@
 
 /* ---- health/damage.c ---- */
 
-/* Return: whether the files that a job is about to read are what was written; those that were found sound
- * a moment ago are believed unless even_fresh. Return: 0, WRITER_E_DAMAGED. */
+/* Checks the files that a job is about to read. Files that were found sound a moment ago are read
+ * only if check_again. Return: 0, WRITER_E_DAMAGED. */
 int lanemap_engine_inputs_check(struct lanemap_writer *writer,
                                 const struct writer_build_lane *lanes, uint32_t n_lanes,
-                                bool even_fresh);
-/* A job met bytes that do not validate. Return: WRITER_E_DAMAGED, or -EBADMSG when no file is to
- * blame. */
+                                bool check_again);
+/* A job met bytes that do not validate: finds their file. Return: WRITER_E_DAMAGED, or -EBADMSG
+ * when every file is sound. */
 int lanemap_engine_inputs_failed(struct lanemap_writer *writer,
                                  const struct writer_build_lane *lane);
 
 /* ---- health/hits.c ---- */
 
-/* U5, without any lock: what guards were hit since the last call is found and told. Cost: one load,
- * where none was. */
+/* Marks and logs the sections whose guards were hit since the last call (U5). Without any lock.
+ * Cost: one load, where none was hit. */
 void lanemap_engine_hits_take(struct lanemap_writer *writer);
-/* U7, of the serve thread: a call of fstatat(2) for each file. */
+/* Finds files that were cut short (U7). Thread: serve. Cost: a call of fstatat(2) for each file. */
 void lanemap_engine_files_look(struct lanemap_writer *writer);
-/* Under lock: serves the originals of copies that cannot be read. Return: whether there were any. */
+/* Serves the originals of copies that cannot be read. Return: true if there were any. */
 bool lanemap_engine_copies_give_up(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 

@@ -1,9 +1,9 @@
 /*
- * What guards were hit (U5 in verify/mapping.h): a file becomes a damaged one, with a finding for
+ * Takes the hits of guards (U5 in verify/mapping.h): the file is marked damaged, with a finding for
  * each section that can no longer be read; a copy is given up.
  *
- * Whoever meets an outcome that is not believed comes here, and the serve thread once a second.
- * The engine's lock is held for looking only.
+ * Called by every thread that has discarded an outcome because of a hit, and by the serve thread
+ * once a second. The engine's lock is held for looking only.
  */
 #include "writer/health/damage.h"
 
@@ -20,9 +20,9 @@
 #include "writer/core/core.h"
 #include "writer/health/health.h"
 
-/* The marks of a section: by the handler, and that it was told. */
-#define UNREADABLE_NEWS 1
-#define UNREADABLE_TOLD 2
+/* The marks of a section: by the handler, and after it was logged. */
+#define UNREADABLE_NEWS   1
+#define UNREADABLE_LOGGED 2
 
 struct hit {
         uint64_t number;
@@ -90,7 +90,7 @@ static bool section_is_news(const struct lanemap_segment *section)
         return lanemap_load_acquire(&section->unreadable) == UNREADABLE_NEWS;
 }
 
-/* Under lock. */
+/* Under lanes.lock. */
 static bool file_is_news(const struct writer_file *file)
 {
         const struct lanemap_lane_file *original = file->original;
@@ -103,7 +103,7 @@ static bool file_is_news(const struct writer_file *file)
         return news;
 }
 
-/* A file with something that was not told yet. Return: whether there is one. */
+/* Finds a file with a hit that is not logged yet. Return: true if there is one. */
 static bool hit_next(struct lanemap_writer *writer, struct hit *ret_hit)
 {
         bool any = false;
@@ -139,7 +139,7 @@ static uint64_t file_left(int dir_fd, const char *name, uint64_t n_bytes)
         return LANEMAP_MIN((uint64_t)st.st_size, n_bytes);
 }
 
-/* A file that somebody cut short is told as such, with all that is gone (U7). */
+/* A file that was cut short is logged as such, with all that is lost (U7). */
 static void hit_look(struct lanemap_writer *writer, struct hit *hit)
 {
         const struct writer_file *file;
@@ -166,7 +166,7 @@ static int section_find(const struct hit *hit, const struct writer_file *file,
         if (!section_is_news(section))
                 return 0;
 
-        lanemap_store_relaxed(&section->unreadable, (uint8_t)UNREADABLE_TOLD);
+        lanemap_store_relaxed(&section->unreadable, (uint8_t)UNREADABLE_LOGGED);
         if (hit->n_left < hit->n_bytes)
                 return lanemap_findings_add(
                         findings, hit->name, LANEMAP_MAX(from, hit->n_left), lane, section->n_keys,
@@ -225,7 +225,7 @@ void lanemap_engine_hits_take(struct lanemap_writer *writer)
 /* ---- once a second ---- */
 
 /* The file with the next larger number that was not found cut short before, and whether it has a
- * copy. Return: whether there is one. */
+ * copy. Return: true if there is one. */
 static bool file_after(struct lanemap_writer *writer, struct hit *hit, bool *ret_has_copy)
 {
         const struct writer_file *next = NULL;

@@ -1,8 +1,8 @@
 /*
- * Looking for damage beside the writer's work: the scrub reads each segment file soon after it was
+ * Looking for damage while the writer works: the scrub reads each segment file soon after it was
  * written or found at open, and again once a day, at a limited rate, past the page cache where the
- * file system lets it; a full pass is made when somebody asks for it. What becomes of a file that is
- * damaged is in health/damage.h (D1 to D4).
+ * file system lets it; a full pass is made when somebody asks for it. The states of a damaged file
+ * are in health/damage.h (D1 to D4).
  *
  * No engine lock is held over I/O, and nothing is held back for it: the scrub reads through a
  * descriptor of its own, so that a file that goes meanwhile goes.
@@ -23,7 +23,7 @@
 #define RETRY_NS     (UINT64_C(60) * 1000 * 1000 * 1000)
 #define IDLE_NS      (UINT64_C(1000) * 1000 * 1000)
 
-/* What the engine knows of a file, as the manifest would say it. */
+/* The manifest's description of a file, from the engine's state. */
 static int verify_file_of(struct lanemap_writer *writer, const struct writer_file *file,
                           struct lanemap_verify_file *ret_file)
 {
@@ -170,7 +170,7 @@ static int scrub_read(struct scrub *scrub, const struct lanemap_verify_file *fil
         return r;
 }
 
-/* The findings about one file: marks it, and tells of them if it was not marked before. */
+/* The findings about one file: marks it, and logs them if it was not marked before. */
 static void findings_take(struct lanemap_writer *writer, const struct lanemap_verify_file *file,
                           const struct lanemap_findings *findings)
 {
@@ -182,7 +182,7 @@ static void findings_take(struct lanemap_writer *writer, const struct lanemap_ve
         lanemap_engine_event_notify(writer);
 }
 
-/* Return: whether the file was known to be damaged, and how often it was found to be. */
+/* Return: true if the file is marked as damaged. ret_n_marked: how often it was found to be. */
 static bool file_is_marked(struct scrub *scrub, uint32_t *ret_n_marked)
 {
         const struct writer_file *file;
@@ -270,7 +270,7 @@ void *lanemap_engine_scrub_main(void *arg)
 
 /* ---- a full pass, for somebody who asks ---- */
 
-/* Marks what is named, tells of the rest. */
+/* Marks the files that are named, logs the rest. */
 static void pass_take(struct lanemap_writer *writer, const struct lanemap_findings *findings)
 {
         uint64_t n_other = 0, before = UINT64_MAX;
@@ -284,7 +284,7 @@ static void pass_take(struct lanemap_writer *writer, const struct lanemap_findin
                         lanemap_engine_finding_log(writer, finding);
                         continue;
                 }
-                /* One file's findings come one behind the other. */
+                /* The findings about one file are adjacent. */
                 if (lanemap_engine_file_mark(writer, number) || number == before) {
                         before = number;
                         lanemap_engine_finding_log(writer, finding);
@@ -306,7 +306,7 @@ static bool findings_name(const struct lanemap_findings *findings, const char *n
         return false;
 }
 
-/* Under lock. The damaged file with the next larger number. Return: as scrub_choose(). */
+/* Under lanes.lock. The damaged file with the next larger number. Return: as scrub_choose(). */
 static int marked_next(struct lanemap_writer *writer, uint64_t number,
                        struct lanemap_verify_file *ret_file)
 {

@@ -68,7 +68,7 @@ static int file_take(struct backup *backup, uint32_t i)
         return backup->fds[i] < 0 ? -errno : 0;
 }
 
-/* Under commit_lock: what the manifest in force names stays. Return: 1 a clear came in between, and
+/* Under commit.lock: what the manifest in force names stays. Return: 1 a clear came in between, and
  * the lanes are not all at one position: flush again. */
 static int files_take(struct backup *backup)
 {

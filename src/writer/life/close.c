@@ -81,8 +81,8 @@ static void object_release(struct lanemap_writer *writer)
                 }
                 lanemap_shm_data_close(writer->shm.object);
                 lanemap_free(writer->shm.object);
-                /* What never became the one in force may have been the spare: it is there again for
-                 * whoever tries next. */
+                /* An object that never was in force may have been the spare: a new spare is made
+                 * for the next start. */
                 if (writer->lanes.recovering)
                         lanemap_engine_spare_ensure(writer);
         }

@@ -1,6 +1,6 @@
 /*
- * The flusher thread: it serves requests, flushes when a flush is due, settles quiet lanes, and makes
- * the spare object.
+ * The flusher thread: it serves requests, flushes when a flush is due, settles quiet lanes, and
+ * makes the spare object.
  */
 #include "writer/life/life.h"
 
@@ -15,7 +15,7 @@
 /* After a failure the flusher tries again this much later. */
 #define RETRY_NS (UINT64_C(200) * 1000 * 1000)
 
-/* How long a lane must have been left alone until it is settled into one segment. */
+/* A lane without a write for so long is settled into one segment. */
 #define SETTLE_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 
 /* A log that has grown far past one file is pinned by overlays that nobody needed to flush. */
@@ -34,7 +34,7 @@ static bool take_flush_wanted(struct lanemap_writer *writer)
         bool wanted, log_wanted = log_wants_flush(writer);
 
         lanemap_mutex_lock(&writer->lanes.lock);
-        /* What a flush has covered already, another one does not make smaller. */
+        /* Another flush at the same position makes the log no smaller. */
         log_wanted &= writer->lanes.frozen_position < writer->lanes.position;
         wanted = writer->pressure.flush_wanted || writer->segments.dead != NULL || log_wanted;
         lanemap_mutex_unlock(&writer->lanes.lock);

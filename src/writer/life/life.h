@@ -1,4 +1,7 @@
-/* Beginning and end of the engine, its flusher, what callers ask for. */
+/*
+ * The engine's life: open with recovery and replay, close, the flusher and watch threads; requests,
+ * backup and statistics of callers.
+ */
 #ifndef LANEMAP_WRITER_LIFE_LIFE_H
 #define LANEMAP_WRITER_LIFE_LIFE_H
 
@@ -6,7 +9,7 @@
 
 /* ---- life/close.c ---- */
 
-/* Gives up whatever there is, without a flush */
+/* Frees an engine in any state, without a flush. */
 void lanemap_engine_abandon(struct lanemap_writer *writer);
 
 /* ---- life/flusher.c ---- */
@@ -15,13 +18,13 @@ void *lanemap_engine_flusher_main(void *writer);
 
 /* ---- life/new.c ---- */
 
-/* *ret_writer is set as soon as there is something to abandon, also on failure */
+/* *ret_writer is set as soon as there is something to abandon, also on failure. */
 int lanemap_engine_new(const struct lanemap_writer_options *options,
                        struct lanemap_writer **ret_writer);
 
 /* ---- life/owner.c ---- */
 
-/* Puts a reason that is another user into options.error, if there is one. */
+/* Explains r in options.error, if another user's file is the reason. */
 void lanemap_engine_owner_explain(const struct lanemap_writer *writer, int r);
 
 /* ---- life/recover.c ---- */
@@ -33,7 +36,8 @@ int lanemap_engine_log_load(struct lanemap_writer *writer, const struct lanemap_
 
 /* ---- life/replay.c ---- */
 
-/* Recovery's last two steps before it is published */
+/* Between the two the log is replayed, record by record, by the third. Return: 0 or a negative
+ * errno. */
 int lanemap_engine_replay_begin(struct lanemap_writer *writer);
 int lanemap_engine_replay_end(struct lanemap_writer *writer);
 int lanemap_engine_replay(void *writer, uint64_t seq, const struct lanemap_log_op *ops,
@@ -48,7 +52,7 @@ void lanemap_engine_requests_free(struct lanemap_writer *writer);
 
 int lanemap_engine_watch_start(struct lanemap_writer *writer);
 void lanemap_engine_watch_stop(struct lanemap_writer *writer);
-/* The control object under the name is the writer's. */
+/* Notes that the control object under the name is the writer's. */
 void lanemap_engine_watch_control(struct lanemap_writer *writer);
 
 #endif

@@ -1,5 +1,4 @@
-/* Why an open was refused, where the reason is another user: of what is in the way, whose it is, and
- * what to do. */
+/* The explanation of an open that another user's file refused: its name, its owner, the remedy. */
 #include "writer/life/life.h"
 
 #include <dirent.h>

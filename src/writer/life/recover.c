@@ -1,7 +1,7 @@
 /*
- * What a directory holds, brought back: the index's identity and the lanes of its manifest, its
- * segments, the log on top. Nothing that a predecessor wrote is changed. The order of the three, and
- * what stands between them, is in life/open.c.
+ * Recovery of a directory: the index's identity and the lanes of its manifest, its segments, the
+ * log on top. Nothing that a predecessor wrote is changed. life/open.c has the order of the three,
+ * and the steps between them.
  */
 #include "writer/life/life.h"
 
@@ -104,7 +104,7 @@ static int identity_create(struct lanemap_writer *writer, struct lanemap_manifes
                      : 0;
 }
 
-/* What is not chosen now was chosen earlier, or never. */
+/* Choices that the options leave open are the manifest's, if it has them. */
 static void choices_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
         struct lanemap_writer_options *options = &writer->options;

@@ -4,9 +4,9 @@
  *
  * So what a replay needs at most, the largest posting that a record touches among it, is not taken
  * from /dev/shm, which may be full; and readers of the predecessor's object, whose epochs are the
- * control object's, see nothing of it. What the predecessor set aside (S4) is for empty overlays,
- * for the views, and for what is kept back beside them (apply/reserve.c). Where the overlays find
- * no room in shared memory, they are flushed: then they are empty.
+ * control object's, see nothing of it. The predecessor's spare object (S4) has room for empty
+ * overlays, views and the reserves (apply/reserve.c). Where the overlays find no room in shared
+ * memory, they are flushed: then they are empty.
  *
  * All of this is lanemap_writer_open()'s: there is no other thread, and no lock is taken.
  */
@@ -31,8 +31,8 @@ static bool lane_covers(const struct lanemap_writer *writer, const struct lanema
                        .position;
 }
 
-/* What of one record is in the segments already. Decided before the record's first operation: a
- * clear and a mark move the very positions that are asked for. */
+/* The operations of one record that segments cover already. Decided before the record's first
+ * operation: a clear and a mark move the very positions that are asked for. */
 struct replay_cover {
         bool clears;
         bool marks;
@@ -53,9 +53,9 @@ static bool replay_covers(const struct lanemap_writer *writer, const struct repl
 }
 
 /*
- * In the midst of a record. The flush covers what comes before the record, as the manifest will say,
- * and the mark is as of then: after a crash the whole record is replayed, over a state that has the
- * effects of its first operations already, which changes nothing in how it ends.
+ * In the midst of a record. The flush covers what comes before the record, as the manifest will
+ * say, and the mark is as of then: after a crash the whole record is replayed, over a state that
+ * has the effects of its first operations already, which changes nothing in how it ends.
  */
 static int replay_flush(struct lanemap_writer *writer, uint64_t seq,
                         const struct writer_mark *mark_before) LANEMAP_NO_OTHER_THREAD
@@ -150,10 +150,10 @@ int lanemap_engine_replay_begin(struct lanemap_writer *writer) LANEMAP_NO_OTHER_
         return lanemap_engine_lanes_init(writer);
 }
 
-/* What a replay has left, where there is room for it beside what is kept back for the next flush. */
-static int lanes_copy_beside_reserves(struct lanemap_writer *writer,
-                                      struct lanemap_shm_data_object *object,
-                                      struct writer_lanes_copy *copy) LANEMAP_NO_OTHER_THREAD
+/* Copies the overlays that a replay has left, if the reserves of the next flush have room too. */
+static int lanes_copy_and_reserve(struct lanemap_writer *writer,
+                                  struct lanemap_shm_data_object *object,
+                                  struct writer_lanes_copy *copy) LANEMAP_NO_OTHER_THREAD
 {
         int r = lanemap_engine_lanes_copy(writer, object, copy);
 
@@ -166,7 +166,7 @@ static int lanes_copy_or_flush(struct lanemap_writer *writer,
                                struct lanemap_shm_data_object *object,
                                struct writer_lanes_copy *copy) LANEMAP_NO_OTHER_THREAD
 {
-        int r = lanes_copy_beside_reserves(writer, object, copy);
+        int r = lanes_copy_and_reserve(writer, object, copy);
 
         if (r != -ENOSPC)
                 return r;
@@ -198,7 +198,7 @@ int lanemap_engine_replay_end(struct lanemap_writer *writer) LANEMAP_NO_OTHER_TH
                         lanemap_free(writer->shm.private_control);
                         writer->shm.private_control = NULL;
                 } else {
-                        lanemap_engine_object_give_up(writer, object, region);
+                        lanemap_engine_object_discard(writer, object, region);
                 }
         }
 

@@ -79,7 +79,7 @@ void lanemap_engine_requests_serve(struct lanemap_writer *writer)
         }
 }
 
-/* Under request_lock: a result is told once, and then forgotten. */
+/* Under requests.lock: a result is returned once, and then freed. */
 static int request_take(struct lanemap_writer *writer, uint64_t ticket)
 {
         struct writer_request **link = &writer->requests.list;

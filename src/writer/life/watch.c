@@ -1,20 +1,20 @@
 /*
- * The watch: a thread that sees to it that what is published can be found, and that the data
- * directory is where it was.
+ * The watch: a thread that keeps the published objects and the data directory in place.
  *
  * Y1. Shared objects of a running writer that are removed (rm, a cleaner, RemoveIPC=) are published
  *     anew within two seconds: a control object if it was that, and in any case a new generation,
  *     which old attachments follow at their next lookup, since their control object names it too.
  * Y2. A lock file that is removed is made and locked again, before anything else. If another writer
- *     was faster, or publishing anew is not possible, the writer says so (lanemap_writer_get_health():
- *     fatal), applies nothing more, and has to be closed: a name has one writer (W1).
- * Y3. While the data directory is not where it was (moved, something else mounted over it), nothing is
- *     applied. When it is back, writing goes on. One that was deleted or emptied does not come back:
- *     nothing is applied any more. A log file that was unlinked is as one
+ *     was faster, or publishing anew is not possible, the writer says so
+ *     (lanemap_writer_get_health(): fatal), applies nothing more, and has to be closed: a name has
+ *     one writer (W1).
+ * Y3. While the data directory is not where it was (moved, something else mounted over it), nothing
+ *     is applied. When it is back, writing goes on. One that was deleted or emptied does not come
+ *     back: nothing is applied any more. A log file that was unlinked is as one
  *     whose sync failed: nothing in it is acknowledged (log_output.c).
  *
- * The kernel tells of removals (inotify) within a millisecond; a look every half second finds what it
- * does not tell. Calls may hang with the disk, so nobody waits for this thread but close.
+ * The kernel reports removals (inotify) within a millisecond; a check every half second finds the
+ * others. Calls may hang with the disk, so nobody waits for this thread but close.
  */
 #include "writer/life/life.h"
 
@@ -42,8 +42,8 @@
 #define GIVE_UP_NS   (UINT64_C(1500) * 1000 * 1000)
 #define LOCK_WAIT_NS (UINT64_C(20) * 1000 * 1000)
 
-/* Return: whether the name leads to another file than the descriptor, or to none. What cannot be told is not
- * lost. */
+/* Return: true if the name leads to another file than the descriptor, or to none; false after an
+ * error. */
 static bool name_is_lost(int dir_fd, const char *name, int fd)
 {
         struct stat here, st;
@@ -189,7 +189,7 @@ static int shared_renew(struct lanemap_writer *writer, bool control_lost)
                         writer->options.shared_mode ? writer->options.shared_mode : 0640, &control,
                         NULL);
         if (r == 0)
-                r = lanemap_engine_flip_anew(writer, control);
+                r = lanemap_engine_flip_unconditional(writer, control);
         if (r < 0 && control)
                 lanemap_shm_control_close(control);
         if (r == 0 && control_lost)
@@ -230,8 +230,8 @@ static void shared_check(struct lanemap_writer *writer)
 
 /* ---- the data directory (Y3) ---- */
 
-/* A directory without its manifest was emptied: it is no index any more, whatever is put into it from
- * here on. */
+/* A directory without its manifest was emptied: it is no index any more, whatever is put into it
+ * from here on. */
 static bool directory_is_lost(struct lanemap_writer *writer)
 {
         struct stat st;

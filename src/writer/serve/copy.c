@@ -12,11 +12,12 @@
  *   K1  A copy is served only after its checksum, computed over the copy, is the manifest's; one
  *       that a predecessor left is checked in the same way, or removed.
  *   K2  A copy is never the only one: the original stays in the data directory until it is retired,
- *       and whoever cannot use the copy uses it. So nothing here is synced, and no crash, full tmpfs
- *       or missing directory is more than a slower page.
+ *       and a reader that cannot use the copy uses it. So nothing here is synced, and no crash,
+ *       full tmpfs or missing directory is more than a slower page.
  *   K3  Only files of our names in the index's own directory are touched; the directory is ours, is
  *       no symbolic link, and nobody else may write it.
- *   K4  A copy that cannot be read any more (U5 in verify/mapping.h) is given up: the original is served,
+ *   K4  A copy that cannot be read any more (U5 in verify/mapping.h) is given up: the original is
+ *   served,
  *       and another copy is made.
  */
 #include "writer/serve/serve.h"
@@ -185,8 +186,8 @@ static struct writer_file *file_of_name(struct lanemap_writer *writer, const cha
         return NULL;
 }
 
-/* Return: whether a name is one of ours that nothing needs. Files in use are marked: their copy is checked
- * before it is served (K1). */
+/* Return: true if a name is one of ours that nothing needs. Files in use are marked: their copy is
+ * checked before it is served (K1). */
 static bool leftover_is_garbage(struct lanemap_writer *writer, const char *name)
 {
         struct writer_file *file;
@@ -264,7 +265,7 @@ static int copy_check(struct lanemap_writer *writer, const struct writer_file *f
         return 0;
 }
 
-/* What a predecessor, or an attempt that could not publish it, left. */
+/* A copy that a predecessor, or an attempt that could not publish it, left. */
 static int copy_adopt(struct lanemap_writer *writer, const struct writer_file *file,
                       struct lanemap_lane_file **ret_copy)
 {
@@ -397,7 +398,8 @@ static void copy_publish(struct lanemap_writer *writer, struct writer_file *file
         lanemap_engine_serve_step(writer, LANEMAP_SERVE_COPY_PUBLISHED);
 }
 
-/* Told once, and again only after it was better for the file that had suffered; shown meanwhile. */
+/* A failure is logged once, and again only after it was over for that file; the statistics show it
+ * meanwhile. */
 static void outcome_note(struct lanemap_writer *writer, struct writer_file *file, int r)
 {
         struct writer_serve *serve = &writer->serve;
@@ -409,8 +411,8 @@ static void outcome_note(struct lanemap_writer *writer, struct writer_file *file
         file->copy_failed = r < 0;
         file->copy_no_room = no_room;
         lanemap_mutex_unlock(&writer->lanes.lock);
-        if (r < 0 && r != -ECANCELED && !serve->copy_told) {
-                serve->copy_told = true;
+        if (r < 0 && r != -ECANCELED && !serve->copy_failure_logged) {
+                serve->copy_failure_logged = true;
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%s: a copy of %s cannot be made (%s); the original is served "
                                    "until it can",
@@ -418,7 +420,7 @@ static void outcome_note(struct lanemap_writer *writer, struct writer_file *file
                                    no_room ? "there is no room" : strerror(-r));
         }
         if (better)
-                serve->copy_told = false;
+                serve->copy_failure_logged = false;
 }
 
 int lanemap_engine_copy_make(struct lanemap_writer *writer, struct writer_file *file)

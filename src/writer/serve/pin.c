@@ -1,12 +1,13 @@
 /*
- * Keeping what is served in memory: mlock(2), by section, newest levels first, within a limit of
+ * Locking what is served in memory: mlock(2), by section, newest levels first, within a limit of
  * our own and within the system's. A section that no lane names any more is not locked again; a
  * file that is unmapped takes its locks with it.
  *
  * Neighbouring sections share pages, and a page is locked or not, however often: so the sections of
  * a file are always locked anew, all together, when one of them has come or gone.
  *
- * Runs in the serve thread only; a refusal is told once and shown, and ends nothing.
+ * Runs in the serve thread only; a refusal is logged once and shown in the statistics, and ends
+ * nothing.
  */
 #include "writer/serve/serve.h"
 
@@ -161,7 +162,7 @@ static int pin_populate(const struct pin *pin)
         return lanemap_lane_file_populate(segment->section, segment->section_bytes);
 }
 
-/* Return: whether the locks that the file has are the ones that are wanted. */
+/* Return: true if the file has the locks that are wanted. */
 static bool file_is_as_wanted(const struct pin *pins, size_t n)
 {
         const struct writer_file *file = pins[0].file;
@@ -208,7 +209,7 @@ static int file_lock(struct lanemap_writer *writer, const struct pin *pins, size
                         continue;
                 r = pin_lock(writer, &pins[i]);
                 file->locked[pins[i].section] = r == 0;
-                /* Refused for a page that cannot be read: the scrub tells of it, others follow. */
+                /* Refused for a page that cannot be read: the scrub logs it, others follow. */
                 if (r < 0 && pin_populate(&pins[i]) < 0) {
                         lanemap_engine_file_doubt(writer, file);
                         r = 0;
@@ -224,8 +225,8 @@ static void outcome_note(struct lanemap_writer *writer, int r, uint64_t locked_b
         writer->serve.locked_bytes = locked_bytes;
         writer->serve.lock_refused = r < 0;
         lanemap_mutex_unlock(&writer->lanes.lock);
-        if (r < 0 && !writer->serve.lock_told) {
-                writer->serve.lock_told = true;
+        if (r < 0 && !writer->serve.lock_refusal_logged) {
+                writer->serve.lock_refusal_logged = true;
                 lanemap_engine_log(writer, LOG_WARNING,
                                    "%" PRIu64 " bytes are locked in memory, not the %" PRIu64
                                    " that were asked for (%s): raise LimitMEMLOCK= in the unit, or "
@@ -236,7 +237,7 @@ static void outcome_note(struct lanemap_writer *writer, int r, uint64_t locked_b
 
 /*
  * First all that must go, so that the system's limit has room for what comes; then, newest first, a
- * file at a time, what is missing. Behind a refusal nothing older is tried.
+ * file at a time, what is missing. After a refusal no older file is tried.
  */
 static int pins_apply(struct lanemap_writer *writer, struct pin *pins, size_t n)
 {

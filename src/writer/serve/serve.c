@@ -1,12 +1,12 @@
 /*
- * From where, and how fast, segment files are served: a thread of its own makes their pages present
+ * Serving segment files: a thread of its own makes their pages present
  * (warming), puts copies of them on a tmpfs (serve/copy.c), and locks what is served into memory
- * (serve/pin.c). After a restart all lanes are served from their files at once; this thread comes
- * behind, newest levels first: copies that a predecessor left, warming, locking, new copies.
+ * (serve/pin.c). After a restart all lanes are served from their files at once; this thread
+ * follows, newest levels first: copies that a predecessor left, warming, locking, new copies.
  *
  *   T1  No lookup, add or reply ever waits for this thread: it takes the engine's lock only to look
- *       and to swap, never over I/O, and nothing waits for what it has not done yet. What fails
- *       here is told, and tried again; it is never an error of the service.
+ *       and to swap, never over I/O, and nothing waits for what it has not done yet. A failure here
+ *       is logged, and the step tried again; it is never an error of the service.
  *   T2  A file that it works on is held (n_holds), so it stays mapped and named; if its segments go
  *       meanwhile, it dies when it is released.
  */
@@ -23,11 +23,11 @@
 
 #define IDLE_NS (UINT64_C(1000) * 1000 * 1000)
 
-/* What is read between two looks at whether it is time to stop. */
+/* Bytes read between two checks for the end of the engine. */
 #define WARM_BYTES (UINT64_C(4) << 20)
 
-/* The original's pages leave the page cache when nobody has them mapped: readers go over to the copy
- * within a poll or so. */
+/* The original's pages leave the page cache when nobody has them mapped: readers go over to the
+ * copy within a poll or so. */
 #define N_DROPS_MAX   3
 #define DROP_AGAIN_NS (UINT64_C(1000) * 1000 * 1000)
 #define ROOM_RETRY_NS (UINT64_C(1000) * 1000 * 1000)
@@ -98,8 +98,8 @@ static void file_done(struct lanemap_writer *writer, struct writer_file *file)
 
 /* ---- warming ---- */
 
-/* Some of it; the rest when nothing newer wants to be warm. What cannot be read is not tried again:
- * the scrub, which looks at it next, tells of it. */
+/* Some of it; the rest when nothing newer wants to be warm. A page that cannot be read is not tried
+ * again: the scrub, which checks the file next, logs it. */
 static void file_warm(struct lanemap_writer *writer, struct writer_file *file)
 {
         uint64_t at = lanemap_load_relaxed(&file->warmed_bytes);
@@ -151,7 +151,7 @@ static void file_drop(struct lanemap_writer *writer, struct writer_file *file)
 
 /* ---- the thread ---- */
 
-/* Return: whether something was done. */
+/* Return: true if something was done. */
 static bool work_run(struct lanemap_writer *writer)
 {
         static const struct {
@@ -174,7 +174,7 @@ static bool work_run(struct lanemap_writer *writer)
                         file_done(writer, file);
                         return true;
                 }
-                /* What is warm is locked before copies take their time. */
+                /* Warm files are locked before copies take their time. */
                 if (works[i].work == WORK_WARM && writer->serve.lock_due) {
                         writer->serve.lock_due = false;
                         lanemap_engine_memory_lock(writer);
@@ -234,7 +234,7 @@ void lanemap_engine_serve_deinit(struct lanemap_writer *writer)
         lanemap_free(serve->copy_directory);
 }
 
-/* Under lock: each file once, however many lanes have a section in it. */
+/* Counts each file once, however many lanes have a section in it. */
 void lanemap_engine_serve_count(struct lanemap_writer *writer, struct lanemap_writer_stats *stats)
 {
         uint64_t pass = ++writer->serve.n_counts;

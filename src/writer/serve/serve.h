@@ -1,4 +1,7 @@
-/* Warming, copies on a tmpfs, locked memory. */
+/*
+ * The serve thread: it warms segment files, copies them to a tmpfs, locks them in memory. No lookup
+ * waits for it.
+ */
 #ifndef LANEMAP_WRITER_SERVE_SERVE_H
 #define LANEMAP_WRITER_SERVE_SERVE_H
 
@@ -6,12 +9,11 @@
 
 /* ---- serve/copy.c ---- */
 
-/* Warming, copies, locked memory */
-/* The directory that copies are served from, and the index's own in it: the one before anything is
- * written, the other once the uuid is known. */
+/* Finds the directory for copies, before anything is written; then makes the index's own in it,
+ * when the uuid is known. Return: 0, or a negative errno, explained in options.error. */
 int lanemap_engine_copies_find(struct lanemap_writer *writer);
 int lanemap_engine_copies_init(struct lanemap_writer *writer);
-/* Of the serve thread. The file is held. */
+/* Thread: serve. The file is held. */
 void lanemap_engine_copies_begin(struct lanemap_writer *writer);
 int lanemap_engine_copy_make(struct lanemap_writer *writer, struct writer_file *file);
 void lanemap_engine_original_drop(struct lanemap_writer *writer, struct writer_file *file);
