@@ -117,6 +117,7 @@ static uint64_t lane_position_after(const struct lanemap_writer *writer,
 
 static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer_commit *commit,
                               uint32_t index, struct lanemap_manifest *manifest)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         struct lanemap_manifest_segment segments[LANEMAP_LANE_SEGMENTS_MAX + 1];
         struct writer_segment *after[LANEMAP_LANE_SEGMENTS_MAX + 1];
@@ -145,7 +146,7 @@ static int manifest_fill_lane(struct lanemap_writer *writer, const struct writer
 }
 
 static int manifest_fill(struct lanemap_writer *writer, const struct writer_commit *commit,
-                         struct lanemap_manifest *manifest)
+                         struct lanemap_manifest *manifest) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         const struct writer_mark *mark = &writer->lanes.frozen_mark;
         int r;
