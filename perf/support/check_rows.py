@@ -81,6 +81,12 @@ posting_bytes_compacted add_p50 add_p99 add_max log_bytes_per_add flush_bytes_pe
 file_bytes_per_add adds_per_flush write_stalls overlay_most shared_most restart restart_flushes restart_records
 """.split()
 
+CASES = [f"{policy}_sadd_{load}" for policy in ("everysec", "no", "always")
+         for load in ("c1_p1", "c50_p1", "c1_p16", "c50_p16", "c50_p256")]
+CASES += [f"everysec_{word}_c{n}_p1" for word in ("sismember", "smembers") for n in (1, 50)] + ["everysec_sadd_c1_p256"]
+REDIS = [f"{case}_{what}" for case in CASES for what in (
+    "lanemapd", "redis", "ratio", "ratio_low", "ratio_high", "lanemapd_cpu", "cpu_ratio", "client_busy")]
+
 # Program: what every machine has, what only some have, options beside --quick.
 PROGRAMS = {
     "index": (LOOKUPS + ["churn_" + name for name in LOOKUPS] + OTHERS, [], ["--churn", "--rewrite"]),
@@ -89,6 +95,7 @@ PROGRAMS = {
     "segments": (SEGMENTS, SEGMENTS_MORE, []),
     "overlay-postings": (OVERLAY, [], []),
     "hotkey": (HOTKEY, [], []),
+    "redis": (REDIS, [], []),
 }
 
 

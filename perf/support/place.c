@@ -1,8 +1,8 @@
 /* See place.h. */
 #include "place.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <lanemap/writer.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,25 +27,22 @@ void perf_place_make(const char *name, const char *dir, struct perf_place *ret_p
                 perf_die(dir, -errno);
 }
 
+static int entry_remove(const char *path, const struct stat *status, int type, struct FTW *at)
+{
+        (void)remove(path);
+        return 0;
+}
+
 void perf_place_remove(const struct perf_place *place)
 {
         struct lanemap_error error;
-        struct dirent *entry;
         char lock[128];
-        DIR *dir;
 
         (void)lanemap_writer_unlink(place->name, &error);
         /* The engine keeps the lock of a name for ever; this name is not used again. */
         snprintf(lock, sizeof(lock), "/lanemap.%s.lock", place->name);
         (void)shm_unlink(lock);
-        dir = opendir(place->directory);
-        if (!dir)
-                return;
-        while ((entry = readdir(dir)))
-                if (entry->d_name[0] != '.')
-                        (void)unlinkat(dirfd(dir), entry->d_name, 0);
-        closedir(dir);
-        (void)rmdir(place->directory);
+        (void)nftw(place->directory, entry_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *perf_sibling_path(const char *relative)

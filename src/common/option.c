@@ -383,7 +383,7 @@ static int parser_next(const struct lanemap_program *program, const struct parse
 int lanemap_option_parse(const struct lanemap_program *program, void *values, int argc, char **argv,
                          int *ret_first, struct lanemap_error *ret_error)
 {
-        const struct lanemap_option *row;
+        const struct lanemap_option *row = NULL;
         struct parser parser;
         int r;
 
@@ -404,7 +404,7 @@ int lanemap_option_parse(const struct lanemap_program *program, void *values, in
 const char *lanemap_option_last(const struct lanemap_program *program, const char *name, int argc,
                                 char **argv)
 {
-        const struct lanemap_option *row;
+        const struct lanemap_option *row = NULL;
         struct lanemap_error error;
         const char *last = NULL;
         struct parser parser;

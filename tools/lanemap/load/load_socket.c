@@ -332,7 +332,7 @@ int lanemap_load_socket_stats(const char *path,
                               void *arg)
 {
         const char *words[] = {"LANEMAP.STATS"};
-        redisReply *reply;
+        redisReply *reply = NULL;
         int r = socket_ask(path, words, 1, -1, &reply);
 
         if (r < 0)
