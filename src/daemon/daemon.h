@@ -18,6 +18,10 @@
  * S4  While the engine would make an apply wait (a sync or a flush is far behind, or hangs), clients
  * whose next command is a write are paused before it. Commands that tell nothing of the data (PING,
  * INFO, ...) are run and answered at once, whatever hangs.
+ * S5  No command of a client is run while more than LANEMAP_OUTPUT_BYTES_PAUSE of its replies are not
+ * sent, and one long reply is ids of 4 bytes until it is sent (resp/buffer.h). So replies may be as
+ * large as they like, and a client is closed only when it has taken nothing of what may leave for
+ * --timeout-output seconds.
  */
 #ifndef LANEMAP_DAEMON_DAEMON_H
 #define LANEMAP_DAEMON_DAEMON_H
@@ -40,19 +44,18 @@ struct lanemap_job;
 
 /* Bounds per client. */
 #define LANEMAP_QUERY_BYTES_MAX    ((size_t)64 << 20) /* unread input */
-#define LANEMAP_OUTPUT_BYTES_MAX   ((size_t)64 << 20) /* replies not taken: the client is closed */
 #define LANEMAP_OUTPUT_BYTES_SEND  ((size_t)1 << 20)  /* send in the midst of a round */
-#define LANEMAP_OUTPUT_BYTES_PAUSE ((size_t)4 << 20)  /* replies behind the gate: read no more */
+#define LANEMAP_OUTPUT_BYTES_PAUSE ((size_t)4 << 20)  /* replies not sent: run no command (S5) */
 #define LANEMAP_OUTPUT_BYTES_TURN  ((size_t)4 << 20)  /* of one round: then it is another's turn */
+#define LANEMAP_SEND_BYTES_TURN    ((size_t)1 << 20)  /* the same, of what is sent */
+#define LANEMAP_IDS_RUN            ((size_t)4096)     /* text of so many is made when it is sent */
 #define LANEMAP_READ_BYTES         ((size_t)16 << 10)
 #define LANEMAP_READ_BYTES_MAX     ((size_t)256 << 10)
 
 enum lanemap_blocked {
         LANEMAP_BLOCKED_NOT = 0,
-        LANEMAP_BLOCKED_REQUEST,  /* FLUSH, COMPACT, FLIP: client->ticket */
-        LANEMAP_BLOCKED_IDS,      /* client->job gathers them */
-        LANEMAP_BLOCKED_IDS_GATE, /* client->ids wait to be acknowledgeable */
-        LANEMAP_BLOCKED_IDS_SEND, /* client->ids leave piece by piece */
+        LANEMAP_BLOCKED_REQUEST, /* FLUSH, COMPACT, FLIP: client->ticket */
+        LANEMAP_BLOCKED_JOB,     /* client->job makes the answer */
 };
 
 struct lanemap_client {
@@ -72,10 +75,9 @@ struct lanemap_client {
         enum lanemap_blocked blocked;
         uint64_t ticket;
         struct lanemap_job *job;
-        uint32_t *ids;
-        size_t n_ids, n_ids_sent;
-        uint64_t ids_position;
-        uint32_t events; /* that epoll watches for */
+        uint64_t relieved;     /* byte of the stream: replies before it were tried to be sent */
+        uint64_t unread_since; /* of server->seconds: it takes no replies; 0: none wait */
+        uint32_t events;       /* that epoll watches for */
         bool is_touched;
         bool has_input; /* the query buffer may hold a whole message */
         bool authenticated;
@@ -164,10 +166,12 @@ struct lanemap_server {
         size_t ids_capacity;
 
         time_t started, now;
+        uint64_t seconds; /* since the start, and 1; the clock of the day may jump */
         struct timespec started_at;
         uint64_t watchdog_usec;
         uint64_t n_connections, n_refused, n_commands, n_errors, n_applies, n_outcome_unknown;
         uint64_t bytes_in, bytes_out;
+        uint64_t n_closed_unread; /* clients, by --timeout-output */
         size_t n_clients_peak;
 };
 

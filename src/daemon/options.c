@@ -110,6 +110,8 @@ static const struct lanemap_option rows[] = {
          "(default 0: none); needs LimitMEMLOCK=", TO(lock_bytes), 0, SHARED_MAX},
         {"hang-limit", "N", "feed systemd's watchdog until a part of the writer has been at one step for so "
          "many seconds (default 60); 0: always", TO(hang_limit_seconds), 0, 86400, .change = value_change},
+        {"timeout-output", "N", "close a client that has taken nothing of its replies for so many seconds "
+         "(default 60); 0: never", TO(timeout_output), 0, 86400, .config = "timeout-output", .change = value_change},
         {"options-file", "FILE", "also read options from FILE, a line each: NAME VALUE; those of the command "
          "line count for more; with a - before it FILE may be absent; SIGHUP reads it again",
          TO(options_file)},

@@ -41,6 +41,7 @@ struct lanemap_options {
         uint64_t lock_bytes;
         uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
         uint64_t hang_limit_seconds;     /* 0: none */
+        uint64_t timeout_output;         /* seconds; 0: none */
         uint32_t loglevel;               /* as in syslog(3) */
 };
 

@@ -62,8 +62,8 @@ static void round_end(struct lanemap_server *server)
                         continue;
                 }
                 lanemap_client_watch(client);
-                if (lanemap_gate_is_open(&client->gate) && !client->has_input &&
-                    client->blocked != LANEMAP_BLOCKED_IDS_GATE) {
+                if (lanemap_gate_is_open(&client->gate) &&
+                    (!client->has_input || lanemap_client_is_full(client))) {
                         client->is_touched = false;
                         TAILQ_REMOVE(&server->touched, client, touched);
                 }
@@ -86,11 +86,19 @@ static int round_timeout(const struct lanemap_server *server)
                         continue;
                 }
                 if (client->has_input && !client->blocked && !client->close_after &&
-                    lanemap_gate_is_open(&client->gate))
+                    lanemap_gate_is_open(&client->gate) && !lanemap_client_is_full(client))
                         return 0;
                 timeout = LANEMAP_MIN(timeout, 100);
         }
         return timeout;
+}
+
+static uint64_t seconds_passed(const struct lanemap_server *server)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)(now.tv_sec - server->started_at.tv_sec) + 1;
 }
 
 /* Once a second. */
@@ -99,6 +107,7 @@ static void server_cron(struct lanemap_server *server)
         struct lanemap_client *client;
 
         server->gate_is_due = true;
+        server->seconds = seconds_passed(server);
         TAILQ_FOREACH(client, &server->clients, all)
         lanemap_client_cron(client);
         if (server->ids_capacity > 1 << 20) {
@@ -189,6 +198,7 @@ static int server_init(struct lanemap_server *server)
                 server->listeners[i].fd = -1;
         server->started = server->now = time(NULL);
         clock_gettime(CLOCK_MONOTONIC, &server->started_at);
+        server->seconds = 1;
         server->watchdog_usec = lanemap_notify_watchdog_usec();
         clients_limit(server);
         lanemap_command_table_init();

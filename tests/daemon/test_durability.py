@@ -158,6 +158,7 @@ class Durability(unittest.TestCase):
         with Daemon() as daemon:
             writer, reader = daemon.client(60), daemon.client(60)
             equal(writer("SADD", "k", 1), (":", 1))
+            equal(writer("SADD", "big", *range(20000)), (":", 20000))
             touch(daemon.fail)
             writer.send_commands(["SADD", "k", 2], ["SADD", "k", 3], ["SCARD", "k"], ["MULTI"], ["SREM", "k", 1], ["EXEC"])
             replies = [writer.reply() for _ in range(6)]
@@ -167,6 +168,9 @@ class Durability(unittest.TestCase):
             equal(kind, "-")
             assert text == UNKNOWN or text.startswith("ERR log cannot be written"), text
             equal(reader("SCARD", "k"), ("-", UNKNOWN))
+            reader.send_commands(["SMEMBERS", "big"], ["SCARD", "k"], ["SMEMBERS", "big"])
+            for _ in range(3):
+                equal(reader.reply(), ("-", UNKNOWN), "ids in place of which it stands")
             os.unlink(daemon.fail)
             eventually(lambda: reader("SCARD", "k")[0] == ":")
             eventually(lambda: writer("SADD", "k", 5)[0] == ":")

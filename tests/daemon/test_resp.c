@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/alloc.h"
+#include "daemon/resp/number.h"
 #include "daemon/resp/read.h"
 #include "daemon/resp/write.h"
 
@@ -223,4 +225,102 @@ Test(resp, places_in_the_stream_stay_true_when_bytes_move)
                 }
         }
         lanemap_reply_deinit(&reply);
+}
+
+/* Ascending, of any number of digits. Owner: the caller. */
+static uint32_t *ids_make(size_t n_ids)
+{
+        uint32_t *ids = lanemap_alloc(n_ids * sizeof(*ids));
+        uint64_t id = 0;
+        uint32_t bits = (uint32_t)rand() % 20;
+
+        for (size_t i = 0; i < n_ids; i++, id += 1 + (uint64_t)rand() % (UINT64_C(1) << bits))
+                ids[i] = (uint32_t)LANEMAP_MIN(id, (uint64_t)UINT32_MAX);
+        return ids;
+}
+
+/* The same stream as plain text. */
+struct plain {
+        char bytes[16 << 20];
+        size_t n_bytes;
+};
+
+static void something_append(struct lanemap_reply *reply, struct plain *plain)
+{
+        char text[16];
+
+        if (rand() % 3 == 0) {
+                char type = rand() % 2 ? '$' : ':';
+                size_t n_ids = (size_t)rand() % (rand() % 8 ? 40 : 3 * LANEMAP_REPLY_PIECE_IDS);
+                uint32_t *ids = ids_make(n_ids);
+                char *to = plain->bytes + plain->n_bytes;
+
+                for (size_t i = 0; i < n_ids; i++)
+                        to = lanemap_element_write(to, type, ids[i]);
+                plain->n_bytes = (size_t)(to - plain->bytes);
+                lanemap_reply_run(reply, type, ids, n_ids);
+        } else {
+                int n = snprintf(text, sizeof(text), "%d,", rand());
+
+                memcpy(plain->bytes + plain->n_bytes, text, (size_t)n);
+                plain->n_bytes += (size_t)n;
+                lanemap_reply_raw(reply, text, (size_t)n);
+        }
+        cr_assert_eq(lanemap_reply_stream_end(reply), plain->n_bytes);
+}
+
+/* Sends what comes next, at most n_max bytes, and compares it. Return: whether there was anything. */
+static bool something_send(struct lanemap_reply *reply, const struct plain *plain, size_t n_max)
+{
+        uint64_t stream = reply->stream;
+        const char *bytes;
+        size_t n = LANEMAP_MIN(lanemap_reply_next(reply, &bytes), n_max);
+
+        cr_assert_eq(memcmp(bytes, plain->bytes + stream, n), 0, "T1, at %zu", (size_t)stream);
+        lanemap_reply_sent(reply, n);
+        cr_assert_eq(reply->stream, stream + n);
+        return n > 0;
+}
+
+Test(resp, runs_of_ids_are_the_same_bytes)
+{
+        static struct plain plain;
+
+        for (unsigned seed = 1; seed <= 300; seed++) {
+                struct lanemap_reply reply, other, *to = &reply;
+                uint64_t through = 0;
+
+                srand(seed);
+                plain.n_bytes = 0;
+                lanemap_reply_init(&reply, 2);
+                lanemap_reply_init(&other, 2);
+                for (int i = rand() % 20; i >= 0; i--) {
+                        something_append(&reply, &plain);
+                        if (rand() % 4 == 0)
+                                through = plain.n_bytes;
+                }
+                if (seed % 3 == 0) { /* as EXEC does */
+                        lanemap_reply_move(&other, &reply, through);
+                        cr_assert_eq(lanemap_reply_stream_end(&other), through);
+                        lanemap_reply_move(&other, &reply, lanemap_reply_stream_end(&reply));
+                        cr_assert_eq(lanemap_reply_bytes(&reply), 0);
+                        to = &other;
+                } else if (seed % 3 == 1) { /* as when the log cannot be written */
+                        while (reply.stream < through)
+                                something_send(&reply, &plain, (size_t)(through - reply.stream));
+                        lanemap_reply_cut(&reply, through);
+                        plain.n_bytes = through;
+                        cr_assert_eq(lanemap_reply_bytes(&reply), 0);
+                        something_append(&reply, &plain);
+                }
+                while (something_send(to, &plain, 1 + (size_t)rand() % 5000))
+                        if (rand() % 8 == 0 && plain.n_bytes < sizeof(plain.bytes) / 4)
+                                something_append(to, &plain);
+                cr_assert_eq(to->stream, plain.n_bytes, "seed %u", seed);
+                cr_assert_eq(to->ids_bytes, 0);
+                lanemap_reply_trim(to);
+                cr_assert_leq(lanemap_reply_memory(to), 65536);
+                lanemap_reply_deinit(&reply);
+                lanemap_reply_deinit(&other);
+        }
 }

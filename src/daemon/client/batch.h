@@ -38,7 +38,7 @@ struct lanemap_batch_entry {
         size_t n_ops;
         enum lanemap_batch_reply reply;
         uint64_t n_keys; /* LANEMAP_BATCH_N_KEYS: before the transaction */
-        size_t hole;     /* transaction: where in its reply the answer belongs */
+        uint64_t hole;   /* transaction: where in the stream of its reply the answer belongs */
 };
 
 struct lanemap_batch {
@@ -60,6 +60,9 @@ struct lanemap_batch {
 #define LANEMAP_BATCH_OP_LOG_BYTES  ((size_t)20) /* at most, and a mark's own bytes */
 /* The batch of the loop is applied when it has that many. */
 #define LANEMAP_BATCH_OPS_FULL 1024
+
+/* What an entry answers has no more bytes. */
+#define LANEMAP_BATCH_ANSWER_BYTES_MAX ((size_t)96)
 
 void lanemap_batch_deinit(struct lanemap_batch *batch);
 

@@ -15,7 +15,6 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "daemon/client/batch.h"
-#include "daemon/client/ids.h"
 #include "daemon/client/life.h"
 #include "daemon/client/release.h"
 #include "daemon/client/reply.h"
@@ -70,7 +69,7 @@ void lanemap_client_free(struct lanemap_client *client)
                 TAILQ_REMOVE(&server->touched, client, touched);
         TAILQ_REMOVE(&server->clients, client, all);
         server->n_clients--;
-        lanemap_client_ids_forget(client);
+        lanemap_client_job_forget(client);
         close(client->watch.fd);
         if (client->passed_fd >= 0)
                 close(client->passed_fd);
@@ -213,13 +212,20 @@ static void client_relieve(struct lanemap_client *client)
         lanemap_server_gate(client->server);
         lanemap_client_gate(client);
         lanemap_client_send(client);
-        if (client->gate.released > client->out.stream + LANEMAP_OUTPUT_BYTES_MAX) {
-                lanemap_log(LOG_WARNING,
-                            "client %" PRIu64
-                            ": does not take its replies, %zu bytes wait, closing",
-                            client->id, lanemap_reply_bytes(&client->out));
-                lanemap_client_close(client);
-        }
+        client->relieved = lanemap_reply_stream_end(&client->out);
+}
+
+/* So much waits, and so much more than at the last attempt to send it. */
+static bool output_is_due(const struct lanemap_client *client)
+{
+        return lanemap_reply_bytes(&client->out) > LANEMAP_OUTPUT_BYTES_SEND &&
+               lanemap_reply_stream_end(&client->out) - client->relieved >
+                       LANEMAP_OUTPUT_BYTES_SEND;
+}
+
+bool lanemap_client_is_full(const struct lanemap_client *client)
+{
+        return lanemap_reply_bytes(&client->out) > LANEMAP_OUTPUT_BYTES_PAUSE;
 }
 
 static bool client_may_run(const struct lanemap_client *client)
@@ -227,7 +233,7 @@ static bool client_may_run(const struct lanemap_client *client)
         if (client->write_waits && !lanemap_server_may_write(client->server))
                 return false;
         return client->has_input && !client->blocked && !client->close_after &&
-               !client->close_now && !client->server->stopping;
+               !client->close_now && !client->server->stopping && !lanemap_client_is_full(client);
 }
 
 /* Whoever asks for much in little leaves the others their turn (S3): a round ends after so many
@@ -247,14 +253,9 @@ void lanemap_client_run(struct lanemap_client *client)
                 size_t n_bytes;
                 int r;
 
-                if (LANEMAP_UNLIKELY(lanemap_reply_bytes(&client->out) >
-                                     LANEMAP_OUTPUT_BYTES_SEND)) {
+                if (LANEMAP_UNLIKELY(output_is_due(client))) {
                         client_relieve(client);
-                        if (client->close_now)
-                                return;
-                        if (!lanemap_gate_is_open(&client->gate) &&
-                            lanemap_reply_bytes(&client->out) > LANEMAP_OUTPUT_BYTES_PAUSE)
-                                return; /* goes on when the gate lets them out */
+                        continue;
                 }
                 r = lanemap_resp_parse(parser, message, client->query_end - client->query_begin,
                                        &n_bytes);
@@ -277,18 +278,33 @@ void lanemap_client_run(struct lanemap_client *client)
         }
 }
 
+/* Since when it takes nothing of what may leave. */
+static void client_note_unread(struct lanemap_client *client, bool took_some)
+{
+        if (client->gate.released == client->out.stream)
+                client->unread_since = 0;
+        else if (took_some || client->unread_since == 0)
+                client->unread_since = client->server->seconds;
+}
+
 void lanemap_client_send(struct lanemap_client *client)
 {
-        while (client->gate.released > client->out.stream && !client->close_now) {
-                size_t n_bytes = (size_t)(client->gate.released - client->out.stream);
-                ssize_t n;
+        uint64_t stream_begin = client->out.stream;
 
-                n = send(client->watch.fd, client->out.bytes + client->out.begin, n_bytes,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
-                if (n < 0 && errno == EINTR)
+        while (client->gate.released > client->out.stream && !client->close_now &&
+               client->out.stream - stream_begin < LANEMAP_SEND_BYTES_TURN) {
+                uint64_t n_released = client->gate.released - client->out.stream;
+                const char *bytes;
+                size_t n_bytes = lanemap_reply_next(&client->out, &bytes);
+                ssize_t n = -1;
+
+                if (n_bytes > 0)
+                        n = send(client->watch.fd, bytes, LANEMAP_MIN(n_bytes, n_released),
+                                 MSG_DONTWAIT | MSG_NOSIGNAL);
+                if (n < 0 && n_bytes > 0 && errno == EINTR)
                         continue;
-                if (n < 0 && errno == EAGAIN)
-                        return;
+                if (n < 0 && n_bytes > 0 && errno == EAGAIN)
+                        break;
                 if (n < 0) {
                         lanemap_client_close(client);
                         return;
@@ -296,9 +312,8 @@ void lanemap_client_send(struct lanemap_client *client)
                 lanemap_reply_sent(&client->out, (size_t)n);
                 client->server->bytes_out += (size_t)n;
                 client->last_active = client->server->now;
-                if (client->blocked == LANEMAP_BLOCKED_IDS_SEND)
-                        lanemap_client_ids_continue(client);
         }
+        client_note_unread(client, client->out.stream > stream_begin);
         if (client->close_after && !client->blocked && lanemap_reply_bytes(&client->out) == 0)
                 client->close_now = true;
 }
@@ -334,17 +349,31 @@ static void client_ready(struct lanemap_server *server, struct lanemap_watch *wa
         lanemap_client_touch(client);
 }
 
-/* Once a second: an idle client keeps no large buffers. */
+/* Everybody who may be asked why is named: the client, and the option. */
+static void client_close_unread(struct lanemap_client *client)
+{
+        struct lanemap_server *server = client->server;
+
+        lanemap_log(LOG_WARNING,
+                    "client %" PRIu64 " at %s, name '%s': it has read nothing for %" PRIu64
+                    " seconds, and %" PRIu64
+                    " bytes of replies wait for it: closed (timeout-output is %" PRIu64 ")",
+                    client->id, client->address, client->name,
+                    server->seconds - client->unread_since, lanemap_reply_bytes(&client->out),
+                    server->options.timeout_output);
+        server->n_closed_unread++;
+        lanemap_client_close(client);
+}
+
+/* An idle client keeps no large buffers. */
 void lanemap_client_cron(struct lanemap_client *client)
 {
         time_t idle = client->server->now - client->last_active;
+        uint64_t limit = client->server->options.timeout_output;
 
-        if (client->blocked == LANEMAP_BLOCKED_IDS_SEND && idle > 60) {
-                lanemap_log(LOG_WARNING,
-                            "client %" PRIu64 ": does not take the ids it asked for, closing",
-                            client->id);
-                lanemap_client_close(client);
-        }
+        if (limit > 0 && client->unread_since > 0 &&
+            client->server->seconds - client->unread_since >= limit)
+                client_close_unread(client);
         if (idle < 2)
                 return;
         lanemap_reply_trim(&client->out);

@@ -1,7 +1,6 @@
 /* See client/release.h. */
 #include <string.h>
 
-#include "daemon/client/ids.h"
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/loop/log.h"
@@ -89,8 +88,5 @@ void lanemap_client_gate(struct lanemap_client *client)
                 if (!lanemap_gate_is_open(&client->gate) && server->log_error < 0)
                         client_outcome_unknown(client);
         }
-        if (client->blocked == LANEMAP_BLOCKED_IDS_GATE ||
-            client->blocked == LANEMAP_BLOCKED_IDS_SEND)
-                lanemap_client_ids_continue(client);
         errors_count(client); /* those that came in the place of replies */
 }

@@ -1,5 +1,6 @@
 /* See client/state.h. */
 #include "daemon/client/state.h"
+#include "daemon/loop/job.h"
 
 void lanemap_client_touch(struct lanemap_client *client)
 {
@@ -13,6 +14,13 @@ void lanemap_client_close(struct lanemap_client *client)
 {
         client->close_now = true;
         lanemap_client_touch(client);
+}
+
+void lanemap_client_job_forget(struct lanemap_client *client)
+{
+        if (client->job)
+                client->job->client = NULL;
+        client->job = NULL;
 }
 
 void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked blocked)

@@ -1,6 +1,5 @@
 /* See client/stop.h. */
 #include "common/clock.h"
-#include "daemon/client/ids.h"
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/client/stop.h"
@@ -24,8 +23,8 @@ void lanemap_server_stop(struct lanemap_server *server)
         TAILQ_FOREACH(client, &server->clients, all)
         {
                 if (client->blocked == LANEMAP_BLOCKED_REQUEST ||
-                    client->blocked == LANEMAP_BLOCKED_IDS) {
-                        lanemap_client_ids_forget(client);
+                    client->blocked == LANEMAP_BLOCKED_JOB) {
+                        lanemap_client_job_forget(client);
                         lanemap_reply_error(&client->out, "ERR lanemapd is stopping");
                         lanemap_client_reply_end(client);
                         lanemap_client_unblock(client);

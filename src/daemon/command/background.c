@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
-#include "daemon/client/ids.h"
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/command/handlers.h"
@@ -51,8 +50,6 @@ static void reading_end(struct lanemap_server *server, struct lanemap_job *job)
         client->job = NULL;
         if (job->r == 0) {
                 reading->reply(reading, client);
-                if (client->blocked != LANEMAP_BLOCKED_IDS)
-                        return; /* it goes on */
         } else if (!job->is_started) {
                 lanemap_reply_error(&client->out, "ERR cannot start a thread (%s)",
                                     strerror(-job->r));
@@ -90,7 +87,7 @@ static void reading_start(const struct lanemap_call *call, struct reading *readi
 {
         reading->job.client = call->client;
         call->client->job = &reading->job;
-        lanemap_client_block(call->client, LANEMAP_BLOCKED_IDS);
+        lanemap_client_block(call->client, LANEMAP_BLOCKED_JOB);
         lanemap_job_add(call->server, &reading->job);
 }
 
@@ -105,9 +102,11 @@ static void ids_reply(struct reading *reading, struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;
 
-        lanemap_client_ids_begin(
-                client, reading->ids, reading->n_ids,
-                LANEMAP_MAX(server->position, lanemap_writer_position(server->writer)));
+        /* They may hold anything that was applied until now (S1). */
+        server->position = LANEMAP_MAX(server->position, lanemap_writer_position(server->writer));
+        server->gate_is_due = true;
+        lanemap_reply_array(&client->out, reading->n_ids);
+        lanemap_reply_run(&client->out, ':', reading->ids, reading->n_ids);
         reading->ids = NULL;
 }
 

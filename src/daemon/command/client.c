@@ -33,13 +33,14 @@ static size_t client_describe(const struct lanemap_client *client, char *line, s
         n = snprintf(
                 line, n_line,
                 "id=%llu addr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=0 psub=0 "
-                "multi=%d qbuf=%zu qbuf-free=%zu obl=%zu cmd=%s user=default resp=%u\n",
+                "multi=%d qbuf=%zu qbuf-free=%zu obl=%llu cmd=%s user=default resp=%u\n",
                 (unsigned long long)client->id, client->address, client->watch.fd, client->name,
                 (long long)(client->server->now - client->created),
                 (long long)(client->server->now - client->last_active), client->is_tcp ? "N" : "U",
                 client->transaction ? (int)client->transaction->n_commands : -1,
                 client->query_end - client->query_begin, client->query_capacity - client->query_end,
-                lanemap_reply_bytes(&client->out), client->last_command, client->out.protocol);
+                (unsigned long long)lanemap_reply_bytes(&client->out), client->last_command,
+                client->out.protocol);
         return n < 0 ? 0 : LANEMAP_MIN((size_t)n, n_line - 1);
 }
 

@@ -80,7 +80,7 @@ static void ops_commit(const struct lanemap_call *call, size_t n_ops,
         lanemap_batch_commit(batch, call->client, n_ops, reply);
         if (lanemap_transaction_runs(call->client))
                 batch->entries[batch->n_entries - 1].hole =
-                        lanemap_reply_bytes(&call->client->transaction->reply);
+                        lanemap_reply_stream_end(&call->client->transaction->reply);
         else
                 call->client->n_batched++;
 }
@@ -276,6 +276,18 @@ static bool posting_read(const struct lanemap_call *call, uint32_t i, bool count
         return true;
 }
 
+/* The ids that were just read are the caller's from now on. Owner: the caller, lanemap_free(). */
+static uint32_t *ids_take(struct lanemap_server *server, size_t n_ids)
+{
+        uint32_t *ids = lanemap_realloc(server->ids, n_ids * sizeof(*ids));
+
+        if (!ids) /* it need not shrink */
+                ids = server->ids;
+        server->ids = NULL;
+        server->ids_capacity = 0;
+        return ids;
+}
+
 void lanemap_command_smembers(const struct lanemap_call *call)
 {
         struct lanemap_reply *reply;
@@ -285,7 +297,10 @@ void lanemap_command_smembers(const struct lanemap_call *call)
                 return;
         reply = lanemap_client_reply(call->client);
         lanemap_reply_set(reply, n_ids);
-        lanemap_reply_ids(reply, call->server->ids, n_ids);
+        if (n_ids < LANEMAP_IDS_RUN)
+                lanemap_reply_ids(reply, call->server->ids, n_ids);
+        else
+                lanemap_reply_run(reply, '$', ids_take(call->server, n_ids), n_ids);
 }
 
 static bool ids_have(const uint32_t *ids, size_t n_ids, uint32_t id)

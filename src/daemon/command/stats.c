@@ -80,6 +80,7 @@ static const struct info_row {
         {"Stats", "applies", SERVER(n_applies), true},
         {"Stats", "total_net_input_bytes", SERVER(bytes_in), true},
         {"Stats", "total_net_output_bytes", SERVER(bytes_out), true},
+        {"Stats", "timeout_output_disconnections", SERVER(n_closed_unread), true},
 };
 
 static uint64_t number_at(const void *object, size_t off, size_t bytes)

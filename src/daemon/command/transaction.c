@@ -54,11 +54,11 @@ static int transaction_run(const struct lanemap_call *exec)
                 queued->command->run(&call);
                 exec->server->n_commands++;
                 transaction->reply.protocol = exec->client->out.protocol;
-                if (lanemap_reply_bytes(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
+                if (lanemap_reply_memory(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
                         break;
         }
         transaction->executing = false;
-        if (lanemap_reply_bytes(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
+        if (lanemap_reply_memory(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
                 return -E2BIG;
         return transaction->reply.failed ? -ENOMEM : 0;
 }
@@ -83,30 +83,31 @@ static int transaction_apply(const struct lanemap_call *call, size_t *ret_n_appl
         return r;
 }
 
-/* There may be no bytes at all: then rest->bytes is NULL. */
-static void rest_copy(struct lanemap_reply *reply, const struct lanemap_reply *rest, size_t at,
-                      size_t n)
-{
-        if (n > 0)
-                lanemap_reply_raw(reply, rest->bytes + at, n);
-}
-
 /* The array of replies: what is in transaction->reply, and the answers of writes in the holes. */
 static void transaction_answer(struct lanemap_transaction *transaction, struct lanemap_reply *reply)
 {
-        const struct lanemap_reply *rest = &transaction->reply;
-        size_t at = 0;
+        struct lanemap_reply *rest = &transaction->reply;
 
         lanemap_reply_array(reply, transaction->n_commands);
         for (size_t i = 0; i < transaction->batch.n_entries; i++) {
                 const struct lanemap_batch_entry *entry = &transaction->batch.entries[i];
 
-                rest_copy(reply, rest, at, entry->hole - at);
-                at = entry->hole;
+                lanemap_reply_move(reply, rest, entry->hole);
                 lanemap_batch_answer(&transaction->batch, entry, reply);
         }
-        rest_copy(reply, rest, at, lanemap_reply_bytes(rest) - at);
+        lanemap_reply_move(reply, rest, lanemap_reply_stream_end(rest));
         reply->n_errors += rest->n_errors;
+}
+
+/* Memory for the whole answer, so that a transaction that was applied is answered. Return: 0, -ENOMEM. */
+static int transaction_answer_room(const struct lanemap_transaction *transaction,
+                                   struct lanemap_reply *reply)
+{
+        const struct lanemap_reply *rest = &transaction->reply;
+        size_t n_bytes = rest->end - rest->begin + LANEMAP_BATCH_ANSWER_BYTES_MAX +
+                         transaction->batch.n_entries * LANEMAP_BATCH_ANSWER_BYTES_MAX;
+
+        return lanemap_reply_room(reply, n_bytes, rest->n_runs) ? 0 : -ENOMEM;
 }
 
 void lanemap_command_exec(const struct lanemap_call *call)
@@ -127,6 +128,8 @@ void lanemap_command_exec(const struct lanemap_call *call)
                 lanemap_command_loading(call->server, reply);
         } else {
                 r = transaction_run(call);
+                if (r == 0)
+                        r = transaction_answer_room(transaction, reply);
                 if (r < 0) {
                         lanemap_reply_error(reply, r == -ENOMEM
                                                            ? "ERR no memory; nothing was changed"
