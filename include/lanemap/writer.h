@@ -186,11 +186,26 @@ void lanemap_writer_close(struct lanemap_writer *writer);
  * fatal; close the writer.
  *
  * Thread: any; applies are serialised. Cost: per operation one lookup, and amortised constant work;
- * O(log n) in a long posting. Blocks while flushes do not keep up (back-pressure).
+ * O(log n) in a long posting. Back-pressure: waits up to 100 ms for its turn while flushes and
+ * merges have more to do than they should, and for a flush while overlays are far over their
+ * budget.
  */
 int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                          struct lanemap_op_result *ret_results, size_t *ret_n_applied,
                          uint64_t *ret_position);
+
+/*
+ * The same for an event loop: it waits for no flush, no merge, no memory, no room in the log, and no
+ * lock that a flush or merge holds.
+ *
+ * ret_wait_ns    with -EAGAIN: it is worth trying again in so many nanoseconds; else 0; may be NULL
+ *
+ * Return, Errors: as lanemap_writer_apply(); and -EAGAIN: nothing was applied, since it would have
+ * waited. Thread: any. Cost: as lanemap_writer_apply(), without the waits.
+ */
+int lanemap_writer_try_apply(struct lanemap_writer *writer, const struct lanemap_op *ops,
+                             size_t n_ops, struct lanemap_op_result *ret_results,
+                             size_t *ret_n_applied, uint64_t *ret_position, uint64_t *ret_wait_ns);
 
 /*
  * Look one key up and copy its ids out, ascending, without duplicates, as lanemap_reader_lookup().
@@ -425,13 +440,15 @@ int lanemap_writer_get_health(struct lanemap_writer *writer,
 
 /*
  * Asks if an apply now, of a record of log_bytes bytes, would return at once, with success or an
- * error: it would wait for no flush and no sync. For an event loop, which has other clients to
- * answer.
+ * error: it would wait for no flush and no sync, and has had its delay. For an event loop, which has
+ * other clients to answer.
  *
- * Return: 1 it would; 0 it would wait: ask again a little later. Thread: any. Cost: two uncontended
- * mutexes; at most 10 ms when one is held.
+ * ret_wait_ns    with 0: ask again in so many nanoseconds; else 0; may be NULL
+ *
+ * Return: 1 it would; 0 it would wait. Thread: any. Cost: two mutexes, which are not waited for.
  */
-int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes);
+int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes,
+                                  uint64_t *ret_wait_ns);
 
 /*
  * The statistics of a writer; set `size` first. A new one is a member in a line of its own, with
@@ -502,9 +519,14 @@ struct lanemap_writer_stats {
         uint64_t mark_position;            /* gauge, records: number of the log record with the
                                               last mark */
         uint64_t last_flush_ns;            /* gauge, ns: that the last flush took */
-        uint64_t n_write_stalls;           /* counter, applies: that waited for a flush,
-                                              because overlays were over their budget */
-        uint64_t write_stall_ns;           /* counter, ns: that they waited */
+        uint64_t n_write_stalls;           /* counter, stalls: times that applies were held up
+                                              until a flush ended, since overlays were far over
+                                              their budget */
+        uint64_t write_stall_ns;           /* counter, ns: that they took */
+        uint64_t n_write_delays;           /* counter, applies: after which the next one was
+                                              delayed, since flushes and merges had more to do
+                                              than they should */
+        uint64_t write_delay_ns;           /* counter, ns: of these delays */
         uint64_t n_damaged_files;          /* gauge, files: in use */
         uint64_t scrubbed_files;           /* counter, files: read again and checked in the
                                               background */

@@ -87,6 +87,14 @@ CASES += [f"everysec_{word}_c{n}_p1" for word in ("sismember", "smembers") for n
 REDIS = [f"{case}_{what}" for case in CASES for what in (
     "lanemapd", "redis", "ratio", "ratio_low", "ratio_high", "lanemapd_cpu", "cpu_ratio", "client_busy")]
 
+BESIDE = [f"{beside}_{probe}_{q}" for beside in ("adds", "compact", "backup", "verify", "dbsize", "info", "ids", "flushall")
+          for probe in ("ping", "read") for q in ("p50", "p99", "max")]
+BESIDE += [f"{command}_time" for command in ("compact", "backup", "verify", "dbsize", "info", "ids", "flushall")]
+BESIDE += """
+load_rate adds_rate entries_written_per_add flush_entries_per_add merge_entries_per_add flushes merges write_stalls
+write_stall_time write_delays write_delay_time last_flush_time segments_per_lane segment_bytes_per_key
+""".split()
+
 # Program: what every machine has, what only some have, options beside --quick.
 PROGRAMS = {
     "index": (LOOKUPS + ["churn_" + name for name in LOOKUPS] + OTHERS, [], ["--churn", "--rewrite"]),
@@ -96,6 +104,7 @@ PROGRAMS = {
     "overlay-postings": (OVERLAY, [], []),
     "hotkey": (HOTKEY, [], []),
     "redis": (REDIS, [], []),
+    "beside": (BESIDE, [], []),
 }
 
 

@@ -32,8 +32,9 @@ int perf_daemon_start(const char *lanemapd, const struct perf_place *place, cons
 {
         char path[600];
         const char *argv[] = {
-                lanemapd,   "--name", place->name,     "--dir",     place->directory,
-                "--socket", path,     "--appendfsync", appendfsync, NULL,
+                lanemapd,         "--name", place->name,     "--dir",     place->directory,
+                "--socket",       path,     "--appendfsync", appendfsync, "--backup-dir",
+                place->directory, NULL,
         };
         posix_spawn_file_actions_t actions;
         int r;

@@ -15,9 +15,11 @@
  * S2  A client is freed only at the end of a round, so a batch never names one that is gone.
  * S3  No client can make another wait for more than the work of its own bounded messages: what
  * takes long runs in the engine or in a helper thread, and only its client is paused.
- * S4  While the engine would make an apply wait (a sync or a flush is far behind, or hangs), clients
- * whose next command is a write are paused before it. Commands that tell nothing of the data (PING,
- * INFO, ...) are run and answered at once, whatever hangs.
+ * S4  The loop waits for no flush, no merge, no memory and no log. While the engine would make a
+ * write wait, clients whose next command is a write are parked, and go on in the order in which they
+ * were parked; a batch that it refuses to take is held, and comes before every other write. Everybody
+ * else is served. Commands that tell nothing of the data (PING, INFO, ...) are run and answered at
+ * once, whatever hangs.
  * S5  No command of a client is run while more than LANEMAP_OUTPUT_BYTES_PAUSE of its replies are not
  * sent, and one long reply is ids of 4 bytes until it is sent (resp/buffer.h). So replies may be as
  * large as they like, and a client is closed only when it has taken nothing of what may leave for
@@ -87,6 +89,7 @@ struct lanemap_client {
         bool write_waits; /* the next command is a write, which the engine would not answer at once */
         bool half_closed; /* the peer sends no more; seen while it was paused */
         bool replied;     /* the command at hand has written to `out` */
+        bool run_again;   /* it has to wait for a held batch (B4): it is run anew later */
         int passed_fd;    /* the last descriptor that came with its bytes; -1: none */
         time_t created, last_active;
         const char *last_command;
@@ -128,8 +131,9 @@ struct lanemap_server {
         struct lanemap_writer *writer; /* NULL while loading */
         /* Who takes a new connection, and its descriptor with it. */
         void (*accepted)(struct lanemap_server *server, int fd, bool is_tcp, const char *address);
-        /* Who runs one command of a client. args[0] is its name; offsets into `message`. */
-        void (*execute)(struct lanemap_client *client, const char *message,
+        /* Who runs one command of a client. args[0] is its name; offsets into `message`. Return:
+         * false: it has to wait, and is to be run again later. */
+        bool (*execute)(struct lanemap_client *client, const char *message,
                         const struct lanemap_resp_arg *args, uint32_t n_args);
         /* It is a command that applies something. */
         bool (*writes)(const struct lanemap_client *client, const char *message,
@@ -154,13 +158,17 @@ struct lanemap_server {
         struct lanemap_client_list touched;
         size_t n_clients, n_clients_max;
         size_t n_blocked;
+        size_t n_parked;         /* clients whose next command is a write that has to wait */
+        uint64_t write_retry_ns; /* when the engine said that writes are worth trying again */
+        uint64_t round_ns;       /* when this round began */
         uint64_t next_client_id;
 
         struct lanemap_batch batch;
-        uint64_t position;     /* the last one applied, as far as we were told */
-        uint64_t acknowledged; /* replies up to here may leave */
-        int log_error;         /* what keeps later ones waiting, or 0 */
-        bool gate_is_due;      /* ask the engine again in this round */
+        struct lanemap_reply discarded; /* replies of commands that are run again */
+        uint64_t position;              /* the last one applied, as far as we were told */
+        uint64_t acknowledged;          /* replies up to here may leave */
+        int log_error;                  /* what keeps later ones waiting, or 0 */
+        bool gate_is_due;               /* ask the engine again in this round */
 
         uint32_t *ids; /* where lookups answer; grows */
         size_t ids_capacity;

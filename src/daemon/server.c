@@ -29,7 +29,6 @@
 
 #define FDS_FOR_OURSELF 256 /* listeners, segments, log, manifest, threads */
 #define CLIENTS_WANTED  10000
-#define WRITE_RETRY_MS  20 /* writes that the engine would make wait */
 
 static void engine_ready(struct lanemap_server *server, struct lanemap_watch *watch,
                          uint32_t events)
@@ -49,8 +48,12 @@ static void round_end(struct lanemap_server *server)
 {
         struct lanemap_client *client, *next;
 
-        TAILQ_FOREACH(client, &server->touched, touched)
-        lanemap_client_run(client);
+        if (server->batch.held_keys)
+                lanemap_batch_flush(server);
+        for (client = TAILQ_FIRST(&server->touched); client; client = next) {
+                next = TAILQ_NEXT(client, touched); /* it may go to the end of the list */
+                lanemap_client_run(client);
+        }
         lanemap_batch_flush(server);
         lanemap_server_gate(server);
         for (client = TAILQ_FIRST(&server->touched); client; client = next) {
@@ -70,6 +73,17 @@ static void round_end(struct lanemap_server *server)
         }
 }
 
+/* Until the engine said that writes are worth trying again. */
+static int write_retry_ms(const struct lanemap_server *server)
+{
+        uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
+
+        if (server->write_retry_ns <= now_ns)
+                return 0;
+        return (int)LANEMAP_MIN((server->write_retry_ns - now_ns + 999999) / 1000000,
+                                UINT64_C(1000));
+}
+
 /* How long the loop may sleep, in milliseconds. */
 static int round_timeout(const struct lanemap_server *server)
 {
@@ -79,12 +93,12 @@ static int round_timeout(const struct lanemap_server *server)
 
         if (server->stopping)
                 timeout = LANEMAP_MIN(timeout, 20);
+        if ((server->n_parked > 0 && !server->stopping) || server->batch.held_keys)
+                timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
         TAILQ_FOREACH(client, &server->touched, touched)
         {
-                if (client->write_waits) {
-                        timeout = LANEMAP_MIN(timeout, WRITE_RETRY_MS);
+                if (client->write_waits || client->n_batched > 0)
                         continue;
-                }
                 if (client->has_input && !client->blocked && !client->close_after &&
                     lanemap_gate_is_open(&client->gate) && !lanemap_client_is_full(client))
                         return 0;
@@ -128,7 +142,7 @@ static bool server_is_done(const struct lanemap_server *server)
 {
         if (!server->stopping)
                 return false;
-        return server->n_clients == 0 ||
+        return (server->n_clients == 0 && !server->batch.held_keys) ||
                lanemap_now_ns(&lanemap_clock_monotonic) > server->stop_deadline_ns;
 }
 
@@ -145,6 +159,7 @@ static int server_loop(struct lanemap_server *server)
                 if (n < 0 && errno != EINTR)
                         return -errno;
                 server->now = time(NULL);
+                server->round_ns = lanemap_now_ns(&lanemap_clock_monotonic);
                 for (int i = 0; i < n; i++) {
                         struct lanemap_watch *watch = events[i].data.ptr;
 

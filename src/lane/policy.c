@@ -1,6 +1,7 @@
 /* See policy.h; the table of decisions is tests/unit/lane/test_policy.c. */
 #include "lane/policy.h"
 
+#include "lane/format.h"
 #include "segment/format.h"
 
 /*
@@ -99,16 +100,58 @@ uint64_t lanemap_lane_policy_merge_priority(const struct lanemap_lane_policy_gro
         return is_over_budget && group->excess_bytes > 0 ? ratio : 0;
 }
 
+uint64_t lanemap_lane_policy_overlays_bytes(const struct lanemap_lane_policy_overlays *overlays)
+{
+        return overlays->bytes + LONG_CHANGE_BYTES * overlays->n_long_changes;
+}
+
+uint64_t lanemap_lane_policy_overlays_max(const struct lanemap_lane_policy_overlays *overlays,
+                                          uint64_t bytes_max)
+{
+        return LANEMAP_MAX(bytes_max, overlays->long_bytes / LONG_SHARE);
+}
+
 bool lanemap_lane_policy_overlays_exceed(const struct lanemap_lane_policy_overlays *overlays,
                                          uint64_t bytes_max, uint32_t times)
 {
-        uint64_t changed_bytes = overlays->bytes + LONG_CHANGE_BYTES * overlays->n_long_changes;
+        uint64_t changed_bytes = lanemap_lane_policy_overlays_bytes(overlays);
         uint64_t long_max =
                 LANEMAP_MAX(LONG_BYTES_MAX, LONG_POSTINGS_MIN * overlays->long_max_bytes);
 
-        return changed_bytes >= times * LANEMAP_MAX(bytes_max, overlays->long_bytes / LONG_SHARE) ||
+        return changed_bytes >= times * lanemap_lane_policy_overlays_max(overlays, bytes_max) ||
                (overlays->long_bytes >= times * long_max &&
                 overlays->n_long_changes >= overlays->long_bytes / LONG_BYTES_PER_CHANGE);
+}
+
+#define DELAY_NS_MIN UINT64_C(125)
+#define DELAY_UNITS  UINT64_C(1024) /* of a debt: from the first delay to the longest */
+
+/* How far a number has come from the one to the other, in units. */
+static uint64_t debt_units(uint64_t n, uint64_t from, uint64_t to)
+{
+        if (n <= from)
+                return 0;
+
+        return n >= to ? DELAY_UNITS : (n - from) * DELAY_UNITS / (to - from);
+}
+
+uint64_t lanemap_lane_policy_delay_ns(const struct lanemap_lane_policy_debt *debt)
+{
+        uint64_t units = debt_units(debt->overlay_bytes, debt->flush_bytes * 3 / 2,
+                                    debt->flush_bytes * 7 / 2);
+        uint64_t tenths, delay_ns;
+
+        units = LANEMAP_MAX(units, debt_units(debt->n_segments, LANEMAP_LANE_POLICY_SEGMENTS_MAX,
+                                              LANEMAP_LANE_SEGMENTS_MAX));
+        units = LANEMAP_MAX(
+                units, debt_units(debt->excess_bytes, debt->excess_max * 2, debt->excess_max * 10));
+        if (units == 0)
+                return 0;
+
+        /* Between two powers of two it rises evenly. */
+        tenths = units * 10;
+        delay_ns = DELAY_NS_MIN << (tenths / DELAY_UNITS);
+        return delay_ns + delay_ns * (tenths % DELAY_UNITS) / DELAY_UNITS;
 }
 
 uint64_t lanemap_lane_policy_flush_bytes(uint64_t n_live_keys, uint32_t n_lanes,

@@ -111,4 +111,30 @@ struct lanemap_lane_policy_overlays {
 bool lanemap_lane_policy_overlays_exceed(const struct lanemap_lane_policy_overlays *overlays,
                                          uint64_t bytes_max, uint32_t times);
 
+/* What counts of overlays as bytes, and the budget for it where it was to be bytes_max. */
+uint64_t lanemap_lane_policy_overlays_bytes(const struct lanemap_lane_policy_overlays *overlays);
+uint64_t lanemap_lane_policy_overlays_max(const struct lanemap_lane_policy_overlays *overlays,
+                                          uint64_t bytes_max);
+
+/* The work that writes have left to flushes and merges. */
+struct lanemap_lane_policy_debt {
+        uint64_t
+                overlay_bytes; /* in use, of active overlays; a change of a long posting as above */
+        uint64_t flush_bytes;  /* in use, at which they are flushed */
+        uint32_t n_segments;   /* of the deepest lane */
+        uint64_t excess_bytes; /* of groups that no merge is at */
+        uint64_t excess_max;   /* their budget */
+};
+
+/*
+ * Back-pressure: the nanoseconds that each operation is to be delayed by.
+ *
+ * 0 without debt. It begins where overlays have half as much again as a flush takes, a lane has a
+ * segment more than it should, or excess is twice its budget; from there it doubles ten times, to
+ * 128 us where overlays have 3.5 times as much, a lane has LANEMAP_LANE_SEGMENTS_MAX segments, or
+ * excess is ten times its budget. So writes get as slow as flushes and merges are, whatever the
+ * disk, at a debt that depends on the logarithm of their speed.
+ */
+uint64_t lanemap_lane_policy_delay_ns(const struct lanemap_lane_policy_debt *debt);
+
 #endif

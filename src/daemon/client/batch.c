@@ -19,6 +19,7 @@ void lanemap_batch_deinit(struct lanemap_batch *batch)
         lanemap_free(batch->ops);
         lanemap_free(batch->results);
         lanemap_free(batch->entries);
+        lanemap_free(batch->held_keys);
         memset(batch, 0, sizeof(*batch));
 }
 
@@ -168,6 +169,8 @@ static size_t batch_answer_through(struct lanemap_batch *batch, size_t entry, si
 
                 if (e->op_first + e->n_ops > op_end)
                         break;
+                if (!e->client)
+                        continue;
                 e->client->n_batched--;
                 lanemap_batch_answer(batch, e, &e->client->out);
                 lanemap_client_reply_end(e->client);
@@ -180,10 +183,94 @@ static size_t batch_refuse_next(struct lanemap_batch *batch, size_t entry, int r
         struct lanemap_batch_entry *e = &batch->entries[entry];
         size_t n_applied = op_end > e->op_first ? op_end - e->op_first : 0;
 
-        e->client->n_batched--;
-        lanemap_batch_refuse(&e->client->out, r, n_applied, e->n_ops);
-        lanemap_client_reply_end(e->client);
+        if (e->client) {
+                e->client->n_batched--;
+                lanemap_batch_refuse(&e->client->out, r, n_applied, e->n_ops);
+                lanemap_client_reply_end(e->client);
+        }
         return entry + 1;
+}
+
+static void batch_clear(struct lanemap_server *server)
+{
+        struct lanemap_batch *batch = &server->batch;
+
+        batch->n_ops = batch->n_entries = 0;
+        batch->log_bytes = 0;
+        lanemap_free(batch->held_keys);
+        batch->held_keys = NULL;
+        if (LANEMAP_UNLIKELY(batch->ops_capacity > BATCH_OPS_KEEP))
+                lanemap_batch_deinit(batch);
+}
+
+/* B4. Return: 0, or -ENOMEM: the keys stay where they are. */
+static int batch_keys_copy(struct lanemap_batch *batch)
+{
+        size_t n_bytes = 1, at = 0;
+        char *keys;
+
+        if (batch->held_keys)
+                return 0;
+
+        for (size_t i = 0; i < batch->n_ops; i++)
+                n_bytes += batch->ops[i].key_bytes;
+        keys = lanemap_alloc(n_bytes);
+        if (!keys)
+                return -ENOMEM;
+        for (size_t i = 0; i < batch->n_ops; i++) {
+                struct lanemap_op *op = &batch->ops[i];
+
+                if (op->key_bytes > 0)
+                        memcpy(keys + at, op->key, op->key_bytes);
+                op->key = keys + at;
+                at += op->key_bytes;
+        }
+        batch->held_keys = keys;
+        return 0;
+}
+
+/* Keeps what is left from an entry, and from an operation of it, on. */
+static int batch_hold(struct lanemap_batch *batch, size_t entry, size_t op)
+{
+        int r = batch_keys_copy(batch);
+
+        if (r < 0)
+                return r;
+
+        batch->n_ops -= op;
+        memmove(batch->ops, batch->ops + op, batch->n_ops * sizeof(*batch->ops));
+        batch->n_entries -= entry;
+        memmove(batch->entries, batch->entries + entry, batch->n_entries * sizeof(*batch->entries));
+        for (size_t i = 0; i < batch->n_entries; i++)
+                batch->entries[i].op_first -= op;
+        return 0;
+}
+
+void lanemap_batch_forget(struct lanemap_batch *batch, const struct lanemap_client *client)
+{
+        for (size_t i = 0; i < batch->n_entries; i++)
+                if (batch->entries[i].client == client)
+                        batch->entries[i].client = NULL;
+}
+
+static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_applied)
+{
+        struct lanemap_batch *batch = &server->batch;
+        uint64_t position = 0, wait_ns = 0;
+        int r;
+
+        r = lanemap_writer_try_apply(server->writer, batch->ops + op, batch->n_ops - op,
+                                     batch->results + op, ret_n_applied, &position, &wait_ns);
+        if (r == -EAGAIN) {
+                lanemap_server_write_later(server, wait_ns);
+                return r;
+        }
+        server->n_applies++;
+        server->gate_is_due = true;
+        if (r == 0 || *ret_n_applied > 0)
+                server->position = LANEMAP_MAX(server->position, position);
+        lanemap_memory_applied(server, *ret_n_applied);
+        return r;
 }
 
 /*
@@ -196,17 +283,18 @@ void lanemap_batch_flush(struct lanemap_server *server)
         struct lanemap_batch *batch = &server->batch;
         size_t entry = 0, op = 0;
 
+        if (batch->held_keys && !lanemap_server_write_is_due(server))
+                return;
+
         while (entry < batch->n_entries) {
                 size_t n_applied = 0;
-                uint64_t position = 0;
-                int r;
+                int r = batch_apply(server, op, &n_applied);
 
-                r = lanemap_writer_apply(server->writer, batch->ops + op, batch->n_ops - op,
-                                         batch->results + op, &n_applied, &position);
-                server->n_applies++;
-                server->gate_is_due = true;
-                if (r == 0 || n_applied > 0)
-                        server->position = LANEMAP_MAX(server->position, position);
+                if (r == -EAGAIN) {
+                        r = batch_hold(batch, entry, op);
+                        if (r == 0)
+                                return;
+                }
                 op = r == 0 ? batch->n_ops : op + n_applied;
                 entry = batch_answer_through(batch, entry, op);
                 if (r == 0)
@@ -219,9 +307,5 @@ void lanemap_batch_flush(struct lanemap_server *server)
                                 break;
                 }
         }
-        lanemap_memory_applied(server, batch->n_ops);
-        batch->n_ops = batch->n_entries = 0;
-        batch->log_bytes = 0;
-        if (LANEMAP_UNLIKELY(batch->ops_capacity > BATCH_OPS_KEEP))
-                lanemap_batch_deinit(batch);
+        batch_clear(server);
 }

@@ -11,6 +11,9 @@
  * B2  A client sees its own writes: whoever reads for a client flushes first.
  * B3  Keys point into the query buffers of clients: these move only when a client is read, which
  *     happens before its commands run, and a round of the loop ends with a flush.
+ * B4  Operations that the engine would make wait are held: they keep a copy of their keys and their
+ *     place before all later writes, and are applied also when their client has gone. A client runs
+ *     no command meanwhile.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.
@@ -33,7 +36,7 @@ enum lanemap_batch_reply {
 };
 
 struct lanemap_batch_entry {
-        struct lanemap_client *client;
+        struct lanemap_client *client; /* NULL: it has gone */
         size_t op_first;
         size_t n_ops;
         enum lanemap_batch_reply reply;
@@ -52,6 +55,7 @@ struct lanemap_batch {
         size_t log_bytes; /* about what the operations take in the log */
         size_t n_counted; /* operations that n_keys has in it; of a transaction that is answered */
         uint64_t n_keys;
+        char *held_keys; /* B4; NULL: the batch is not held */
 };
 
 /* What one record of the log holds, so what one apply may bring. */
@@ -80,7 +84,10 @@ void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batc
 /* What it answers when apply failed with r after n_applied of n_ops operations. */
 void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, size_t n_ops);
 
-/* Apply what waits, and write the replies. */
+/* Applies what waits, and writes the replies; or holds it, until the engine takes it. */
 void lanemap_batch_flush(struct lanemap_server *server);
+
+/* The client goes: nobody reads the replies of what it has in a batch that is held. */
+void lanemap_batch_forget(struct lanemap_batch *batch, const struct lanemap_client *client);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include "daemon/client/batch.h"
 #include "daemon/client/life.h"
 #include "daemon/client/release.h"
@@ -21,6 +22,10 @@
 #include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
 #include "daemon/loop/log.h"
+
+/* After each so many commands of a client it is looked whether the round has lasted so long. */
+#define TURN_COMMANDS 64
+#define ROUND_NS_MAX  (UINT64_C(500) * 1000)
 
 static void client_ready(struct lanemap_server *server, struct lanemap_watch *watch,
                          uint32_t events);
@@ -60,11 +65,37 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         server->n_clients_peak = LANEMAP_MAX(server->n_clients_peak, server->n_clients);
 }
 
+/* S4: its next command is a write that has to wait. Clients run in the order of the list, so one that
+ * has had its turn goes to the end of it. */
+static void client_park(struct lanemap_client *client)
+{
+        struct lanemap_server *server = client->server;
+
+        if (client->write_waits)
+                return;
+        client->write_waits = true;
+        server->n_parked++;
+        if (client->is_touched) {
+                TAILQ_REMOVE(&server->touched, client, touched);
+                TAILQ_INSERT_TAIL(&server->touched, client, touched);
+        }
+        lanemap_client_touch(client);
+}
+
+static void client_unpark(struct lanemap_client *client)
+{
+        client->server->n_parked -= client->write_waits;
+        client->write_waits = false;
+}
+
 void lanemap_client_free(struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;
 
         lanemap_client_unblock(client);
+        client_unpark(client);
+        if (client->n_batched > 0)
+                lanemap_batch_forget(&server->batch, client);
         if (client->is_touched)
                 TAILQ_REMOVE(&server->touched, client, touched);
         TAILQ_REMOVE(&server->clients, client, all);
@@ -160,7 +191,7 @@ static void client_read(struct lanemap_client *client)
 {
         ssize_t n;
 
-        lanemap_check(client->n_batched == 0); /* B3 */
+        lanemap_check(client->n_batched == 0 || client->server->batch.held_keys); /* B3, B4 */
         if (client->query_begin == client->query_end)
                 client->query_begin = client->query_end = 0;
         if (!query_room(client)) {
@@ -230,24 +261,45 @@ bool lanemap_client_is_full(const struct lanemap_client *client)
 
 static bool client_may_run(const struct lanemap_client *client)
 {
+        if (client->n_batched > 0 && client->server->batch.held_keys) /* B4 */
+                return false;
         if (client->write_waits && !lanemap_server_may_write(client->server))
                 return false;
         return client->has_input && !client->blocked && !client->close_after &&
                !client->close_now && !client->server->stopping && !lanemap_client_is_full(client);
 }
 
-/* Whoever asks for much in little leaves the others their turn (S3): a round ends after so many
- * bytes of replies, and the next one goes on. */
-static bool client_had_its_turn(const struct lanemap_client *client, uint64_t stream_begin)
+/* Whoever asks for much leaves the others their turn (S3): a round ends after so many bytes of
+ * replies, or after some commands when it has lasted long enough, and the next one goes on. */
+struct turn {
+        uint64_t stream_begin;
+        uint32_t n_commands;
+};
+
+static bool turn_is_over(const struct lanemap_client *client, struct turn *turn)
 {
-        return lanemap_reply_stream_end(&client->out) - stream_begin > LANEMAP_OUTPUT_BYTES_TURN;
+        if (lanemap_reply_stream_end(&client->out) - turn->stream_begin > LANEMAP_OUTPUT_BYTES_TURN)
+                return true;
+        return turn->n_commands++ % TURN_COMMANDS == TURN_COMMANDS - 1 &&
+               lanemap_now_ns(&lanemap_clock_monotonic) - client->server->round_ns > ROUND_NS_MAX;
+}
+
+/* Whether the command is a write that has to wait. Asked for the first of a batch. */
+static bool write_has_to_wait(const struct lanemap_client *client, const char *message)
+{
+        struct lanemap_server *server = client->server;
+
+        return client->parser.n_args > 0 &&
+               (server->batch.n_entries == 0 || server->batch.held_keys) &&
+               server->writes(client, message, client->parser.args) &&
+               !lanemap_server_may_write(server);
 }
 
 void lanemap_client_run(struct lanemap_client *client)
 {
-        uint64_t stream_begin = lanemap_reply_stream_end(&client->out);
+        struct turn turn = {.stream_begin = lanemap_reply_stream_end(&client->out)};
 
-        while (client_may_run(client) && !client_had_its_turn(client, stream_begin)) {
+        while (client_may_run(client) && !turn_is_over(client, &turn)) {
                 struct lanemap_resp_parser *parser = &client->parser;
                 char *message = client->query + client->query_begin;
                 size_t n_bytes;
@@ -264,16 +316,19 @@ void lanemap_client_run(struct lanemap_client *client)
                 } else if (r < 0) {
                         client_protocol_error(client, r);
                 } else {
-                        client->write_waits =
-                                parser->n_args > 0 && client->server->batch.n_entries == 0 &&
-                                client->server->writes(client, message, parser->args) &&
-                                !lanemap_server_may_write(client->server);
-                        if (LANEMAP_UNLIKELY(client->write_waits))
+                        if (LANEMAP_UNLIKELY(write_has_to_wait(client, message))) {
+                                client_park(client);
                                 return; /* parsed again then */
+                        }
+                        client_unpark(client);
                         client->query_begin += n_bytes;
-                        if (parser->n_args > 0)
-                                client->server->execute(client, message, parser->args,
-                                                        parser->n_args);
+                        if (parser->n_args > 0 &&
+                            LANEMAP_UNLIKELY(!client->server->execute(client, message, parser->args,
+                                                                      parser->n_args))) {
+                                client->query_begin -= n_bytes;
+                                client_park(client);
+                                return;
+                        }
                 }
         }
 }
@@ -314,7 +369,8 @@ void lanemap_client_send(struct lanemap_client *client)
                 client->last_active = client->server->now;
         }
         client_note_unread(client, client->out.stream > stream_begin);
-        if (client->close_after && !client->blocked && lanemap_reply_bytes(&client->out) == 0)
+        if (client->close_after && !client->blocked && client->n_batched == 0 &&
+            lanemap_reply_bytes(&client->out) == 0)
                 client->close_now = true;
 }
 
@@ -340,7 +396,8 @@ static void client_ready(struct lanemap_server *server, struct lanemap_watch *wa
 
         if (events & EPOLLIN) {
                 client_read(client);
-                lanemap_client_run(client);
+                if (client->server->n_parked == 0) /* or after those who are parked */
+                        lanemap_client_run(client);
         } else if (events & (EPOLLERR | EPOLLHUP)) {
                 lanemap_client_close(client);
         } else if (events & EPOLLRDHUP) {

@@ -1,6 +1,7 @@
 /* See client/release.h. */
 #include <string.h>
 
+#include "common/clock.h"
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/loop/log.h"
@@ -24,11 +25,31 @@ void lanemap_server_gate(struct lanemap_server *server)
         server->gate_is_due = false;
 }
 
+void lanemap_server_write_later(struct lanemap_server *server, uint64_t wait_ns)
+{
+        server->write_retry_ns = lanemap_now_ns(&lanemap_clock_monotonic) + wait_ns;
+}
+
+bool lanemap_server_write_is_due(const struct lanemap_server *server)
+{
+        return server->write_retry_ns == 0 ||
+               lanemap_now_ns(&lanemap_clock_monotonic) >= server->write_retry_ns;
+}
+
 /* Asked once for each batch; a batch is no larger. */
 bool lanemap_server_may_write(struct lanemap_server *server)
 {
-        return !server->writer ||
-               lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX);
+        uint64_t wait_ns;
+
+        if (!server->writer)
+                return true;
+        if (server->batch.held_keys || !lanemap_server_write_is_due(server))
+                return false;
+        server->write_retry_ns = 0;
+        if (lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX, &wait_ns))
+                return true;
+        lanemap_server_write_later(server, wait_ns);
+        return false;
 }
 
 static void errors_count(struct lanemap_client *client)

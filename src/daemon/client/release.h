@@ -8,8 +8,12 @@
 
 /* How far replies may leave: asks the engine when it has to. */
 void lanemap_server_gate(struct lanemap_server *server);
-/* Return: whether writes may be run now (S4). */
+/* Return: whether writes may be run now (S4): the engine takes them, and no batch is held. */
 bool lanemap_server_may_write(struct lanemap_server *server);
+/* The engine said that writes are worth trying again in so many nanoseconds. */
+void lanemap_server_write_later(struct lanemap_server *server, uint64_t wait_ns);
+/* Return: whether that time has come. */
+bool lanemap_server_write_is_due(const struct lanemap_server *server);
 
 /* A reply is whole: it waits for server->position. */
 void lanemap_client_reply_end(struct lanemap_client *client);

@@ -32,6 +32,7 @@ struct lanemap_transaction {
         size_t n_commands, commands_capacity;
         bool aborted;   /* a command could not be queued */
         bool executing; /* within EXEC */
+        bool writes;    /* a command of it does */
         struct lanemap_batch batch;
         struct lanemap_reply reply;
         uint64_t n_scans;

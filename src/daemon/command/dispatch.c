@@ -97,6 +97,7 @@ static void command_queue(const struct lanemap_call *call)
 
         r = lanemap_transaction_queue(call->client->transaction, call->command, call->message,
                                       call->args, call->n_args);
+        call->client->transaction->writes |= call->command->flags & LANEMAP_COMMAND_WRITE;
         if (r == 0)
                 lanemap_reply_simple(lanemap_client_reply(call->client), "QUEUED");
         else
@@ -112,11 +113,35 @@ bool lanemap_command_writes(const struct lanemap_client *client, const char *mes
         if (!command)
                 return false;
         if (client->transaction)
-                return command->run == lanemap_command_exec;
+                return command->run == lanemap_command_exec && client->transaction->writes;
         return command->flags & LANEMAP_COMMAND_WRITE;
 }
 
-void lanemap_command_execute(struct lanemap_client *client, const char *message,
+/* B1, B2: a command that does not write comes after the writes of its client. Return: false: they
+ * are held. */
+static bool writes_before(const struct lanemap_call *call)
+{
+        struct lanemap_client *client = call->client;
+
+        if (LANEMAP_LIKELY(client->n_batched == 0) ||
+            (call->command && (call->command->flags & LANEMAP_COMMAND_WRITE) &&
+             !client->transaction))
+                return true;
+
+        lanemap_batch_flush(call->server);
+        return client->n_batched == 0;
+}
+
+/* What it replied so far is not sent. */
+static void command_put_off(struct lanemap_client *client)
+{
+        client->run_again = client->replied = false;
+        client->server->n_commands--;
+        client->server->discarded.failed = false;
+        lanemap_reply_deinit(&client->server->discarded);
+}
+
+bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                              const struct lanemap_resp_arg *args, uint32_t n_args)
 {
         struct lanemap_call call = {
@@ -129,6 +154,8 @@ void lanemap_command_execute(struct lanemap_client *client, const char *message,
         };
         bool gated = false; /* a refusal, and QUEUED, tell nothing of the data */
 
+        if (LANEMAP_UNLIKELY(!writes_before(&call)))
+                return false;
         client->replied = false;
         call.server->n_commands++;
         if (LANEMAP_LIKELY(command_check(&call))) {
@@ -141,10 +168,15 @@ void lanemap_command_execute(struct lanemap_client *client, const char *message,
                         gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);
                 }
         }
+        if (LANEMAP_UNLIKELY(client->run_again)) {
+                command_put_off(client);
+                return false;
+        }
         if (client->replied && gated)
                 lanemap_client_reply_end(client);
         else if (client->replied)
                 lanemap_client_reply_end_ungated(client);
         else if (call.server->batch.n_ops >= LANEMAP_BATCH_OPS_FULL)
                 lanemap_batch_flush(call.server);
+        return true;
 }

@@ -66,14 +66,14 @@ static void info_server(struct info *info)
              (long long)(now.tv_sec - server->started_at.tv_sec) / 86400);
 }
 
-/* Clients whose next write the engine would make wait. */
+/* Clients whose next write the engine would make wait, or has not taken. */
 static size_t writers_waiting(const struct lanemap_server *server)
 {
         const struct lanemap_client *client;
         size_t n = 0;
 
         TAILQ_FOREACH(client, &server->clients, all)
-        n += client->write_waits;
+        n += client->write_waits || (client->n_batched > 0 && server->batch.held_keys);
         return n;
 }
 

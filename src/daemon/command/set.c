@@ -58,6 +58,10 @@ static struct lanemap_op *ops_reserve(const struct lanemap_call *call, size_t n_
 
         if (!lanemap_transaction_runs(call->client) && batch->n_ops + n_ops > LANEMAP_BATCH_OPS_MAX)
                 lanemap_batch_flush(call->server);
+        if (LANEMAP_UNLIKELY(batch->held_keys)) { /* B4 */
+                call->client->run_again = true;
+                return NULL;
+        }
         if (batch->n_ops + n_ops > LANEMAP_BATCH_OPS_MAX ||
             batch->log_bytes + log_bytes > LANEMAP_BATCH_LOG_BYTES_MAX) {
                 lanemap_reply_error(lanemap_client_reply(call->client),

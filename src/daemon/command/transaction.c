@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "common/alloc.h"
+#include "daemon/client/release.h"
 #include "daemon/client/transaction.h"
 #include "daemon/command/handlers.h"
 
@@ -68,19 +69,35 @@ static int transaction_apply(const struct lanemap_call *call, size_t *ret_n_appl
 {
         struct lanemap_batch *batch = &call->client->transaction->batch;
         struct lanemap_server *server = call->server;
-        uint64_t position = 0;
+        uint64_t position = 0, wait_ns = 0;
         int r;
 
         *ret_n_applied = 0;
         if (batch->n_ops == 0)
                 return 0;
-        r = lanemap_writer_apply(server->writer, batch->ops, batch->n_ops, batch->results,
-                                 ret_n_applied, &position);
+        r = lanemap_writer_try_apply(server->writer, batch->ops, batch->n_ops, batch->results,
+                                     ret_n_applied, &position, &wait_ns);
+        if (r == -EAGAIN) {
+                lanemap_server_write_later(server, wait_ns);
+                return r;
+        }
         server->n_applies++;
         server->gate_is_due = true;
         if (r == 0 || *ret_n_applied > 0)
                 server->position = LANEMAP_MAX(server->position, position);
         return r;
+}
+
+/* As it was when EXEC came: all of it runs again. */
+static void transaction_rewind(const struct lanemap_call *exec)
+{
+        struct lanemap_transaction *transaction = exec->client->transaction;
+
+        lanemap_batch_deinit(&transaction->batch);
+        lanemap_reply_deinit(&transaction->reply);
+        transaction->n_scans = 0;
+        exec->server->n_commands -= transaction->n_commands;
+        exec->client->run_again = true;
 }
 
 /* The array of replies: what is in transaction->reply, and the answers of writes in the holes. */
@@ -137,6 +154,10 @@ void lanemap_command_exec(const struct lanemap_call *call)
                                                              "too large; nothing was changed");
                 } else {
                         r = transaction_apply(call, &n_applied);
+                        if (r == -EAGAIN) {
+                                transaction_rewind(call);
+                                return;
+                        }
                         if (r == 0)
                                 transaction_answer(transaction, reply);
                         else

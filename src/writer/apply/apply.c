@@ -168,25 +168,32 @@ static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t posit
         return r;
 }
 
-/*
- * Encodes the operations and takes room for their record. Waits while the log's buffer is full; the
- * lock is free meanwhile, so everything is encoded again.
- */
-static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
+/* Encodes the operations and takes room for their record. Return: -EAGAIN: the log's buffer is
+ * full. */
+static int record_try_reserve(struct lanemap_writer *writer, const struct lanemap_op *ops,
+                              size_t n_ops)
+{
+        int r = ops_encode(writer, ops, n_ops);
+
+        if (r < 0)
+                return r;
+
+        return lanemap_log_reserve(
+                writer->log, lanemap_log_record_bytes(writer->identity.hash_key.fingerprint_bits,
+                                                      writer->lanes.log_ops, n_ops));
+}
+
+/* Waits while the log's buffer is full; the lock is free meanwhile, so everything is encoded
+ * again. */
+static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
+                          bool may_wait)
 {
         uint64_t since_ns = 0, now_ns;
         int r;
 
-        for (;;) {
-                r = ops_encode(writer, ops, n_ops);
-                if (r < 0)
-                        return r;
-
-                r = lanemap_log_reserve(
-                        writer->log,
-                        lanemap_log_record_bytes(writer->identity.hash_key.fingerprint_bits,
-                                                 writer->lanes.log_ops, n_ops));
-                if (r != -EAGAIN)
+        while ((r = record_try_reserve(writer, ops, n_ops)) == -EAGAIN) {
+                lanemap_engine_sync_signal(writer);
+                if (!may_wait)
                         return r;
 
                 now_ns = lanemap_now_ns(writer->clock);
@@ -194,10 +201,11 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
                 if (now_ns - since_ns > STALL_NS_MAX)
                         return -EIO;
 
-                lanemap_engine_sync_signal(writer);
                 lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
                                             1000 * 1000);
         }
+
+        return r;
 }
 
 static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
@@ -208,40 +216,78 @@ static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
         return false;
 }
 
-static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
-                        struct lanemap_op_result *results, size_t *ret_n_applied)
+/* One apply. The caller may wait: it is not an event loop. */
+struct apply {
+        const struct lanemap_op *ops;
+        size_t n_ops;
+        struct lanemap_op_result *results;
+        size_t n_applied;
+        bool may_wait;
+        bool clears; /* that makes room: it does not wait for any */
+        struct writer_room_wait room_wait;
+        uint64_t wait_ns; /* -EAGAIN: it is worth trying again then */
+};
+
+/* Shared memory is short. Return: true: try once more; false, and *ret_r: 0 to go on all the same,
+ * or -EAGAIN. */
+static bool room_wait(struct lanemap_writer *writer, struct apply *apply, int *ret_r)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        bool clears = ops_clear(ops, n_ops);
-        struct writer_room_wait wait = {0};
+        if (apply->may_wait)
+                return lanemap_engine_room_wait(writer, &apply->room_wait);
+
+        if (lanemap_engine_room_may_come(writer, &writer->pressure.room_wait))
+                *ret_r = -EAGAIN;
+        return false;
+}
+
+/* What an apply waits for before it begins. */
+static int apply_admit(struct lanemap_writer *writer, struct apply *apply)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        int r = lanemap_load_relaxed(&writer->health.refused);
+
+        if (r < 0 || apply->clears)
+                return r;
+
+        if (apply->may_wait)
+                r = lanemap_engine_pressure_wait(writer);
+        else
+                r = lanemap_engine_pressure_look(writer, &apply->wait_ns);
+        /* When it does not help in time, the operations are tried all the same, and say so. */
+        while (r == 0 && lanemap_engine_memory_is_short(writer, apply->n_ops) &&
+               room_wait(writer, apply, &r))
+                ;
+        return r;
+}
+
+static int apply_locked(struct lanemap_writer *writer, struct apply *apply)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
         size_t n_logged = 0;
         uint64_t seq, appended;
         int r;
 
-        r = lanemap_load_relaxed(&writer->health.refused);
+        r = apply_admit(writer, apply);
         if (r < 0)
                 return r;
-        /* A clear makes room: it does not wait for any. */
-        if (!clears) {
-                r = lanemap_engine_pressure_wait(writer);
-                if (r < 0)
-                        return r;
-                lanemap_engine_memory_wait(writer, n_ops, &wait);
-        }
 
         /* The first operation may need room for the copy of a long posting, which nobody has asked
          * for: while nothing is applied, a flush can be waited for. */
         do {
-                r = record_reserve(writer, ops, n_ops);
+                r = record_reserve(writer, apply->ops, apply->n_ops, apply->may_wait);
                 if (r < 0)
                         return r;
 
                 seq = lanemap_log_last(writer->log) + 1;
                 /* The position that readers of this process are given never moves back. */
                 lanemap_check(seq > lanemap_load_relaxed(&writer->lanes.position));
-                r = ops_apply(writer, n_ops, seq, results, ret_n_applied, &n_logged);
-        } while (r == -ENOSPC && *ret_n_applied == 0 && !clears &&
-                 lanemap_engine_room_wait(writer, &wait));
+                r = ops_apply(writer, apply->n_ops, seq, apply->results, &apply->n_applied,
+                              &n_logged);
+        } while (r == -ENOSPC && apply->n_applied == 0 && !apply->clears &&
+                 room_wait(writer, apply, &r));
+        if (r == 0 || r == -ENOSPC)
+                writer->pressure.room_wait = (struct writer_room_wait){0};
         if (r == -ENOSPC) {
                 lanemap_engine_memory_room_update(writer);
                 (void)lanemap_engine_flush_for_room(writer);
@@ -252,38 +298,69 @@ static int apply_locked(struct lanemap_writer *writer, const struct lanemap_op *
                 lanemap_check(appended == seq);
                 lanemap_engine_counts_publish(writer);
                 lanemap_engine_flush_trigger(writer);
+                lanemap_engine_pressure_charge(writer, n_logged);
         }
         lanemap_shm_arena_end_batch(writer->shm.object->arena);
         return r;
 }
 
-int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
-                         struct lanemap_op_result *ret_results, size_t *ret_n_applied,
-                         uint64_t *ret_position)
+static int apply_run(struct lanemap_writer *writer, struct apply *apply, uint64_t *ret_position)
 {
-        size_t n_applied = 0;
         int r = 0, bad = 0;
 
-        if (n_ops > LANEMAP_APPLY_OPS_MAX)
-                return -EINVAL;
-
         /* A bad operation ends the batch before it: what came first is applied. */
-        for (size_t i = 0; i < n_ops && bad == 0; i++) {
-                bad = op_check(&ops[i]);
+        for (size_t i = 0; i < apply->n_ops && bad == 0; i++) {
+                bad = op_check(&apply->ops[i]);
                 if (bad < 0)
-                        n_ops = i;
+                        apply->n_ops = i;
         }
+        apply->clears = ops_clear(apply->ops, apply->n_ops);
+        apply->wait_ns = LANEMAP_ENGINE_TRY_NS;
 
-        lanemap_mutex_lock(&writer->lanes.lock);
-        if (n_ops > 0)
-                r = apply_locked(writer, ops, n_ops, ret_results, &n_applied);
+        if (!lanemap_mutex_lock_within(&writer->lanes.lock,
+                                       apply->may_wait ? LANEMAP_LOCK_FOR_EVER : 0))
+                return -EAGAIN;
+        if (apply->n_ops > 0)
+                r = apply_locked(writer, apply);
         if (ret_position)
                 *ret_position = lanemap_load_relaxed(&writer->lanes.position);
         lanemap_mutex_unlock(&writer->lanes.lock);
 
         lanemap_engine_hits_take(writer);
         lanemap_engine_sync_signal(writer);
-        if (ret_n_applied)
-                *ret_n_applied = n_applied;
         return r < 0 ? r : bad;
+}
+
+int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
+                         struct lanemap_op_result *ret_results, size_t *ret_n_applied,
+                         uint64_t *ret_position)
+{
+        struct apply apply = {.ops = ops, .n_ops = n_ops, .results = ret_results, .may_wait = true};
+        int r;
+
+        if (n_ops > LANEMAP_APPLY_OPS_MAX)
+                return -EINVAL;
+
+        r = apply_run(writer, &apply, ret_position);
+        if (ret_n_applied)
+                *ret_n_applied = apply.n_applied;
+        return r;
+}
+
+int lanemap_writer_try_apply(struct lanemap_writer *writer, const struct lanemap_op *ops,
+                             size_t n_ops, struct lanemap_op_result *ret_results,
+                             size_t *ret_n_applied, uint64_t *ret_position, uint64_t *ret_wait_ns)
+{
+        struct apply apply = {.ops = ops, .n_ops = n_ops, .results = ret_results};
+        int r;
+
+        if (n_ops > LANEMAP_APPLY_OPS_MAX)
+                return -EINVAL;
+
+        r = apply_run(writer, &apply, ret_position);
+        if (ret_n_applied)
+                *ret_n_applied = apply.n_applied;
+        if (ret_wait_ns)
+                *ret_wait_ns = r == -EAGAIN ? apply.wait_ns : 0;
+        return r;
 }

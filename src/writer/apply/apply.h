@@ -48,8 +48,22 @@ bool lanemap_engine_flush_is_due(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_overlays_exceed(const struct lanemap_writer *writer, uint64_t bytes_max,
                                     uint32_t times) LANEMAP_REQUIRES(writer->lanes.lock);
+/* So soon a caller that found a lock taken may look again. */
+#define LANEMAP_ENGINE_TRY_NS (UINT64_C(1) * 1000 * 1000)
+
 /* The waits release the lock meanwhile. Return: 0. Errors: -ENOSPC: flushes fail. */
 int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* The same without waiting. Errors: -EAGAIN, and *ret_wait_ns: look again then; -ENOSPC. */
+int lanemap_engine_pressure_look(struct lanemap_writer *writer, uint64_t *ret_wait_ns)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* So many operations were applied: the next apply is delayed, if there is debt. */
+void lanemap_engine_pressure_charge(struct lanemap_writer *writer, size_t n_ops)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* Starts a flush, which gives room back. Return: false: that did not help, and will not. */
+bool lanemap_engine_room_may_come(struct lanemap_writer *writer, struct writer_room_wait *wait)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, size_t n_ops)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait)
         LANEMAP_REQUIRES(writer->lanes.lock);

@@ -1,6 +1,12 @@
 /*
- * Back-pressure: when a flush is due, and the waits of applies while flushes do not keep up. All of
- * it runs under the engine's lock; a wait gives the lock back meanwhile.
+ * Back-pressure: when a flush is due, and how applies are slowed down and held up while flushes and
+ * merges do not keep up. All of it runs under the engine's lock; a wait gives the lock back
+ * meanwhile.
+ *
+ *   debt      flushes and merges have more to do than they should (lane/policy.h): each operation
+ *             adds a delay to the time at which the next apply goes on; at most 100 ms
+ *   stall     overlays are four times over their budget: applies wait until a flush ends
+ *   refusal   no flush gets through: -ENOSPC at once
  */
 #include "writer/apply/apply.h"
 
@@ -22,7 +28,14 @@
 /* A log that is at a write or a sync may hang, and allocating room would wait for the same disk: a
  * caller that may not wait goes on only while so much is allocated. */
 #define HANG_ROOM_BYTES (UINT32_C(32) << 10)
-#define READY_WAIT_NS   (UINT64_C(10) * 1000 * 1000)
+
+/* When a caller that does not wait looks again for the end of a stall. */
+#define LOOK_NS (UINT64_C(5) * 1000 * 1000)
+
+/* Delays of a few operations add up until a clock can tell them; no apply waits longer than the
+ * other for its turn, and stalls take over from there. */
+#define DELAY_GRAIN_NS (UINT64_C(1) * 1000 * 1000)
+#define DELAY_NS_MAX   (UINT64_C(100) * 1000 * 1000)
 
 /* An apply waits so long for room before it answers -ENOSPC. */
 #define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
@@ -73,29 +86,35 @@ static void flush_start(struct lanemap_writer *writer)
         lanemap_engine_flusher_signal(writer);
 }
 
-/* So that the next doubling of the tables still fits where memory is short: a quarter of the
- * room. */
-static bool overlays_are_too_large(const struct lanemap_writer *writer)
+/* The tables that applies may fill before they are slowed down: the flush threshold, or less, so
+ * that the next doubling of the tables still fits where memory is short: a quarter of the room. */
+static uint64_t overlays_budget(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
         uint64_t bytes = LANEMAP_MAX(lanemap_engine_flush_threshold(writer), STALL_BYTES_MIN);
         uint64_t empty_bytes = (uint64_t)writer->identity.n_lanes * writer->identity.cell_bytes
                                << LANEMAP_OVERLAY_LOG2_CELLS_MIN;
 
-        bytes = LANEMAP_MIN(bytes,
-                            LANEMAP_MAX(writer->shm.room_bytes / 4 / STALL_RATIO, empty_bytes));
-        return lanemap_engine_overlays_exceed(writer, bytes, STALL_RATIO);
+        return LANEMAP_MIN(bytes,
+                           LANEMAP_MAX(writer->shm.room_bytes / 4 / STALL_RATIO, empty_bytes));
 }
 
-/* Return: true if applies wait for a flush. */
+/* Return: true if applies are held up until a flush ends. Counts the times that they were. */
 static bool flush_is_behind(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        if (LANEMAP_LIKELY(!overlays_are_too_large(writer))) {
-                writer->pressure.stall_since_ns = 0;
-                return false;
-        }
+        bool behind = lanemap_engine_overlays_exceed(writer, overlays_budget(writer), STALL_RATIO);
 
-        return true;
+        if (LANEMAP_LIKELY(!behind)) {
+                writer->pressure.stall_since_ns = 0;
+                if (LANEMAP_UNLIKELY(writer->pressure.stalled_ns > 0))
+                        writer->lanes.stats.write_stall_ns +=
+                                lanemap_now_ns(writer->clock) - writer->pressure.stalled_ns;
+                writer->pressure.stalled_ns = 0;
+        } else if (writer->pressure.stalled_ns == 0) {
+                writer->pressure.stalled_ns = lanemap_now_ns(writer->clock);
+                writer->lanes.stats.n_write_stalls++;
+        }
+        return behind;
 }
 
 /* A flush that gets on is waited for, however slow the disk is. One that does not is waited for
@@ -111,32 +130,92 @@ static bool flush_is_hopeless(struct lanemap_writer *writer, uint64_t now_ns)
                now_ns - writer->pressure.stall_since_ns > 10 * STALL_NS_MAX;
 }
 
-/* Back-pressure: while overlays are far over the flush threshold, applies wait; when no flush
- * succeeds, they are refused. */
+/* ---- delays ---- */
+
+static uint64_t delay_per_op_ns(const struct lanemap_writer *writer)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        struct lanemap_lane_policy_overlays overlays = writer->pressure.active_long;
+        uint64_t short_bytes = writer->pressure.active_used_bytes - overlays.long_bytes;
+        uint64_t fill = LANEMAP_LANE_POLICY_FLUSH_FILL(overlays_budget(writer));
+        struct lanemap_lane_policy_debt debt = {
+                .n_segments = lanemap_engine_segments_deepest(writer),
+                .excess_bytes = writer->pressure.excess_bytes,
+                .excess_max = writer->pressure.excess_max,
+        };
+
+        overlays.bytes = short_bytes;
+        debt.overlay_bytes = lanemap_lane_policy_overlays_bytes(&overlays);
+        debt.flush_bytes = lanemap_lane_policy_overlays_max(&overlays, fill);
+        return lanemap_lane_policy_delay_ns(&debt);
+}
+
+/* What has been applied is paid for by those who come next. */
+void lanemap_engine_pressure_charge(struct lanemap_writer *writer, size_t n_ops)
+{
+        uint64_t delay_ns = delay_per_op_ns(writer), now_ns, until_ns;
+
+        if (LANEMAP_LIKELY(delay_ns == 0))
+                return;
+
+        now_ns = lanemap_now_ns(writer->clock);
+        until_ns = LANEMAP_MAX(writer->pressure.resume_ns, now_ns);
+        delay_ns = LANEMAP_MIN(delay_ns * n_ops, now_ns + DELAY_NS_MAX - until_ns);
+        writer->pressure.resume_ns = until_ns + delay_ns;
+        writer->lanes.stats.n_write_delays++;
+        writer->lanes.stats.write_delay_ns += delay_ns;
+}
+
+/* Return: how long applies have to wait for their turn; 0: they need not, or the wait is too short
+ * for a clock and adds up with the next one. */
+static uint64_t delay_left_ns(const struct lanemap_writer *writer, uint64_t now_ns)
+{
+        uint64_t resume_ns = writer->pressure.resume_ns;
+
+        return resume_ns > now_ns + DELAY_GRAIN_NS ? resume_ns - now_ns : 0;
+}
+
+/* ---- waits ---- */
+
+/* Back-pressure: an apply waits for its turn, and while overlays are far over the flush threshold;
+ * when no flush succeeds, it is refused. */
 int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
 {
-        uint64_t began_ns = 0, now_ns;
-        int r = 0;
+        uint64_t left_ns;
 
         while (LANEMAP_UNLIKELY(flush_is_behind(writer))) {
-                now_ns = lanemap_now_ns(writer->clock);
-                if (began_ns == 0) {
-                        began_ns = now_ns;
-                        writer->lanes.stats.n_write_stalls++;
-                }
-                if (flush_is_hopeless(writer, now_ns)) {
-                        r = -ENOSPC;
-                        break;
-                }
+                if (flush_is_hopeless(writer, lanemap_now_ns(writer->clock)))
+                        return -ENOSPC;
 
                 flush_start(writer);
                 lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
                                             STALL_NS_MAX / 10);
         }
+        while (LANEMAP_UNLIKELY(writer->pressure.resume_ns > 0)) {
+                left_ns = delay_left_ns(writer, lanemap_now_ns(writer->clock));
+                if (left_ns == 0)
+                        break;
 
-        if (LANEMAP_UNLIKELY(began_ns > 0))
-                writer->lanes.stats.write_stall_ns += lanemap_now_ns(writer->clock) - began_ns;
-        return r;
+                lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock, left_ns);
+        }
+        return 0;
+}
+
+int lanemap_engine_pressure_look(struct lanemap_writer *writer, uint64_t *ret_wait_ns)
+{
+        uint64_t now_ns = lanemap_now_ns(writer->clock);
+
+        if (flush_is_behind(writer)) {
+                if (flush_is_hopeless(writer, now_ns))
+                        return -ENOSPC;
+
+                flush_start(writer);
+                *ret_wait_ns = LOOK_NS;
+                return -EAGAIN;
+        }
+
+        *ret_wait_ns = delay_left_ns(writer, now_ns);
+        return *ret_wait_ns > 0 ? -EAGAIN : 0;
 }
 
 /* Shared memory is full: a flush gives back what the overlays hold, if they hold anything. Return:
@@ -152,8 +231,7 @@ bool lanemap_engine_flush_for_room(struct lanemap_writer *writer)
         return has_work;
 }
 
-/* Waits a moment for a flush. Return: false: that did not help, and will not. */
-bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait)
+bool lanemap_engine_room_may_come(struct lanemap_writer *writer, struct writer_room_wait *wait)
 {
         uint64_t now_ns = lanemap_now_ns(writer->clock);
 
@@ -165,9 +243,23 @@ bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_
                 return false;
 
         lanemap_engine_memory_room_update(writer);
+        return true;
+}
+
+/* Waits a moment for a flush. Return: false: that did not help, and will not. */
+bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait)
+{
+        if (!lanemap_engine_room_may_come(writer, wait))
+                return false;
+
         lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
                                     STALL_NS_MAX / 100);
         return true;
+}
+
+bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, size_t n_ops)
+{
+        return lanemap_shm_arena_reserve(writer->shm.object->arena, n_ops * APPLY_BYTES_PER_OP) < 0;
 }
 
 /* Shared memory is full, or will be within this batch: what the overlays hold of it comes back by a
@@ -175,8 +267,7 @@ bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_
 void lanemap_engine_memory_wait(struct lanemap_writer *writer, size_t n_ops,
                                 struct writer_room_wait *wait)
 {
-        while (LANEMAP_UNLIKELY(lanemap_shm_arena_reserve(writer->shm.object->arena,
-                                                          n_ops * APPLY_BYTES_PER_OP) < 0))
+        while (LANEMAP_UNLIKELY(lanemap_engine_memory_is_short(writer, n_ops)))
                 if (!lanemap_engine_room_wait(writer, wait))
                         return;
 }
@@ -187,20 +278,21 @@ void lanemap_engine_flush_trigger(struct lanemap_writer *writer)
                 flush_start(writer);
 }
 
-int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes)
+int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_bytes,
+                                  uint64_t *ret_wait_ns)
 {
         bool hangs = lanemap_engine_log_age_ns(writer) > 0;
-        bool ready;
+        uint64_t wait_ns = LANEMAP_ENGINE_TRY_NS;
+        int r = -EAGAIN;
 
-        if (!lanemap_log_is_ready(writer->log, log_bytes, hangs ? HANG_ROOM_BYTES : 0))
-                return 0;
-        if (!lanemap_mutex_lock_within(&writer->lanes.lock, READY_WAIT_NS))
-                return 0;
+        if (!lanemap_log_is_ready(writer->log, log_bytes, hangs ? HANG_ROOM_BYTES : 0)) {
+                wait_ns = hangs ? LOOK_NS : LANEMAP_ENGINE_TRY_NS;
+        } else if (lanemap_mutex_lock_within(&writer->lanes.lock, 0)) {
+                r = lanemap_engine_pressure_look(writer, &wait_ns);
+                lanemap_mutex_unlock(&writer->lanes.lock);
+        }
 
-        ready = !flush_is_behind(writer) ||
-                flush_is_hopeless(writer, lanemap_now_ns(writer->clock));
-        if (!ready)
-                flush_start(writer);
-        lanemap_mutex_unlock(&writer->lanes.lock);
-        return ready;
+        if (ret_wait_ns)
+                *ret_wait_ns = r == -EAGAIN ? wait_ns : 0;
+        return r != -EAGAIN;
 }

@@ -123,9 +123,10 @@ uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *re
         uint64_t highest = 0;
         bool is_over;
 
+        writer->pressure.excess_bytes = plan.excess_bytes;
+        writer->pressure.excess_max = lanemap_lane_policy_excess_max(plan.index_bytes, flush_bytes);
         /* Segments that a flush is about to take need not be merged before. */
-        is_over = !writer->pressure.flush_wanted &&
-                  plan.excess_bytes > lanemap_lane_policy_excess_max(plan.index_bytes, flush_bytes);
+        is_over = !writer->pressure.flush_wanted && plan.excess_bytes > writer->pressure.excess_max;
         for (uint32_t i = 0; i < writer->identity.n_lanes; i += plan.n_lanes) {
                 struct lanemap_lane_policy_group group = group_of(writer, i, plan.n_lanes);
                 uint64_t priority = lanemap_lane_policy_merge_priority(&group, is_over);

@@ -81,6 +81,42 @@ Test(lane_policy, overlays_exceed)
                              rows[i].expected, "row %zu", i);
 }
 
+/* None without debt, the same from any of its kinds, doubling ten times, and never less for more. */
+Test(lane_policy, delay)
+{
+        static const struct {
+                struct lanemap_lane_policy_debt debt;
+                uint64_t expected;
+        } rows[] = {
+                {{0, 0, 0, 0, 0}, 0},
+                {{1500, 1000, 4, 200, 100}, 0},  /* as much as there may be */
+                {{2500, 1000, 0, 0, 100}, 4000}, /* half way: five doublings of 125 ns */
+                {{0, 1000, 6, 0, 100}, 4000},
+                {{0, 1000, 0, 600, 100}, 4000},
+                {{3500, 1000, 0, 0, 100}, 128000},
+                {{99999, 1000, 0, 0, 100}, 128000}, /* a stall takes over */
+                {{0, 1000, 8, 0, 100}, 128000},
+                {{0, 1000, 0, 1000, 100}, 128000},
+                {{1600, 1000, 6, 300, 100}, 4000}, /* the largest counts */
+                {{2600, 1000, 0, 0, 100}, 5992},   /* evenly between two doublings */
+        };
+        uint64_t before = 0;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_eq(lanemap_lane_policy_delay_ns(&rows[i].debt), rows[i].expected,
+                             "row %zu: %lu", i,
+                             (unsigned long)lanemap_lane_policy_delay_ns(&rows[i].debt));
+        for (uint64_t bytes = 0; bytes < 4000; bytes++) {
+                struct lanemap_lane_policy_debt debt = {.overlay_bytes = bytes, 1000};
+                uint64_t delay_ns = lanemap_lane_policy_delay_ns(&debt);
+
+                cr_assert_geq(delay_ns, before);
+                cr_assert_eq(delay_ns == 0, bytes <= 1500 + 2000 / 1024, "%lu",
+                             (unsigned long)bytes);
+                before = delay_ns;
+        }
+}
+
 Test(lane_policy, group_lanes)
 {
         static const struct {

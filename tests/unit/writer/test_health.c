@@ -168,13 +168,13 @@ Test(writer_health, an_apply_that_would_wait)
 
         index_init(&fixture);
         fixture_open(&fixture);
-        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, much), 1);
+        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, much, NULL), 1);
         hanging_files_hang(&hanging, HANGING_SYNC);
         cr_assert_eq(add(&fixture, "a", 1), 0);
-        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, much), 0);
+        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, much, NULL), 0);
         hanging_files_hang(&hanging, 0);
         since_ns = lanemap_now_ns(&lanemap_clock_monotonic);
-        while (!lanemap_writer_apply_is_ready(fixture.writer, much)) {
+        while (!lanemap_writer_apply_is_ready(fixture.writer, much, NULL)) {
                 cr_assert(!is_over(since_ns));
                 pause_ms(5);
         }

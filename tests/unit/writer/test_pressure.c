@@ -3,6 +3,7 @@
  * more memory than a bound; and they go on when it does.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +97,64 @@ Test(writer_pressure, writes_wait_for_a_flush_that_is_stuck)
         cr_expect_leq(stats.n_segments_max, 4);
 
         lanemap_writer_close(adder.writer);
+        scratch_deinit(&scratch);
+}
+
+/* ---- a caller that does not wait ---- */
+
+/* S4 in daemon/daemon.h: it is told when to come back, by delays that grow, then until a flush ends;
+ * and what it was refused it may bring again. */
+Test(writer_pressure, an_apply_that_may_not_wait_says_how_long)
+{
+        struct lanemap_files files = lanemap_files_posix;
+        struct lanemap_writer_hooks hooks = {.files = &files};
+        struct lanemap_writer_options options;
+        struct lanemap_writer_stats stats;
+        struct lanemap_writer *writer;
+        uint64_t wait_ns, n_refused = 0;
+        struct scratch scratch;
+        uint32_t n_added = 0;
+
+        files.rename = rename_when_allowed;
+        scratch_init(&scratch, "pressure");
+        engine_options_init(&options, &scratch, NULL);
+        options.n_lanes = N_LANES;
+        options.hooks = &hooks;
+        options.log_file_bytes = 0;
+        options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+
+        lanemap_store_release(&renames_wait, UINT32_C(1));
+        do {
+                struct lanemap_op op = {LANEMAP_OP_ADD, 7, &n_added, sizeof(n_added)};
+                size_t n_applied = 1;
+                int r;
+
+                r = lanemap_writer_try_apply(writer, &op, 1, NULL, &n_applied, NULL, &wait_ns);
+                cr_assert(r == 0 || r == -EAGAIN, "%d", r);
+                cr_assert_eq(n_applied, r == 0 ? 1 : 0);
+                cr_assert_eq(wait_ns > 0, r == -EAGAIN);
+                n_added += r == 0;
+                n_refused += r == -EAGAIN;
+                if (r == -EAGAIN)
+                        usleep((useconds_t)(wait_ns / 1000));
+                engine_stats(writer, &stats);
+        } while (stats.n_write_stalls == 0);
+        cr_expect_gt(stats.n_write_delays, 0, "slowed down before it was stopped");
+        cr_expect_gt(stats.write_delay_ns, 0);
+        cr_expect_gt(n_refused, 0);
+        cr_expect_eq(lanemap_writer_apply_is_ready(writer, 100, &wait_ns), 0);
+        cr_expect_gt(wait_ns, 0);
+
+        lanemap_store_release(&renames_wait, UINT32_C(0));
+        while (!lanemap_writer_apply_is_ready(writer, 100, &wait_ns))
+                usleep(1000);
+        cr_expect_eq(wait_ns, 0);
+        cr_expect_eq(engine_add(writer, "more", 1), 0);
+        engine_stats(writer, &stats);
+        cr_expect_eq(stats.n_keys, n_added + 1);
+        cr_expect_gt(stats.write_stall_ns, 0);
+        lanemap_writer_close(writer);
         scratch_deinit(&scratch);
 }
 
