@@ -95,6 +95,15 @@ load_rate adds_rate entries_written_per_add flush_entries_per_add merge_entries_
 write_stall_time write_delays write_delay_time last_flush_time segments_per_lane segment_bytes_per_key
 """.split()
 
+COMMANDS = ["sadd", "exec", "smembers", "ids", "compact", "backup", "verify"]
+LATENCY = """
+reply_p50 reply_p99 redis_reply_p50 redis_reply_p99 reply_p50_per_redis visible_p50 visible_p99
+growth_main_thread growth_rate growth_entries_written_per_add growth_write_stalls growth_write_stall_time
+sadd_shared_per_id unread_memory
+""".split()
+LATENCY += [f"{beside}_ping_{what}" for beside in COMMANDS + ["growth", "quiet", "unread"] for what in ("max", "p99")]
+LATENCY += [f"{command}_{what}" for command in COMMANDS for what in ("time", "failed")]
+
 # Program: what every machine has, what only some have, options beside --quick.
 PROGRAMS = {
     "index": (LOOKUPS + ["churn_" + name for name in LOOKUPS] + OTHERS, [], ["--churn", "--rewrite"]),
@@ -105,6 +114,7 @@ PROGRAMS = {
     "hotkey": (HOTKEY, [], []),
     "redis": (REDIS, [], []),
     "beside": (BESIDE, [], []),
+    "latency": (LATENCY, [], []),
 }
 
 
