@@ -9,18 +9,12 @@ import tempfile
 import threading
 import unittest
 
-from harness import Client, Closed, Daemon, SkipTest, encode, equal, eventually, main
+from harness import Client, Closed, Daemon, SkipTest, encode, equal, eventually, free_port, main
 
 
 def run(*args, env=None):
     return subprocess.run([Daemon.binary, *args], capture_output=True, text=True, timeout=30,
                           env=dict(os.environ, **(env or {})), check=False)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def choices(client):

@@ -12,12 +12,14 @@ A reply is a pair (type byte, value), so that a test sees a set where an array w
 import array
 import fcntl
 import glob
+import importlib
 import os
 import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import termios
 import time
@@ -246,6 +248,31 @@ class Redis:
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def free_port():
+    """A TCP port of the loopback address that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def need_program(name, package):
+    """Where a program is that a test can't do without."""
+    path = shutil.which(name)
+    if not path:
+        raise SystemExit(f"there is no {name}, which this test runs against lanemapd: install {package} "
+                         "(tools/install-packages clients)")
+    return path
+
+
+def need_module(name, package):
+    """A module that a test can't do without."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SystemExit(f"{sys.executable} has no module {name}, which this test runs against lanemapd: install "
+                         f"{package} (tools/install-packages clients)") from error
 
 
 def equal(got, wanted, what=""):
