@@ -24,6 +24,8 @@
  * sent, and one long reply is ids of 4 bytes until it is sent (resp/buffer.h). So replies may be as
  * large as they like, and a client is closed only when it has taken nothing of what may leave for
  * --timeout-output seconds.
+ * S6  All clients together have about --maxmemory-clients of memory: beyond it those with much wait,
+ * the largest of those that do nothing are closed, and the others go on (client/budget.h).
  */
 #ifndef LANEMAP_DAEMON_DAEMON_H
 #define LANEMAP_DAEMON_DAEMON_H
@@ -79,6 +81,9 @@ struct lanemap_client {
         struct lanemap_job *job;
         uint64_t relieved;     /* byte of the stream: replies before it were tried to be sent */
         uint64_t unread_since; /* of server->seconds: it takes no replies; 0: none wait */
+        uint64_t moved;        /* of server->seconds: it has sent or taken something */
+        uint64_t memory_bytes; /* as it was counted last */
+        bool is_held;          /* until there is memory (client/budget.h) */
         uint32_t events;       /* that epoll watches for */
         bool is_touched;
         bool has_input; /* the query buffer may hold a whole message */
@@ -180,6 +185,12 @@ struct lanemap_server {
         uint64_t n_connections, n_refused, n_commands, n_errors, n_applies, n_outcome_unknown;
         uint64_t bytes_in, bytes_out;
         uint64_t n_closed_unread; /* clients, by --timeout-output */
+        uint64_t n_evicted;       /* clients, by --maxmemory-clients */
+        /* Memory of clients; the limit, UINT64_MAX without one, and as INFO shows it. */
+        uint64_t clients_bytes, clients_bytes_peak, clients_bytes_max, clients_bytes_limit;
+        bool clients_held;        /* some are */
+        bool clients_refused;     /* a command needed more memory than there was */
+        uint64_t clients_trimmed; /* of `seconds`: when empty buffers were given back */
         size_t n_clients_peak;
 };
 

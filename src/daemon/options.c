@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,7 @@ static int socket_mode_take(void *values, char *text, struct lanemap_error *ret_
 static int password_take(void *values, char *text, struct lanemap_error *ret_error);
 static int password_file_take(void *values, char *text, struct lanemap_error *ret_error);
 static int backup_dir_take(void *values, char *text, struct lanemap_error *ret_error);
+static int maxmemory_clients_take(void *values, char *text, struct lanemap_error *ret_error);
 static int appendfsync_change(void *program, const void *values);
 static int value_change(void *program, const void *values);
 static int loglevel_change(void *program, const void *values);
@@ -112,6 +114,9 @@ static const struct lanemap_option rows[] = {
          "many seconds (default 60); 0: always", TO(hang_limit_seconds), 0, 86400, .change = value_change},
         {"timeout-output", "N", "close a client that has taken nothing of its replies for so many seconds "
          "(default 60); 0: never", TO(timeout_output), 0, 86400, .config = "timeout-output", .change = value_change},
+        {"maxmemory-clients", "N", "memory of all clients: bytes (also 1kb, 64mb, 2gb), or N% of what the process may "
+         "have (default 10%); 0: no limit; beyond it the largest that do nothing are closed", TO(maxmemory_clients),
+         .take = maxmemory_clients_take, .config = "maxmemory-clients", .change = value_change},
         {"options-file", "FILE", "also read options from FILE, a line each: NAME VALUE; those of the command "
          "line count for more; with a - before it FILE may be absent; SIGHUP reads it again",
          TO(options_file)},
@@ -244,6 +249,40 @@ static int backup_dir_take(void *values, char *text, struct lanemap_error *ret_e
                 return refuse(ret_error, "--backup-dir: '%.80s' is no absolute path", text);
         options->backup_dir = text;
         return 0;
+}
+
+/* Redis's forms: 100, 100k (1000 each), 100kb (1024 each), and so on; or a percentage, which stays one. */
+static int maxmemory_clients_take(void *values, char *text, struct lanemap_error *ret_error)
+{
+        static const struct {
+                const char *text;
+                uint64_t bytes;
+        } units[] = {
+                {"", 1},        {"b", 1},        {"k", 1000},       {"kb", 1 << 10},
+                {"m", 1000000}, {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30},
+        };
+        struct lanemap_options *options = values;
+        size_t n_digits = strspn(text, "0123456789");
+        uint64_t number;
+
+        if (strcmp(text + n_digits, "%") == 0 &&
+            lanemap_number_parse(text, n_digits, 100, &number) == 0) {
+                snprintf(options->maxmemory_clients, sizeof(options->maxmemory_clients),
+                         "%" PRIu64 "%%", number);
+                return 0;
+        }
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(units); i++) {
+                if (strcasecmp(text + n_digits, units[i].text) != 0 ||
+                    lanemap_number_parse(text, n_digits, SHARED_MAX / units[i].bytes, &number) < 0)
+                        continue;
+                snprintf(options->maxmemory_clients, sizeof(options->maxmemory_clients), "%" PRIu64,
+                         number * units[i].bytes);
+                return 0;
+        }
+        return refuse(ret_error,
+                      "--maxmemory-clients: '%.80s' is neither a number of bytes, as 67108864 or "
+                      "64mb, nor a percentage from 0%% to 100%%",
+                      text);
 }
 
 static int appendfsync_change(void *program, const void *values)

@@ -121,7 +121,8 @@ static struct lanemap_options options_of(int argc, char **argv)
                                         .socket_gid = (gid_t)-1,
                                         .loglevel = LOG_NOTICE,
                                         .hang_limit_seconds = 60,
-                                        .timeout_output = 60};
+                                        .timeout_output = 60,
+                                        .maxmemory_clients = "10%"};
 }
 
 int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,

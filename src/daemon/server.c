@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/owner.h"
+#include "daemon/client/budget.h"
 #include "daemon/client/health.h"
 #include "daemon/client/life.h"
 #include "daemon/client/memory.h"
@@ -42,6 +43,12 @@ static void engine_ready(struct lanemap_server *server, struct lanemap_watch *wa
                 lanemap_command_requests_ended(server);
 }
 
+/* It is touched again when it has read, or when there is memory. */
+static bool client_waits_elsewhere(const struct lanemap_client *client)
+{
+        return lanemap_client_is_full(client) || client->is_held;
+}
+
 /* Runs what is left to run, applies, releases, sends. Clients that wait for nothing leave the list.
  */
 static void round_end(struct lanemap_server *server)
@@ -56,6 +63,7 @@ static void round_end(struct lanemap_server *server)
         }
         lanemap_batch_flush(server);
         lanemap_server_gate(server);
+        lanemap_budget_round(server);
         for (client = TAILQ_FIRST(&server->touched); client; client = next) {
                 lanemap_client_gate(client);
                 lanemap_client_send(client);
@@ -66,7 +74,7 @@ static void round_end(struct lanemap_server *server)
                 }
                 lanemap_client_watch(client);
                 if (lanemap_gate_is_open(&client->gate) &&
-                    (!client->has_input || lanemap_client_is_full(client))) {
+                    (!client->has_input || client_waits_elsewhere(client))) {
                         client->is_touched = false;
                         TAILQ_REMOVE(&server->touched, client, touched);
                 }
@@ -100,7 +108,7 @@ static int round_timeout(const struct lanemap_server *server)
                 if (client->write_waits || client->n_batched > 0)
                         continue;
                 if (client->has_input && !client->blocked && !client->close_after &&
-                    lanemap_gate_is_open(&client->gate) && !lanemap_client_is_full(client))
+                    lanemap_gate_is_open(&client->gate) && !client_waits_elsewhere(client))
                         return 0;
                 timeout = LANEMAP_MIN(timeout, 100);
         }
@@ -135,6 +143,7 @@ static void server_cron(struct lanemap_server *server)
         lanemap_listen_cron(server);
         lanemap_open_cron(server);
         lanemap_memory_cron(server);
+        lanemap_budget_cron(server);
         lanemap_health_cron(server);
 }
 
@@ -214,6 +223,8 @@ static int server_init(struct lanemap_server *server)
         server->started = server->now = time(NULL);
         clock_gettime(CLOCK_MONOTONIC, &server->started_at);
         server->seconds = 1;
+        lanemap_memory_limit_read("/proc/self", "", &server->memory.limit);
+        lanemap_budget_cron(server);
         server->watchdog_usec = lanemap_notify_watchdog_usec();
         clients_limit(server);
         lanemap_command_table_init();

@@ -1,4 +1,4 @@
-"""Large replies, and clients that do not read theirs (S5)."""
+"""Large replies, clients that do not read theirs, and the memory of all clients (S5, S6)."""
 import hashlib
 import os
 import re
@@ -17,9 +17,9 @@ def posting(n_ids=N_IDS, step=41):
     return ids, b"*%d\r\n" % n_ids + b"".join(b"$%d\r\n%d\r\n" % (len(str(i)), i) for i in ids)
 
 
-def add(client, key, ids):
-    for begin in range(0, len(ids), 50000):
-        part = ids[begin:begin + 50000]
+def add(client, key, ids, n_each=50000):
+    for begin in range(0, len(ids), n_each):
+        part = ids[begin:begin + n_each]
         equal(client("SADD", key, *part), (":", len(part)))
 
 
@@ -146,6 +146,93 @@ class Output(unittest.TestCase):
             os.unlink(daemon.hold)
             equal(client.reply(), (":", 1))
             equal(client.reply(), ("*", [("$", b"1"), ("$", b"2")]))
+
+
+class Budget(unittest.TestCase):
+    def test_thirty_that_never_read(self):
+        """They have what all clients may have, and no more; who does nothing goes first, the others are answered."""
+        limit = 8 * MIB
+        with Daemon("--appendfsync", "no", "--maxmemory-clients", "8mb") as daemon:
+            watcher, small = daemon.client(60), daemon.client(60)
+            equal(watcher("CONFIG", "GET", "maxmemory-clients")[1][1], ("$", b"8388608"))
+            ids, reply = posting()
+            add(watcher, "big", ids)
+            equal(small("SADD", "small", 7), (":", 1))
+            clients = [daemon.client(60) for _ in range(30)]
+            for client in clients:
+                client.send_commands(*[["SMEMBERS", "big"]] * 80)
+            eventually(lambda: int(info(watcher)["evicted_clients"]) > 0)
+            seen = info(watcher)
+            assert int(seen["mem_clients_peak"]) <= limit + 2 * MIB, seen["mem_clients_peak"]
+            eventually(lambda: int(info(watcher)["mem_clients_normal"]) <= limit)
+            equal(small("SMEMBERS", "small"), ("*", [("$", b"7")]))
+            line = next(line for line in daemon.messages().splitlines() if "closed (maxmemory-clients" in line)
+            assert re.search(rf"client \d+ at {re.escape(daemon.socket)}, name '': it has \d+ of the \d+ bytes that all clients "
+                             r"have, \d+ of replies wait for it: closed \(maxmemory-clients is 8388608\)", line), line
+            for client in clients:
+                client.close()
+            eventually(lambda: int(info(watcher)["connected_clients"]) == 2)
+            small.send_commands(*[["SMEMBERS", "big"]] * 80)
+            for i in range(80):
+                expect(small, reply, f"reply {i} of who reads")
+            assert int(info(watcher)["mem_clients_normal"]) < limit
+
+    def test_half_messages(self):
+        with Daemon("--appendfsync", "no", "--maxmemory-clients", "4mb") as daemon:
+            watcher = daemon.client(60)
+            clients = [daemon.client(60) for _ in range(20)]
+            for client in clients:
+                client.socket.setblocking(False)
+                try:
+                    client.send(b"*2\r\n$4\r\nECHO\r\n$1000000\r\n" + b"x" * 900000)
+                except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+                    pass  # it is not read further
+            eventually(lambda: int(info(watcher)["evicted_clients"]) > 0)
+            eventually(lambda: int(info(watcher)["mem_clients_normal"]) <= 4 * MIB)
+            assert int(info(watcher)["mem_clients_peak"]) <= 6 * MIB
+            equal(watcher("PING"), ("+", "PONG"))
+
+    def test_a_transaction_that_may_not_answer_changes_nothing(self):
+        with Daemon("--appendfsync", "no", "--maxmemory-clients", "4mb") as daemon:
+            client = daemon.client(60)
+            ids, _ = posting()
+            add(client, "big", ids)
+            client.send_commands(["MULTI"], ["SADD", "k", 1], *[["SMEMBERS", "big"]] * 30, ["EXEC"])
+            equal([client.reply()[1] for _ in range(32)], ["OK"] + ["QUEUED"] * 31)
+            kind, text = client.reply()
+            equal(kind, "-")
+            assert re.match(r"EXECABORT this would bring the memory of all clients to \d+ bytes, and maxmemory-clients is "
+                            r"4194304; nothing was changed", text), text
+            equal(client("EXISTS", "k"), (":", 0))
+            assert int(info(client)["mem_clients_peak"]) < 6 * MIB
+            equal(client("CONFIG", "SET", "maxmemory-clients", "0"), ("+", "OK"))
+            eventually(lambda: info(client)["maxmemory_clients"] == "0")
+            client.send_commands(["MULTI"], ["SADD", "k", 1], *[["SMEMBERS", "big"]] * 30, ["EXEC"])
+            equal([client.reply()[1] for _ in range(32)], ["OK"] + ["QUEUED"] * 31)
+            equal([len(part[1]) if part[0] == "*" else part for part in client.reply()[1]], [(":", 1)] + [N_IDS] * 30)
+
+    def test_more_ids_than_all_may_have(self):
+        with Daemon("--appendfsync", "no", "--maxmemory-clients", "1mb") as daemon:
+            client = daemon.client(60)
+            add(client, "big", posting(300000)[0], 10000)
+            eventually(lambda: int(info(client)["mem_clients_normal"]) < MIB // 2)
+            for command in ["SMEMBERS", "big"], ["LANEMAP.IDS"]:
+                kind, text = client(*command)
+                equal(kind, "-")
+                assert text.startswith("OOM this would bring the memory of all clients to "), text
+            equal(client("SCARD", "big"), (":", 300000))
+
+    def test_forms_of_the_limit(self):
+        with Daemon("--appendfsync", "no") as daemon:
+            client = daemon.client()
+            equal(client("CONFIG", "GET", "maxmemory-clients")[1][1], ("$", b"10%"))
+            assert int(info(client)["maxmemory_clients"]) >= 16 * MIB
+            for text, value in ("1gb", b"1073741824"), ("5k", b"5000"), ("7%", b"7%"), ("0", b"0"), ("123456789", b"123456789"):
+                equal(client("CONFIG", "SET", "maxmemory-clients", text), ("+", "OK"))
+                equal(client("CONFIG", "GET", "maxmemory-clients")[1][1], ("$", value))
+            for text in "101%", "-1", "x", "", "99999999999gb", "1 gb":
+                equal(client("CONFIG", "SET", "maxmemory-clients", text)[0], "-", text)
+            equal(client("CONFIG", "GET", "maxmemory-clients")[1][1], ("$", b"123456789"))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "daemon/client/batch.h"
+#include "daemon/client/budget.h"
 #include "daemon/client/life.h"
 #include "daemon/client/release.h"
 #include "daemon/client/reply.h"
@@ -59,6 +60,8 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
                 close(fd);
                 return;
         }
+        client->moved = server->seconds;
+        lanemap_budget_count(client);
         TAILQ_INSERT_TAIL(&server->clients, client, all);
         server->n_clients++;
         server->n_connections++;
@@ -96,6 +99,7 @@ void lanemap_client_free(struct lanemap_client *client)
         client_unpark(client);
         if (client->n_batched > 0)
                 lanemap_batch_forget(&server->batch, client);
+        lanemap_budget_forget(client);
         if (client->is_touched)
                 TAILQ_REMOVE(&server->touched, client, touched);
         TAILQ_REMOVE(&server->clients, client, all);
@@ -212,6 +216,7 @@ static void client_read(struct lanemap_client *client)
         client->query_end += (size_t)n;
         client->server->bytes_in += (size_t)n;
         client->last_active = client->server->now;
+        client->moved = client->server->seconds;
         client->has_input = true;
         if ((size_t)n >= client->read_bytes && client->read_bytes < LANEMAP_READ_BYTES_MAX)
                 client->read_bytes *= 2;
@@ -266,7 +271,8 @@ static bool client_may_run(const struct lanemap_client *client)
         if (client->write_waits && !lanemap_server_may_write(client->server))
                 return false;
         return client->has_input && !client->blocked && !client->close_after &&
-               !client->close_now && !client->server->stopping && !lanemap_client_is_full(client);
+               !client->close_now && !client->server->stopping && !lanemap_client_is_full(client) &&
+               !lanemap_budget_holds(client);
 }
 
 /* Whoever asks for much leaves the others their turn (S3): a round ends after so many bytes of
@@ -295,7 +301,7 @@ static bool write_has_to_wait(const struct lanemap_client *client, const char *m
                !lanemap_server_may_write(server);
 }
 
-void lanemap_client_run(struct lanemap_client *client)
+static void client_run(struct lanemap_client *client)
 {
         struct turn turn = {.stream_begin = lanemap_reply_stream_end(&client->out)};
 
@@ -333,6 +339,12 @@ void lanemap_client_run(struct lanemap_client *client)
         }
 }
 
+void lanemap_client_run(struct lanemap_client *client)
+{
+        client_run(client);
+        lanemap_budget_count(client);
+}
+
 /* Since when it takes nothing of what may leave. */
 static void client_note_unread(struct lanemap_client *client, bool took_some)
 {
@@ -367,7 +379,9 @@ void lanemap_client_send(struct lanemap_client *client)
                 lanemap_reply_sent(&client->out, (size_t)n);
                 client->server->bytes_out += (size_t)n;
                 client->last_active = client->server->now;
+                client->moved = client->server->seconds;
         }
+        lanemap_budget_count(client);
         client_note_unread(client, client->out.stream > stream_begin);
         if (client->close_after && !client->blocked && client->n_batched == 0 &&
             lanemap_reply_bytes(&client->out) == 0)
@@ -377,10 +391,13 @@ void lanemap_client_send(struct lanemap_client *client)
 /* What epoll has to tell us about this client from now on. */
 void lanemap_client_watch(struct lanemap_client *client)
 {
-        bool paused = client->blocked || client->close_after || client->has_input ||
+        bool is_held = lanemap_budget_holds(client);
+        bool paused = client->blocked || client->close_after || client->has_input || is_held ||
                       client->server->stopping;
         uint32_t events = !paused ? EPOLLIN : client->half_closed ? 0 : EPOLLRDHUP;
 
+        client->is_held = is_held;
+        client->server->clients_held |= is_held;
         if (client->gate.released > client->out.stream)
                 events |= EPOLLOUT;
         if (events == client->events)
@@ -395,7 +412,8 @@ static void client_ready(struct lanemap_server *server, struct lanemap_watch *wa
         struct lanemap_client *client = (struct lanemap_client *)watch;
 
         if (events & EPOLLIN) {
-                client_read(client);
+                if (!lanemap_budget_holds(client))
+                        client_read(client);
                 if (client->server->n_parked == 0) /* or after those who are parked */
                         lanemap_client_run(client);
         } else if (events & (EPOLLERR | EPOLLHUP)) {
@@ -422,7 +440,6 @@ static void client_close_unread(struct lanemap_client *client)
         lanemap_client_close(client);
 }
 
-/* An idle client keeps no large buffers. */
 void lanemap_client_cron(struct lanemap_client *client)
 {
         time_t idle = client->server->now - client->last_active;
@@ -433,12 +450,5 @@ void lanemap_client_cron(struct lanemap_client *client)
                 client_close_unread(client);
         if (idle < 2)
                 return;
-        lanemap_reply_trim(&client->out);
-        lanemap_resp_parser_trim(&client->parser);
-        if (client->query_begin == client->query_end && client->query_capacity > 0) {
-                lanemap_free(client->query);
-                client->query = NULL;
-                client->query_begin = client->query_end = client->query_capacity = 0;
-                client->read_bytes = LANEMAP_READ_BYTES;
-        }
+        lanemap_budget_trim(client);
 }

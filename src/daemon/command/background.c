@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "daemon/client/budget.h"
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/command/handlers.h"
@@ -105,6 +106,11 @@ static void ids_reply(struct reading *reading, struct lanemap_client *client)
         /* They may hold anything that was applied until now (S1). */
         server->position = LANEMAP_MAX(server->position, lanemap_writer_position(server->writer));
         server->gate_is_due = true;
+        if (!lanemap_budget_allows(server, reading->n_ids * sizeof(*reading->ids))) {
+                lanemap_budget_refuse(server, &client->out, "OOM",
+                                      reading->n_ids * sizeof(*reading->ids));
+                return;
+        }
         lanemap_reply_array(&client->out, reading->n_ids);
         lanemap_reply_run(&client->out, ':', reading->ids, reading->n_ids);
         reading->ids = NULL;

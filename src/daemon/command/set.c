@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "daemon/client/budget.h"
 #include "daemon/client/transaction.h"
 #include "daemon/command/handlers.h"
 #include "daemon/options.h"
@@ -292,6 +293,15 @@ static uint32_t *ids_take(struct lanemap_server *server, size_t n_ids)
         return ids;
 }
 
+/* Return: whether there is memory for so many ids until the client has read them. EXEC looks itself. */
+static bool ids_may_wait(const struct lanemap_call *call, size_t n_ids)
+{
+        if (lanemap_transaction_runs(call->client))
+                return true;
+        lanemap_budget_count(call->client);
+        return lanemap_budget_allows(call->server, n_ids * sizeof(*call->server->ids));
+}
+
 void lanemap_command_smembers(const struct lanemap_call *call)
 {
         struct lanemap_reply *reply;
@@ -300,6 +310,11 @@ void lanemap_command_smembers(const struct lanemap_call *call)
         if (!key_check(call, 1) || !posting_read(call, 1, false, &n_ids))
                 return;
         reply = lanemap_client_reply(call->client);
+        if (n_ids >= LANEMAP_IDS_RUN && !ids_may_wait(call, n_ids)) {
+                lanemap_budget_refuse(call->server, reply, "OOM",
+                                      n_ids * sizeof(*call->server->ids));
+                return;
+        }
         lanemap_reply_set(reply, n_ids);
         if (n_ids < LANEMAP_IDS_RUN)
                 lanemap_reply_ids(reply, call->server->ids, n_ids);

@@ -59,6 +59,9 @@ static const struct info_row {
         {"Clients", "maxclients", SERVER(n_clients_max)},
         {"Clients", "peak_clients", SERVER(n_clients_peak)},
         {"Clients", "blocked_clients", SERVER(n_blocked)},
+        {"Clients", "mem_clients_normal", SERVER(clients_bytes)},
+        {"Clients", "mem_clients_peak", SERVER(clients_bytes_peak)},
+        {"Clients", "maxmemory_clients", SERVER(clients_bytes_limit)},
         {"Memory", "heap_bytes", ENGINE(heap_bytes)},
         {"Memory", "shared_bytes", ENGINE(shared_bytes)},
         {"Memory", "shared_used_bytes", ENGINE(shared_used_bytes)},
@@ -81,6 +84,7 @@ static const struct info_row {
         {"Stats", "total_net_input_bytes", SERVER(bytes_in), true},
         {"Stats", "total_net_output_bytes", SERVER(bytes_out), true},
         {"Stats", "timeout_output_disconnections", SERVER(n_closed_unread), true},
+        {"Stats", "evicted_clients", SERVER(n_evicted), true},
 };
 
 static uint64_t number_at(const void *object, size_t off, size_t bytes)

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "common/alloc.h"
+#include "daemon/client/budget.h"
 #include "daemon/client/release.h"
 #include "daemon/client/transaction.h"
 #include "daemon/command/handlers.h"
@@ -34,6 +35,27 @@ void lanemap_command_discard(const struct lanemap_call *call)
         lanemap_reply_simple(reply, "OK");
 }
 
+/* Return: whether its operations and replies may have the memory that they have. */
+static bool transaction_fits(const struct lanemap_call *exec)
+{
+        return lanemap_reply_memory(&exec->client->transaction->reply) <=
+                       LANEMAP_TRANSACTION_REPLY_MAX &&
+               lanemap_budget_allows(exec->server, 0);
+}
+
+static void transaction_refuse(const struct lanemap_call *exec, struct lanemap_reply *reply, int r)
+{
+        if (r == -ENOMEM)
+                lanemap_reply_error(reply, "ERR no memory; nothing was changed");
+        else if (!lanemap_budget_allows(exec->server, 0))
+                lanemap_budget_refuse(exec->server, reply, "EXECABORT", 0);
+        else
+                lanemap_reply_error(reply,
+                                    "EXECABORT the replies of the transaction take more than %zu "
+                                    "bytes of memory; nothing was changed",
+                                    LANEMAP_TRANSACTION_REPLY_MAX);
+}
+
 /* Runs every command: operations into the batch, other replies into transaction->reply. */
 static int transaction_run(const struct lanemap_call *exec)
 {
@@ -55,11 +77,12 @@ static int transaction_run(const struct lanemap_call *exec)
                 queued->command->run(&call);
                 exec->server->n_commands++;
                 transaction->reply.protocol = exec->client->out.protocol;
-                if (lanemap_reply_memory(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
+                lanemap_budget_count(exec->client);
+                if (!transaction_fits(exec))
                         break;
         }
         transaction->executing = false;
-        if (lanemap_reply_memory(&transaction->reply) > LANEMAP_TRANSACTION_REPLY_MAX)
+        if (!transaction_fits(exec))
                 return -E2BIG;
         return transaction->reply.failed ? -ENOMEM : 0;
 }
@@ -148,10 +171,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
                 if (r == 0)
                         r = transaction_answer_room(transaction, reply);
                 if (r < 0) {
-                        lanemap_reply_error(reply, r == -ENOMEM
-                                                           ? "ERR no memory; nothing was changed"
-                                                           : "ERR the reply of the transaction is "
-                                                             "too large; nothing was changed");
+                        transaction_refuse(call, reply, r);
                 } else {
                         r = transaction_apply(call, &n_applied);
                         if (r == -EAGAIN) {
