@@ -101,14 +101,16 @@ static int round_timeout(const struct lanemap_server *server)
 
         if (server->stopping)
                 timeout = LANEMAP_MIN(timeout, 20);
-        if ((server->n_parked > 0 && !server->stopping) || server->batch.held_keys)
+        if (server->batch.held_keys)
                 timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
         TAILQ_FOREACH(client, &server->touched, touched)
         {
-                if (client->write_waits || client->n_batched > 0)
-                        continue;
-                if (client->has_input && !client->blocked && !client->close_after &&
-                    lanemap_gate_is_open(&client->gate) && !client_waits_elsewhere(client))
+                bool may_go_on = client->has_input && !client->blocked && !client->close_after &&
+                                 !client_waits_elsewhere(client) && client->n_batched == 0;
+
+                if (may_go_on && client->write_waits)
+                        timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
+                else if (may_go_on && lanemap_gate_is_open(&client->gate))
                         return 0;
                 timeout = LANEMAP_MIN(timeout, 100);
         }
