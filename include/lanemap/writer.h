@@ -121,8 +121,15 @@ enum lanemap_op_code {
                 5 /* remember key[0..key_bytes), 0 .. LANEMAP_MARK_BYTES_MAX, as the mark */
 };
 
+/*
+ * Added to the code of an operation: it is applied together with the next one, both or neither. So
+ * a run of operations with it, and the one after the run, are a group: all of it is applied or
+ * nothing, which is decided before its first change. On the last operation it means nothing.
+ */
+#define LANEMAP_OP_WITH_NEXT 256U
+
 struct lanemap_op {
-        uint32_t code; /* enum lanemap_op_code */
+        uint32_t code; /* enum lanemap_op_code, and LANEMAP_OP_WITH_NEXT */
         uint32_t id;
         const void *key;
         size_t key_bytes;
@@ -166,13 +173,18 @@ void lanemap_writer_close(struct lanemap_writer *writer);
 
 /*
  * Apply operations in order, as one record of the log: after a crash all of them are there, or
- * none.
+ * none. When one cannot be applied, those before it are; to have all or nothing, join them with
+ * LANEMAP_OP_WITH_NEXT.
+ *
+ * Readers see a key change once, from what it was before to what it is after the group that it is
+ * part of, or after all operations of the call; the keys of a group one after the other, in the
+ * order of their first operations. Each operation's own result is as if it were applied alone.
  *
  * ops            not kept, nor the keys that they point to
  * n_ops          0 .. LANEMAP_APPLY_OPS_MAX
  * ret_results    one per operation; may be NULL
- * ret_n_applied  how many operations, from the first on, were applied; n_ops on success; may be
- *                NULL
+ * ret_n_applied  how many operations, from the first on, were applied: whole groups; n_ops on
+ *                success; may be NULL
  * ret_position   the position that must become durable before any of this is acknowledged, also
  *                when nothing changed; may be NULL; set when *ret_n_applied > 0 or the call
  *                returns 0
@@ -186,9 +198,9 @@ void lanemap_writer_close(struct lanemap_writer *writer);
  * fatal; close the writer.
  *
  * Thread: any; applies are serialised. Cost: per operation one lookup, and amortised constant work;
- * O(log n) in a long posting. Back-pressure: waits up to 100 ms for its turn while flushes and
- * merges have more to do than they should, and for a flush while overlays are far over their
- * budget.
+ * O(log n) in a long posting; many operations on one key of a call copy what they touch of its
+ * posting once. Back-pressure: waits up to 100 ms for its turn while flushes and merges have more to
+ * do than they should, and for a flush while overlays are far over their budget.
  */
 int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                          struct lanemap_op_result *ret_results, size_t *ret_n_applied,

@@ -1,9 +1,33 @@
 /* See posting_change_write.h. */
 #include "overlay/posting_change_write.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "common/alloc.h"
 #include "common/check.h"
+
+int lanemap_posting_blocks_push(struct lanemap_posting_blocks *blocks, uint64_t off, uint64_t bytes)
+{
+        if (blocks->n == blocks->capacity) {
+                size_t capacity = blocks->capacity ? 2 * blocks->capacity : 64;
+                void *items = lanemap_realloc(blocks->items, capacity * sizeof(*blocks->items));
+
+                if (!items)
+                        return -ENOMEM;
+                blocks->items = items;
+                blocks->capacity = capacity;
+        }
+
+        blocks->items[blocks->n++] = (struct lanemap_posting_block){.off = off, .bytes = bytes};
+        return 0;
+}
+
+void lanemap_posting_blocks_deinit(struct lanemap_posting_blocks *blocks)
+{
+        lanemap_free(blocks->items);
+        *blocks = (struct lanemap_posting_blocks){0};
+}
 
 void lanemap_posting_change_init(struct lanemap_posting_change *change, uint64_t old_value,
                                  bool replaces_whole_old)
@@ -13,6 +37,8 @@ void lanemap_posting_change_init(struct lanemap_posting_change *change, uint64_t
         change->built_whole_new = false;
         change->n_new_blocks = 0;
         change->n_old_blocks = 0;
+        change->more_new = change->more_old = NULL;
+        change->n_more_new = change->n_more_old = 0;
 }
 
 void lanemap_posting_change_made(struct lanemap_posting_change *change, uint64_t off,

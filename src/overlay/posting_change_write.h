@@ -16,6 +16,20 @@ struct lanemap_posting_block {
         uint64_t bytes;
 };
 
+/* A list of blocks that grows, in private memory: those of a change of many ids, or of many
+ * changes. */
+struct lanemap_posting_blocks {
+        struct lanemap_posting_block *items;
+        size_t n;
+        size_t capacity;
+};
+
+/* Return: 0, -ENOMEM. */
+int lanemap_posting_blocks_push(struct lanemap_posting_blocks *blocks, uint64_t off,
+                                uint64_t bytes);
+/* Frees the list, not the blocks. */
+void lanemap_posting_blocks_deinit(struct lanemap_posting_blocks *blocks);
+
 /* Two nodes a level can be new (a split) or old (a merge), and the heads. */
 #define LANEMAP_POSTING_CHANGE_BLOCKS_MAX (2 * (LANEMAP_OVERLAY_TREE_HEIGHT_MAX + 2) + 2)
 
@@ -26,6 +40,11 @@ struct lanemap_posting_change {
         bool built_whole_new;    /* every block of value is new, not only new_blocks */
         uint32_t n_new_blocks;
         uint32_t n_old_blocks;
+        /* More of both, of a change of many ids; the list is its maker's. */
+        const struct lanemap_posting_block *more_new;
+        const struct lanemap_posting_block *more_old;
+        size_t n_more_new;
+        size_t n_more_old;
         struct lanemap_posting_block new_blocks[LANEMAP_POSTING_CHANGE_BLOCKS_MAX];
         struct lanemap_posting_block old_blocks[LANEMAP_POSTING_CHANGE_BLOCKS_MAX];
 };

@@ -50,7 +50,7 @@ static int short_build(struct lanemap_arena *arena, const uint32_t *ids, size_t 
         lanemap_store_relaxed(&posting->n_ids, (uint32_t)n_ids);
         lanemap_store_relaxed(&posting->reserved, 0);
         lanemap_posting_ids_store(posting->ids, ids, n_ids);
-        lanemap_posting_change_made(change, off, short_bytes(n_ids));
+        change->built_whole_new = true;
         change->value = off | LANEMAP_OVERLAY_TAG_SHORT;
         return 0;
 }
@@ -161,6 +161,36 @@ int lanemap_posting_prepare_remove(struct lanemap_arena *arena, uint64_t old_val
                        : array_change(arena, old_value, id, false, ret_change);
 }
 
+/* ---- many ids more and less ---- */
+
+bool lanemap_posting_edits_in_place(uint64_t old_value, uint64_t n_after)
+{
+        return value_kind(old_value) == LANEMAP_OVERLAY_TAG_LONG && n_after > LONG_IDS_MIN;
+}
+
+int lanemap_posting_prepare_edit(struct lanemap_arena *arena, uint64_t old_value,
+                                 const struct lanemap_posting_edit *edit,
+                                 struct lanemap_posting_blocks *made,
+                                 struct lanemap_posting_blocks *dropped, uint64_t *ret_value)
+{
+        size_t n_made = made->n, n_dropped = dropped->n;
+        uint64_t head_off;
+        int r;
+
+        r = lanemap_posting_tree_edit(arena, value_off(old_value), edit, made, dropped, &head_off);
+        if (r < 0) {
+                while (made->n > n_made) {
+                        made->n--;
+                        arena->free(arena, made->items[made->n].off, made->items[made->n].bytes);
+                }
+                dropped->n = n_dropped;
+                return r;
+        }
+
+        *ret_value = head_off | LANEMAP_OVERLAY_TAG_LONG | (old_value & LANEMAP_OVERLAY_TAG_FRESH);
+        return 0;
+}
+
 /* ---- every block of a value ---- */
 
 static void posting_walk(struct lanemap_arena *arena, uint64_t value,
@@ -216,6 +246,8 @@ int64_t lanemap_posting_commit(struct lanemap_arena *arena, struct lanemap_posti
                 grown += (int64_t)lanemap_posting_bytes(arena, change->value);
         for (uint32_t i = 0; i < change->n_new_blocks; i++)
                 grown += (int64_t)change->new_blocks[i].bytes;
+        for (size_t i = 0; i < change->n_more_new; i++)
+                grown += (int64_t)change->more_new[i].bytes;
 
         if (change->replaces_whole_old) {
                 grown -= (int64_t)lanemap_posting_bytes(arena, change->old_value);
@@ -224,6 +256,10 @@ int64_t lanemap_posting_commit(struct lanemap_arena *arena, struct lanemap_posti
         for (uint32_t i = 0; i < change->n_old_blocks; i++) {
                 grown -= (int64_t)change->old_blocks[i].bytes;
                 arena->retire(arena, change->old_blocks[i].off, change->old_blocks[i].bytes);
+        }
+        for (size_t i = 0; i < change->n_more_old; i++) {
+                grown -= (int64_t)change->more_old[i].bytes;
+                arena->retire(arena, change->more_old[i].off, change->more_old[i].bytes);
         }
 
         return grown;
@@ -235,7 +271,10 @@ void lanemap_posting_abort(struct lanemap_arena *arena, struct lanemap_posting_c
                 posting_walk(arena, change->value, arena->free);
         for (uint32_t i = 0; i < change->n_new_blocks; i++)
                 arena->free(arena, change->new_blocks[i].off, change->new_blocks[i].bytes);
+        for (size_t i = 0; i < change->n_more_new; i++)
+                arena->free(arena, change->more_new[i].off, change->more_new[i].bytes);
 
         change->built_whole_new = false;
         change->n_new_blocks = 0;
+        change->n_more_new = 0;
 }

@@ -12,7 +12,7 @@
 #ifndef LANEMAP_OVERLAY_POSTING_WRITE_H
 #define LANEMAP_OVERLAY_POSTING_WRITE_H
 
-#include "overlay/posting_change_write.h"
+#include "overlay/posting_tree_write.h"
 #include "overlay/read.h"
 
 /* A posting of n ascending, distinct ids; n == 0 is a tombstone. Return: 0, -ENOSPC, -ENOMEM. Cost:
@@ -27,6 +27,24 @@ int lanemap_posting_prepare_insert(struct lanemap_arena *arena, uint64_t old_val
                                    struct lanemap_posting_change *ret_change);
 int lanemap_posting_prepare_remove(struct lanemap_arena *arena, uint64_t old_value, uint32_t id,
                                    struct lanemap_posting_change *ret_change);
+
+/* Return: true if an edit of this value, which ends with n_after ids, changes the tree that it is;
+ * otherwise the posting is built anew, by lanemap_posting_prepare_build(). */
+bool lanemap_posting_edits_in_place(uint64_t old_value, uint64_t n_after);
+
+/*
+ * Many ids more, which are not there, and many less, which are: each node of the tree that is
+ * touched is copied once. The FRESH tag is kept.
+ *
+ * made, dropped    the blocks that are new, and those that are replaced, are added to these lists:
+ *                  a change names its part of them (more_new, more_old)
+ *
+ * Return: 0, and the value to be stored; -ENOSPC, -ENOMEM: nothing is left of it.
+ */
+int lanemap_posting_prepare_edit(struct lanemap_arena *arena, uint64_t old_value,
+                                 const struct lanemap_posting_edit *edit,
+                                 struct lanemap_posting_blocks *made,
+                                 struct lanemap_posting_blocks *dropped, uint64_t *ret_value);
 
 /* Retires what the stored value replaced. Return: by how many bytes the overlay's postings have
  * grown. */

@@ -71,9 +71,21 @@ void lanemap_overlay_free(struct lanemap_overlay *overlay)
 }
 
 /* Eleven sixteenths: a miss then probes about five cells of which four share a line. */
-bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay)
+#define CELLS_USED_MAX(n_cells) ((n_cells)*11 / 16)
+
+bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay, uint64_t n_more)
 {
-        return overlay->n_used + 1 > table_n_cells(&overlay->table) * 11 / 16;
+        return overlay->n_used + n_more > CELLS_USED_MAX(table_n_cells(&overlay->table));
+}
+
+uint32_t lanemap_overlay_log2_cells_for(uint64_t n_keys)
+{
+        uint32_t log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+
+        while (CELLS_USED_MAX(UINT64_C(1) << log2_cells) < n_keys)
+                log2_cells++;
+
+        return log2_cells;
 }
 
 struct lanemap_overlay_cell_shm *lanemap_overlay_cell(const struct lanemap_overlay *overlay,
@@ -150,16 +162,21 @@ static uint64_t table_n_live(const struct lanemap_overlay *overlay)
         return n_live;
 }
 
-/* Twice the cells, unless so many of them are fresh tombstones that the same number leaves room. */
-static uint32_t grown_log2_cells(const struct lanemap_overlay *overlay)
+/* Twice the cells, unless so many of them are fresh tombstones that the same number leaves room;
+ * more where that is not enough for those to come. */
+static uint32_t grown_log2_cells(const struct lanemap_overlay *overlay, uint64_t n_more)
 {
-        return overlay->table.log2_cells +
-               (table_n_live(overlay) > table_n_cells(&overlay->table) * 3 / 8);
+        uint64_t n_live = table_n_live(overlay);
+        uint32_t log2_cells =
+                overlay->table.log2_cells + (n_live > table_n_cells(&overlay->table) * 3 / 8);
+
+        return LANEMAP_MAX(log2_cells, lanemap_overlay_log2_cells_for(n_live + n_more));
 }
 
-int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_overlay *ret_grown)
+int lanemap_overlay_grow(const struct lanemap_overlay *overlay, uint64_t n_more,
+                         struct lanemap_overlay *ret_grown)
 {
-        uint32_t log2_cells = grown_log2_cells(overlay);
+        uint32_t log2_cells = grown_log2_cells(overlay, n_more);
         struct lanemap_overlay grown;
         int r;
 

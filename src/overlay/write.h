@@ -47,12 +47,15 @@ void lanemap_overlay_retire_table(struct lanemap_overlay *overlay);
 /* Frees an empty overlay that was never published. */
 void lanemap_overlay_free(struct lanemap_overlay *overlay);
 
-/* Return: true if a new key would make the table too full: grow first. */
-bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay);
+/* Return: true if n_more new keys would make the table too full: grow first. */
+bool lanemap_overlay_is_full(const struct lanemap_overlay *overlay, uint64_t n_more);
+/* Return: log2 of the cells of the smallest table with room for n_keys keys. */
+uint32_t lanemap_overlay_log2_cells_for(uint64_t n_keys);
 
-/* A table twice as large with the same keys, without fresh tombstones; not published. Return: 0,
- * -ENOSPC, -ENOMEM. */
-int lanemap_overlay_grow(const struct lanemap_overlay *overlay, struct lanemap_overlay *ret_grown);
+/* A table with the same keys, without fresh tombstones, and room for n_more keys: twice as large,
+ * or more; not published. Return: 0, -ENOSPC, -ENOMEM. */
+int lanemap_overlay_grow(const struct lanemap_overlay *overlay, uint64_t n_more,
+                         struct lanemap_overlay *ret_grown);
 
 /* A copy, postings included, in another arena (a new generation), in a table as small as its keys
  * allow. Return: 0, -ENOSPC, -ENOMEM; then what was copied is given up with that arena. */

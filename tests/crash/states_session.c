@@ -136,6 +136,10 @@ static void batch_make(struct batch *batch, struct states_model *model, struct r
                                        : LANEMAP_OP_MARK,
                            key, id_pick(rng));
         }
+        /* Half of them as one group: several keys, all or nothing. */
+        if (rng_below(rng, 2))
+                for (size_t i = 0; i < batch->n; i++)
+                        batch->ops[i].code |= LANEMAP_OP_WITH_NEXT;
 }
 
 int states_go_on(struct lanemap_writer *writer, struct states_model *model, struct rng *rng)

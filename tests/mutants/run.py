@@ -38,6 +38,7 @@ BUS_ERROR = ('tests/unit/test_writer_bus_error', [])
 RESHARD = ('tests/unit/test_writer_reshard', [])
 BOOTED = ('tests/systemd/run.py', ['operate::1', 'tenants::0', 'tenants::1'])
 FULL = ('tests/crash/takeover_full', ['--rounds', '6', '--seed', '17'])
+GROUP = ('tests/unit/test_writer_group', [])
 INDEX = ('tests/property/test_property_index', [])
 
 # What `meson install` puts into a booted system.
@@ -143,6 +144,33 @@ MUTANTS = [
     ('first-touch-refused', 'W12', 'src/writer/apply/apply.c',
      'while (r == -ENOSPC && apply->n_applied == 0 &&', 'while (0 && r == -ENOSPC && apply->n_applied == 0 &&',
      ('tests/unit/test_writer_long_posting', [])),
+    ('edit-frees-instead-of-retiring', 'R1', 'src/overlay/posting_write.c',
+     'arena->retire(arena, change->more_old[i].off, change->more_old[i].bytes);',
+     'arena->free(arena, change->more_old[i].off, change->more_old[i].bytes);',
+     REUSE),
+    ('group-not-whole', 'W16', 'src/writer/apply/apply.c',
+     'while (at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)',
+     'while (0 && at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)',
+     GROUP),
+    ('group-not-undone', 'W16', 'src/writer/apply/group.c',
+     'lanemap_posting_abort(lanemap_engine_arena(writer), &change);\n        }\n}', '(void)change;\n        }\n}',
+     GROUP),
+    ('clear-before-the-group-is-prepared', 'W16', 'src/writer/apply/group.c',
+     'return lanemap_engine_lane_starts_alloc(writer, group->starts);',
+     'return lanemap_engine_clear(writer, 1, &(uint32_t){0}), lanemap_engine_lane_starts_alloc(writer, group->starts);',
+     GROUP),
+    ('posting-changed-once-per-id', 'W16', 'src/writer/apply/group.c',
+     'if (*cell == tag)\n                        return true;', 'if (*cell == tag)\n                        return false;',
+     GROUP),
+    ('exec-in-parts', 'W16', 'src/daemon/command/transaction.c',
+     'lanemap_batch_join(batch, 0, batch->n_ops);', '',
+     ('tests/daemon/test_commands.py', ['Commands.test_a_command_or_transaction_without_room_changes_nothing'])),
+    ('command-in-parts', 'W16', 'src/daemon/client/batch.c',
+     'lanemap_batch_join(batch, batch->n_ops, n_ops);', '',
+     ('tests/daemon/test_commands.py', ['Commands.test_a_command_or_transaction_without_room_changes_nothing'])),
+    ('exec-too-large-is-cut', 'W16', 'src/daemon/command/set.c',
+     'call->client->transaction->failed = -E2BIG;', ';',
+     ('tests/daemon/test_protocol.py', ['Protocol.test_too_much_for_one_record'])),
     ('slots-kept-in-a-replay', 'W12', 'src/writer/core/files.c',
      'if (file->slot != UINT32_MAX)', 'if (file->slot != UINT32_MAX && !writer->lanes.recovering)',
      ('tests/property/test_property_restart', [])),

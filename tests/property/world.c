@@ -114,6 +114,16 @@ static void batch_push(struct world_batch *batch, uint32_t code, uint32_t id)
         batch->ops[batch->n++] = (struct lanemap_op){code, id, key, strlen(key)};
 }
 
+/* Groups of every length, one of all operations among them. */
+static void batch_join(struct rng *rng, struct world_batch *batch)
+{
+        uint64_t per_cent = rng_below(rng, 3) * 50;
+
+        for (size_t i = 0; i < batch->n; i++)
+                if (rng_chance(rng, (uint32_t)per_cent))
+                        batch->ops[i].code |= LANEMAP_OP_WITH_NEXT;
+}
+
 static void batch_push_random(struct rng *rng, const struct world_config *config,
                               struct world_batch *batch)
 {
@@ -173,6 +183,7 @@ void world_batch_make(struct rng *rng, const struct world_config *config, const 
                 batch_push_random(rng, config, batch);
                 batch_push_random(rng, config, batch);
         }
+        batch_join(rng, batch);
 }
 
 static void results_compare(struct world *world, struct world_batch *batch)
@@ -180,7 +191,8 @@ static void results_compare(struct world *world, struct world_batch *batch)
         for (size_t i = 0; i < batch->n; i++) {
                 struct lanemap_op_result expected = model_apply(&world->model, &batch->ops[i]);
 
-                world->seen.n_clears += batch->ops[i].code == LANEMAP_OP_CLEAR;
+                world->seen.n_clears +=
+                        (batch->ops[i].code & ~LANEMAP_OP_WITH_NEXT) == LANEMAP_OP_CLEAR;
                 if (batch->results[i].n_changed != expected.n_changed ||
                     batch->results[i].n_ids != expected.n_ids)
                         world_fail(world,

@@ -160,7 +160,7 @@ static struct lanemap_op_result key_apply(struct model *model, const struct lane
         struct lanemap_op_result result = {0};
         size_t n_before = key->n_ids;
 
-        switch (op->code) {
+        switch (op->code & ~LANEMAP_OP_WITH_NEXT) {
         case LANEMAP_OP_ADD:
                 result.n_changed = key_add(key, op->id);
                 break;
@@ -181,7 +181,7 @@ static struct lanemap_op_result key_apply(struct model *model, const struct lane
 
 struct lanemap_op_result model_apply(struct model *model, const struct lanemap_op *op)
 {
-        switch (op->code) {
+        switch (op->code & ~LANEMAP_OP_WITH_NEXT) {
         case LANEMAP_OP_CLEAR:
                 return clear_apply(model);
         case LANEMAP_OP_MARK:

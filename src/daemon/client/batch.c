@@ -60,13 +60,20 @@ struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_o
         return batch->ops + batch->n_ops;
 }
 
+void lanemap_batch_join(struct lanemap_batch *batch, size_t first, size_t n)
+{
+        for (size_t i = first; i + 1 < first + n; i++)
+                batch->ops[i].code |= LANEMAP_OP_WITH_NEXT;
+}
+
 void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *client, size_t n_ops,
                           enum lanemap_batch_reply reply)
 {
         batch->entries[batch->n_entries++] = (struct lanemap_batch_entry){
                 .client = client, .op_first = batch->n_ops, .n_ops = n_ops, .reply = reply};
         batch->log_bytes += n_ops * LANEMAP_BATCH_OP_LOG_BYTES;
-        if (n_ops > 0 && batch->ops[batch->n_ops].code == LANEMAP_OP_MARK)
+        lanemap_batch_join(batch, batch->n_ops, n_ops);
+        if (n_ops > 0 && lanemap_batch_op_code(&batch->ops[batch->n_ops]) == LANEMAP_OP_MARK)
                 batch->log_bytes += batch->ops[batch->n_ops].key_bytes;
         batch->n_ops += n_ops;
 }
@@ -90,12 +97,13 @@ static uint64_t entry_n_keys(struct lanemap_batch *batch, const struct lanemap_b
         for (; batch->n_counted < entry->op_first; batch->n_counted++) {
                 const struct lanemap_op *op = &batch->ops[batch->n_counted];
                 const struct lanemap_op_result *result = &batch->results[batch->n_counted];
+                uint32_t code = lanemap_batch_op_code(op);
 
-                if (op->code == LANEMAP_OP_CLEAR)
+                if (code == LANEMAP_OP_CLEAR)
                         batch->n_keys = 0;
-                else if (op->code == LANEMAP_OP_ADD)
+                else if (code == LANEMAP_OP_ADD)
                         batch->n_keys += result->n_changed > 0 && result->n_ids == 1;
-                else if (op->code != LANEMAP_OP_MARK)
+                else if (code != LANEMAP_OP_MARK)
                         batch->n_keys -= result->n_changed > 0 && result->n_ids == 0;
         }
         return batch->n_keys;
@@ -122,42 +130,30 @@ void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batc
         }
 }
 
-void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, size_t n_ops)
+void lanemap_batch_refuse(struct lanemap_reply *reply, int r)
 {
-        char what[96];
-
-        if (n_applied > 0)
-                snprintf(what, sizeof(what),
-                         "the first %zu of %zu changes were made, the others were not", n_applied,
-                         n_ops);
-        else
-                snprintf(what, sizeof(what), "nothing was changed");
         if (r == -ENOSPC)
-                lanemap_reply_error(
-                        reply,
-                        "ERR no space: the disk or the shared memory is full; %s, retry "
-                        "when there is room",
-                        what);
+                lanemap_reply_error(reply, "ERR no space: the disk or the shared memory is full; "
+                                           "nothing was changed, retry when there is room");
         else if (r == -ENOENT)
                 lanemap_reply_error(reply,
                                     "ERR the data directory was moved or deleted under lanemapd; "
-                                    "%s, put it back, or stop lanemapd",
-                                    what);
+                                    "nothing was changed, put it back, or stop lanemapd");
         else if (r == -ESTALE)
                 lanemap_reply_error(reply,
                                     "ERR the shared memory of this index was removed, and lanemapd "
-                                    "is ending; %s, retry when it runs again",
-                                    what);
+                                    "is ending; nothing was changed, retry when it runs again");
         else if (r == -EIO)
-                lanemap_reply_error(reply, "ERR log cannot be written; %s, retry when it can",
-                                    what);
+                lanemap_reply_error(reply, "ERR log cannot be written; nothing was changed, retry "
+                                           "when it can");
         else if (r == -EBADMSG)
                 lanemap_reply_error(reply,
-                                    "ERR a segment file is damaged where this key is; %s; the log "
-                                    "and LANEMAP.VERIFY tell which, lanemap repair helps",
-                                    what);
+                                    "ERR a segment file is damaged where this key is; nothing was "
+                                    "changed; the log and LANEMAP.VERIFY tell which, lanemap "
+                                    "repair helps");
         else
-                lanemap_reply_error(reply, "ERR cannot apply (%s); %s", strerror(-r), what);
+                lanemap_reply_error(reply, "ERR cannot apply (%s); nothing was changed",
+                                    strerror(-r));
 }
 
 /* Entries from `entry` whose operations all lie before `op_end` answer; the next one is returned.
@@ -178,14 +174,13 @@ static size_t batch_answer_through(struct lanemap_batch *batch, size_t entry, si
         return entry;
 }
 
-static size_t batch_refuse_next(struct lanemap_batch *batch, size_t entry, int r, size_t op_end)
+static size_t batch_refuse_next(struct lanemap_batch *batch, size_t entry, int r)
 {
         struct lanemap_batch_entry *e = &batch->entries[entry];
-        size_t n_applied = op_end > e->op_first ? op_end - e->op_first : 0;
 
         if (e->client) {
                 e->client->n_batched--;
-                lanemap_batch_refuse(&e->client->out, r, n_applied, e->n_ops);
+                lanemap_batch_refuse(&e->client->out, r);
                 lanemap_client_reply_end(e->client);
         }
         return entry + 1;
@@ -206,20 +201,28 @@ static void batch_clear(struct lanemap_server *server)
 /* B4. Return: 0, or -ENOMEM: the keys stay where they are. */
 static int batch_keys_copy(struct lanemap_batch *batch)
 {
+        const void *previous = NULL;
         size_t n_bytes = 1, at = 0;
         char *keys;
 
         if (batch->held_keys)
                 return 0;
 
+        /* The ids of one command share their key. */
         for (size_t i = 0; i < batch->n_ops; i++)
-                n_bytes += batch->ops[i].key_bytes;
+                if (i == 0 || batch->ops[i].key != batch->ops[i - 1].key)
+                        n_bytes += batch->ops[i].key_bytes;
         keys = lanemap_alloc(n_bytes);
         if (!keys)
                 return -ENOMEM;
         for (size_t i = 0; i < batch->n_ops; i++) {
                 struct lanemap_op *op = &batch->ops[i];
 
+                if (i > 0 && op->key == previous) {
+                        op->key = op[-1].key;
+                        continue;
+                }
+                previous = op->key;
                 if (op->key_bytes > 0)
                         memcpy(keys + at, op->key, op->key_bytes);
                 op->key = keys + at;
@@ -300,7 +303,7 @@ void lanemap_batch_flush(struct lanemap_server *server)
                 if (r == 0)
                         break;
                 while (entry < batch->n_entries) {
-                        entry = batch_refuse_next(batch, entry, r, op);
+                        entry = batch_refuse_next(batch, entry, r);
                         op = entry < batch->n_entries ? batch->entries[entry].op_first
                                                       : batch->n_ops;
                         if (r == -ENOSPC || r == -EBADMSG)

@@ -14,6 +14,7 @@
  * B4  Operations that the engine would make wait are held: they keep a copy of their keys and their
  *     place before all later writes, and are applied also when their client has gone. A client runs
  *     no command meanwhile.
+ * B5  The operations of one command are all applied, or none; those of a transaction, too.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.
@@ -23,6 +24,7 @@
 
 #include <lanemap/writer.h>
 
+#include "common/base.h"
 #include "daemon/resp/write.h"
 
 struct lanemap_client;
@@ -67,13 +69,22 @@ struct lanemap_batch {
 
 /* What an entry answers has no more bytes. */
 #define LANEMAP_BATCH_ANSWER_BYTES_MAX ((size_t)96)
+/* Return: enum lanemap_op_code. */
+LANEMAP_ALWAYS_INLINE uint32_t lanemap_batch_op_code(const struct lanemap_op *op)
+{
+        return op->code & ~LANEMAP_OP_WITH_NEXT;
+}
+
+/* From here on the operations [first, first + n) are all applied, or none. */
+void lanemap_batch_join(struct lanemap_batch *batch, size_t first, size_t n);
 
 void lanemap_batch_deinit(struct lanemap_batch *batch);
 
 /* Room for n_ops more operations and an entry. Return: the first operation, or NULL. */
 struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops);
 
-/* The reserved operations are filled in: they make one reply. */
+/* The reserved operations are filled in: they make one reply, and are applied whole or not at all
+ * (B4). */
 void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *client, size_t n_ops,
                           enum lanemap_batch_reply reply);
 
@@ -81,8 +92,8 @@ void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *cl
 void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry,
                           struct lanemap_reply *reply);
 
-/* What it answers when apply failed with r after n_applied of n_ops operations. */
-void lanemap_batch_refuse(struct lanemap_reply *reply, int r, size_t n_applied, size_t n_ops);
+/* What it answers when apply failed with r, and nothing of it was applied. */
+void lanemap_batch_refuse(struct lanemap_reply *reply, int r);
 
 /* Applies what waits, and writes the replies; or holds it, until the engine takes it. */
 void lanemap_batch_flush(struct lanemap_server *server);

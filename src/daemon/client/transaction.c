@@ -98,8 +98,9 @@ int lanemap_transaction_replay(struct lanemap_transaction *transaction, const vo
 
         for (size_t i = 0; i < batch->n_ops; i++) {
                 const struct lanemap_op *op = &batch->ops[i];
-                bool same = op->code == LANEMAP_OP_CLEAR ||
-                            (op->code != LANEMAP_OP_MARK && op->key_bytes == key_bytes &&
+                uint32_t code = lanemap_batch_op_code(op);
+                bool same = code == LANEMAP_OP_CLEAR ||
+                            (code != LANEMAP_OP_MARK && op->key_bytes == key_bytes &&
                              memcmp(op->key, key, key_bytes) == 0);
                 size_t at;
 
@@ -108,15 +109,15 @@ int lanemap_transaction_replay(struct lanemap_transaction *transaction, const vo
                         return -E2BIG;
                 if (!same)
                         continue;
-                if (op->code == LANEMAP_OP_CLEAR || op->code == LANEMAP_OP_DELETE) {
+                if (code == LANEMAP_OP_CLEAR || code == LANEMAP_OP_DELETE) {
                         n = 0;
                         continue;
                 }
                 at = ids_find(ids, n, op->id);
-                if (op->code == LANEMAP_OP_ADD && (at == n || ids[at] != op->id)) {
+                if (code == LANEMAP_OP_ADD && (at == n || ids[at] != op->id)) {
                         memmove(ids + at + 1, ids + at, (n++ - at) * sizeof(*ids));
                         ids[at] = op->id;
-                } else if (op->code == LANEMAP_OP_REMOVE && at < n && ids[at] == op->id) {
+                } else if (code == LANEMAP_OP_REMOVE && at < n && ids[at] == op->id) {
                         memmove(ids + at, ids + at + 1, (--n - at) * sizeof(*ids));
                 }
         }

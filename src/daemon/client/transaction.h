@@ -3,9 +3,10 @@
  *
  * Commands are copied when they are queued. EXEC runs them all before anything is applied: writes
  * leave their operations in a batch of the transaction, reads answer from the index as it is and
- * replay on that what the operations before them will do to their key. Then one apply makes it
- * true, as one record of the log, and the replies of the writes go into the holes left for them.
- * Nothing else is applied in between, since there is one thread.
+ * replay on that what the operations before them will do to their key. Then one apply makes all of
+ * it true or none (B4), as one record of the log, and the replies of the writes go into the holes
+ * left for them. Nothing else is applied in between, since there is one thread. A transaction that
+ * is too much for one record is not applied.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_TRANSACTION_H
 #define LANEMAP_DAEMON_CLIENT_TRANSACTION_H
@@ -33,6 +34,7 @@ struct lanemap_transaction {
         bool aborted;   /* a command could not be queued */
         bool executing; /* within EXEC */
         bool writes;    /* a command of it does */
+        int failed;     /* within EXEC: why it can not be applied whole; -E2BIG, -ENOMEM */
         struct lanemap_batch batch;
         struct lanemap_reply reply;
         uint64_t n_scans;

@@ -65,6 +65,8 @@ static struct lanemap_op *ops_reserve(const struct lanemap_call *call, size_t n_
         }
         if (batch->n_ops + n_ops > LANEMAP_BATCH_OPS_MAX ||
             batch->log_bytes + log_bytes > LANEMAP_BATCH_LOG_BYTES_MAX) {
+                if (lanemap_transaction_runs(call->client))
+                        call->client->transaction->failed = -E2BIG;
                 lanemap_reply_error(lanemap_client_reply(call->client),
                                     "ERR too much for one log record, which holds %zu operations; "
                                     "nothing was changed",
@@ -72,6 +74,8 @@ static struct lanemap_op *ops_reserve(const struct lanemap_call *call, size_t n_
                 return NULL;
         }
         ops = lanemap_batch_reserve(batch, n_ops);
+        if (!ops && lanemap_transaction_runs(call->client))
+                call->client->transaction->failed = -ENOMEM;
         if (!ops)
                 fail(call, -ENOMEM);
         return ops;

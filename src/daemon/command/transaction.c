@@ -43,10 +43,17 @@ static bool transaction_fits(const struct lanemap_call *exec)
                lanemap_budget_allows(exec->server, 0);
 }
 
+/* Why nothing of the transaction is applied. */
 static void transaction_refuse(const struct lanemap_call *exec, struct lanemap_reply *reply, int r)
 {
         if (r == -ENOMEM)
                 lanemap_reply_error(reply, "ERR no memory; nothing was changed");
+        else if (r == -E2BIG)
+                lanemap_reply_error(
+                        reply,
+                        "EXECABORT Transaction discarded: it is too much for one log record, which "
+                        "holds %zu operations and %zu bytes; nothing was changed",
+                        LANEMAP_BATCH_OPS_MAX, LANEMAP_BATCH_LOG_BYTES_MAX);
         else if (!lanemap_budget_allows(exec->server, 0))
                 lanemap_budget_refuse(exec->server, reply, "EXECABORT", 0);
         else
@@ -56,7 +63,9 @@ static void transaction_refuse(const struct lanemap_call *exec, struct lanemap_r
                                     LANEMAP_TRANSACTION_REPLY_MAX);
 }
 
-/* Runs every command: operations into the batch, other replies into transaction->reply. */
+/* Runs every command: operations into the batch, other replies into transaction->reply. Return: 0;
+ * or why nothing of it can be applied: -E2BIG it is too much for one log record, -EMSGSIZE for the
+ * memory of clients, -ENOMEM. */
 static int transaction_run(const struct lanemap_call *exec)
 {
         struct lanemap_transaction *transaction = exec->client->transaction;
@@ -79,34 +88,36 @@ static int transaction_run(const struct lanemap_call *exec)
                 transaction->reply.protocol = exec->client->out.protocol;
                 lanemap_budget_count(exec->client);
                 if (!transaction_fits(exec))
+                        transaction->failed = -EMSGSIZE;
+                if (transaction->reply.failed)
+                        transaction->failed = -ENOMEM;
+                if (transaction->failed < 0)
                         break;
         }
         transaction->executing = false;
-        if (!transaction_fits(exec))
-                return -E2BIG;
-        return transaction->reply.failed ? -ENOMEM : 0;
+        return transaction->failed;
 }
 
-/* Return: 0, or what apply says; *ret_n_applied is set in both cases. */
-static int transaction_apply(const struct lanemap_call *call, size_t *ret_n_applied)
+/* Return: 0, or what apply says: then nothing is applied. */
+static int transaction_apply(const struct lanemap_call *call)
 {
         struct lanemap_batch *batch = &call->client->transaction->batch;
         struct lanemap_server *server = call->server;
         uint64_t position = 0, wait_ns = 0;
         int r;
 
-        *ret_n_applied = 0;
         if (batch->n_ops == 0)
                 return 0;
-        r = lanemap_writer_try_apply(server->writer, batch->ops, batch->n_ops, batch->results,
-                                     ret_n_applied, &position, &wait_ns);
+        lanemap_batch_join(batch, 0, batch->n_ops);
+        r = lanemap_writer_try_apply(server->writer, batch->ops, batch->n_ops, batch->results, NULL,
+                                     &position, &wait_ns);
         if (r == -EAGAIN) {
                 lanemap_server_write_later(server, wait_ns);
                 return r;
         }
         server->n_applies++;
         server->gate_is_due = true;
-        if (r == 0 || *ret_n_applied > 0)
+        if (r == 0)
                 server->position = LANEMAP_MAX(server->position, position);
         return r;
 }
@@ -154,7 +165,6 @@ void lanemap_command_exec(const struct lanemap_call *call)
 {
         struct lanemap_reply *reply = lanemap_client_reply(call->client); /* flushes: B1, B2 */
         struct lanemap_transaction *transaction = call->client->transaction;
-        size_t n_applied;
         int r;
 
         if (!transaction) {
@@ -173,7 +183,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
                 if (r < 0) {
                         transaction_refuse(call, reply, r);
                 } else {
-                        r = transaction_apply(call, &n_applied);
+                        r = transaction_apply(call);
                         if (r == -EAGAIN) {
                                 transaction_rewind(call);
                                 return;
@@ -181,7 +191,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
                         if (r == 0)
                                 transaction_answer(transaction, reply);
                         else
-                                lanemap_batch_refuse(reply, r, n_applied, transaction->batch.n_ops);
+                                lanemap_batch_refuse(reply, r);
                 }
         }
         lanemap_transaction_free(transaction);

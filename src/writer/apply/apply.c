@@ -4,6 +4,11 @@
  * One apply is one record of the log and one batch of protocol P0. The record's room is reserved
  * first, so that nothing is published that could not be logged; the record is appended last, when
  * it is known how many operations there were room for in shared memory.
+ *
+ * Operations are applied in groups (LANEMAP_OP_WITH_NEXT): a group of one by itself, a larger one
+ * whole or not at all (apply/group.h). When a key comes more than once, all operations are tried as
+ * one group first, so that its posting is changed once; when that fails, each group by itself, up
+ * to the first that fails.
  */
 #include "writer/apply/apply.h"
 
@@ -13,6 +18,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/lock.h"
+#include "writer/apply/group.h"
 #include "writer/core/core.h"
 #include "writer/health/health.h"
 
@@ -26,9 +32,14 @@ static_assert(LANEMAP_APPLY_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one re
 static_assert(LANEMAP_APPLY_BYTES_MAX <= LANEMAP_LOG_RECORD_BYTES_MAX - LANEMAP_LOG_EMPTY_BYTES,
               "with its head and tail");
 
+static uint32_t op_code(const struct lanemap_op *op)
+{
+        return op->code & ~LANEMAP_OP_WITH_NEXT;
+}
+
 static int op_check(const struct lanemap_op *op)
 {
-        switch (op->code) {
+        switch (op_code(op)) {
         case LANEMAP_OP_ADD:
         case LANEMAP_OP_REMOVE:
                 if (op->id > LANEMAP_ID_MAX)
@@ -49,6 +60,11 @@ static int op_check(const struct lanemap_op *op)
         }
 }
 
+static bool op_has_key(uint32_t code)
+{
+        return code == LANEMAP_OP_ADD || code == LANEMAP_OP_REMOVE || code == LANEMAP_OP_DELETE;
+}
+
 /* Fills log_ops[i] for every operation: keys have become fingerprints. */
 static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
 {
@@ -65,15 +81,20 @@ static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *op
         for (size_t i = 0; i < n_ops; i++) {
                 struct lanemap_log_op *to = &writer->lanes.log_ops[i];
 
-                *to = (struct lanemap_log_op){.code = ops[i].code};
-                switch (ops[i].code) {
+                *to = (struct lanemap_log_op){.code = op_code(&ops[i])};
+                switch (to->code) {
                 case LANEMAP_OP_ADD:
                 case LANEMAP_OP_REMOVE:
                         to->id = ops[i].id;
                         /* fall through */
                 case LANEMAP_OP_DELETE:
-                        to->fingerprint = lanemap_fingerprint_of(&writer->identity.hash_key,
-                                                                 ops[i].key, ops[i].key_bytes);
+                        /* Many ids of one key come with one pointer. */
+                        if (i > 0 && ops[i].key == ops[i - 1].key &&
+                            ops[i].key_bytes == ops[i - 1].key_bytes && op_has_key(to[-1].code))
+                                to->fingerprint = to[-1].fingerprint;
+                        else
+                                to->fingerprint = lanemap_fingerprint_of(
+                                        &writer->identity.hash_key, ops[i].key, ops[i].key_bytes);
                         break;
                 case LANEMAP_OP_MARK:
                         to->mark = ops[i].key;
@@ -85,11 +106,6 @@ static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *op
         }
 
         return 0;
-}
-
-static bool op_has_key(uint32_t code)
-{
-        return code == LANEMAP_OP_ADD || code == LANEMAP_OP_REMOVE || code == LANEMAP_OP_DELETE;
 }
 
 int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_log_op *op,
@@ -105,10 +121,7 @@ int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_
                 *result = (struct lanemap_op_result){.n_changed = n_changed};
                 return r;
         case LANEMAP_OP_MARK:
-                lanemap_store_release(&writer->lanes.position, position);
-                memcpy(writer->lanes.mark.bytes, op->mark, op->mark_bytes);
-                writer->lanes.mark.n_bytes = (uint32_t)op->mark_bytes;
-                writer->lanes.mark.position = position;
+                lanemap_engine_mark_set(writer, op, position);
                 *changed = true;
                 *result = (struct lanemap_op_result){0};
                 return 0;
@@ -131,41 +144,118 @@ static void op_count(struct lanemap_writer *writer, uint32_t code, bool changed)
         writer->lanes.stats.n_changed += changed;
 }
 
-/*
- * Applies log_ops in order until one fails. Operations that changed something are moved to the
- * front of log_ops: the record. *ret_n_applied of the operations were applied.
- */
-static int ops_apply(struct lanemap_writer *writer, size_t n_ops, uint64_t position,
-                     struct lanemap_op_result *results, size_t *ret_n_applied, size_t *ret_n_logged)
+/* ---- groups ---- */
+
+/* One apply. */
+struct apply {
+        const struct lanemap_op *ops;
+        size_t n_ops;
+        struct lanemap_op_result *results; /* may be NULL */
+        uint64_t position;
+        size_t n_applied;
+        size_t n_logged; /* of them, that changed something: at the front of log_ops */
+        bool may_wait;   /* the caller is not an event loop */
+        bool clears;     /* that makes room: it does not wait for any */
+        struct writer_room_wait room_wait;
+        uint64_t wait_ns; /* -EAGAIN: it is worth trying again then */
+};
+
+static size_t group_end(const struct apply *apply, size_t at)
+{
+        while (at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)
+                at++;
+        return at + 1;
+}
+
+/* An operation was applied: it becomes part of the record if it changed anything. */
+static void op_note(struct lanemap_writer *writer, struct apply *apply,
+                    const struct lanemap_op_result *result, bool changed)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        struct lanemap_log_op *ops = writer->lanes.log_ops;
-        size_t n_logged = 0, i;
+        struct lanemap_log_op *log_ops = writer->lanes.log_ops;
+        size_t i = apply->n_applied++;
+
+        op_count(writer, log_ops[i].code, changed);
+        if (apply->results)
+                apply->results[i] = *result;
+        if (changed)
+                log_ops[apply->n_logged++] = log_ops[i];
+}
+
+static void ops_prefetch(struct lanemap_writer *writer, const struct apply *apply)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        const struct lanemap_log_op *log_ops = writer->lanes.log_ops;
+        size_t i = apply->n_applied;
+
+        if (i % APPLY_PREFETCH == 0)
+                for (size_t p = i; p < LANEMAP_MIN(i + APPLY_PREFETCH, apply->n_ops); p++)
+                        if (op_has_key(log_ops[p].code))
+                                lanemap_engine_lane_prefetch(writer, log_ops[p].fingerprint);
+}
+
+/* The operations up to `end`, all or none. */
+static int group_apply(struct lanemap_writer *writer, struct apply *apply, size_t end)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        size_t first = apply->n_applied;
+        const struct lanemap_op_result *results;
+        int r;
+
+        r = lanemap_engine_group_apply(writer, writer->lanes.log_ops + first, end - first,
+                                       apply->position, &results);
+        /* Nothing happened. It may be a copy that cannot be read. */
+        if (LANEMAP_UNLIKELY(r == -EBADMSG) && lanemap_engine_copies_give_up(writer))
+                r = lanemap_engine_group_apply(writer, writer->lanes.log_ops + first, end - first,
+                                               apply->position, &results);
+        if (r < 0)
+                return r;
+
+        for (size_t i = first; i < end; i++) {
+                uint32_t code = writer->lanes.log_ops[i].code;
+
+                op_note(writer, apply, &results[i - first],
+                        !op_has_key(code) || results[i - first].n_changed > 0);
+        }
+        return 0;
+}
+
+/* Group by group, until one fails. */
+static int groups_apply(struct lanemap_writer *writer, struct apply *apply)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
         int r = 0;
 
-        for (i = 0; i < n_ops; i++) {
+        while (apply->n_applied < apply->n_ops && r == 0) {
+                size_t end = group_end(apply, apply->n_applied);
                 struct lanemap_op_result result;
                 bool changed;
 
-                if (i % APPLY_PREFETCH == 0)
-                        for (size_t p = i; p < LANEMAP_MIN(i + APPLY_PREFETCH, n_ops); p++)
-                                if (op_has_key(ops[p].code))
-                                        lanemap_engine_lane_prefetch(writer, ops[p].fingerprint);
+                if (end > apply->n_applied + 1) {
+                        r = group_apply(writer, apply, end);
+                        continue;
+                }
 
-                r = lanemap_engine_op_apply(writer, &ops[i], position, &result, &changed);
-                if (r < 0)
-                        break;
-
-                op_count(writer, ops[i].code, changed);
-                if (results)
-                        results[i] = result;
-                if (changed)
-                        ops[n_logged++] = ops[i];
+                ops_prefetch(writer, apply);
+                r = lanemap_engine_op_apply(writer, &writer->lanes.log_ops[apply->n_applied],
+                                            apply->position, &result, &changed);
+                if (r == 0)
+                        op_note(writer, apply, &result, changed);
         }
 
-        *ret_n_applied = i;
-        *ret_n_logged = n_logged;
         return r;
+}
+
+/* Applies log_ops in order until a group fails. */
+static int ops_apply(struct lanemap_writer *writer, struct apply *apply)
+        LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        if (group_end(apply, 0) < apply->n_ops &&
+            lanemap_engine_group_has_repeats(writer, writer->lanes.log_ops, apply->n_ops) &&
+            group_apply(writer, apply, apply->n_ops) == 0)
+                return 0;
+
+        return groups_apply(writer, apply);
 }
 
 /* Encodes the operations and takes room for their record. Return: -EAGAIN: the log's buffer is
@@ -211,22 +301,10 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
 static bool ops_clear(const struct lanemap_op *ops, size_t n_ops)
 {
         for (size_t i = 0; i < n_ops; i++)
-                if (ops[i].code == LANEMAP_OP_CLEAR)
+                if (op_code(&ops[i]) == LANEMAP_OP_CLEAR)
                         return true;
         return false;
 }
-
-/* One apply. The caller may wait: it is not an event loop. */
-struct apply {
-        const struct lanemap_op *ops;
-        size_t n_ops;
-        struct lanemap_op_result *results;
-        size_t n_applied;
-        bool may_wait;
-        bool clears; /* that makes room: it does not wait for any */
-        struct writer_room_wait room_wait;
-        uint64_t wait_ns; /* -EAGAIN: it is worth trying again then */
-};
 
 /* Shared memory is short. Return: true: try once more; false, and *ret_r: 0 to go on all the same,
  * or -EAGAIN. */
@@ -241,11 +319,38 @@ static bool room_wait(struct lanemap_writer *writer, struct apply *apply, int *r
         return false;
 }
 
+/* The shared memory that an operation takes, in the usual case and rounded up: a cell in a table
+ * that may be about to double, and a short posting; and one id more of the same posting. */
+#define APPLY_BYTES_PER_KEY 128
+#define APPLY_BYTES_PER_ID  8
+
+/* Return: what the operations that are a group of their own may need of shared memory. What a
+ * larger group needs is known when it is prepared. */
+static uint64_t ops_bytes(const struct apply *apply)
+{
+        const struct lanemap_op *ops = apply->ops;
+        uint64_t bytes = 0;
+
+        for (size_t i = 0, end; i < apply->n_ops; i = end) {
+                end = group_end(apply, i);
+                if (end > i + 1)
+                        continue;
+                if (i > 0 && op_has_key(op_code(&ops[i])) && op_has_key(op_code(&ops[i - 1])) &&
+                    ops[i].key_bytes == ops[i - 1].key_bytes &&
+                    memcmp(ops[i].key, ops[i - 1].key, ops[i].key_bytes) == 0)
+                        bytes += APPLY_BYTES_PER_ID;
+                else
+                        bytes += APPLY_BYTES_PER_KEY;
+        }
+        return bytes;
+}
+
 /* What an apply waits for before it begins. */
 static int apply_admit(struct lanemap_writer *writer, struct apply *apply)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
         int r = lanemap_load_relaxed(&writer->health.refused);
+        uint64_t bytes;
 
         if (r < 0 || apply->clears)
                 return r;
@@ -255,7 +360,8 @@ static int apply_admit(struct lanemap_writer *writer, struct apply *apply)
         else
                 r = lanemap_engine_pressure_look(writer, &apply->wait_ns);
         /* When it does not help in time, the operations are tried all the same, and say so. */
-        while (r == 0 && lanemap_engine_memory_is_short(writer, apply->n_ops) &&
+        bytes = ops_bytes(apply);
+        while (r == 0 && lanemap_engine_memory_is_short(writer, bytes) &&
                room_wait(writer, apply, &r))
                 ;
         return r;
@@ -264,26 +370,24 @@ static int apply_admit(struct lanemap_writer *writer, struct apply *apply)
 static int apply_locked(struct lanemap_writer *writer, struct apply *apply)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        size_t n_logged = 0;
-        uint64_t seq, appended;
+        uint64_t appended;
         int r;
 
         r = apply_admit(writer, apply);
         if (r < 0)
                 return r;
 
-        /* The first operation may need room for the copy of a long posting, which nobody has asked
-         * for: while nothing is applied, a flush can be waited for. */
+        /* The first group may need room, for the copy of a long posting among others, which nobody
+         * has asked for: while nothing is applied, a flush can be waited for. */
         do {
                 r = record_reserve(writer, apply->ops, apply->n_ops, apply->may_wait);
                 if (r < 0)
                         return r;
 
-                seq = lanemap_log_last(writer->log) + 1;
+                apply->position = lanemap_log_last(writer->log) + 1;
                 /* The position that readers of this process are given never moves back. */
-                lanemap_check(seq > lanemap_load_relaxed(&writer->lanes.position));
-                r = ops_apply(writer, apply->n_ops, seq, apply->results, &apply->n_applied,
-                              &n_logged);
+                lanemap_check(apply->position > lanemap_load_relaxed(&writer->lanes.position));
+                r = ops_apply(writer, apply);
         } while (r == -ENOSPC && apply->n_applied == 0 && !apply->clears &&
                  room_wait(writer, apply, &r));
         if (r == 0 || r == -ENOSPC)
@@ -292,28 +396,41 @@ static int apply_locked(struct lanemap_writer *writer, struct apply *apply)
                 lanemap_engine_memory_room_update(writer);
                 (void)lanemap_engine_flush_for_room(writer);
         }
-        if (n_logged > 0) {
-                lanemap_log_append(writer->log, writer->lanes.log_ops, n_logged, &appended);
+        if (apply->n_logged > 0) {
+                lanemap_log_append(writer->log, writer->lanes.log_ops, apply->n_logged, &appended);
                 /* Its operations are published under this number. */
-                lanemap_check(appended == seq);
+                lanemap_check(appended == apply->position);
                 lanemap_engine_counts_publish(writer);
                 lanemap_engine_flush_trigger(writer);
-                lanemap_engine_pressure_charge(writer, n_logged);
+                lanemap_engine_pressure_charge(writer, apply->n_logged);
         }
         lanemap_shm_arena_end_batch(writer->shm.object->arena);
+        lanemap_engine_group_trim(writer);
         return r;
+}
+
+/* Return: the first operation of the group that has a bad one; *ret_bad says why. n_ops: none. */
+static size_t ops_check(const struct lanemap_op *ops, size_t n_ops, int *ret_bad)
+{
+        size_t first = 0;
+
+        *ret_bad = 0;
+        for (size_t i = 0; i < n_ops; i++) {
+                *ret_bad = op_check(&ops[i]);
+                if (*ret_bad < 0)
+                        return first;
+                if (!(ops[i].code & LANEMAP_OP_WITH_NEXT))
+                        first = i + 1;
+        }
+        return n_ops;
 }
 
 static int apply_run(struct lanemap_writer *writer, struct apply *apply, uint64_t *ret_position)
 {
-        int r = 0, bad = 0;
+        int r = 0, bad;
 
-        /* A bad operation ends the batch before it: what came first is applied. */
-        for (size_t i = 0; i < apply->n_ops && bad == 0; i++) {
-                bad = op_check(&apply->ops[i]);
-                if (bad < 0)
-                        apply->n_ops = i;
-        }
+        /* A bad operation ends the batch before its group: what came first is applied. */
+        apply->n_ops = ops_check(apply->ops, apply->n_ops, &bad);
         apply->clears = ops_clear(apply->ops, apply->n_ops);
         apply->wait_ns = LANEMAP_ENGINE_TRY_NS;
 

@@ -21,6 +21,10 @@ int lanemap_engine_op_apply(struct lanemap_writer *writer, const struct lanemap_
 int lanemap_engine_lane_starts_alloc(struct lanemap_writer *writer,
                                      struct writer_lane_start *starts)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* Everything is gone, and each lane begins anew with what was allocated for it. */
+void lanemap_engine_clear_publish(struct lanemap_writer *writer,
+                                  const struct writer_lane_start *starts, uint64_t position)
+        LANEMAP_REQUIRES(writer->lanes.lock);
 /* Return: 0, and the pairs removed (UINT32_MAX: at least so many). Errors: -ENOSPC, -ENOMEM:
  * nothing changed. */
 int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
@@ -33,6 +37,38 @@ int lanemap_engine_lanes_init(struct lanemap_writer *writer);
 /* Requests the first line of each level that an operation on the key reads. */
 void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* A MARK is in force as of the record at `position`. */
+void lanemap_engine_mark_set(struct lanemap_writer *writer, const struct lanemap_log_op *op,
+                             uint64_t position) LANEMAP_REQUIRES(writer->lanes.lock);
+/* Makes the lane's table so large that n_more new keys fit. Return: 0. Errors: -ENOSPC, -ENOMEM. */
+int lanemap_engine_lane_fit(struct lanemap_writer *writer, uint32_t lane_index, uint64_t n_more)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* Room for so many ids in the scratch. Return: 0. Errors: -ENOMEM. */
+int lanemap_engine_scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* Return: 0. Errors: -EBADMSG. */
+int lanemap_engine_key_find(struct lanemap_writer *writer, struct lanemap_fingerprint fp,
+                            struct writer_key *ret_key) LANEMAP_REQUIRES(writer->lanes.lock);
+int lanemap_engine_key_contains(const struct lanemap_writer *writer, const struct writer_key *key,
+                                uint32_t id, bool *ret_contains)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* Copies the ids of the key into the scratch, where n_more more have room. Return: 0. Errors:
+ * -ENOMEM, -EBADMSG. */
+int lanemap_engine_key_copy(struct lanemap_writer *writer, const struct writer_key *key,
+                            uint64_t n_more) LANEMAP_REQUIRES(writer->lanes.lock);
+/* Return: true if a posting may not grow to so many ids, for want of room for a copy of it. */
+bool lanemap_engine_posting_is_too_long(const struct lanemap_writer *writer, uint64_t n_before,
+                                        uint64_t n_after) LANEMAP_REQUIRES(writer->lanes.lock);
+/* What an operation on the key answers. Return: 0: it changes nothing; 1: it does, and the change is
+ * prepared, to be published or aborted. Errors: -ENOSPC, -ENOMEM, -EBADMSG. */
+int lanemap_engine_key_op(struct lanemap_writer *writer, struct writer_key *key, uint32_t code,
+                          uint32_t id, struct lanemap_op_result *ret_result,
+                          struct lanemap_posting_change *ret_change)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+/* Nothing can fail from here on: the table has room. n_after: ids that the key has then. */
+void lanemap_engine_key_publish(struct lanemap_writer *writer, const struct writer_key *key,
+                                struct lanemap_posting_change *change, uint64_t n_after,
+                                uint64_t position) LANEMAP_REQUIRES(writer->lanes.lock);
 /* Return: 0, and *ret_changed if readers see a change. Errors, after which nothing changed:
  * -ENOSPC, -ENOMEM, -EBADMSG. */
 int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
@@ -63,12 +99,12 @@ void lanemap_engine_pressure_charge(struct lanemap_writer *writer, size_t n_ops)
 /* Starts a flush, which gives room back. Return: false: that did not help, and will not. */
 bool lanemap_engine_room_may_come(struct lanemap_writer *writer, struct writer_room_wait *wait)
         LANEMAP_REQUIRES(writer->lanes.lock);
-bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, size_t n_ops)
+/* Return: true if shared memory is full, or will be when so many bytes more are taken: a flush gives
+ * back what the overlays hold of it. */
+bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, uint64_t bytes)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait)
         LANEMAP_REQUIRES(writer->lanes.lock);
-void lanemap_engine_memory_wait(struct lanemap_writer *writer, size_t n_ops,
-                                struct writer_room_wait *wait) LANEMAP_REQUIRES(writer->lanes.lock);
 void lanemap_engine_flush_trigger(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_flush_for_room(struct lanemap_writer *writer)

@@ -57,7 +57,7 @@ int lanemap_engine_lane_starts_alloc(struct lanemap_writer *writer,
         /* The reserve is as large as the smallest tables are. */
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 if (starts[i].log2_cells)
-                        starts[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+                        starts[i].log2_cells = starts[i].log2_cells_least;
         return lane_starts_try_alloc(writer, starts);
 }
 
@@ -74,25 +74,10 @@ static void lane_orphan_frozen(struct lanemap_writer *writer, struct writer_lane
         lane->has_frozen = false;
 }
 
-int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+void lanemap_engine_clear_publish(struct lanemap_writer *writer,
+                                  const struct writer_lane_start *starts, uint64_t position)
 {
-        struct writer_lane_start *starts;
-        int r;
-
-        starts = lanemap_alloc(writer->identity.n_lanes * sizeof(*starts));
-        if (!starts)
-                return -ENOMEM;
-
-        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
-                starts[i].log2_cells = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
-        r = lanemap_engine_lane_starts_alloc(writer, starts);
-        if (r < 0) {
-                lanemap_free(starts);
-                return r;
-        }
-
         lanemap_store_release(&writer->lanes.position, position);
-        *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->lanes.n_pairs, (uint64_t)UINT32_MAX);
         writer->lanes.clear_epoch++;
         /* The lanes are as of the end of the record before, and empty: the clear's own record is
          * not covered, since operations may follow the clear in it. A replay clears once more what
@@ -119,7 +104,25 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
         lanemap_engine_active_count(writer);
         writer->lanes.n_keys = writer->lanes.n_pairs = 0;
         writer->lanes.has_frozen_set = false;
+}
+
+int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint32_t *ret_n_changed)
+{
+        struct writer_lane_start *starts;
+        int r;
+
+        starts = lanemap_alloc(writer->identity.n_lanes * sizeof(*starts));
+        if (!starts)
+                return -ENOMEM;
+
+        for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
+                starts[i].log2_cells = starts[i].log2_cells_least = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+        r = lanemap_engine_lane_starts_alloc(writer, starts);
+        if (r == 0) {
+                *ret_n_changed = (uint32_t)LANEMAP_MIN(writer->lanes.n_pairs, (uint64_t)UINT32_MAX);
+                lanemap_engine_clear_publish(writer, starts, position);
+        }
 
         lanemap_free(starts);
-        return 0;
+        return r;
 }

@@ -16,12 +16,6 @@
 #include "common/check.h"
 #include "writer/core/core.h"
 
-/* A key's posting in the levels below the active overlay. */
-struct below_active {
-        struct lanemap_lane_posting posting;
-        uint64_t n_ids;
-};
-
 static struct lanemap_window window_of(const struct lanemap_writer *writer)
 {
         return (struct lanemap_window){.base = writer->shm.object->base, .bytes = UINT64_MAX};
@@ -46,19 +40,21 @@ int lanemap_engine_lanes_init(struct lanemap_writer *writer) LANEMAP_NO_OTHER_TH
         return 0;
 }
 
-static int lane_grow(struct lanemap_writer *writer, uint32_t lane_index)
-        LANEMAP_REQUIRES(writer->lanes.lock)
+int lanemap_engine_lane_fit(struct lanemap_writer *writer, uint32_t lane_index, uint64_t n_more)
 {
         struct writer_lane *lane = &writer->lanes.items[lane_index];
         struct lanemap_overlay old = lane->active, grown;
         struct lanemap_lane_view_block view;
         int r;
 
+        if (!lanemap_overlay_is_full(&old, n_more))
+                return 0;
+
         r = lanemap_lane_view_alloc(lanemap_engine_arena(writer), lane->n_segments, &view);
         if (r < 0)
                 return r;
 
-        r = lanemap_overlay_grow(&lane->active, &grown);
+        r = lanemap_overlay_grow(&lane->active, n_more, &grown);
         if (r < 0) {
                 lanemap_lane_view_free(lanemap_engine_arena(writer), &view);
                 return r;
@@ -92,9 +88,9 @@ void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_
                 lanemap_segment_prefetch_directory(lane->segments[i]->segment, fp, slot->rank);
 }
 
+/* In the levels below the active overlay. */
 static int below_active_find(const struct lanemap_writer *writer, const struct writer_lane *lane,
-                             struct lanemap_fingerprint fp, uint32_t rank,
-                             struct below_active *below)
+                             struct lanemap_fingerprint fp, uint32_t rank, struct writer_key *below)
 {
         struct lanemap_window window = window_of(writer);
         const unsigned char *frozen_cells = NULL;
@@ -117,19 +113,43 @@ static int below_active_find(const struct lanemap_writer *writer, const struct w
         return 0;
 }
 
-/* ---- operations ---- */
+int lanemap_engine_key_find(struct lanemap_writer *writer, struct lanemap_fingerprint fp,
+                            struct writer_key *ret_key)
+{
+        const struct lanemap_slot *slot = &writer->identity.slots[lanemap_slot_of(fp.hash)];
+        struct writer_lane *lane = &writer->lanes.items[slot->lane];
+        struct lanemap_window window = window_of(writer);
 
-struct op {
-        uint32_t code;
-        struct lanemap_fingerprint fp;
-        uint32_t id;
-};
+        ret_key->fp = fp;
+        ret_key->lane = slot->lane;
+        ret_key->cell = lanemap_overlay_cell(&lane->active, fp, &ret_key->value);
+        if (!ret_key->value)
+                return below_active_find(writer, lane, fp, slot->rank, ret_key);
+
+        ret_key->posting.in_overlay = true;
+        ret_key->posting.overlay_value = ret_key->value;
+        return lanemap_lane_posting_count(&window, &ret_key->posting, &ret_key->n_ids);
+}
+
+int lanemap_engine_key_contains(const struct lanemap_writer *writer, const struct writer_key *key,
+                                uint32_t id, bool *ret_contains)
+{
+        struct lanemap_window window = window_of(writer);
+        int r = 0;
+
+        if (key->n_ids > 0)
+                r = lanemap_lane_posting_contains(&window, &key->posting, id);
+        *ret_contains = r == 1;
+        return r < 0 ? r : 0;
+}
+
+/* ---- operations ---- */
 
 /* Return: true if the operation changes a posting of n_ids ids that does, or does not, contain the
  * id. */
-static bool op_changes(const struct op *op, uint64_t n_ids, bool contains)
+static bool op_changes(uint32_t code, uint64_t n_ids, bool contains)
 {
-        switch (op->code) {
+        switch (code) {
         case LANEMAP_OP_ADD:
                 return !contains;
         case LANEMAP_OP_REMOVE:
@@ -139,9 +159,9 @@ static bool op_changes(const struct op *op, uint64_t n_ids, bool contains)
         }
 }
 
-static uint64_t op_result(const struct op *op, uint64_t n_ids)
+static uint64_t op_result(uint32_t code, uint64_t n_ids)
 {
-        switch (op->code) {
+        switch (code) {
         case LANEMAP_OP_ADD:
                 return n_ids + 1;
         case LANEMAP_OP_REMOVE:
@@ -151,7 +171,7 @@ static uint64_t op_result(const struct op *op, uint64_t n_ids)
         }
 }
 
-static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
+int lanemap_engine_scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
 {
         uint32_t *scratch;
 
@@ -167,35 +187,48 @@ static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
         return 0;
 }
 
-/* A changed copy of the posting below, as the first one of this overlay. */
-static int below_active_prepare(struct lanemap_writer *writer, const struct op *op,
-                                const struct below_active *below,
-                                struct lanemap_posting_change *change)
+int lanemap_engine_key_copy(struct lanemap_writer *writer, const struct writer_key *key,
+                            uint64_t n_more)
 {
         struct lanemap_window window = window_of(writer);
-        size_t n_ids = 0, at = 0;
+        size_t n_ids = 0;
         int r;
 
-        if (op->code == LANEMAP_OP_DELETE)
-                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, NULL, 0,
-                                                     false, change);
-        if (below->n_ids == 0)
-                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, &op->id, 1,
-                                                     true, change);
-
-        r = scratch_fit(writer, below->n_ids + 1);
-        if (r == 0)
-                r = lanemap_lane_posting_copy(&window, &below->posting, writer->lanes.scratch,
+        r = lanemap_engine_scratch_fit(writer, key->n_ids + n_more);
+        if (r == 0 && key->n_ids > 0)
+                r = lanemap_lane_posting_copy(&window, &key->posting, writer->lanes.scratch,
                                               writer->lanes.scratch_capacity, &n_ids);
         if (r < 0)
                 return r;
 
-        while (at < n_ids && writer->lanes.scratch[at] < op->id)
+        lanemap_check(n_ids == key->n_ids);
+        return 0;
+}
+
+/* A changed copy of the posting below, as the first one of this overlay. */
+static int below_active_prepare(struct lanemap_writer *writer, const struct writer_key *below,
+                                uint32_t code, uint32_t id, struct lanemap_posting_change *change)
+{
+        size_t n_ids = below->n_ids, at = 0;
+        int r;
+
+        if (code == LANEMAP_OP_DELETE)
+                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, NULL, 0,
+                                                     false, change);
+        if (below->n_ids == 0)
+                return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, &id, 1, true,
+                                                     change);
+
+        r = lanemap_engine_key_copy(writer, below, 1);
+        if (r < 0)
+                return r;
+
+        while (at < n_ids && writer->lanes.scratch[at] < id)
                 at++;
-        if (op->code == LANEMAP_OP_ADD) {
+        if (code == LANEMAP_OP_ADD) {
                 memmove(&writer->lanes.scratch[at + 1], &writer->lanes.scratch[at],
                         (n_ids - at) * sizeof(uint32_t));
-                writer->lanes.scratch[at] = op->id;
+                writer->lanes.scratch[at] = id;
                 n_ids++;
         } else {
                 memmove(&writer->lanes.scratch[at], &writer->lanes.scratch[at + 1],
@@ -208,15 +241,15 @@ static int below_active_prepare(struct lanemap_writer *writer, const struct op *
 }
 
 /* A change of the posting that this overlay already has. */
-static int active_prepare(struct lanemap_writer *writer, const struct op *op, uint64_t value,
+static int active_prepare(struct lanemap_writer *writer, uint64_t value, uint32_t code, uint32_t id,
                           struct lanemap_posting_change *change)
 {
-        switch (op->code) {
+        switch (code) {
         case LANEMAP_OP_ADD:
-                return lanemap_posting_prepare_insert(lanemap_engine_arena(writer), value, op->id,
+                return lanemap_posting_prepare_insert(lanemap_engine_arena(writer), value, id,
                                                       change);
         case LANEMAP_OP_REMOVE:
-                return lanemap_posting_prepare_remove(lanemap_engine_arena(writer), value, op->id,
+                return lanemap_posting_prepare_remove(lanemap_engine_arena(writer), value, id,
                                                       change);
         default:
                 return lanemap_posting_prepare_build(lanemap_engine_arena(writer), value, NULL, 0,
@@ -237,19 +270,70 @@ static void active_long_count(struct lanemap_writer *writer, const struct lanema
         writer->pressure.active_long.n_long_changes++;
 }
 
-/* Nothing can fail from here on. */
-static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, const struct op *op,
-                       struct lanemap_overlay_cell_shm *cell, struct lanemap_posting_change *change,
-                       uint64_t n_before, uint64_t n_after, uint64_t position)
+/* Of a posting that is built anew, and of the room that one may take. */
+#define BUILT_BYTES_PER_ID       5
+#define POSTING_ROOM(room_bytes) ((room_bytes) / 4 * 3)
+
+/* The first change after a flush copies a posting whole. One that grew beyond what a copy has room
+ * for could not even be made smaller. A replay takes what was taken. */
+bool lanemap_engine_posting_is_too_long(const struct lanemap_writer *writer, uint64_t n_before,
+                                        uint64_t n_after)
 {
+        return n_after > n_before && !writer->lanes.recovering &&
+               n_after * BUILT_BYTES_PER_ID > POSTING_ROOM(writer->shm.room_bytes);
+}
+
+int lanemap_engine_key_op(struct lanemap_writer *writer, struct writer_key *key, uint32_t code,
+                          uint32_t id, struct lanemap_op_result *ret_result,
+                          struct lanemap_posting_change *ret_change)
+{
+        uint64_t n_before = key->n_ids, n_after;
+        bool contains = false;
+        int r = 0;
+
+        if (code != LANEMAP_OP_DELETE)
+                r = lanemap_engine_key_contains(writer, key, id, &contains);
+        if (r < 0)
+                return r;
+
+        if (!op_changes(code, n_before, contains)) {
+                *ret_result = (struct lanemap_op_result){.n_ids = (uint32_t)n_before};
+                return 0;
+        }
+
+        n_after = op_result(code, n_before);
+        if (LANEMAP_UNLIKELY(lanemap_engine_posting_is_too_long(writer, n_before, n_after)))
+                return -ENOSPC;
+
+        if (!key->value)
+                r = below_active_prepare(writer, key, code, id, ret_change);
+        else
+                r = active_prepare(writer, key->value, code, id, ret_change);
+        if (r < 0)
+                return r;
+
+        *ret_result = (struct lanemap_op_result){
+                .n_changed =
+                        (uint32_t)(n_after > n_before ? n_after - n_before : n_before - n_after),
+                .n_ids = (uint32_t)n_after,
+        };
+        return 1;
+}
+
+void lanemap_engine_key_publish(struct lanemap_writer *writer, const struct writer_key *key,
+                                struct lanemap_posting_change *change, uint64_t n_after,
+                                uint64_t position)
+{
+        struct writer_lane *lane = &writer->lanes.items[key->lane];
         struct lanemap_overlay before = lane->active;
+        uint64_t n_before = key->n_ids;
         int64_t grown;
 
         /* Before the word that makes it visible: whoever sees the change and then asks for the
          * position learns one that covers it (pairs with the acquire load in
          * question_ask(), apply/lookup.c). */
         lanemap_store_release(&writer->lanes.position, position);
-        lanemap_overlay_store(&lane->active, cell, op->fp, change->value);
+        lanemap_overlay_store(&lane->active, key->cell, key->fp, change->value);
 
         grown = lanemap_overlay_commit(&lane->active, change);
         writer->pressure.active_bytes += (uint64_t)grown;
@@ -264,77 +348,42 @@ static void op_publish(struct lanemap_writer *writer, struct writer_lane *lane, 
         writer->lanes.n_keys += (uint64_t)(n_after > 0) - (uint64_t)(n_before > 0);
 }
 
-/* The state of the key that an operation needs to decide, from whichever level has it. */
-static int op_look(struct lanemap_writer *writer, const struct writer_lane *lane,
-                   const struct op *op, uint32_t rank, uint64_t value, struct below_active *below,
-                   uint64_t *ret_n_ids, bool *ret_contains)
-{
-        struct lanemap_window window = window_of(writer);
-        int r;
-
-        *ret_contains = false;
-        if (value) {
-                below->posting.in_overlay = true;
-                below->posting.overlay_value = value;
-                r = lanemap_lane_posting_count(&window, &below->posting, ret_n_ids);
-        } else {
-                r = below_active_find(writer, lane, op->fp, rank, below);
-                *ret_n_ids = below->n_ids;
-        }
-        if (r < 0 || *ret_n_ids == 0 || op->code == LANEMAP_OP_DELETE)
-                return r;
-
-        r = lanemap_lane_posting_contains(&window, &below->posting, op->id);
-        *ret_contains = r == 1;
-        return r < 0 ? r : 0;
-}
-
 int lanemap_engine_lane_op(struct lanemap_writer *writer, uint32_t code,
                            struct lanemap_fingerprint fp, uint32_t id, uint64_t position,
                            struct lanemap_op_result *ret_result, bool *ret_changed)
 {
-        const struct lanemap_slot *slot = &writer->identity.slots[lanemap_slot_of(fp.hash)];
-        struct writer_lane *lane = &writer->lanes.items[slot->lane];
-        struct op op = {.code = code, .fp = fp, .id = id};
         struct lanemap_posting_change change;
-        struct lanemap_overlay_cell_shm *cell;
-        uint64_t value, n_before, n_after;
-        struct below_active below;
-        bool contains;
+        struct writer_key key;
         int r;
 
-        cell = lanemap_overlay_cell(&lane->active, fp, &value);
-        r = op_look(writer, lane, &op, slot->rank, value, &below, &n_before, &contains);
-        if (r < 0)
-                return r;
-
-        if (!op_changes(&op, n_before, contains)) {
-                *ret_result = (struct lanemap_op_result){.n_ids = (uint32_t)n_before};
+        r = lanemap_engine_key_find(writer, fp, &key);
+        if (r == 0)
+                r = lanemap_engine_key_op(writer, &key, code, id, ret_result, &change);
+        if (r <= 0) {
                 *ret_changed = false;
-                return 0;
-        }
-
-        if (!value && lanemap_overlay_is_full(&lane->active)) {
-                r = lane_grow(writer, slot->lane);
-                if (r < 0)
-                        return r;
-                cell = lanemap_overlay_cell(&lane->active, fp, &value);
-        }
-
-        r = value ? active_prepare(writer, &op, value, &change)
-                  : below_active_prepare(writer, &op, &below, &change);
-        if (r < 0)
                 return r;
+        }
 
-        n_after = op_result(&op, n_before);
-        op_publish(writer, lane, &op, cell, &change, n_before, n_after, position);
-        *ret_result = (struct lanemap_op_result){
-                .n_changed =
-                        (uint32_t)(n_after > n_before ? n_after - n_before : n_before - n_after),
-                .n_ids = (uint32_t)n_after,
-        };
+        if (!key.value && lanemap_overlay_is_full(&writer->lanes.items[key.lane].active, 1)) {
+                r = lanemap_engine_lane_fit(writer, key.lane, 1);
+                if (r < 0) {
+                        lanemap_posting_abort(lanemap_engine_arena(writer), &change);
+                        return r;
+                }
+                key.cell =
+                        lanemap_overlay_cell(&writer->lanes.items[key.lane].active, fp, &key.value);
+        }
+
+        lanemap_engine_key_publish(writer, &key, &change, ret_result->n_ids, position);
         *ret_changed = true;
         return 0;
 }
 
-/* ---- all lanes together ---- */
+void lanemap_engine_mark_set(struct lanemap_writer *writer, const struct lanemap_log_op *op,
+                             uint64_t position)
+{
+        lanemap_store_release(&writer->lanes.position, position);
+        memcpy(writer->lanes.mark.bytes, op->mark, op->mark_bytes);
+        writer->lanes.mark.n_bytes = (uint32_t)op->mark_bytes;
+        writer->lanes.mark.position = position;
+}

@@ -21,10 +21,6 @@
 #define STALL_RATIO     4
 #define STALL_BYTES_MIN (UINT64_C(1) << 20)
 
-/* The shared memory that an operation takes, in the usual case and rounded up: a cell in a table
- * that may be about to double, and a short posting. */
-#define APPLY_BYTES_PER_OP 128
-
 /* A log that is at a write or a sync may hang, and allocating room would wait for the same disk: a
  * caller that may not wait goes on only while so much is allocated. */
 #define HANG_ROOM_BYTES (UINT32_C(32) << 10)
@@ -257,19 +253,9 @@ bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_
         return true;
 }
 
-bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, size_t n_ops)
+bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, uint64_t bytes)
 {
-        return lanemap_shm_arena_reserve(writer->shm.object->arena, n_ops * APPLY_BYTES_PER_OP) < 0;
-}
-
-/* Shared memory is full, or will be within this batch: what the overlays hold of it comes back by a
- * flush. When that does not help in time, the operations are tried all the same, and say so. */
-void lanemap_engine_memory_wait(struct lanemap_writer *writer, size_t n_ops,
-                                struct writer_room_wait *wait)
-{
-        while (LANEMAP_UNLIKELY(lanemap_engine_memory_is_short(writer, n_ops)))
-                if (!lanemap_engine_room_wait(writer, wait))
-                        return;
+        return lanemap_shm_arena_reserve(writer->shm.object->arena, bytes) < 0;
 }
 
 void lanemap_engine_flush_trigger(struct lanemap_writer *writer)

@@ -88,9 +88,11 @@ static int freeze(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.
         lanemap_engine_memory_room_update(writer);
         lanemap_engine_reserves_fill(writer);
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
-                if (lane_has_work(&writer->lanes.items[i]))
+                if (lane_has_work(&writer->lanes.items[i])) {
                         starts[i].log2_cells =
                                 lane_start_log2_cells(writer, &writer->lanes.items[i]);
+                        starts[i].log2_cells_least = LANEMAP_OVERLAY_LOG2_CELLS_MIN;
+                }
         r = lanemap_engine_lane_starts_alloc(writer, starts);
         if (r == 0)
                 freeze_publish(writer, starts);

@@ -263,6 +263,7 @@ struct engine_lanes {
         size_t scratch_capacity;
         struct lanemap_log_op *log_ops; /* of the record in the making */
         size_t log_ops_capacity;
+        struct writer_group *group; /* memory of apply/group.c; NULL: none yet */
         struct lanemap_writer_stats stats; /* only the counters */
 };
 
@@ -385,9 +386,20 @@ struct lanemap_writer {
         struct engine_health health;
 };
 
+/* A key, and its posting in the level that has it: what an operation needs to decide. */
+struct writer_key {
+        struct lanemap_fingerprint fp;
+        uint32_t lane;
+        struct lanemap_overlay_cell_shm *cell; /* in the active overlay, or where it would go */
+        uint64_t value;                        /* 0: the active overlay does not have it */
+        struct lanemap_lane_posting posting;
+        uint64_t n_ids;
+};
+
 /* A lane's next active overlay, and the view that names it, before they are published. */
 struct writer_lane_start {
-        uint32_t log2_cells; /* of the table; 0: the lane keeps its overlay */
+        uint32_t log2_cells;       /* of the table; 0: the lane keeps its overlay */
+        uint32_t log2_cells_least; /* where memory is short */
         struct lanemap_overlay overlay;
         struct lanemap_lane_view_block view;
 };

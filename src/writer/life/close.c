@@ -11,6 +11,7 @@
 #include "common/rcu.h"
 #include "store/lock.h"
 #include "writer/apply/apply.h"
+#include "writer/apply/group.h"
 #include "writer/compact/compact.h"
 #include "writer/core/core.h"
 #include "writer/serve/serve.h"
@@ -140,6 +141,7 @@ void lanemap_engine_abandon(struct lanemap_writer *writer)
                            writer->identity.n_lanes * sizeof(*writer->lanes.items));
         lanemap_free(writer->lanes.scratch);
         lanemap_free(writer->lanes.log_ops);
+        lanemap_engine_group_free(writer->lanes.group);
         lanemap_free(writer->identity.directory);
         lanemap_free(writer->identity.name);
         lanemap_free_pages(writer, sizeof(*writer));

@@ -17,6 +17,7 @@
 
 #include "common/alloc.h"
 #include "writer/apply/apply.h"
+#include "writer/apply/group.h"
 #include "writer/compact/compact.h"
 #include "writer/core/core.h"
 
@@ -71,18 +72,60 @@ static int replay_flush(struct lanemap_writer *writer, uint64_t seq,
         return r;
 }
 
-static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *ops,
-                      size_t n_ops) LANEMAP_NO_OTHER_THREAD
+static struct replay_cover cover_of(const struct lanemap_writer *writer,
+                                    uint64_t seq) LANEMAP_NO_OTHER_THREAD
 {
-        struct replay_cover cover = {
+        return (struct replay_cover){
                 .clears = seq <= writer->lanes.clear_position,
                 .marks = seq <= writer->lanes.mark.position,
         };
+}
+
+/*
+ * A record that names a key more than once is replayed as it was applied, as one group: a posting
+ * is changed once, so its memory is not that of each of its operations.
+ *
+ * Return: 0. Errors, after which nothing changed: -ENOSPC, -ENOMEM, -EBADMSG.
+ */
+static int replay_group(struct lanemap_writer *writer, uint64_t seq,
+                        const struct lanemap_log_op *ops, size_t n_ops) LANEMAP_NO_OTHER_THREAD
+{
+        struct lanemap_log_op *left = lanemap_alloc(n_ops * sizeof(*left));
+        struct replay_cover cover = cover_of(writer, seq);
+        const struct lanemap_op_result *results;
+        size_t n_left = 0;
+        int r;
+
+        if (!left)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n_ops; i++) {
+                if (replay_covers(writer, &cover, &ops[i], seq))
+                        continue;
+                left[n_left++] = ops[i];
+                cover.cleared |= ops[i].code == LANEMAP_OP_CLEAR;
+        }
+
+        r = lanemap_engine_group_apply(writer, left, n_left, seq, &results);
+        lanemap_engine_group_trim(writer);
+        lanemap_free(left);
+        return r;
+}
+
+static int replay_ops(struct lanemap_writer *writer, uint64_t seq, const struct lanemap_log_op *ops,
+                      size_t n_ops) LANEMAP_NO_OTHER_THREAD
+{
+        struct replay_cover cover = cover_of(writer, seq);
         struct writer_mark mark_before = writer->lanes.mark;
         struct lanemap_op_result result;
         bool changed;
         int r = 0;
 
+        if (n_ops > 1 && lanemap_engine_group_has_repeats(writer, ops, n_ops) &&
+            replay_group(writer, seq, ops, n_ops) == 0)
+                return 0;
+
+        /* One by one, with a flush wherever there is no room. */
         for (size_t i = 0; i < n_ops && r == 0; i++) {
                 if (replay_covers(writer, &cover, &ops[i], seq))
                         continue;

@@ -38,8 +38,8 @@ static void put(struct lanemap_overlay *overlay, struct lanemap_fingerprint fp, 
         struct lanemap_overlay grown;
         uint64_t old;
 
-        if (lanemap_overlay_is_full(overlay)) {
-                cr_assert_eq(lanemap_overlay_grow(overlay, &grown), 0);
+        if (lanemap_overlay_is_full(overlay, 1)) {
+                cr_assert_eq(lanemap_overlay_grow(overlay, 1, &grown), 0);
                 lanemap_overlay_retire_table(overlay);
                 *overlay = grown;
         }
@@ -127,7 +127,7 @@ Test(overlay, growth_and_cursor_forget_fresh_tombstones_only)
         cr_assert_eq(n, 666);
         cr_assert_eq(n_tombstones, 333);
 
-        cr_assert_eq(lanemap_overlay_grow(&overlay, &grown), 0);
+        cr_assert_eq(lanemap_overlay_grow(&overlay, 1, &grown), 0);
         cr_assert_eq(grown.n_used, 666);
         lanemap_overlay_cell(&grown, fp_of(1, 64), &value);
         cr_assert_eq(value, LANEMAP_OVERLAY_TAG_TOMBSTONE);

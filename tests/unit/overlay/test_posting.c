@@ -171,6 +171,143 @@ Test(posting, ascending_ids_fill_their_leaves)
         cr_assert_eq(arena.live_bytes, lanemap_posting_bytes(&arena.arena, value));
 }
 
+/* The tree of the model. */
+static uint64_t long_value_build(void)
+{
+        struct lanemap_posting_change change;
+
+        cr_assert_eq(lanemap_posting_prepare_build(&arena.arena, 0, model, n_model, false, &change),
+                     0);
+        (void)lanemap_posting_commit(&arena.arena, &change);
+        return change.value;
+}
+
+/* ---- many ids at once ---- */
+
+static int ids_compare(const void *a, const void *b)
+{
+        uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+
+        return left < right ? -1 : left > right;
+}
+
+/* Distinct ids, ascending; each comes or goes, as the model has it. A third of the edits are a run of
+ * neighbours; `leaves`: only what is there. */
+static size_t edit_pick(size_t n, bool leaves, uint32_t *ids)
+{
+        uint32_t first = (uint32_t)(random_next() % (2 * IDS_MAX));
+        bool is_run = random_next() % 3 == 0;
+        size_t n_distinct = 0;
+
+        for (size_t i = 0; i < n; i++)
+                ids[i] = leaves   ? model[(is_run ? first + i : random_next()) % n_model]
+                         : is_run ? (uint32_t)((first + i) % (2 * IDS_MAX))
+                                  : (uint32_t)(random_next() % (2 * IDS_MAX));
+        qsort(ids, n, sizeof(*ids), ids_compare);
+        for (size_t i = 0; i < n; i++)
+                if (n_distinct == 0 || ids[n_distinct - 1] != ids[i])
+                        ids[n_distinct++] = ids[i];
+        return n_distinct;
+}
+
+/* Every allocation of the edit fails once; nothing may be left behind. */
+static uint64_t edit_prepare(uint64_t value, const struct lanemap_posting_edit *edit,
+                             struct lanemap_posting_blocks *made,
+                             struct lanemap_posting_blocks *dropped)
+{
+        uint64_t fail_after = 1, new_value = 0, n_live = arena.n_live;
+
+        for (;; fail_after += 1 + fail_after / 8) {
+                int r;
+
+                arena.fail_after = fail_after;
+                r = lanemap_posting_prepare_edit(&arena.arena, value, edit, made, dropped,
+                                                 &new_value);
+                arena.fail_after = 0;
+                if (r == 0)
+                        return new_value;
+                cr_assert_eq(r, -ENOSPC);
+                cr_assert_eq(arena.n_live, n_live, "a failed edit leaked blocks");
+                cr_assert_eq(made->n + dropped->n, 0);
+        }
+}
+
+/* Return: the value after an edit of about n ids. */
+static uint64_t edit_run(uint64_t value, size_t n, bool leaves)
+{
+        static uint32_t ids[IDS_MAX], added[IDS_MAX], removed[IDS_MAX];
+        struct lanemap_posting_blocks made = {0}, dropped = {0};
+        struct lanemap_posting_edit edit = {.added = added, .removed = removed};
+        struct lanemap_posting_change change;
+        uint64_t n_retired = arena.n_retired;
+
+        n = edit_pick(n, leaves, ids);
+        for (size_t i = 0; i < n; i++) {
+                if (model_toggle(ids[i]))
+                        added[edit.n_added++] = ids[i];
+                else
+                        removed[edit.n_removed++] = ids[i];
+        }
+        cr_assert(lanemap_posting_edits_in_place(value, n_model));
+        lanemap_posting_change_init(&change, value, false);
+        change.value = edit_prepare(value, &edit, &made, &dropped);
+        change.more_new = made.items;
+        change.n_more_new = made.n;
+        change.more_old = dropped.items;
+        change.n_more_old = dropped.n;
+        (void)lanemap_posting_commit(&arena.arena, &change);
+        cr_assert_eq(arena.n_retired - n_retired, dropped.n);
+        lanemap_posting_blocks_deinit(&made);
+        lanemap_posting_blocks_deinit(&dropped);
+        return change.value;
+}
+
+/* From hundreds of ids to tens of thousands and back, by edits of one id to thousands: splits and
+ * joins at every height, and every block accounted for. */
+Test(posting, edits_of_many_ids_equal_a_sorted_array)
+{
+        uint64_t value;
+
+        for (n_model = 0; n_model < 500; n_model++)
+                model[n_model] = (uint32_t)n_model * 3;
+        value = long_value_build();
+        for (uint32_t round = 0; round < 120; round++) {
+                bool leaves = round > 70;
+                size_t n = 1 + random_next() % (random_next() % 3 == 0 ? 3000 : 12);
+
+                if (leaves && n_model < 200 + n)
+                        break;
+                value = edit_run(value, n, leaves);
+                expect_equals_model(value);
+                cr_assert_eq(arena.live_bytes, lanemap_posting_bytes(&arena.arena, value));
+                /* Joined as by single removals: a node in four fuller than a quarter, at least. */
+                cr_assert_leq(arena.live_bytes, 16 * 4 * n_model + 4096);
+        }
+}
+
+/* Each touched node is copied once: so many ids of one leaf cost what one of them does. */
+Test(posting, an_edit_copies_each_touched_node_once)
+{
+        struct lanemap_posting_blocks made = {0}, dropped = {0};
+        uint32_t removed[64];
+        struct lanemap_posting_edit edit = {.removed = removed};
+        uint64_t value;
+
+        for (n_model = 0; n_model < IDS_MAX; n_model++)
+                model[n_model] = (uint32_t)n_model;
+        value = long_value_build();
+        for (; edit.n_removed < 64; edit.n_removed++)
+                removed[edit.n_removed] = 20010 + (uint32_t)edit.n_removed;
+        cr_assert_eq(
+                lanemap_posting_prepare_edit(&arena.arena, value, &edit, &made, &dropped, &value),
+                0);
+        /* A leaf or two, two nodes above them, the head. */
+        cr_expect_leq(made.n, 5, "%zu", made.n);
+        cr_expect_leq(dropped.n, 5, "%zu", dropped.n);
+        lanemap_posting_blocks_deinit(&made);
+        lanemap_posting_blocks_deinit(&dropped);
+}
+
 /* A tree of the greatest height whose nodes on the way to one leaf are full: one id more would
  * split them all. What is beside that way is one and the same leaf. */
 static uint64_t highest_posting_make(void)
