@@ -1,6 +1,6 @@
 /*
- * See private.h. One connection sends a command that takes long, or some never read, and another
- * one sends PING meanwhile.
+ * See private.h. One connection sends a command that takes long, or some never read, and others ask
+ * meanwhile.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -78,14 +78,14 @@ static void exec_make(const struct latency_options *options, struct latency_word
 static void command_measure(const struct latency_server *server, const char *name,
                             const struct latency_words *words, struct perf_table *table)
 {
-        static struct latency_ping ping;
+        static struct latency_probes probes;
         struct latency_answer answer;
         char row[56];
 
-        latency_ping_start(&ping, &server->place);
+        latency_probes_start(&probes, &server->place);
         answer = latency_talk(&server->place, words);
         perf_sleep_ms(AFTER_COMMAND_MS);
-        latency_ping_stop(&ping, name, table);
+        latency_probes_stop(&probes, name, table);
         snprintf(row, sizeof(row), "%s_time", name);
         perf_table_add(table, row, answer.seconds * 1e3, "ms");
         snprintf(row, sizeof(row), "%s_failed", name);
@@ -150,13 +150,13 @@ static void unread_measure(const struct latency_options *options,
 {
         uint64_t before = perf_anonymous_bytes(server->pid), most = before;
         struct latency_words words = {0};
-        static struct latency_ping ping;
+        static struct latency_probes probes;
         int fds[UNREAD_CLIENTS];
         double until;
 
         for (int i = 0; i < UNREAD_SMEMBERS; i++)
                 latency_words_add(&words, "SMEMBERS latency.unread\r\n");
-        latency_ping_start(&ping, &server->place);
+        latency_probes_start(&probes, &server->place);
         for (int i = 0; i < UNREAD_CLIENTS; i++)
                 fds[i] = unread_connect(server, &words);
         for (until = perf_now() + options->quiet_ms * 1e-3; perf_now() < until;) {
@@ -165,7 +165,7 @@ static void unread_measure(const struct latency_options *options,
                 most = bytes > most ? bytes : most;
                 perf_sleep_ms(20);
         }
-        latency_ping_stop(&ping, "unread", table);
+        latency_probes_stop(&probes, "unread", table);
         perf_table_add(table, "unread_memory", (double)(most - before), "bytes");
         for (int i = 0; i < UNREAD_CLIENTS; i++)
                 close(fds[i]);
@@ -174,7 +174,7 @@ static void unread_measure(const struct latency_options *options,
 
 void latency_measure_commands(const struct latency_options *options, struct perf_table *table)
 {
-        static struct latency_ping ping;
+        static struct latency_probes probes;
         struct latency_server server;
 
         latency_server_start(options, false, options->appendfsync, options->n_commands_keys,
@@ -182,9 +182,9 @@ void latency_measure_commands(const struct latency_options *options, struct perf
         posting_load(&server, "latency.long", options->n_commands_keys);
         posting_load(&server, "latency.unread", options->n_unread_ids);
         latency_server_settle(options, &server);
-        latency_ping_start(&ping, &server.place);
+        latency_probes_start(&probes, &server.place);
         perf_sleep_ms(options->quiet_ms);
-        latency_ping_stop(&ping, "quiet", table);
+        latency_probes_stop(&probes, "quiet", table);
 
         writes_measure(options, &server, table);
         text_measure(&server, "smembers", "SMEMBERS latency.long", table);
@@ -192,6 +192,9 @@ void latency_measure_commands(const struct latency_options *options, struct perf
         text_measure(&server, "compact", "LANEMAP.COMPACT", table);
         backup_measure(&server, table);
         text_measure(&server, "verify", "LANEMAP.VERIFY", table);
+        text_measure(&server, "dbsize", "DBSIZE", table);
+        text_measure(&server, "info", "INFO", table);
         unread_measure(options, &server, table);
+        text_measure(&server, "flushall", "FLUSHALL", table);
         latency_server_stop(&server);
 }

@@ -14,15 +14,17 @@
 static const struct perf_goal goals[] = {
         {"reply_p50", false, 12},           {"visible_p50", false, 4},
         {"growth_main_thread", false, 250}, {"growth_entries_written_per_add", false, 7},
-        {"growth_ping_max", false, 10},     {"sadd_ping_max", false, 20},
-        {"sadd_shared_per_id", false, 16},  {"exec_ping_max", false, 20},
-        {"smembers_ping_max", false, 20},   {"ids_ping_max", false, 20},
-        {"compact_ping_max", false, 20},    {"backup_ping_max", false, 20},
-        {"verify_ping_max", false, 20},     {"unread_ping_max", false, 20},
-        {"sadd_failed", false, 0},          {"exec_failed", false, 0},
-        {"smembers_failed", false, 0},      {"ids_failed", false, 0},
-        {"compact_failed", false, 0},       {"backup_failed", false, 0},
-        {"verify_failed", false, 0},
+        {"growth_ping_max", false, 10},     {"growth_read_max", false, 10},
+        {"sadd_shared_per_id", false, 16},  {"sadd_ping_max", false, 20},
+        {"sadd_failed", false, 0},          {"exec_ping_max", false, 20},
+        {"exec_failed", false, 0},          {"smembers_ping_max", false, 20},
+        {"smembers_failed", false, 0},      {"ids_ping_max", false, 20},
+        {"ids_failed", false, 0},           {"compact_ping_max", false, 20},
+        {"compact_failed", false, 0},       {"backup_ping_max", false, 20},
+        {"backup_failed", false, 0},        {"verify_ping_max", false, 20},
+        {"verify_failed", false, 0},        {"flushall_ping_max", false, 20},
+        {"flushall_failed", false, 0},      {"unread_ping_max", false, 20},
+        {"unread_read_max", false, 20},
 };
 
 static const struct {

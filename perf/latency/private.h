@@ -5,9 +5,9 @@
  *   reply.c          one client: from sending an add to its reply, beside redis-server
  *   visible.c        from sending an add to the moment when another process finds it; latency-reader
  *                    is that process, with liblanemap.so
- *   growth.c         adds into a large index: what they write and cost, and a PING beside them
- *   commands.c       a PING beside one long command, and beside clients that never read
- *   ping.c           the client that sends those PINGs
+ *   growth.c         adds into a large index: what they write and cost, and who waits meanwhile
+ *   commands.c       who waits beside one long command, and beside clients that never read
+ *   probe.c          those who wait: a client that sends PING, and one that reads
  *   talk.c           requests and replies of any size on one connection
  */
 #ifndef LANEMAP_PERF_LATENCY_PRIVATE_H
@@ -75,9 +75,12 @@ uint64_t latency_server_stat(const struct latency_server *server, const char *na
 void latency_server_settle(const struct latency_options *options,
                            const struct latency_server *server);
 
-/* ---- ping.c: one client that sends PING every millisecond, on a thread of its own ---- */
+/* ---- probe.c: clients that ask every millisecond, each on a thread of its own ---- */
 
-struct latency_ping {
+struct latency_probe {
+        const char *name;
+        char question[128];
+        size_t n_question, n_reply; /* bytes */
         pthread_t thread;
         int fd;
         bool stopping;                  /* atomic */
@@ -85,10 +88,14 @@ struct latency_ping {
         struct lanemap_histogram waits; /* nanoseconds; read after the stop */
 };
 
-void latency_ping_start(struct latency_ping *ping, const struct perf_place *place);
+struct latency_probes {
+        struct latency_probe ping, read; /* read: SISMEMBER of key 0 */
+};
 
-/* Adds NAME_ping_max and NAME_ping_p99 in milliseconds. */
-void latency_ping_stop(struct latency_ping *ping, const char *name, struct perf_table *table);
+void latency_probes_start(struct latency_probes *probes, const struct perf_place *place);
+
+/* Adds NAME_ping_max, NAME_read_max, and NAME_..._p99, in milliseconds. */
+void latency_probes_stop(struct latency_probes *probes, const char *name, struct perf_table *table);
 
 /* ---- talk.c ---- */
 

@@ -87,21 +87,16 @@ CASES += [f"everysec_{word}_c{n}_p1" for word in ("sismember", "smembers") for n
 REDIS = [f"{case}_{what}" for case in CASES for what in (
     "lanemapd", "redis", "ratio", "ratio_low", "ratio_high", "lanemapd_cpu", "cpu_ratio", "client_busy")]
 
-BESIDE = [f"{beside}_{probe}_{q}" for beside in ("adds", "compact", "backup", "verify", "dbsize", "info", "ids", "flushall")
-          for probe in ("ping", "read") for q in ("p50", "p99", "max")]
-BESIDE += [f"{command}_time" for command in ("compact", "backup", "verify", "dbsize", "info", "ids", "flushall")]
-BESIDE += """
-load_rate adds_rate entries_written_per_add flush_entries_per_add merge_entries_per_add flushes merges write_stalls
-write_stall_time write_delays write_delay_time last_flush_time segments_per_lane segment_bytes_per_key
-""".split()
-
-COMMANDS = ["sadd", "exec", "smembers", "ids", "compact", "backup", "verify"]
+COMMANDS = ["sadd", "exec", "smembers", "ids", "compact", "backup", "verify", "dbsize", "info", "flushall"]
 LATENCY = """
 reply_p50 reply_p99 redis_reply_p50 redis_reply_p99 reply_p50_per_redis visible_p50 visible_p99
-growth_main_thread growth_rate growth_entries_written_per_add growth_write_stalls growth_write_stall_time
+growth_main_thread growth_rate growth_entries_written_per_add growth_flush_entries_per_add growth_merge_entries_per_add
+growth_flushes growth_merges growth_write_stalls growth_write_stall_time growth_write_delays growth_write_delay_time
+growth_last_flush_time growth_segments_per_lane
 sadd_shared_per_id unread_memory
 """.split()
-LATENCY += [f"{beside}_ping_{what}" for beside in COMMANDS + ["growth", "quiet", "unread"] for what in ("max", "p99")]
+LATENCY += [f"{beside}_{probe}_{what}" for beside in COMMANDS + ["growth", "quiet", "unread"]
+            for probe in ("ping", "read") for what in ("max", "p99")]
 LATENCY += [f"{command}_{what}" for command in COMMANDS for what in ("time", "failed")]
 
 # Program: what every machine has, what only some have, options beside --quick.
@@ -113,7 +108,6 @@ PROGRAMS = {
     "overlay-postings": (OVERLAY, [], []),
     "hotkey": (HOTKEY, [], []),
     "redis": (REDIS, [], []),
-    "beside": (BESIDE, [], []),
     "latency": (LATENCY, [], []),
 }
 
