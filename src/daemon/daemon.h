@@ -26,6 +26,10 @@
  * --timeout-output seconds.
  * S6  All clients together have about --maxmemory-clients of memory: beyond it those with much wait,
  * the largest of those that do nothing are closed, and the others go on (client/budget.h).
+ * S7  Whoever has not given the password keeps nobody out: connections over TCP leave
+ * LANEMAP_CLIENTS_RESERVED of --maxclients to the Unix socket; such a client has --timeout-auth
+ * seconds, LANEMAP_STRANGER_BYTES of input and 10 arguments, and is the first to go where memory is
+ * short.
  */
 #ifndef LANEMAP_DAEMON_DAEMON_H
 #define LANEMAP_DAEMON_DAEMON_H
@@ -37,6 +41,7 @@
 
 #include "daemon/client/batch.h"
 #include "daemon/loop/gate.h"
+#include "daemon/loop/log.h"
 #include "daemon/loop/memory_limit.h"
 #include "daemon/loop/watch.h"
 #include "daemon/options.h"
@@ -53,6 +58,8 @@ struct lanemap_job;
 #define LANEMAP_OUTPUT_BYTES_TURN  ((size_t)4 << 20)  /* of one round: then it is another's turn */
 #define LANEMAP_SEND_BYTES_TURN    ((size_t)1 << 20)  /* the same, of what is sent */
 #define LANEMAP_IDS_RUN            ((size_t)4096)     /* text of so many is made when it is sent */
+#define LANEMAP_STRANGER_BYTES     ((size_t)16 << 10) /* before the password: input, and replies */
+#define LANEMAP_CLIENTS_RESERVED   ((size_t)64)       /* for the Unix socket; a quarter of few */
 #define LANEMAP_READ_BYTES         ((size_t)16 << 10)
 #define LANEMAP_READ_BYTES_MAX     ((size_t)256 << 10)
 
@@ -88,6 +95,7 @@ struct lanemap_client {
         bool is_touched;
         bool has_input; /* the query buffer may hold a whole message */
         bool authenticated;
+        uint64_t stranger_since; /* of server->seconds, while it is not */
         bool is_tcp;
         bool close_after; /* nothing more is read; close when everything has left */
         bool close_now;
@@ -162,6 +170,7 @@ struct lanemap_server {
         struct lanemap_client_list clients;
         struct lanemap_client_list touched;
         size_t n_clients, n_clients_max;
+        size_t n_tcp_clients, n_tcp_clients_max;
         size_t n_blocked;
         size_t n_parked;         /* clients whose next command is a write that has to wait */
         uint64_t write_retry_ns; /* when the engine said that writes are worth trying again */
@@ -186,6 +195,8 @@ struct lanemap_server {
         uint64_t bytes_in, bytes_out;
         uint64_t n_closed_unread; /* clients, by --timeout-output */
         uint64_t n_evicted;       /* clients, by --maxmemory-clients */
+        uint64_t n_closed_strangers, n_wrong_passwords;
+        struct lanemap_log_some refusals_said, strangers_said, passwords_said, browsers_said;
         /* Memory of clients; the limit, UINT64_MAX without one, and as INFO shows it. */
         uint64_t clients_bytes, clients_bytes_peak, clients_bytes_max, clients_bytes_limit;
         bool clients_held;        /* some are */

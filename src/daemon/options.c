@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/daemon.h"
+#include "daemon/loop/listen.h"
 #include "daemon/loop/log.h"
 #include "daemon/options.h"
 
@@ -64,6 +65,7 @@ static int password_file_take(void *values, char *text, struct lanemap_error *re
 static int backup_dir_take(void *values, char *text, struct lanemap_error *ret_error);
 static int maxmemory_clients_take(void *values, char *text, struct lanemap_error *ret_error);
 static int appendfsync_change(void *program, const void *values);
+static int maxclients_change(void *program, const void *values);
 static int value_change(void *program, const void *values);
 static int loglevel_change(void *program, const void *values);
 
@@ -112,6 +114,10 @@ static const struct lanemap_option rows[] = {
          "(default 0: none); needs LimitMEMLOCK=", TO(lock_bytes), 0, SHARED_MAX},
         {"hang-limit", "N", "feed systemd's watchdog until a part of the writer has been at one step for so "
          "many seconds (default 60); 0: always", TO(hang_limit_seconds), 0, 86400, .change = value_change},
+        {"maxclients", "N", "connections at once (default 10000); of these 64, a quarter of fewer than 256, are for the "
+         "Unix socket", TO(maxclients), 4, 1000000, .config = "maxclients", .change = maxclients_change},
+        {"timeout-auth", "N", "close a client that has not given the password after so many seconds (default 10); 0: never",
+         TO(timeout_auth), 0, 86400, .config = "timeout-auth", .change = value_change},
         {"timeout-output", "N", "close a client that has taken nothing of its replies for so many seconds "
          "(default 60); 0: never", TO(timeout_output), 0, 86400, .config = "timeout-output", .change = value_change},
         {"maxmemory-clients", "N", "memory of all clients: bytes (also 1kb, 64mb, 2gb), or N% of what the process may "
@@ -296,6 +302,14 @@ static int appendfsync_change(void *program, const void *values)
                 return r;
         server->gate_is_due = true;
         server->acknowledged = 0; /* what the old policy let pass says nothing now */
+        return 0;
+}
+
+static int maxclients_change(void *program, const void *values)
+{
+        const struct lanemap_options *options = values;
+
+        lanemap_listen_limit(program, options->maxclients);
         return 0;
 }
 

@@ -42,8 +42,10 @@ struct lanemap_options {
         uint64_t scrub_bytes_per_second; /* 0: the default; UINT64_MAX: off */
         uint64_t hang_limit_seconds;     /* 0: none */
         uint64_t timeout_output;         /* seconds; 0: none */
-        char maxmemory_clients[24];      /* a number of bytes, 0: no limit; or N% */
-        uint32_t loglevel;               /* as in syslog(3) */
+        uint64_t timeout_auth;           /* the same */
+        uint32_t maxclients;
+        char maxmemory_clients[24]; /* a number of bytes, 0: no limit; or N% */
+        uint32_t loglevel;          /* as in syslog(3) */
 };
 
 extern const struct lanemap_program lanemap_daemon_program;

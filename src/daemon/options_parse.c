@@ -122,6 +122,8 @@ static struct lanemap_options options_of(int argc, char **argv)
                                         .loglevel = LOG_NOTICE,
                                         .hang_limit_seconds = 60,
                                         .timeout_output = 60,
+                                        .timeout_auth = 10,
+                                        .maxclients = 10000,
                                         .maxmemory_clients = "10%"};
 }
 

@@ -28,9 +28,6 @@
 #include "daemon/server.h"
 #include "daemon/signals.h"
 
-#define FDS_FOR_OURSELF 256 /* listeners, segments, log, manifest, threads */
-#define CLIENTS_WANTED  10000
-
 static void engine_ready(struct lanemap_server *server, struct lanemap_watch *watch,
                          uint32_t events)
 {
@@ -183,25 +180,6 @@ static int server_loop(struct lanemap_server *server)
         return 0;
 }
 
-/* As many clients as descriptors allow. */
-static void clients_limit(struct lanemap_server *server)
-{
-        struct rlimit limit;
-
-        server->n_clients_max = 64;
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
-        if (limit.rlim_cur < CLIENTS_WANTED + FDS_FOR_OURSELF && limit.rlim_cur < limit.rlim_max) {
-                limit.rlim_cur =
-                        LANEMAP_MIN(limit.rlim_max, (rlim_t)CLIENTS_WANTED + FDS_FOR_OURSELF);
-                if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-                        getrlimit(RLIMIT_NOFILE, &limit);
-        }
-        if (limit.rlim_cur > FDS_FOR_OURSELF + server->n_clients_max)
-                server->n_clients_max =
-                        LANEMAP_MIN(limit.rlim_cur - FDS_FOR_OURSELF, (rlim_t)CLIENTS_WANTED);
-}
-
 static void file_limit_warn(void)
 {
         struct rlimit limit;
@@ -228,7 +206,7 @@ static int server_init(struct lanemap_server *server)
         lanemap_memory_limit_read("/proc/self", "", &server->memory.limit);
         lanemap_budget_cron(server);
         server->watchdog_usec = lanemap_notify_watchdog_usec();
-        clients_limit(server);
+        lanemap_listen_limit(server, server->options.maxclients);
         lanemap_command_table_init();
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */

@@ -81,13 +81,13 @@ bool lanemap_budget_allows(const struct lanemap_server *server, uint64_t n_bytes
         return server->clients_bytes + n_bytes <= server->clients_bytes_max;
 }
 
-/* It has more than its share. */
+/* It has more than its share, of which strangers have none. */
 static bool client_is_large(const struct lanemap_client *client)
 {
         const struct lanemap_server *server = client->server;
         uint64_t share = server->clients_bytes_max / 4 / LANEMAP_MAX(server->n_clients, (size_t)1);
 
-        return client->memory_bytes > LANEMAP_MAX(share, SHARE_BYTES_MIN);
+        return !client->authenticated || client->memory_bytes > LANEMAP_MAX(share, SHARE_BYTES_MIN);
 }
 
 bool lanemap_budget_holds(const struct lanemap_client *client)

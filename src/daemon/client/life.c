@@ -60,10 +60,11 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
                 close(fd);
                 return;
         }
-        client->moved = server->seconds;
+        client->moved = client->stranger_since = server->seconds;
         lanemap_budget_count(client);
         TAILQ_INSERT_TAIL(&server->clients, client, all);
         server->n_clients++;
+        server->n_tcp_clients += is_tcp;
         server->n_connections++;
         server->n_clients_peak = LANEMAP_MAX(server->n_clients_peak, server->n_clients);
 }
@@ -104,6 +105,7 @@ void lanemap_client_free(struct lanemap_client *client)
                 TAILQ_REMOVE(&server->touched, client, touched);
         TAILQ_REMOVE(&server->clients, client, all);
         server->n_clients--;
+        server->n_tcp_clients -= client->is_tcp;
         lanemap_client_job_forget(client);
         close(client->watch.fd);
         if (client->passed_fd >= 0)
@@ -116,13 +118,33 @@ void lanemap_client_free(struct lanemap_client *client)
         lanemap_free(client);
 }
 
+static size_t query_live(const struct lanemap_client *client)
+{
+        return client->query_end - client->query_begin;
+}
+
+static void client_close_stranger(struct lanemap_client *client, const char *why)
+{
+        struct lanemap_server *server = client->server;
+
+        server->n_closed_strangers++;
+        lanemap_log_some(&server->strangers_said, server->seconds, LOG_WARNING,
+                         "client %" PRIu64 " at %s: %s, and it has not given the password: closed",
+                         client->id, client->address, why);
+        lanemap_client_close(client);
+}
+
 /* Room for some more input. Return: false when the client has to be closed. */
 static bool query_room(struct lanemap_client *client)
 {
-        size_t live = client->query_end - client->query_begin;
+        size_t live = query_live(client);
         size_t capacity;
         char *query;
 
+        if (!client->authenticated && live >= LANEMAP_STRANGER_BYTES) {
+                client_close_stranger(client, "it sent a message of 16 KiB");
+                return false;
+        }
         if (live > LANEMAP_QUERY_BYTES_MAX) {
                 lanemap_log(LOG_WARNING,
                             "client %" PRIu64 ": one message has more than %zu bytes, "
@@ -182,6 +204,9 @@ static ssize_t client_receive(struct lanemap_client *client)
                                  .msg_controllen = sizeof(control)};
         ssize_t n;
 
+        if (!client->authenticated)
+                bytes.iov_len =
+                        LANEMAP_MIN(bytes.iov_len, LANEMAP_STRANGER_BYTES - query_live(client));
         if (client->is_tcp)
                 return recv(client->watch.fd, bytes.iov_base, bytes.iov_len, MSG_DONTWAIT);
 
@@ -261,7 +286,8 @@ static bool output_is_due(const struct lanemap_client *client)
 
 bool lanemap_client_is_full(const struct lanemap_client *client)
 {
-        return lanemap_reply_bytes(&client->out) > LANEMAP_OUTPUT_BYTES_PAUSE;
+        return lanemap_reply_bytes(&client->out) >
+               (client->authenticated ? LANEMAP_OUTPUT_BYTES_PAUSE : LANEMAP_STRANGER_BYTES);
 }
 
 static bool client_may_run(const struct lanemap_client *client)
@@ -444,7 +470,11 @@ void lanemap_client_cron(struct lanemap_client *client)
 {
         time_t idle = client->server->now - client->last_active;
         uint64_t limit = client->server->options.timeout_output;
+        uint64_t limit_auth = client->server->options.timeout_auth;
 
+        if (limit_auth > 0 && !client->authenticated &&
+            client->server->seconds - client->stranger_since > limit_auth)
+                client_close_stranger(client, "it is here for longer than timeout-auth");
         if (limit > 0 && client->unread_since > 0 &&
             client->server->seconds - client->unread_since >= limit)
                 client_close_unread(client);

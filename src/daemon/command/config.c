@@ -14,11 +14,6 @@ static void bind_format(const struct lanemap_server *server, char *text, size_t 
         snprintf(text, n_text, "%s", server->options.port ? "127.0.0.1 ::1" : "");
 }
 
-static void maxclients_format(const struct lanemap_server *server, char *text, size_t n_text)
-{
-        snprintf(text, n_text, "%zu", server->n_clients_max);
-}
-
 static void argument_format(const struct lanemap_server *server, char *text, size_t n_text)
 {
         snprintf(text, n_text, "%d", LANEMAP_RESP_ARG_BYTES_MAX);
@@ -39,7 +34,6 @@ static const struct {
         {"databases", "1"},
         {"maxmemory", "0"},
         {"timeout", "0"},
-        {"maxclients", .format = maxclients_format},
         {"bind", .format = bind_format},
         {"proto-max-bulk-len", .format = argument_format},
         {"client-query-buffer-limit", .format = query_format},

@@ -52,8 +52,10 @@ static bool client_login(const struct lanemap_call *call, uint32_t user, uint32_
                 lanemap_reply_error(
                         lanemap_client_reply(client),
                         "WRONGPASS invalid username-password pair or user is disabled.");
-                lanemap_log(LOG_WARNING, "client %llu at %s: wrong password",
-                            (unsigned long long)client->id, client->address);
+                call->server->n_wrong_passwords++;
+                lanemap_log_some(&call->server->passwords_said, call->server->seconds, LOG_WARNING,
+                                 "client %llu at %s: wrong password",
+                                 (unsigned long long)client->id, client->address);
                 return false;
         }
         client->authenticated = true;
@@ -202,15 +204,17 @@ void lanemap_command_reset(const struct lanemap_call *call)
         client->name[0] = 0;
         client->authenticated = !*call->server->options.password;
         client->parser.restricted = !client->authenticated;
+        client->stranger_since = call->server->seconds;
         lanemap_reply_simple(reply, "RESET");
 }
 
 /* A browser that was talked into speaking to us. Redis closes such connections, too. */
 void lanemap_command_cross_protocol(const struct lanemap_call *call)
 {
-        lanemap_log(LOG_WARNING,
-                    "client %llu at %s: HTTP words on a Redis connection, closing (someone may be "
-                    "using a browser to reach this port)",
-                    (unsigned long long)call->client->id, call->client->address);
+        lanemap_log_some(
+                &call->server->browsers_said, call->server->seconds, LOG_WARNING,
+                "client %llu at %s: HTTP words on a Redis connection, closing (someone may be "
+                "using a browser to reach this port)",
+                (unsigned long long)call->client->id, call->client->address);
         lanemap_client_close(call->client);
 }

@@ -57,6 +57,8 @@ static const struct info_row {
 } info_rows[] = {
         {"Clients", "connected_clients", SERVER(n_clients)},
         {"Clients", "maxclients", SERVER(n_clients_max)},
+        {"Clients", "tcp_clients", SERVER(n_tcp_clients)},
+        {"Clients", "max_tcp_clients", SERVER(n_tcp_clients_max)},
         {"Clients", "peak_clients", SERVER(n_clients_peak)},
         {"Clients", "blocked_clients", SERVER(n_blocked)},
         {"Clients", "mem_clients_normal", SERVER(clients_bytes)},
@@ -85,6 +87,8 @@ static const struct info_row {
         {"Stats", "total_net_output_bytes", SERVER(bytes_out), true},
         {"Stats", "timeout_output_disconnections", SERVER(n_closed_unread), true},
         {"Stats", "evicted_clients", SERVER(n_evicted), true},
+        {"Stats", "unauthenticated_disconnections", SERVER(n_closed_strangers), true},
+        {"Stats", "acl_access_denied_auth", SERVER(n_wrong_passwords), true},
 };
 
 static uint64_t number_at(const void *object, size_t off, size_t bytes)

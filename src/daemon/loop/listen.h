@@ -8,6 +8,8 @@
 int lanemap_listen_open(struct lanemap_server *server, struct lanemap_error *ret_error);
 /* The index is open, or opening it takes long: clients of a socket that was passed may come. */
 int lanemap_listen_serve(struct lanemap_server *server);
+/* Accept so many clients from now on, or as many as descriptors allow. */
+void lanemap_listen_limit(struct lanemap_server *server, size_t n_clients);
 void lanemap_listen_close(struct lanemap_server *server);
 void lanemap_listen_cron(struct lanemap_server *server); /* once a second */
 

@@ -1,4 +1,5 @@
 /* See loop/log.h. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,25 +39,52 @@ static size_t log_head(char *line, size_t n_line, int priority)
                                     ".%03ldZ lanemapd[%d]: ", now.tv_nsec / 1000000, (int)getpid());
 }
 
-void lanemap_log(int priority, const char *format, ...)
+static void log_line(int priority, const char *format, va_list args)
 {
         char line[1280];
         size_t n;
-        va_list args;
         int r;
 
         if (priority > log_level)
                 return;
         n = log_head(line, 128, priority);
-        va_start(args, format);
         r = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
-        va_end(args);
         if (r < 0)
                 return;
         n += LANEMAP_MIN((size_t)r, sizeof(line) - n - 2);
         line[n++] = '\n';
         if (write(STDERR_FILENO, line, n) < 0)
                 return; /* there is nobody left to tell */
+}
+
+void lanemap_log(int priority, const char *format, ...)
+{
+        va_list args;
+
+        va_start(args, format);
+        log_line(priority, format, args);
+        va_end(args);
+}
+
+void lanemap_log_some(struct lanemap_log_some *some, uint64_t seconds, int priority,
+                      const char *format, ...)
+{
+        va_list args;
+
+        if (some->minute != seconds / 60) {
+                if (some->n_left_out > 0)
+                        lanemap_log(priority, "%" PRIu64 " lines like the next one were left out",
+                                    some->n_left_out);
+                *some = (struct lanemap_log_some){.minute = seconds / 60};
+        }
+        if (some->n_said == LANEMAP_LOG_SOME) {
+                some->n_left_out++;
+                return;
+        }
+        some->n_said++;
+        va_start(args, format);
+        log_line(priority, format, args);
+        va_end(args);
 }
 
 static size_t text_append(char *line, size_t n, const char *text)
