@@ -18,6 +18,8 @@
 #include <adapters/libevent.h>
 
 #define N_PIPELINED 20000
+#define N_LONG      40000 /* ids of ten digits */
+#define N_LONG_ASKS 30    /* whose replies are 20 MB */
 #define RETRY_US    20000
 #define TRIES_MAX   2000
 
@@ -27,7 +29,7 @@ static struct {
         redisAsyncContext *context;
         int n_tries; /* of connecting again */
         bool dying;  /* the connection may be lost */
-        int n_passed, n_failed, n_pipelined;
+        int n_passed, n_failed, n_pipelined, n_long;
 } program;
 
 static void check(bool good, const char *what)
@@ -174,6 +176,31 @@ static void on_exec(redisAsyncContext *context, void *answer, void *arg)
               "EXEC");
 }
 
+static void on_long(redisAsyncContext *context, void *answer, void *arg)
+{
+        const redisReply *reply = answer;
+
+        program.n_long += reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == N_LONG;
+}
+
+static void on_long_end(redisAsyncContext *context, void *answer, void *arg)
+{
+        on_status(context, answer, arg);
+        check(program.n_long == N_LONG_ASKS, "every reply of a pipeline of long ones");
+}
+
+/* Replies that are far longer than what a socket holds, asked for at once. */
+static void long_replies_ask(redisAsyncContext *context)
+{
+        static char pong[] = "PONG";
+
+        for (int i = 0; i < N_LONG; i++)
+                redisAsyncCommand(context, NULL, NULL, "SADD async.long %u", 4000000000u + i);
+        for (int i = 0; i < N_LONG_ASKS; i++)
+                redisAsyncCommand(context, on_long, NULL, "SMEMBERS async.long");
+        redisAsyncCommand(context, on_long_end, pong, "PING");
+}
+
 static void on_last(redisAsyncContext *context, void *answer, void *arg)
 {
         on_integer(context, answer, arg);
@@ -202,6 +229,7 @@ static void checks_send(void)
         redisAsyncCommand(c, on_status, queued, "SREM async.t 1");
         redisAsyncCommand(c, on_status, queued, "SMEMBERS async.t");
         redisAsyncCommand(c, on_exec, NULL, "EXEC");
+        long_replies_ask(c);
         redisAsyncCommand(c, on_last, (void *)1, "SADD async.reborn 7");
 }
 

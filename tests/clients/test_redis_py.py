@@ -1,4 +1,5 @@
 """redis-py (python3-redis), as it is, against lanemapd: what a program does with it, on both transports."""
+import asyncio
 import signal
 import threading
 import unittest
@@ -6,6 +7,7 @@ import unittest
 from harness import Daemon, equal, eventually, free_port, main, need_module
 
 redis = need_module("redis", "python3-redis")
+redis_asyncio = need_module("redis.asyncio", "python3-redis")
 
 PASSWORD = "correct horse"
 
@@ -134,6 +136,32 @@ class RedisPy(unittest.TestCase):
                 thread.join(60)
             equal(client.scard("all"), 2000)
             client.close()
+
+    def test_asyncio(self):
+        with Daemon("--appendfsync", "everysec") as daemon:
+            asyncio.run(self.work_in_tasks(daemon))
+
+    async def work_in_tasks(self, daemon):
+        client = redis_asyncio.Redis(unix_socket_path=daemon.socket, decode_responses=True, max_connections=16)
+
+        async def add(first):
+            async with client.pipeline(transaction=first % 200 == 0) as pipe:
+                for i in range(first, first + 100):
+                    pipe.sadd("all", i)
+                return await pipe.execute()
+
+        added = await asyncio.gather(*(add(first) for first in range(0, 1600, 100)))
+        equal(added, [[1] * 100] * 16)
+        equal((await client.scard("all"), await client.sismember("all", 1599)), (1600, True))
+        with self.assertRaisesRegex(redis.ResponseError, "not an integer"):
+            await client.sadd("all", "x")
+        daemon.stop(signal.SIGKILL)
+        with self.assertRaises(redis.ConnectionError):
+            await client.ping()
+        daemon.start()
+        equal(await client.scard("all"), 1600)
+        await client.close()
+        await client.connection_pool.disconnect()
 
     def test_what_an_operator_asks(self):
         with Daemon("--appendfsync", "everysec") as daemon:
