@@ -208,6 +208,7 @@ int lanemap_engine_key_copy(struct lanemap_writer *writer, const struct writer_k
 /* A changed copy of the posting below, as the first one of this overlay. */
 static int below_active_prepare(struct lanemap_writer *writer, const struct writer_key *below,
                                 uint32_t code, uint32_t id, struct lanemap_posting_change *change)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         size_t n_ids = below->n_ids, at = 0;
         int r;
