@@ -58,6 +58,7 @@ struct lanemap_shm_arena {
         size_t queue_n_pending; /* the last ones */
 
         uint64_t used_bytes;
+        uint64_t n_pages_peak; /* in use or reserved at once, since it was asked for */
         uint64_t quarantine_bytes;
         uint64_t leaked_bytes;
 };
@@ -67,6 +68,13 @@ struct lanemap_shm_arena {
 static bool page_is_used(const struct lanemap_shm_arena *arena, uint64_t page)
 {
         return arena->page_used[page >> 6] >> (page & 63) & 1;
+}
+
+/* n_more pages are about to be taken, or were. */
+static void pages_peak(struct lanemap_shm_arena *arena, uint64_t n_more)
+{
+        arena->n_pages_peak =
+                LANEMAP_MAX(arena->n_pages_peak, arena->n_pages - arena->n_pages_free + n_more);
 }
 
 static void pages_mark(struct lanemap_shm_arena *arena, uint64_t first, uint64_t n, bool used)
@@ -82,6 +90,7 @@ static void pages_mark(struct lanemap_shm_arena *arena, uint64_t first, uint64_t
                 arena->n_pages_free -= n;
         else
                 arena->n_pages_free += n;
+        pages_peak(arena, 0);
 }
 
 /* Room for the book-keeping of so many pages. */
@@ -479,6 +488,7 @@ int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes)
         uint64_t n_pages = run_pages(bytes);
         int r;
 
+        pages_peak(arena, n_pages);
         if (LANEMAP_LIKELY(arena->n_pages_free >= n_pages))
                 return 0;
 
@@ -504,6 +514,14 @@ uint32_t lanemap_shm_arena_blocks_per_page(uint64_t bytes)
 struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena)
 {
         return &arena->arena;
+}
+
+uint64_t lanemap_shm_arena_take_peak(struct lanemap_shm_arena *arena)
+{
+        uint64_t n_pages = arena->n_pages_peak;
+
+        arena->n_pages_peak = arena->n_pages - arena->n_pages_free;
+        return n_pages * PAGE_BYTES;
 }
 
 void lanemap_shm_arena_get_stats(const struct lanemap_shm_arena *arena,

@@ -84,6 +84,8 @@ struct lanemap_shm_arena_stats {
         uint64_t quarantine_bytes; /* pending or waiting */
         uint64_t leaked_bytes;     /* retired when no private memory was left to remember them */
 };
+/* Return: the bytes of the most pages that were in use, or reserved, at once since the last call. */
+uint64_t lanemap_shm_arena_take_peak(struct lanemap_shm_arena *arena);
 void lanemap_shm_arena_get_stats(const struct lanemap_shm_arena *arena,
                                  struct lanemap_shm_arena_stats *ret_stats);
 

@@ -85,7 +85,7 @@ static int act_perform(const struct act *act, const struct scene *scene,
         case ACT_FLUSH:
                 return lanemap_engine_flush_run(*writer, true);
         case ACT_FLIP:
-                return lanemap_engine_flip_run(*writer, false);
+                return lanemap_engine_flip_run(*writer, WRITER_FLIP_ASKED);
         default:
                 return engine_apply_durably(*writer, ops, act_ops(act, ops));
         }

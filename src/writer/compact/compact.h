@@ -73,7 +73,17 @@ void lanemap_engine_lanes_move(struct lanemap_writer *writer,
                                struct lanemap_shm_data_object *object,
                                const struct writer_lanes_copy *copy)
         LANEMAP_REQUIRES(writer->lanes.lock);
-int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it);
+enum writer_flip {
+        WRITER_FLIP_ASKED,    /* in any case */
+        WRITER_FLIP_WORTH_IT, /* if it gives much back */
+        WRITER_FLIP_SLACK,    /* if more than the slack is left, and readers hold nothing old */
+};
+/* Return: 0, also when it was not worth it. Errors: -EBUSY readers hold too much of older objects
+ * (F4; WORTH_IT: logged, and 0), -ENOSPC, -ENOMEM. */
+int lanemap_engine_flip_run(struct lanemap_writer *writer, enum writer_flip why);
+/* Return: the most bytes that a data object has which needs so many; more are slack. */
+uint64_t lanemap_engine_slack_limit(const struct lanemap_writer *writer, uint64_t needed_bytes)
+        LANEMAP_REQUIRES(writer->lanes.lock);
 /* A flip however much readers hold, since the shared objects were removed. control: the one to
  * publish it in; NULL: the present one. Return: 0, and the control object is the writer's. Errors:
  * -ENOSPC, -ENOMEM. */
@@ -85,6 +95,12 @@ void lanemap_engine_retired_objects_drop(struct lanemap_writer *writer);
 /* ---- compact/flush.c ---- */
 
 int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit);
+
+/* ---- compact/give_back.c ---- */
+
+/* Gives shared memory beyond the slack back, when it was not needed for a while (G1). Thread: the
+ * flusher, once a second. */
+void lanemap_engine_give_back(struct lanemap_writer *writer);
 
 /* ---- compact/merge.c ---- */
 

@@ -341,7 +341,15 @@ static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->l
         return r;
 }
 
-static bool flip_is_worth_it(struct lanemap_writer *writer)
+uint64_t lanemap_engine_slack_limit(const struct lanemap_writer *writer, uint64_t needed_bytes)
+{
+        uint64_t bytes = LANEMAP_MAX(lanemap_engine_spare_bytes(writer), needed_bytes);
+
+        return bytes + bytes / 2;
+}
+
+static bool flip_is_worth_it(struct lanemap_writer *writer, enum writer_flip why)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         struct lanemap_shm_arena_stats stats;
         uint64_t needed;
@@ -351,7 +359,9 @@ static bool flip_is_worth_it(struct lanemap_writer *writer)
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 needed -= lanemap_overlay_slack_bytes(&writer->lanes.items[i].active);
 
-        return stats.bytes > 2 * needed + WORTH_BYTES;
+        if (why == WRITER_FLIP_SLACK)
+                return stats.bytes > lanemap_engine_slack_limit(writer, needed);
+        return why == WRITER_FLIP_ASKED || stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
 /* F4. The bytes of retired objects that readers hold stay below the limit of one object, the one
@@ -377,7 +387,7 @@ static void old_release(struct lanemap_writer *writer, struct lanemap_shm_data_o
         lanemap_engine_retired_objects_drop(writer);
 }
 
-int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it)
+int lanemap_engine_flip_run(struct lanemap_writer *writer, enum writer_flip why)
 {
         struct lanemap_shm_data_object *old_object;
         struct lanemap_shm_region *old_region;
@@ -390,7 +400,7 @@ int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
         lanemap_mutex_lock(&writer->lanes.lock);
         old_object = writer->shm.object;
         old_region = writer->shm.region;
-        if (only_if_worth_it && !flip_is_worth_it(writer))
+        if (!flip_is_worth_it(writer, why))
                 r = 1;
         else if (!flip_is_bounded(writer))
                 r = -EBUSY;
@@ -402,7 +412,7 @@ int lanemap_engine_flip_run(struct lanemap_writer *writer, bool only_if_worth_it
 
         if (r == 0)
                 old_release(writer, old_object, old_region);
-        if (r == -EBUSY && only_if_worth_it) {
+        if (r == -EBUSY && why == WRITER_FLIP_WORTH_IT) {
                 lanemap_engine_log(
                         writer, LOG_NOTICE,
                         "%s: shared memory is not given back now: readers still hold older "

@@ -243,6 +243,16 @@ struct engine_shm {
         uint64_t spare_bytes_wanted; /* atomic */
 };
 
+/* The window in which the need of shared memory is measured (compact/give_back.c). The flusher's, but
+ * for what is under lanes.lock. */
+struct engine_slack {
+        uint64_t since_ns; /* atomic: when the window began; 0: none has */
+        uint64_t generation;
+        uint64_t n_flushes;    /* as they were then */
+        uint64_t active_bytes; /* of the active overlays, then */
+        uint32_t n_windows;    /* in a row, with slack */
+};
+
 /* The engine's state: lanes and counts. */
 struct engine_lanes {
         struct lanemap_mutex lock;
@@ -263,7 +273,7 @@ struct engine_lanes {
         size_t scratch_capacity;
         struct lanemap_log_op *log_ops; /* of the record in the making */
         size_t log_ops_capacity;
-        struct writer_group *group; /* memory of apply/group.c; NULL: none yet */
+        struct writer_group *group;        /* memory of apply/group.c; NULL: none yet */
         struct lanemap_writer_stats stats; /* only the counters */
 };
 
@@ -375,6 +385,7 @@ struct lanemap_writer {
         struct engine_lanes lanes;
         struct engine_segments segments;
         struct engine_pressure pressure;
+        struct engine_slack slack;
         struct engine_commit commit;
         struct lanemap_log *log;
         struct engine_sync sync;

@@ -1,6 +1,6 @@
 /*
- * The flusher thread: it serves requests, flushes when a flush is due, settles quiet lanes, and
- * makes the spare object.
+ * The flusher thread: it serves requests, flushes when a flush is due, settles quiet lanes, gives
+ * shared memory back, and makes the spare object.
  */
 #include "writer/life/life.h"
 
@@ -89,6 +89,7 @@ void *lanemap_engine_flusher_main(void *arg)
                 lanemap_engine_retired_objects_drop(writer);
                 lanemap_engine_spare_ensure(writer);
                 settle_when_quiet(writer);
+                lanemap_engine_give_back(writer);
                 if (!take_flush_wanted(writer)) {
                         lanemap_alloc_give_back(); /* making a thread allocates, too */
                         lanemap_engine_flusher_sleep(writer, UINT64_C(1000) * 1000 * 1000);

@@ -51,7 +51,9 @@ static int request_run(struct lanemap_writer *writer, uint32_t request)
                         return r;
         }
 
-        return lanemap_engine_flip_run(writer, request == LANEMAP_REQUEST_COMPACT);
+        return lanemap_engine_flip_run(writer, request == LANEMAP_REQUEST_COMPACT
+                                                       ? WRITER_FLIP_WORTH_IT
+                                                       : WRITER_FLIP_ASKED);
 }
 
 void lanemap_engine_requests_serve(struct lanemap_writer *writer)

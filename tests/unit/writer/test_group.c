@@ -96,16 +96,20 @@ Test(writer_group, a_group_without_room_changes_nothing)
 {
         struct faulty_files faulty;
         struct fixture fixture;
-        uint64_t position;
+        uint64_t position, used_bytes;
 
         small_open(&fixture, &faulty);
+        used_bytes = fixture_stats(&fixture).shared_used_bytes;
         position = lanemap_writer_position(fixture.writer);
         op_set(0, LANEMAP_OP_ADD, "first", 1);
         op_set(1, LANEMAP_OP_DELETE, "before", 0);
         op_set(2, LANEMAP_OP_MARK, "mark", 0);
-        too_much_set(3);
+        for (uint32_t i = 3; i < 20003; i++)
+                op_set(i, LANEMAP_OP_ADD, "long too", i);
+        too_much_set(20003);
         ops_join(0, MANY);
         cr_assert_eq(ops_apply(&fixture, MANY, 0), -ENOSPC);
+        cr_expect_leq(fixture_stats(&fixture).shared_used_bytes, used_bytes + 4096);
         cr_expect_eq(lanemap_writer_position(fixture.writer), position);
         small_close(&fixture, &faulty);
 }
