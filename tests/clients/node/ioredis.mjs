@@ -1,19 +1,17 @@
 // ioredis, as it is, against lanemapd.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { Redis, ReplyError } from 'ioredis';
 import { control, eventually, password, port, socket, sorted } from './harness.mjs';
 
 const patient = { retryStrategy: () => 20, maxRetriesPerRequest: null };
 const transports = { unix: { path: socket }, tcp: { host: '127.0.0.1', port } };
 
-const clients = [];
-after(() => clients.forEach((client) => client.disconnect()));
-
-function connected(options) {
+// A client of one test, which disconnects it: node ends when nothing is open.
+function connected(t, options) {
     const client = new Redis({ password, ...options });
     client.on('error', () => {});
-    clients.push(client);
+    t.after(() => client.disconnect());
     return client;
 }
 
@@ -21,8 +19,8 @@ for (const [transport, options] of Object.entries(transports))
     for (const protocol of [2, 3]) {
         const key = `io.${transport}.${protocol}`;
 
-        test(`words over ${transport}, RESP${protocol}`, async () => {
-            const client = connected({ ...options, protocol });
+        test(`words over ${transport}, RESP${protocol}`, async (t) => {
+            const client = connected(t, { ...options, protocol });
             assert.equal(await client.ping(), 'PONG');
             assert.equal(await client.sadd(key, 1, 2, 3), 3);
             assert.equal(await client.sadd(key, 3), 0);
@@ -36,8 +34,8 @@ for (const [transport, options] of Object.entries(transports))
             assert.deepEqual(sorted(await client.smembers(key)), []);
         });
 
-        test(`pipelines and transactions over ${transport}, RESP${protocol}`, async () => {
-            const client = connected({ ...options, protocol });
+        test(`pipelines and transactions over ${transport}, RESP${protocol}`, async (t) => {
+            const client = connected(t, { ...options, protocol });
             const pipeline = client.pipeline();
             for (let i = 0; i < 5000; i++) pipeline.sadd(`${key}.${i % 50}`, i);
             assert.ok((await pipeline.exec()).every(([error, answer]) => error === null && answer === 1));
@@ -54,15 +52,15 @@ for (const [transport, options] of Object.entries(transports))
         });
     }
 
-test('keys of any bytes', async () => {
-    const client = connected(transports.unix);
+test('keys of any bytes', async (t) => {
+    const client = connected(t, transports.unix);
     const key = Buffer.from([0, 255, 13, 10, 42, 1]);
     assert.equal(await client.sadd(key, 7), 1);
     assert.deepEqual([...await client.smembersBuffer(key)], [Buffer.from('7')]);
 });
 
-test('errors are ReplyError', async () => {
-    const client = connected(transports.unix);
+test('errors are ReplyError', async (t) => {
+    const client = connected(t, transports.unix);
     await assert.rejects(client.sadd('k', 'x'), (error) => error instanceof ReplyError &&
         error.message === 'ERR value is not an integer or out of range');
     await assert.rejects(client.call('NOSUCHWORD'), ReplyError);
@@ -70,30 +68,28 @@ test('errors are ReplyError', async () => {
     assert.equal(await client.ping(), 'PONG');
 
     for (const [wrong, sentence] of [['wrong', /WRONGPASS/], [undefined, /NOAUTH/]]) {
-        const refused = new Redis({ ...transports.tcp, password: wrong, retryStrategy: () => null });
-        clients.push(refused);
-        refused.on('error', () => {});
+        const refused = connected(t, { ...transports.tcp, password: wrong, retryStrategy: () => null });
         await assert.rejects(refused.sadd('k', 1), sentence);
     }
 });
 
-test('what an operator asks', async () => {
-    const client = connected({ ...transports.unix, connectionName: 'routes' });
+test('what an operator asks', async (t) => {
+    const client = connected(t, { ...transports.unix, connectionName: 'routes' });
     assert.equal(await client.client('GETNAME'), 'routes');
     assert.match(await client.info('keyspace'), /db0:keys=\d+/);
     assert.deepEqual(await client.config('GET', 'maxclients'), ['maxclients', '10000']);
 });
 
-test('many clients at once, with automatic pipelines', async () => {
-    const many = Array.from({ length: 20 }, () => connected({ ...transports.tcp, enableAutoPipelining: true }));
+test('many clients at once, with automatic pipelines', async (t) => {
+    const many = Array.from({ length: 20 }, () => connected(t, { ...transports.tcp, enableAutoPipelining: true }));
     const answers = await Promise.all(many.flatMap((client, n) =>
         Array.from({ length: 100 }, (_, i) => client.sadd('io.all', n * 100 + i))));
     assert.ok(answers.every((answer) => answer === 1));
     assert.equal(await many[0].scard('io.all'), 2000);
 });
 
-test('a daemon that dies and comes back', async () => {
-    const client = connected({ ...transports.tcp, ...patient });
+test('a daemon that dies and comes back', async (t) => {
+    const client = connected(t, { ...transports.tcp, ...patient });
     assert.equal(await client.sadd('io.reborn', 1), 1);
     const closed = new Promise((resolve) => client.once('close', resolve));
     await control('kill');

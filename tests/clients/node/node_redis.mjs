@@ -1,16 +1,19 @@
 // node-redis, as it is, against lanemapd.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { createClient, ErrorReply, RESP_TYPES } from 'redis';
 import { control, eventually, password, port, socket, sorted } from './harness.mjs';
 
-const clients = [];
-after(() => clients.filter((client) => client.isOpen).forEach((client) => client.destroy()));
-
-async function connected(options, errors = []) {
+// A client of one test, which destroys it: node ends when nothing is open.
+function created(t, options, errors = []) {
     const client = createClient({ password, ...options });
-    clients.push(client);
     client.on('error', (error) => errors.push(error));
+    t.after(() => client.isOpen && client.destroy());
+    return client;
+}
+
+async function connected(t, options, errors) {
+    const client = created(t, options, errors);
     await client.connect();
     return client;
 }
@@ -22,8 +25,8 @@ for (const [transport, options] of [['unix', unix], ['tcp', tcp]])
     for (const RESP of [2, 3]) {
         const key = `words.${transport}.${RESP}`;
 
-        test(`words over ${transport}, RESP${RESP}`, async () => {
-            const client = await connected({ ...options, RESP });
+        test(`words over ${transport}, RESP${RESP}`, async (t) => {
+            const client = await connected(t, { ...options, RESP });
             assert.equal(await client.ping(), 'PONG');
             assert.equal(await client.sAdd(key, ['1', '2', '3']), 3);
             assert.equal(await client.sAdd(key, '3'), 0);
@@ -41,8 +44,8 @@ for (const [transport, options] of [['unix', unix], ['tcp', tcp]])
             assert.equal(hello.proto, RESP);
                 });
 
-        test(`pipelines and transactions over ${transport}, RESP${RESP}`, async () => {
-            const client = await connected({ ...options, RESP });
+        test(`pipelines and transactions over ${transport}, RESP${RESP}`, async (t) => {
+            const client = await connected(t, { ...options, RESP });
             const answers = await Promise.all(
                 Array.from({ length: 5000 }, (_, i) => client.sAdd(`${key}.${i % 50}`, String(i))));
             assert.ok(answers.every((answer) => answer === 1));
@@ -58,32 +61,29 @@ for (const [transport, options] of [['unix', unix], ['tcp', tcp]])
                 });
     }
 
-test('keys and members of any bytes', async () => {
-    const client = (await connected(unix)).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
+test('keys and members of any bytes', async (t) => {
+    const client = (await connected(t, unix)).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
     const key = Buffer.from([0, 255, 13, 10, 42]);
     assert.equal(await client.sAdd(key, '7'), 1);
     assert.deepEqual([...await client.sMembers(key)], [Buffer.from('7')]);
 });
 
-test('errors are ErrorReply', async () => {
-    const client = await connected(unix);
+test('errors are ErrorReply', async (t) => {
+    const client = await connected(t, unix);
     await assert.rejects(client.sAdd('k', 'x'), (error) => error instanceof ErrorReply &&
         error.message === 'ERR value is not an integer or out of range');
     await assert.rejects(client.sendCommand(['NOSUCHWORD']), ErrorReply);
     await assert.rejects(client.set('k', 'v'), ErrorReply);
     assert.equal(await client.ping(), 'PONG');
 
-    const wrong = createClient({ ...tcp, password: 'wrong', socket: { ...tcp.socket, reconnectStrategy: false } });
-    wrong.on('error', () => {});
-    await assert.rejects(wrong.connect(), /WRONGPASS/);
-    const none = createClient({ socket: { ...tcp.socket, reconnectStrategy: false } });
-    clients.push(none);
-    none.on('error', () => {});
+    const once = { ...tcp.socket, reconnectStrategy: false };
+    await assert.rejects(created(t, { password: 'wrong', socket: once }).connect(), /WRONGPASS/);
+    const none = created(t, { password: undefined, socket: once });
     await assert.rejects(none.connect().then(() => none.sAdd('k', '1')), /NOAUTH/);
 });
 
-test('what an operator asks', async () => {
-    const client = await connected({ ...unix, name: 'routes' });
+test('what an operator asks', async (t) => {
+    const client = await connected(t, { ...unix, name: 'routes' });
     assert.equal(await client.clientGetName(), 'routes');
     assert.ok(await client.clientId() > 0);
     assert.match(await client.info('keyspace'), /db0:keys=\d+/);
@@ -91,9 +91,9 @@ test('what an operator asks', async () => {
     assert.ok((await client.commandCount()) > 20);
 });
 
-test('a daemon that dies and comes back', async () => {
+test('a daemon that dies and comes back', async (t) => {
     const errors = [];
-    const client = await connected({ socket: { path: socket, reconnectStrategy: () => 20 } }, errors);
+    const client = await connected(t, { socket: { path: socket, reconnectStrategy: () => 20 } }, errors);
     assert.equal(await client.sAdd('reborn', '1'), 1);
     await control('kill');
     await eventually(async () => errors.length > 0);
