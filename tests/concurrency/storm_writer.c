@@ -73,9 +73,9 @@ static void flights_land(struct state *state)
 }
 
 /* A few keys are hot: they are where long postings and reuse come from. */
-static uint32_t key_pick(struct state *state)
+static uint32_t key_pick(struct state *state, bool is_short)
 {
-        if (rng_below(&state->rng, 3) == 0)
+        if (rng_below(&state->rng, is_short ? 2 : 3) == 0)
                 return 7 + 64 * (uint32_t)rng_below(&state->rng, 6);
 
         return (uint32_t)rng_below(&state->rng, STORM_KEYS);
@@ -89,11 +89,13 @@ static void batch_run(struct state *state, bool of_one_key)
         struct lanemap_op ops[BATCH_MAX];
         char texts[BATCH_MAX][VERSIONS_KEY_BYTES];
         size_t n_applied = 0;
+        bool is_short;
 
         /* Short ones too: a key that comes once is changed in another way than one that comes often. */
-        flight->n = 1 + (uint32_t)rng_below(&state->rng, rng_below(&state->rng, 2) ? 3 : BATCH_MAX);
+        is_short = rng_below(&state->rng, 8) != 0;
+        flight->n = 1 + (uint32_t)rng_below(&state->rng, is_short ? 3 : BATCH_MAX);
         for (uint32_t i = 0; i < flight->n; i++) {
-                uint32_t k = of_one_key ? 0 : key_pick(state);
+                uint32_t k = of_one_key ? 0 : key_pick(state, is_short);
                 uint64_t version = keys[k].started + 1;
 
                 ops[i] = versions_op(k, version);

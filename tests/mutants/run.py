@@ -157,7 +157,7 @@ MUTANTS = [
     ('edit-frees-instead-of-retiring', 'R1', 'src/overlay/posting_write.c',
      'arena->retire(arena, change->more_old[i].off, change->more_old[i].bytes);',
      'arena->free(arena, change->more_old[i].off, change->more_old[i].bytes);',
-     REUSE),
+     ('tests/unit/test_overlay_posting', [])),
     ('group-not-whole', 'W16', 'src/writer/apply/apply.c',
      'while (at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)',
      'while (0 && at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)',
