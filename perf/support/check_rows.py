@@ -107,6 +107,7 @@ PROGRAMS = {
     "segments": (SEGMENTS, SEGMENTS_MORE, []),
     "overlay-postings": (OVERLAY, [], []),
     "hotkey": (HOTKEY, [], []),
+    "adds": (["add_cpu", "add_cpu_least", "many_ids_cpu"], [], []),
     "redis": (REDIS, [], []),
     "latency": (LATENCY, [], []),
 }

@@ -78,7 +78,7 @@ MUTANTS = [
     ('freed-instead-of-retired', 'R1', 'src/overlay/posting_write.c',
      'arena->retire(arena, change->old_blocks[i].off, change->old_blocks[i].bytes);',
      'arena->free(arena, change->old_blocks[i].off, change->old_blocks[i].bytes);',
-     REUSE),
+     ('tests/concurrency/storm', ['--seconds', '12', '--immediate-reuse'])),
     ('generation-not-checked', 'R10', 'src/shm/read.c',
      'if (LANEMAP_UNLIKELY(lanemap_load_acquire(&control->generation) != region->generation))', 'if (0)',
      STORM),

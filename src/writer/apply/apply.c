@@ -182,16 +182,34 @@ static void op_note(struct lanemap_writer *writer, struct apply *apply,
                 log_ops[apply->n_logged++] = log_ops[i];
 }
 
+static void ops_prefetch_range(struct lanemap_writer *writer, const struct apply *apply,
+                               size_t first, bool entries) LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        const struct lanemap_log_op *log_ops = writer->lanes.log_ops;
+
+        for (size_t i = first; i < LANEMAP_MIN(first + APPLY_PREFETCH, apply->n_ops); i++) {
+                if (!op_has_key(log_ops[i].code))
+                        continue;
+                if (entries)
+                        lanemap_engine_lane_prefetch_entries(writer, log_ops[i].fingerprint);
+                else
+                        lanemap_engine_lane_prefetch(writer, log_ops[i].fingerprint);
+        }
+}
+
+/* In two stages: the first lines of those after the next ones, and what the first lines of the next
+ * ones name, which were requested one stage ago. */
 static void ops_prefetch(struct lanemap_writer *writer, const struct apply *apply)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        const struct lanemap_log_op *log_ops = writer->lanes.log_ops;
         size_t i = apply->n_applied;
 
-        if (i % APPLY_PREFETCH == 0)
-                for (size_t p = i; p < LANEMAP_MIN(i + APPLY_PREFETCH, apply->n_ops); p++)
-                        if (op_has_key(log_ops[p].code))
-                                lanemap_engine_lane_prefetch(writer, log_ops[p].fingerprint);
+        if (i % APPLY_PREFETCH != 0)
+                return;
+        if (i == 0)
+                ops_prefetch_range(writer, apply, 0, false);
+        ops_prefetch_range(writer, apply, i + APPLY_PREFETCH, false);
+        ops_prefetch_range(writer, apply, i, true);
 }
 
 /* The operations up to `end`, all or none. */

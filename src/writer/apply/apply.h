@@ -34,8 +34,12 @@ int lanemap_engine_clear(struct lanemap_writer *writer, uint64_t position, uint3
 
 /* Gives every lane an empty overlay and its first view. Return: 0. Errors: -ENOSPC, -ENOMEM. */
 int lanemap_engine_lanes_init(struct lanemap_writer *writer);
-/* Requests the first line of each level that an operation on the key reads. */
+/* Requests the first line of each level that an operation on the key reads; and, a while later, the
+ * lines of segments that these name. */
 void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_fingerprint fp)
+        LANEMAP_REQUIRES(writer->lanes.lock);
+void lanemap_engine_lane_prefetch_entries(struct lanemap_writer *writer,
+                                          struct lanemap_fingerprint fp)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* A MARK is in force as of the record at `position`. */
 void lanemap_engine_mark_set(struct lanemap_writer *writer, const struct lanemap_log_op *op,

@@ -307,7 +307,8 @@ static int steps_collect(struct writer_group *group, const struct group_key *key
         uint32_t n_clears = 0;
         int r;
 
-        r = lanemap_engine_net_fit(net, 2 * (size_t)key->n_ops + 1);
+        r = lanemap_engine_net_fit(net,
+                                   group->n_clears > 0 ? 2 * (size_t)key->n_ops + 1 : key->n_ops);
         if (r < 0)
                 return r;
 
@@ -529,9 +530,16 @@ static int key_prepare(struct lanemap_writer *writer, struct writer_group *group
 static void keys_prefetch(struct lanemap_writer *writer, const struct writer_group *group, size_t i)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        if (i % PREFETCH == 0)
-                for (size_t p = i; p < LANEMAP_MIN(i + PREFETCH, group->n_keys); p++)
-                        lanemap_engine_lane_prefetch(writer, group->keys[p].fp);
+        size_t end = LANEMAP_MIN(i + PREFETCH, group->n_keys);
+
+        if (i % PREFETCH != 0)
+                return;
+
+        /* In two stages, as apply.c. */
+        for (size_t p = i == 0 ? 0 : end; p < LANEMAP_MIN(i + 2 * PREFETCH, group->n_keys); p++)
+                lanemap_engine_lane_prefetch(writer, group->keys[p].fp);
+        for (size_t p = i; p < end; p++)
+                lanemap_engine_lane_prefetch_entries(writer, group->keys[p].fp);
 }
 
 /* Room for the new keys: a table that grows holds what it held, so that changes nothing. */

@@ -88,6 +88,16 @@ void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_
                 lanemap_segment_prefetch_directory(lane->segments[i]->segment, fp, slot->rank);
 }
 
+void lanemap_engine_lane_prefetch_entries(struct lanemap_writer *writer,
+                                          struct lanemap_fingerprint fp)
+{
+        const struct lanemap_slot *slot = &writer->identity.slots[lanemap_slot_of(fp.hash)];
+        const struct writer_lane *lane = &writer->lanes.items[slot->lane];
+
+        for (uint32_t i = 0; i < lane->n_segments; i++)
+                lanemap_segment_prefetch_entry(lane->segments[i]->segment, fp, slot->rank);
+}
+
 /* In the levels below the active overlay. */
 static int below_active_find(const struct lanemap_writer *writer, const struct writer_lane *lane,
                              struct lanemap_fingerprint fp, uint32_t rank, struct writer_key *below)
