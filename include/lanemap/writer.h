@@ -279,6 +279,14 @@ uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_
  */
 int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position);
 
+/*
+ * Have everything through `position` synced now, whatever the fsync policy, and do not wait:
+ * lanemap_writer_durable() and the event of lanemap_writer_event_fd() tell when it is.
+ *
+ * Return: 0. Errors: -EINVAL no apply has given this position. Thread: any. Cost: a lock.
+ */
+int lanemap_writer_sync_start(struct lanemap_writer *writer, uint64_t position);
+
 /* Change or get the fsync policy (enum lanemap_appendfsync). Return of set: 0, -EINVAL no such
  * policy. Thread: any. */
 int lanemap_writer_set_appendfsync(struct lanemap_writer *writer, uint32_t appendfsync);

@@ -67,6 +67,7 @@ enum lanemap_blocked {
         LANEMAP_BLOCKED_NOT = 0,
         LANEMAP_BLOCKED_REQUEST, /* FLUSH, COMPACT, FLIP: client->ticket */
         LANEMAP_BLOCKED_JOB,     /* client->job makes the answer */
+        LANEMAP_BLOCKED_DURABLE, /* WAITAOF: until client->ticket is durable */
 };
 
 struct lanemap_client {
@@ -106,7 +107,12 @@ struct lanemap_client {
         int passed_fd;    /* the last descriptor that came with its bytes; -1: none */
         time_t created, last_active;
         const char *last_command;
+        const char *last_container, *last_subcommand; /* the last one that had a subcommand */
+        TAILQ_ENTRY(lanemap_client) waits;            /* server->durable_waits */
+        uint64_t wait_until_ns;
+        bool wait_replicas; /* for replicas too, of which there are none */
         char name[64];
+        char lib_name[64], lib_ver[64]; /* CLIENT SETINFO */
         char address[64];
 };
 
@@ -169,6 +175,7 @@ struct lanemap_server {
 
         struct lanemap_client_list clients;
         struct lanemap_client_list touched;
+        struct lanemap_client_list durable_waits;
         size_t n_clients, n_clients_max;
         size_t n_tcp_clients, n_tcp_clients_max;
         size_t n_blocked;

@@ -54,6 +54,8 @@ static void round_end(struct lanemap_server *server)
 
         if (server->batch.held_keys)
                 lanemap_batch_flush(server);
+        if (LANEMAP_UNLIKELY(!TAILQ_EMPTY(&server->durable_waits)))
+                lanemap_command_waits_end(server);
         for (client = TAILQ_FIRST(&server->touched); client; client = next) {
                 next = TAILQ_NEXT(client, touched); /* it may go to the end of the list */
                 lanemap_client_run(client);
@@ -100,6 +102,7 @@ static int round_timeout(const struct lanemap_server *server)
                 timeout = LANEMAP_MIN(timeout, 20);
         if (server->batch.held_keys)
                 timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
+        timeout = (int)LANEMAP_MIN((uint64_t)timeout, lanemap_command_waits_ms(server));
         TAILQ_FOREACH(client, &server->touched, touched)
         {
                 bool may_go_on = client->has_input && !client->blocked && !client->close_after &&
@@ -196,6 +199,7 @@ static int server_init(struct lanemap_server *server)
 {
         TAILQ_INIT(&server->clients);
         TAILQ_INIT(&server->touched);
+        TAILQ_INIT(&server->durable_waits);
         server->next_client_id = 1;
         server->epoll_fd = server->signals.fd = server->jobs.fd = server->engine.fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(server->listeners); i++)

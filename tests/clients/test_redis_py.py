@@ -175,6 +175,11 @@ class RedisPy(unittest.TestCase):
             equal(client.client_getname(), "routes")
             assert client.client_id() > 0
             equal([one["name"] for one in client.client_list()], ["routes"])
+            info = client.client_info()
+            equal((info["name"], info["multi"], info["db"], type(info["tot-mem"])), ("routes", -1, 0, int))
+            equal(client.client_kill_filter(_id=client.client_id() + 1000), 0)
+            equal((client.acl_whoami(), client.acl_list()[0].split()[:2], client.module_list()), ("default", ["user", "default"], []))
+            equal(client.execute_command("ROLE")[0], "master")
             equal(client.command()["sadd"]["arity"], -3)
             equal(client.execute_command("LANEMAP.ADD", "k", 2), [1, 2])
             client.close()

@@ -51,6 +51,13 @@ WITHOUT = {}
 
 # name, the guarantee, file, what stands there, what the mutant says, (program, arguments)
 MUTANTS = [
+    ('waitaof-answers-before-it-is-durable', 'W2', 'src/daemon/command/wait.c',
+     'return lanemap_writer_durable(server->writer, NULL) >= position;',
+     'return lanemap_writer_position(server->writer) >= position;',
+     ('tests/daemon/test_words.py', ['Words.test_waitaof_while_the_disk_hangs'])),
+    ('client-kill-forgets-laddr', 'I6', 'src/daemon/command/client_list.c',
+     'if (!text_is(call, filter->local, text))', 'if (false)',
+     ('tests/daemon/test_words.py', ['Words.test_client_kill'])),
     ('log-sync-dropped', 'W2', 'src/common/file.c',
      'return fdatasync(fd) < 0 ? -errno : 0;', 'return 0;',
      ('tests/daemon/test_durability.py', None)),

@@ -34,6 +34,8 @@ void lanemap_client_unblock(struct lanemap_client *client)
 {
         if (client->blocked == LANEMAP_BLOCKED_NOT)
                 return;
+        if (client->blocked == LANEMAP_BLOCKED_DURABLE)
+                TAILQ_REMOVE(&client->server->durable_waits, client, waits);
         client->server->n_blocked--;
         client->blocked = LANEMAP_BLOCKED_NOT;
         lanemap_client_touch(client);

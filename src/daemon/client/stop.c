@@ -22,8 +22,7 @@ void lanemap_server_stop(struct lanemap_server *server)
         lanemap_listen_close(server);
         TAILQ_FOREACH(client, &server->clients, all)
         {
-                if (client->blocked == LANEMAP_BLOCKED_REQUEST ||
-                    client->blocked == LANEMAP_BLOCKED_JOB) {
+                if (client->blocked != LANEMAP_BLOCKED_NOT) {
                         lanemap_client_job_forget(client);
                         lanemap_reply_error(&client->out, "ERR lanemapd is stopping");
                         lanemap_client_reply_end(client);

@@ -55,11 +55,23 @@ int lanemap_command_subcommand(const struct lanemap_call *call,
 
                 if (!lanemap_call_is(call, 1, subcommands[i].name))
                         continue;
-                if (arity > 0 ? (int)call->n_args == arity : (int)call->n_args >= -arity)
+                if (arity > 0 ? (int)call->n_args == arity : (int)call->n_args >= -arity) {
+                        call->client->last_container = call->command->name;
+                        call->client->last_subcommand = subcommands[i].name;
                         return (int)i;
+                }
                 lanemap_command_subcommand_arity(call, subcommands[i].name);
                 return -1;
         }
         subcommand_unknown(call);
         return -1;
+}
+
+void lanemap_command_run_subcommand(const struct lanemap_call *call,
+                                    const struct lanemap_subcommand *subcommands, size_t n)
+{
+        int which = lanemap_command_subcommand(call, subcommands, n);
+
+        if (which >= 0)
+                subcommands[which].run(call);
 }

@@ -63,13 +63,19 @@ struct lanemap_batch *lanemap_call_batch(const struct lanemap_call *call);
 
 /* Replies "ERR wrong number of arguments for 'a|b' command". */
 void lanemap_command_subcommand_arity(const struct lanemap_call *call, const char *subcommand);
-/* The names of a container: checks the arity too. Return: the index of the row that args[1] names,
- * or -1 when an error was replied. */
+/* A row of a container's table. */
 struct lanemap_subcommand {
         const char *name;
         int arity; /* with both names */
+        void (*run)(const struct lanemap_call *call);
+        const char *summary, *words; /* for HELP; words: the arguments, or NULL */
 };
+/* Checks the arity too. Return: the index of the row that args[1] names, or -1 when an error was
+ * replied. */
 int lanemap_command_subcommand(const struct lanemap_call *call,
                                const struct lanemap_subcommand *subcommands, size_t n);
+/* Runs the row that args[1] names, or replies an error. */
+void lanemap_command_run_subcommand(const struct lanemap_call *call,
+                                    const struct lanemap_subcommand *subcommands, size_t n);
 
 #endif

@@ -50,9 +50,24 @@ void lanemap_command_config(const struct lanemap_call *call);
 void lanemap_command_shutdown(const struct lanemap_call *call);
 void lanemap_command_time(const struct lanemap_call *call);
 void lanemap_command_lastsave(const struct lanemap_call *call);
-void lanemap_command_wait(const struct lanemap_call *call);
 void lanemap_command_no_keys(const struct lanemap_call *call);
 void lanemap_command_other_type(const struct lanemap_call *call);
+
+/* command/wait.c */
+void lanemap_command_wait(const struct lanemap_call *call);
+void lanemap_command_waitaof(const struct lanemap_call *call);
+/* The client waits no longer, and is answered. */
+void lanemap_command_wait_end(struct lanemap_client *client, bool is_error);
+/* Once a round: those whose wait is over. */
+void lanemap_command_waits_end(struct lanemap_server *server);
+/* Return: milliseconds until one is, by its timeout; UINT64_MAX: none. */
+uint64_t lanemap_command_waits_ms(const struct lanemap_server *server);
+
+/* command/single.c */
+void lanemap_command_role(const struct lanemap_call *call);
+void lanemap_command_module(const struct lanemap_call *call);
+void lanemap_command_acl(const struct lanemap_call *call);
+void lanemap_command_refused(const struct lanemap_call *call);
 
 /* command/info.c */
 void lanemap_command_info(const struct lanemap_call *call);

@@ -8,19 +8,31 @@
 #include "daemon/command/handlers.h"
 #include "daemon/loop/log.h"
 
+/* The index is flushed and closed in any case: SAVE and NOSAVE are the same. */
 void lanemap_command_shutdown(const struct lanemap_call *call)
 {
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+        bool abort = false, save = false, nosave = false, others = false, wrong = false;
+
         for (uint32_t i = 1; i < call->n_args; i++) {
-                if (lanemap_call_is(call, i, "abort")) {
-                        lanemap_reply_error(lanemap_client_reply(call->client),
-                                            "ERR No shutdown in progress.");
-                        return;
-                }
-                if (!lanemap_call_is(call, i, "save") && !lanemap_call_is(call, i, "nosave") &&
-                    !lanemap_call_is(call, i, "now") && !lanemap_call_is(call, i, "force")) {
-                        lanemap_reply_error(lanemap_client_reply(call->client), "ERR syntax error");
-                        return;
-                }
+                if (lanemap_call_is(call, i, "abort"))
+                        abort = true;
+                else if (lanemap_call_is(call, i, "save"))
+                        save = true;
+                else if (lanemap_call_is(call, i, "nosave"))
+                        nosave = true;
+                else if (lanemap_call_is(call, i, "now") || lanemap_call_is(call, i, "force"))
+                        others = true;
+                else
+                        wrong = true;
+        }
+        if (wrong || (save && nosave) || (abort && (save || nosave || others))) {
+                lanemap_reply_error(reply, "ERR syntax error");
+                return;
+        }
+        if (abort) {
+                lanemap_reply_error(reply, "ERR No shutdown in progress.");
+                return;
         }
         lanemap_log(LOG_NOTICE, "client %" PRIu64 " asked for a shutdown", call->client->id);
         lanemap_server_stop(call->server);
@@ -43,23 +55,6 @@ void lanemap_command_time(const struct lanemap_call *call)
 void lanemap_command_lastsave(const struct lanemap_call *call)
 {
         lanemap_reply_integer(lanemap_client_reply(call->client), call->server->started);
-}
-
-void lanemap_command_wait(const struct lanemap_call *call)
-{
-        struct lanemap_reply *reply = lanemap_client_reply(call->client);
-        uint64_t number;
-
-        if (lanemap_number_parse(lanemap_call_bytes(call, 1), call->args[1].bytes, INT64_MAX,
-                                 &number) < 0)
-                lanemap_reply_error(reply, "ERR value is not an integer or out of range");
-        else if (lanemap_call_bytes(call, 2)[0] == '-' && call->args[2].bytes > 1)
-                lanemap_reply_error(reply, "ERR timeout is negative");
-        else if (lanemap_number_parse(lanemap_call_bytes(call, 2), call->args[2].bytes, INT64_MAX,
-                                      &number) < 0)
-                lanemap_reply_error(reply, "ERR timeout is not an integer or out of range");
-        else
-                lanemap_reply_integer(reply, 0);
 }
 
 void lanemap_command_no_keys(const struct lanemap_call *call)

@@ -1,6 +1,7 @@
 /* See command/table.h. */
 #include <string.h>
 
+#include "common/check.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/registry.h"
 #include "daemon/command/table.h"
@@ -51,6 +52,10 @@ static const struct lanemap_command commands[] = {
         {"time", lanemap_command_time, 1, F | L | U, 0, 0, 0, "Seconds and microseconds."},
         {"lastsave", lanemap_command_lastsave, 1, F | L | U, 0, 0, 0, "When lanemapd started: every write is saved."},
         {"wait", lanemap_command_wait, 3, 0, 0, 0, 0, "0: there are no replicas."},
+        {"waitaof", lanemap_command_waitaof, 4, 0, 0, 0, 0, "Wait until what was applied is durable."},
+        {"role", lanemap_command_role, 1, F | L, 0, 0, 0, "master, the log position, no replicas."},
+        {"module", lanemap_command_module, -2, L | ADM | U, 0, 0, 0, "There are none."},
+        {"acl", lanemap_command_acl, -2, L | ADM | U, 0, 0, 0, "There is one user: default."},
         {"lanemap.add", lanemap_command_lanemap_add, 3, W | F | G, 1, 1, 1, "Add one id: changed, ids the key has now."},
         {"lanemap.rem", lanemap_command_lanemap_rem, 3, W | F, 1, 1, 1, "Remove one id: changed, ids the key has now."},
         {"lanemap.ids", lanemap_command_lanemap_ids, 1, R | NM, 0, 0, 0, "All distinct ids."},
@@ -73,6 +78,57 @@ static const struct lanemap_command commands[] = {
         {"host:", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U, 0, 0, 0, ""},
 };
 /* clang-format on */
+
+/* Redis's commands that have no meaning here, and why. */
+#define NO_CLUSTER "This instance has cluster support disabled"
+#define NO_REPLICA \
+        "lanemapd has no replicas: readers attach to shared memory, LANEMAP.BACKUP makes a copy"
+#define NO_SCRIPT "lanemapd runs no scripts; MULTI and EXEC apply several commands as one"
+#define NO_PUBSUB "lanemapd has no channels; it stores sets of integers"
+#define NO_SAVE   "every write is in the log already; LANEMAP.BACKUP makes a copy"
+#define NO_DUMP   "keys are not stored, only their fingerprints, so none can be copied or moved"
+/* clang-format off */
+static const struct {
+        const char *names, *why;
+} refused_rows[] = {
+        {"cluster asking readonly readwrite", NO_CLUSTER},
+        {"replicaof slaveof psync sync replconf failover", NO_REPLICA},
+        {"eval evalsha eval_ro evalsha_ro script function fcall fcall_ro", NO_SCRIPT},
+        {"subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe publish spublish pubsub", NO_PUBSUB},
+        {"save bgsave bgrewriteaof", NO_SAVE},
+        {"restore migrate move copy sort sort_ro", NO_DUMP},
+        {"swapdb", "there is one database: 0"},
+        {"monitor", "lanemapd does not show clients the commands of others; SLOWLOG, LATENCY and INFO commandstats tell of them"},
+        {"debug", "DEBUG command not allowed: lanemapd has none; INFO, LANEMAP.STATS and LANEMAP.VERIFY show its state"},
+};
+/* clang-format on */
+
+static struct lanemap_command refused[64];
+static char refused_text[1024];
+
+/* A row of the registry for each word. */
+static void refused_init(void)
+{
+        size_t n = 0, n_text = 0;
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(refused_rows); i++) {
+                size_t n_bytes = strlen(refused_rows[i].names) + 1;
+                char *word, *rest = refused_text + n_text;
+
+                lanemap_check(n_text + n_bytes <= sizeof(refused_text));
+                memcpy(rest, refused_rows[i].names, n_bytes);
+                n_text += n_bytes;
+                while ((word = strtok_r(NULL, " ", &rest))) {
+                        lanemap_check(n < LANEMAP_N_ELEMENTS(refused));
+                        refused[n] = (struct lanemap_command){.name = word,
+                                                              .run = lanemap_command_refused,
+                                                              .arity = -1,
+                                                              .flags = L | HID | U,
+                                                              .summary = refused_rows[i].why};
+                        lanemap_registry_add(&refused[n++]);
+                }
+        }
+}
 
 /* Commands of Redis's other types: the answer says why they are not here. */
 static const char other_type_names[] =
@@ -100,6 +156,7 @@ void lanemap_command_table_init(void)
         memcpy(other_type_text, other_type_names, sizeof(other_type_names));
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(commands); i++)
                 lanemap_registry_add(&commands[i]);
+        refused_init();
         while ((word = strtok_r(NULL, " ", &rest)) &&
                n_other_types < LANEMAP_N_ELEMENTS(other_types)) {
                 other_types[n_other_types] =

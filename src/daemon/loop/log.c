@@ -39,7 +39,7 @@ static size_t log_head(char *line, size_t n_line, int priority)
                                     ".%03ldZ lanemapd[%d]: ", now.tv_nsec / 1000000, (int)getpid());
 }
 
-static void log_line(int priority, const char *format, va_list args)
+static void LANEMAP_PRINTF(2, 0) log_line(int priority, const char *format, va_list args)
 {
         char line[1280];
         size_t n;

@@ -204,10 +204,8 @@ uint64_t lanemap_writer_acknowledgeable(struct lanemap_writer *writer, int *ret_
         }
 }
 
-int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
+int lanemap_writer_sync_start(struct lanemap_writer *writer, uint64_t position)
 {
-        int r = 0;
-
         if (lanemap_log_durable(writer->log) >= position)
                 return 0;
         /* A position that was published is in the log in a moment: the apply is still at it. */
@@ -219,6 +217,18 @@ int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
         if (writer->sync.target < position)
                 writer->sync.target = position;
         pthread_cond_signal(&writer->sync.wake);
+        lanemap_mutex_unlock(&writer->sync.lock);
+        return 0;
+}
+
+int lanemap_writer_sync(struct lanemap_writer *writer, uint64_t position)
+{
+        int r = lanemap_writer_sync_start(writer, position);
+
+        if (r < 0)
+                return r;
+
+        lanemap_mutex_lock(&writer->sync.lock);
         while (lanemap_log_durable(writer->log) < position && r == 0) {
                 lanemap_engine_cond_wait_ns(&writer->sync.durable_wake, &writer->sync.lock,
                                             LOOK_NS);

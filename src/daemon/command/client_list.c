@@ -1,0 +1,317 @@
+/* See command/client_list.h. The fields, their order and the errors are those of Redis 7.2. */
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "daemon/client/state.h"
+#include "daemon/client/transaction.h"
+#include "daemon/command/client_list.h"
+
+void lanemap_client_address(const struct lanemap_client *client, char *text, size_t n_text)
+{
+        if (client->is_tcp)
+                snprintf(text, n_text, "%s", client->address);
+        else
+                snprintf(text, n_text, "%s:0", client->server->options.socket);
+}
+
+void lanemap_client_local_address(const struct lanemap_client *client, char *text, size_t n_text)
+{
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4;
+                struct sockaddr_in6 v6;
+        } address;
+        socklen_t n_bytes = sizeof(address);
+        char host[INET6_ADDRSTRLEN] = "";
+
+        if (!client->is_tcp) {
+                lanemap_client_address(client, text, n_text);
+                return;
+        }
+        if (getsockname(client->watch.fd, &address.any, &n_bytes) < 0)
+                address.any.sa_family = AF_UNSPEC;
+        if (address.any.sa_family == AF_INET &&
+            inet_ntop(AF_INET, &address.v4.sin_addr, host, sizeof(host)))
+                snprintf(text, n_text, "%s:%u", host, ntohs(address.v4.sin_port));
+        else if (address.any.sa_family == AF_INET6 &&
+                 inet_ntop(AF_INET6, &address.v6.sin6_addr, host, sizeof(host)))
+                snprintf(text, n_text, "[%s]:%u", host, ntohs(address.v6.sin6_port));
+        else
+                snprintf(text, n_text, "?:0");
+}
+
+static void flags_format(const struct lanemap_client *client, char text[8])
+{
+        size_t n = 0;
+
+        if (client->transaction)
+                text[n++] = 'x';
+        if (client->blocked)
+                text[n++] = 'b';
+        if (client->close_after)
+                text[n++] = 'c';
+        if (client->close_now)
+                text[n++] = 'A';
+        if (!client->is_tcp)
+                text[n++] = 'U';
+        if (n == 0)
+                text[n++] = 'N';
+        text[n] = 0;
+}
+
+static size_t transaction_bytes(const struct lanemap_transaction *transaction)
+{
+        if (!transaction)
+                return 0;
+        return transaction->bytes_capacity +
+               transaction->args_capacity * sizeof(*transaction->args) +
+               transaction->commands_capacity * sizeof(*transaction->commands);
+}
+
+static size_t arguments_bytes(const struct lanemap_resp_parser *parser)
+{
+        return parser->args == parser->first_args ? 0
+                                                  : parser->args_capacity * sizeof(*parser->args);
+}
+
+size_t lanemap_client_describe(const struct lanemap_client *client, char *line, size_t n_line)
+{
+        char address[LANEMAP_CLIENT_PLACE_BYTES], local[LANEMAP_CLIENT_PLACE_BYTES], flags[8];
+        const struct lanemap_reply *out = &client->out;
+        const char *subcommand =
+                client->last_container == client->last_command ? client->last_subcommand : NULL;
+        int n;
+
+        lanemap_client_address(client, address, sizeof(address));
+        lanemap_client_local_address(client, local, sizeof(local));
+        flags_format(client, flags);
+        n = snprintf(
+                line, n_line,
+                "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 "
+                "sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu "
+                "rbs=%zu rbp=%zu obl=%zu oll=%zu omem=%" PRIu64 " tot-mem=%" PRIu64
+                " events=%s%s cmd=%s%s%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
+                client->id, address, local, client->watch.fd, client->name,
+                (long long)(client->server->now - client->created),
+                (long long)(client->server->now - client->last_active), flags,
+                client->transaction ? (int)client->transaction->n_commands : -1,
+                client->query_end - client->query_begin, client->query_capacity - client->query_end,
+                arguments_bytes(&client->parser), transaction_bytes(client->transaction),
+                out->capacity, out->capacity, out->end - out->begin, out->n_runs,
+                lanemap_reply_memory(out), client->memory_bytes,
+                client->events & EPOLLIN ? "r" : "", client->events & EPOLLOUT ? "w" : "",
+                client->last_command, subcommand ? "|" : "", subcommand ? subcommand : "",
+                client->authenticated ? "default" : "(unauthenticated)", out->protocol,
+                client->lib_name, client->lib_ver);
+        return n < 0 ? 0 : LANEMAP_MIN((size_t)n, n_line - 1);
+}
+
+/* ---- filters ---- */
+
+/* What argument i calls a type. All are normal here. Return: false after an error was replied. */
+static bool type_take(const struct lanemap_call *call, uint32_t i, bool *ret_normal)
+{
+        static const char *const names[] = {"normal", "master", "replica", "slave", "pubsub"};
+
+        for (size_t n = 0; n < LANEMAP_N_ELEMENTS(names); n++) {
+                if (!lanemap_call_is(call, i, names[n]))
+                        continue;
+                *ret_normal = n == 0;
+                return true;
+        }
+        lanemap_reply_error(lanemap_client_reply(call->client), "ERR Unknown client type '%.*s'",
+                            (int)LANEMAP_MIN(call->args[i].bytes, 128u),
+                            lanemap_call_bytes(call, i));
+        return false;
+}
+
+static bool number_take(const struct lanemap_call *call, uint32_t i, uint64_t *ret_number)
+{
+        return lanemap_number_parse(lanemap_call_bytes(call, i), call->args[i].bytes, INT64_MAX,
+                                    ret_number) == 0;
+}
+
+static bool id_is_asked(const struct lanemap_call *call, uint64_t id)
+{
+        uint64_t number;
+
+        for (uint32_t i = 3; i < call->n_args; i++)
+                if (number_take(call, i, &number) && number == id)
+                        return true;
+        return false;
+}
+
+/* Return: false after an error was replied. */
+static bool list_arguments(const struct lanemap_call *call, bool *ret_normal, bool *ret_by_id)
+{
+        uint64_t number;
+
+        *ret_normal = true;
+        *ret_by_id = false;
+        if (call->n_args == 2)
+                return true;
+        if (call->n_args == 4 && lanemap_call_is(call, 2, "type"))
+                return type_take(call, 3, ret_normal);
+        if (call->n_args < 4 || !lanemap_call_is(call, 2, "id")) {
+                lanemap_reply_error(lanemap_client_reply(call->client), "ERR syntax error");
+                return false;
+        }
+        *ret_by_id = true;
+        for (uint32_t i = 3; i < call->n_args; i++) {
+                if (number_take(call, i, &number))
+                        continue;
+                lanemap_reply_error(lanemap_client_reply(call->client), "ERR Invalid client ID");
+                return false;
+        }
+        return true;
+}
+
+void lanemap_client_list(const struct lanemap_call *call)
+{
+        const struct lanemap_client *client;
+        struct lanemap_reply text;
+        char line[LANEMAP_CLIENT_LINE_BYTES_MAX];
+        bool normal, by_id;
+
+        if (!list_arguments(call, &normal, &by_id))
+                return;
+        lanemap_reply_init(&text, 2);
+        TAILQ_FOREACH(client, &call->server->clients, all)
+        {
+                if (normal && (!by_id || id_is_asked(call, client->id)))
+                        lanemap_reply_raw(&text, line,
+                                          lanemap_client_describe(client, line, sizeof(line)));
+        }
+        if (text.failed)
+                lanemap_reply_error(lanemap_client_reply(call->client), "ERR no memory");
+        else
+                lanemap_reply_verbatim(lanemap_client_reply(call->client), text.bytes, text.end);
+        lanemap_reply_deinit(&text);
+}
+
+/* ---- CLIENT KILL ---- */
+
+struct filter {
+        uint64_t id;             /* 0: any */
+        uint64_t age_seconds;    /* at least */
+        uint32_t address, local; /* the argument; 0: any */
+        bool none;               /* a type or a user that nobody has */
+        bool skip_me;
+};
+
+static bool text_is(const struct lanemap_call *call, uint32_t i, const char *text)
+{
+        return call->args[i].bytes == strlen(text) &&
+               memcmp(lanemap_call_bytes(call, i), text, call->args[i].bytes) == 0;
+}
+
+static bool filter_error(const struct lanemap_call *call, const char *text)
+{
+        lanemap_reply_error(lanemap_client_reply(call->client), "ERR %s", text);
+        return false;
+}
+
+/* One pair, of which i is the name. Return: false after an error was replied. */
+static bool filter_take(const struct lanemap_call *call, uint32_t i, struct filter *filter)
+{
+        bool normal = true;
+
+        if (i + 1 >= call->n_args)
+                return filter_error(call, "syntax error");
+        if (lanemap_call_is(call, i, "id")) {
+                if (!number_take(call, i + 1, &filter->id) || filter->id == 0)
+                        return filter_error(call, "client-id should be greater than 0");
+        } else if (lanemap_call_is(call, i, "maxage")) {
+                if (!number_take(call, i + 1, &filter->age_seconds) || filter->age_seconds == 0)
+                        return filter_error(call, "maxage should be greater than 0");
+        } else if (lanemap_call_is(call, i, "type")) {
+                if (!type_take(call, i + 1, &normal))
+                        return false;
+                filter->none |= !normal;
+        } else if (lanemap_call_is(call, i, "user")) {
+                if (!text_is(call, i + 1, "default")) {
+                        lanemap_reply_error(lanemap_client_reply(call->client),
+                                            "ERR No such user '%.*s'",
+                                            (int)LANEMAP_MIN(call->args[i + 1].bytes, 128u),
+                                            lanemap_call_bytes(call, i + 1));
+                        return false;
+                }
+        } else if (lanemap_call_is(call, i, "addr")) {
+                filter->address = i + 1;
+        } else if (lanemap_call_is(call, i, "laddr")) {
+                filter->local = i + 1;
+        } else if (lanemap_call_is(call, i, "skipme") && lanemap_call_is(call, i + 1, "yes")) {
+                filter->skip_me = true;
+        } else if (lanemap_call_is(call, i, "skipme") && lanemap_call_is(call, i + 1, "no")) {
+                filter->skip_me = false;
+        } else {
+                return filter_error(call, "syntax error");
+        }
+        return true;
+}
+
+static bool filter_fits(const struct lanemap_call *call, const struct filter *filter,
+                        const struct lanemap_client *client)
+{
+        char text[LANEMAP_CLIENT_PLACE_BYTES];
+
+        if (client->close_now || filter->none || (filter->id && client->id != filter->id) ||
+            (filter->skip_me && client == call->client) ||
+            (uint64_t)(client->server->now - client->created) < filter->age_seconds)
+                return false;
+        if (filter->address) {
+                lanemap_client_address(client, text, sizeof(text));
+                if (!text_is(call, filter->address, text))
+                        return false;
+        }
+        if (filter->local) {
+                lanemap_client_local_address(client, text, sizeof(text));
+                if (!text_is(call, filter->local, text))
+                        return false;
+        }
+        return true;
+}
+
+/* Whoever ends its own connection has the reply before. */
+static uint64_t clients_close(const struct lanemap_call *call, const struct filter *filter)
+{
+        struct lanemap_client *client;
+        uint64_t n = 0;
+
+        TAILQ_FOREACH(client, &call->server->clients, all)
+        {
+                if (!filter_fits(call, filter, client))
+                        continue;
+                if (client == call->client)
+                        client->close_after = true;
+                else
+                        lanemap_client_close(client);
+                n++;
+        }
+        return n;
+}
+
+void lanemap_client_kill(const struct lanemap_call *call)
+{
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+        struct filter filter = {.skip_me = true};
+        uint64_t n;
+
+        if (call->n_args == 3) { /* the old form */
+                filter = (struct filter){.address = 2};
+                if (clients_close(call, &filter) > 0)
+                        lanemap_reply_simple(reply, "OK");
+                else
+                        lanemap_reply_error(reply, "ERR No such client");
+                return;
+        }
+        for (uint32_t i = 2; i < call->n_args; i += 2)
+                if (!filter_take(call, i, &filter))
+                        return;
+        n = clients_close(call, &filter);
+        lanemap_reply_integer(reply, (int64_t)n);
+}
