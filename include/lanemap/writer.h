@@ -572,8 +572,12 @@ struct lanemap_writer_stats {
  * and segment. */
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 
+/* Return: the keys that are live after the last apply, exact. Thread: any. Cost: no lock, no system
+ * call. */
+uint64_t lanemap_writer_n_keys(const struct lanemap_writer *writer);
+
 /*
- * The same with a limit.
+ * The same as lanemap_writer_get_stats(), with a limit.
  *
  * wait_ns        for each of the engine's two locks that it needs
  *

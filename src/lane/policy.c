@@ -5,20 +5,21 @@
 #include "segment/format.h"
 
 /*
- * A flush takes a young segment in when it is at most this many times as large as what is new. In a
- * large index whose merges keep up that is every one, since a lane goes to the bottom at about nine
- * flushes' worth: so the file that the flush before left ends with this one, all lanes having left
- * it.
+ * A flush takes a segment in when it is at most so many times as large as what is new: so it writes
+ * at most four times what is new (one more segment of that size apart), however large the index is.
  */
-#define TAKE_RATIO 12
+#define TAKE_RATIO 3
 
-/* Larger ones, when merges lag, and the bottom: in proportion to what is taken already, so that
- * each is rewritten for a quarter of growth, not for each flush. */
-#define TAKE_RATIO_LARGE 4
+/* A flush takes young ones in beyond that when there would be more segments than this: merges lag,
+ * and lookups come first. Those that are being merged it cannot take: then it leaves one on top. */
+#define SEGMENTS_AFTER_FLUSH_MAX (LANEMAP_LANE_POLICY_SEGMENTS_MAX + 1)
 
-/* Young and middle segments together, beside the bottom and one that a flush may just have put on
- * top. */
-#define SEGMENTS_AFTER_FLUSH_MAX (LANEMAP_LANE_POLICY_SEGMENTS_MAX - 1)
+/* A merge of young segments takes the next older one as well, where that is at most so many times as
+ * large as those before it: each entry is then written a few times, as in a tree of runs. */
+#define MERGE_RATIO 3
+
+/* All young segments together are merged into the bottom when they are this share of it. */
+#define BOTTOM_SHARE 4
 
 /* Under 256 KiB of tables a flush would be mostly syncs; over 64 MiB recovery would get slow. */
 #define FLUSH_BYTES_MIN (UINT64_C(256) << 10)
@@ -44,21 +45,41 @@
 uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
                                          uint32_t n_segments, uint32_t n_takeable)
 {
-        uint64_t taken_keys = new_keys;
         uint32_t n = 0;
 
-        while (n < n_takeable) {
-                bool is_bottom = n + 1 == n_segments;
-                bool is_small = n_keys[n] <= TAKE_RATIO_LARGE * taken_keys ||
-                                (!is_bottom && n_keys[n] <= TAKE_RATIO * new_keys);
-
-                if (!is_small && (is_bottom || n_segments - n + 1 <= SEGMENTS_AFTER_FLUSH_MAX))
-                        break;
-                taken_keys += n_keys[n];
+        while (n < n_takeable &&
+               (n_keys[n] <= TAKE_RATIO * new_keys ||
+                (n + 1 < n_segments && n_segments - n + 1 > SEGMENTS_AFTER_FLUSH_MAX)))
                 n++;
-        }
 
         return n;
+}
+
+uint32_t lanemap_lane_policy_merge_takes(const uint64_t *n_keys, uint32_t n_segments)
+{
+        uint64_t taken_keys = 0;
+        uint32_t n = 0;
+
+        while (n + 1 < n_segments && (n < 2 || n_keys[n] <= MERGE_RATIO * taken_keys))
+                taken_keys += n_keys[n++];
+        if (n + 1 == n_segments && taken_keys * BOTTOM_SHARE >= n_keys[n])
+                n++;
+
+        return n;
+}
+
+uint64_t lanemap_lane_policy_excess_bytes(const struct lanemap_lane_policy_young *young)
+{
+        uint64_t n = LANEMAP_MIN(young->n_useless_keys, young->n_keys);
+        uint64_t n_pairs = LANEMAP_MIN(young->n_useless_pairs, young->n_pairs);
+        uint64_t bytes = 0;
+
+        if (n > 0)
+                bytes = (uint64_t)((double)young->bytes * (double)n / (double)young->n_keys);
+        if (n_pairs > 0)
+                bytes = LANEMAP_MAX(bytes, (uint64_t)((double)young->bytes * (double)n_pairs /
+                                                      (double)young->n_pairs));
+        return bytes;
 }
 
 uint32_t lanemap_lane_policy_group_lanes(uint64_t index_bytes, uint32_t n_lanes)

@@ -2,20 +2,22 @@
  * When to flush, and what to merge: pure functions from numbers to decisions, with no I/O and no
  * clock.
  *
- * A lane's segments, newest first, are young ones (what flushes left) and a bottom. A flush takes
- * young segments into its output where they are not much larger than it, so that the number of
- * segments stays at LANEMAP_LANE_POLICY_SEGMENTS_MAX or below without a merge for each flush.
+ * A lane's segments, newest first, are young ones and a bottom. A flush writes what is new, and takes
+ * in young segments of about its own size, so that its work depends on what is new. When a lane has
+ * LANEMAP_LANE_POLICY_SEGMENTS_MAX segments, a worker merges the young ones of similar size, and all
+ * of them into the bottom when they are a quarter of it.
  *
- * What a large index costs beyond its bottoms is *excess*: young segments, and sections of files
- * that nobody uses any more but whose file still lives. Excess has a budget, a twenty-fifth of the
- * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most
- * excess per byte written. So the sum stays level instead of rising and falling, a group is merged
- * when its own excess is about twice the budget's share, and a bottom is written about twelve times
- * less often than it is flushed to. A group is always the same neighbouring lanes, so that the
- * merge of a group ends the life of the file that the merge before it made.
+ * *Excess* is what a large index costs beyond its live entries: entries of young segments that an
+ * older one has too, or that remove one; and sections of files that nobody uses any more but whose
+ * file still lives. An index that only grows has none. Excess has a budget, a twenty-fifth of the
+ * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most excess
+ * per byte written. So the sum stays level instead of rising and falling, a group is merged when its
+ * own excess is about twice the budget's share, and a bottom is written about twelve times less often
+ * than it is flushed to. A group is always the same neighbouring lanes, so that the merge of a group
+ * ends the life of the file that the merge before it made.
  *
- * Write amplification for uniform churn: about 3 for the young levels and 12 for the bottom, per
- * entry; perf/index counts it.
+ * Write amplification per entry: for uniform growth 6 to 7, of which flushes are 2; for uniform churn
+ * about 3 for the young levels and 12 for the bottom. perf/latency and perf/index count it.
  */
 #ifndef LANEMAP_LANE_POLICY_H
 #define LANEMAP_LANE_POLICY_H
@@ -41,12 +43,32 @@
 uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_keys,
                                          uint32_t n_segments, uint32_t n_takeable);
 
+/*
+ * Return: how many of the newest segments of a lane that has too many a worker merges; all of them:
+ * into the bottom.
+ *
+ * n_keys       entries of each segment, newest first
+ * n_segments   3 or more
+ */
+uint32_t lanemap_lane_policy_merge_takes(const uint64_t *n_keys, uint32_t n_segments);
+
 /* The neighbouring lanes that are merged together: a power of two, so that groups nest. */
 uint32_t lanemap_lane_policy_group_lanes(uint64_t index_bytes, uint32_t n_lanes);
 
 /* The excess that an index of so many bytes of segments may have that is flushed at so many bytes
  * of tables: a small one at least about what one flush leaves. */
 uint64_t lanemap_lane_policy_excess_max(uint64_t index_bytes, uint64_t flush_bytes);
+
+/* The young segments of a lane. Useless: what the lane's segments have beyond its live keys and
+ * pairs, as of its last flush. */
+struct lanemap_lane_policy_young {
+        uint64_t bytes;
+        uint64_t n_keys, n_useless_keys;
+        uint64_t n_pairs, n_useless_pairs;
+};
+/* The bytes of young segments that a merge into the bottom would get rid of, about: the larger of the
+ * shares by keys and by pairs, and at most all of them. */
+uint64_t lanemap_lane_policy_excess_bytes(const struct lanemap_lane_policy_young *young);
 
 /* The reason to merge a group of lanes. */
 struct lanemap_lane_policy_group {

@@ -465,19 +465,11 @@ void lanemap_command_object(const struct lanemap_call *call)
 
 void lanemap_command_dbsize(const struct lanemap_call *call)
 {
-        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
         struct lanemap_batch *batch = lanemap_call_batch(call);
-        int r;
+        uint64_t n_keys = lanemap_writer_n_keys(call->server->writer);
 
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
-        r = lanemap_writer_get_stats(call->server->writer, &stats);
-        if (r < 0) {
-                fail(call, r);
-                return;
-        }
         if (!lanemap_transaction_runs(call->client) || batch->n_ops == 0) {
-                lanemap_reply_integer(lanemap_client_reply(call->client), (int64_t)stats.n_keys);
+                lanemap_reply_integer(lanemap_client_reply(call->client), (int64_t)n_keys);
                 return;
         }
         if (!lanemap_batch_reserve(batch, 0)) {
@@ -485,5 +477,5 @@ void lanemap_command_dbsize(const struct lanemap_call *call)
                 return;
         }
         ops_commit(call, 0, LANEMAP_BATCH_N_KEYS);
-        batch->entries[batch->n_entries - 1].n_keys = stats.n_keys;
+        batch->entries[batch->n_entries - 1].n_keys = n_keys;
 }

@@ -116,9 +116,18 @@ int lanemap_engine_pace(struct lanemap_writer *writer, struct lanemap_rate *rate
 
 /* ---- compact/plan.c ---- */
 
-/* Return: the first lane of the most urgent group, or the index's n_lanes: there is none. */
-uint32_t lanemap_engine_merge_choose(struct lanemap_writer *writer, uint32_t *ret_n_lanes)
+/* The most urgent merge: the lanes of one group. */
+struct writer_merge_choice {
+        uint32_t first;
+        uint32_t n_lanes;
+        bool to_bottom; /* all segments; else as many as lanemap_engine_lane_middle_takes() says */
+};
+/* Return: true if there is one. */
+bool lanemap_engine_merge_choose(struct lanemap_writer *writer, struct writer_merge_choice *ret)
         LANEMAP_REQUIRES(writer->lanes.lock);
+/* Return: how many of the newest segments are merged without the bottom; 0: none. */
+uint32_t lanemap_engine_lane_middle_takes(const struct writer_lane *lane);
+bool lanemap_engine_lane_is_busy(const struct writer_lane *lane);
 uint32_t lanemap_engine_lane_n_sound(const struct writer_lane *lane);
 bool lanemap_engine_lane_has_excess(const struct writer_lane *lane, uint32_t n_sound);
 bool lanemap_engine_file_is_all_live(const struct writer_file *file);

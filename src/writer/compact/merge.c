@@ -1,7 +1,7 @@
 /*
- * Merging segments in worker threads: a job takes all segments of a group of lanes, writes one file
- * with a section for each lane, and commits. Which group, and how large groups are, is
- * lane/policy.h's to say.
+ * Merging segments in worker threads: a job takes all segments of a group of lanes, or young ones,
+ * writes one file with a section for each lane, and commits. Which group, how large groups are, and
+ * how deep the merge goes, is lane/policy.h's to say.
  */
 #include "writer/compact/compact.h"
 
@@ -25,39 +25,46 @@ struct merge {
 
 /* ---- planning, under lanes.lock ---- */
 
-/* Takes the lane into the job, down to its bottom or to what is damaged. */
-static void plan_lane(struct lanemap_writer *writer, uint32_t index, struct merge *merge)
+/* Takes the lane into the job: down to its bottom or to what is damaged, or some young segments. */
+static void plan_lane(struct lanemap_writer *writer, uint32_t index, bool to_bottom,
+                      struct merge *merge)
 {
         struct writer_build_lane *build = &merge->lanes[merge->n];
         struct writer_lane *lane = &writer->lanes.items[index];
         struct writer_edit *edit = &merge->edits[merge->n];
-        uint32_t n_sound = lanemap_engine_lane_n_sound(lane);
-        bool is_bottom = n_sound == lane->n_segments;
+        uint32_t n_taken = to_bottom ? lanemap_engine_lane_n_sound(lane)
+                                     : lanemap_engine_lane_middle_takes(lane);
+        bool is_bottom = n_taken == lane->n_segments;
 
-        if (!lanemap_engine_lane_has_excess(lane, n_sound))
+        if (n_taken == 0 || lanemap_engine_lane_is_busy(lane) ||
+            (to_bottom && !lanemap_engine_lane_has_excess(lane, n_taken)))
                 return;
 
         *build = (struct writer_build_lane){
                 .lane = index,
-                .n_segments = n_sound,
+                .n_segments = n_taken,
                 .drop_tombstones = is_bottom,
                 .level = is_bottom ? 2 : 1,
         };
         *edit = (struct writer_edit){.lane = index};
         lanemap_engine_inputs_take(lane, build, edit);
-        lane->compact_wanted = false;
+        if (to_bottom)
+                lane->compact_wanted = false;
         merge->n++;
 }
 
 static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
 {
-        uint32_t first, n_lanes = 0;
+        struct writer_merge_choice choice = {0};
+        uint32_t end;
 
         lanemap_mutex_lock(&writer->lanes.lock);
-        first = lanemap_engine_merge_choose(writer, &n_lanes);
         merge->clear_epoch = writer->lanes.clear_epoch;
-        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->identity.n_lanes); i++)
-                plan_lane(writer, i, merge);
+        if (lanemap_engine_merge_choose(writer, &choice)) {
+                end = LANEMAP_MIN(choice.first + choice.n_lanes, writer->identity.n_lanes);
+                for (uint32_t i = choice.first; i < end; i++)
+                        plan_lane(writer, i, choice.to_bottom, merge);
+        }
         writer->pressure.n_merging += merge->n > 0;
         if (merge->n > 0)
                 merge->part = lanemap_engine_merge_part(writer);
@@ -127,10 +134,11 @@ static int merge_run(void *arg)
 
 int lanemap_engine_merge_run(struct lanemap_writer *writer)
 {
+        struct writer_merge_choice choice;
         bool is_due;
 
         lanemap_mutex_lock(&writer->lanes.lock);
-        is_due = lanemap_engine_merge_choose(writer, NULL) < writer->identity.n_lanes;
+        is_due = lanemap_engine_merge_choose(writer, &choice);
         lanemap_mutex_unlock(&writer->lanes.lock);
         return is_due ? lanemap_alloc_in_thread(merge_run, writer) : 0;
 }
@@ -141,6 +149,7 @@ void *lanemap_engine_worker_main(void *arg)
         uint64_t seen = 0;
         bool was_failing = false;
 
+        lanemap_engine_thread_yields(LANEMAP_ENGINE_NICE_WORKER);
         while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 int r = lanemap_engine_merge_run(writer);
 

@@ -94,6 +94,10 @@ void *lanemap_engine_sync_main(void *writer);
 /* A thread of the engine's, to which no signals go. Return: 0, -errno. */
 int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
                               struct lanemap_writer *writer);
+/* Of threads with long work: lowers the calling thread's priority to so much niceness. */
+#define LANEMAP_ENGINE_NICE_FLUSHER 2
+#define LANEMAP_ENGINE_NICE_WORKER  5
+void lanemap_engine_thread_yields(int nice);
 
 /* ---- core/view.c ---- */
 

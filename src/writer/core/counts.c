@@ -17,6 +17,7 @@ void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
 
 void lanemap_engine_counts_publish(struct lanemap_writer *writer)
 {
+        lanemap_store_relaxed(&writer->lanes.n_keys_applied, writer->lanes.n_keys);
         lanemap_store_relaxed(&writer->shm.object->data->n_keys, writer->lanes.n_keys);
         lanemap_store_relaxed(&writer->shm.object->data->n_pairs, writer->lanes.n_pairs);
         lanemap_engine_degraded_publish(writer);

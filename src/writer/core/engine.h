@@ -259,7 +259,8 @@ struct engine_lanes {
         struct writer_lane *items; /* identity.n_lanes of them */
         uint64_t n_keys;
         uint64_t n_pairs;
-        uint64_t position; /* atomic: the last record with something published */
+        uint64_t n_keys_applied; /* atomic: n_keys after the last apply */
+        uint64_t position;       /* atomic: the last record with something published */
         struct writer_mark mark;
         struct writer_mark frozen_mark;
         uint64_t clear_position;

@@ -2,6 +2,7 @@
 #include "writer/core/core.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include "common/signals.h"
 
@@ -16,4 +17,11 @@ int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer)
         r = -pthread_create(ret_thread, NULL, main, writer);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         return r;
+}
+
+/* The heart, the log and callers come first: what runs for long takes the processor when they do not
+ * need it. Jobs are threads that inherit it. A failure costs latency. */
+void lanemap_engine_thread_yields(int nice)
+{
+        (void)setpriority(PRIO_PROCESS, 0, nice); /* of the calling thread */
 }

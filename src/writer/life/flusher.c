@@ -83,6 +83,7 @@ void *lanemap_engine_flusher_main(void *arg)
         bool was_failing = false;
         int r;
 
+        lanemap_engine_thread_yields(LANEMAP_ENGINE_NICE_FLUSHER);
         settle_begin(writer);
         while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 lanemap_engine_requests_serve(writer);

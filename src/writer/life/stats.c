@@ -115,6 +115,11 @@ int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
         return 0;
 }
 
+uint64_t lanemap_writer_n_keys(const struct lanemap_writer *writer)
+{
+        return lanemap_load_relaxed(&writer->lanes.n_keys_applied);
+}
+
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats)
 {
         return lanemap_writer_try_stats(writer, LANEMAP_LOCK_FOR_EVER, ret_stats);

@@ -12,24 +12,22 @@ TestSuite(lane_policy, .timeout = 60);
 Test(lane_policy, flush_takes)
 {
         static const struct {
-                uint64_t new_keys, n_keys[5];
+                uint64_t new_keys, n_keys[6];
                 uint32_t n_segments, n_takeable, expected;
         } rows[] = {
-                {100, {0}, 0, 0, 0},                  /* nothing there */
-                {100, {400}, 1, 1, 1},                /* the bottom, small itself */
-                {100, {401}, 1, 1, 0},                /* too large */
-                {100, {100, 10000}, 2, 2, 1},         /* a young one */
-                {100, {1200, 10000}, 2, 2, 1},        /* up to twelve times */
-                {100, {1201, 100000}, 2, 2, 0},       /* a larger one stays */
-                {100, {100, 1200, 100000}, 3, 3, 2},  /* what is new counts */
-                {100, {100, 1201, 100000}, 3, 3, 1},  /* and no more */
-                {100, {1000, 4400, 100000}, 3, 3, 2}, /* or a quarter of what is taken */
-                {100, {1000, 4401, 100000}, 3, 3, 1},
-                {100, {1300, 40000, 500000}, 3, 3, 1},          /* or they would become too many */
-                {100, {1300, 30000, 400000, 9000000}, 4, 4, 2}, /* more so */
-                {100, {100, 100, 10000}, 3, 1, 1},              /* a merge is at the others */
-                {100, {100, 100, 10000}, 3, 0, 0},              /* at all of them */
-                {100, {10, 10, 10, 10}, 4, 4, 4},               /* all small */
+                {100, {0}, 0, 0, 0},                        /* nothing there */
+                {100, {300}, 1, 1, 1},                      /* the bottom, small itself */
+                {100, {301}, 1, 1, 0},                      /* too large */
+                {100, {300, 10000}, 2, 2, 1},               /* a young one */
+                {100, {301, 10000}, 2, 2, 0},               /* a larger one stays */
+                {100, {100, 300, 100000}, 3, 3, 2},         /* what is new counts */
+                {100, {300, 301, 100000}, 3, 3, 1},         /* and not what is taken */
+                {100, {300, 200, 200}, 3, 3, 3},            /* all small */
+                {100, {999, 999, 999, 9999}, 4, 4, 0},      /* five are left while merges lag */
+                {100, {999, 999, 999, 999, 9999}, 5, 5, 1}, /* and no more */
+                {100, {999, 999, 999, 999, 999, 9999}, 6, 6, 2},
+                {100, {999, 999, 999, 999, 9999}, 5, 0, 0}, /* but for those being merged */
+                {100, {100, 100, 10000}, 3, 1, 1},          /* a merge is at the others */
         };
 
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
@@ -39,6 +37,46 @@ Test(lane_policy, flush_takes)
                         rows[i].expected, "row %zu: %u", i,
                         lanemap_lane_policy_flush_takes(rows[i].new_keys, rows[i].n_keys,
                                                         rows[i].n_segments, rows[i].n_takeable));
+}
+
+Test(lane_policy, merge_takes)
+{
+        static const struct {
+                uint64_t n_keys[5];
+                uint32_t n_segments, expected;
+        } rows[] = {
+                {{10, 10, 1000}, 3, 2},        /* the young ones */
+                {{10, 240, 1000}, 3, 3},       /* a quarter of the bottom: all */
+                {{10, 239, 1000}, 3, 2},       /* two at least, whatever they are like */
+                {{10, 10, 60, 1000}, 4, 3},    /* three times those before */
+                {{10, 10, 61, 1000}, 4, 2},    /* a larger one stays */
+                {{100, 100, 100, 1000}, 4, 4}, /* all young ones, and the bottom */
+                {{100, 100, 700, 1000}, 4, 2}, /* not without the one between */
+                {{40, 40, 40, 40, 1000}, 5, 4},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_eq(lanemap_lane_policy_merge_takes(rows[i].n_keys, rows[i].n_segments),
+                             rows[i].expected, "row %zu", i);
+}
+
+Test(lane_policy, excess_bytes)
+{
+        static const struct {
+                struct lanemap_lane_policy_young young;
+                uint64_t expected;
+        } rows[] = {
+                {{0, 0, 0, 0, 0}, 0},
+                {{1000, 100, 0, 100, 0}, 0},       /* all new */
+                {{1000, 100, 50, 100, 50}, 500},   /* half of them are elsewhere, too */
+                {{1000, 100, 200, 0, 100}, 1000},  /* all remove a key */
+                {{1000, 100, 1, 5000, 4500}, 900}, /* one key, with most of the ids */
+                {{1000, 100, 0, 0, 7}, 0},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_eq(lanemap_lane_policy_excess_bytes(&rows[i].young), rows[i].expected,
+                             "row %zu", i);
 }
 
 /* W12. */
@@ -282,6 +320,20 @@ static void sim_flush(struct sim *sim, uint64_t n_entries, struct rng *rng)
         }
 }
 
+static void sim_flush_evenly(struct sim *sim, uint64_t n_entries)
+{
+        for (uint32_t i = 0; i < LANES; i++) {
+                uint64_t n_new = n_entries / LANES;
+
+                sim->flushed += n_new;
+                sim_take(sim, i,
+                         lanemap_lane_policy_flush_takes(n_new, sim->n_keys[i], sim->n[i],
+                                                         sim->n[i]),
+                         n_new);
+                cr_assert_leq(sim->n[i], LANEMAP_LANE_POLICY_SEGMENTS_MAX);
+        }
+}
+
 static struct lanemap_lane_policy_group sim_group(const struct sim *sim, uint32_t first, uint32_t n)
 {
         struct lanemap_lane_policy_group group = {0};
@@ -296,13 +348,32 @@ static struct lanemap_lane_policy_group sim_group(const struct sim *sim, uint32_
         return group;
 }
 
+static bool sim_merge_young(struct sim *sim, uint32_t lane)
+{
+        uint32_t n_taken = sim->n[lane];
+
+        if (sim->n[lane] >= 3)
+                n_taken = lanemap_lane_policy_merge_takes(sim->n_keys[lane], sim->n[lane]);
+        if (n_taken == sim->n[lane])
+                return false;
+
+        sim_take(sim, lane, n_taken, 0);
+        return true;
+}
+
 static bool sim_merge(struct sim *sim, uint64_t live_keys, uint64_t flush_bytes)
 {
         struct lanemap_lane_policy_group all = sim_group(sim, 0, LANES);
         uint32_t n = lanemap_lane_policy_group_lanes(all.bytes, LANES), chosen = LANES;
+        bool any = false;
         bool is_over = all.excess_bytes > lanemap_lane_policy_excess_max(all.bytes, flush_bytes);
         uint64_t highest = 0;
 
+        if (all.n_segments >= LANEMAP_LANE_POLICY_SEGMENTS_MAX)
+                for (uint32_t i = 0; i < LANES; i++)
+                        any |= sim_merge_young(sim, i);
+        if (any)
+                return true;
         for (uint32_t i = 0; i < LANES; i += n) {
                 struct lanemap_lane_policy_group group = sim_group(sim, i, n);
                 uint64_t priority = lanemap_lane_policy_merge_priority(&group, is_over);
@@ -357,4 +428,48 @@ Test(lane_policy, churn_is_bounded)
                 if (sizes[i] >= 1000000)
                         cr_expect_leq(sim.bottoms_written, 500 * LANES / 3);
         }
+}
+
+/* Nothing is excess of an index that only grows: a bottom is written when its lane has too many
+ * segments, and they are a quarter of it. */
+static double growth_cost(uint64_t n_keys, uint64_t n_keys_end)
+{
+        struct sim sim = {0};
+
+        for (uint32_t l = 0; l < LANES; l++) {
+                sim.n_keys[l][0] = n_keys / LANES;
+                sim.n[l] = 1;
+        }
+        while (n_keys < n_keys_end) {
+                uint64_t bytes = lanemap_lane_policy_flush_bytes(n_keys, LANES, 16);
+                uint64_t n_entries = LANEMAP_LANE_POLICY_FLUSH_FILL(bytes) / 16;
+                uint64_t written = sim.written;
+
+                sim_flush_evenly(&sim, n_entries);
+                /* W12: a flush costs what is new. */
+                cr_assert_leq(sim.written - written, 5 * n_entries);
+                n_keys += n_entries;
+                for (uint32_t i = 0; i < LANES; i++)
+                        if (sim.n[i] >= LANEMAP_LANE_POLICY_SEGMENTS_MAX &&
+                            !sim_merge_young(&sim, i))
+                                sim_take(&sim, i, sim.n[i], 0);
+        }
+        return (double)sim.written / (double)sim.flushed;
+}
+
+Test(lane_policy, growth_is_cheap)
+{
+        static const struct {
+                uint64_t from, to;
+                double most;
+        } rows[] = {
+                {10000000, 16000000, 7},
+                {10000000, 100000000, 8},
+                {1000000, 3000000, 8},
+        };
+
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(rows); i++)
+                cr_expect_leq(growth_cost(rows[i].from, rows[i].to), rows[i].most,
+                              "row %zu: %.2f written per entry", i,
+                              growth_cost(rows[i].from, rows[i].to));
 }

@@ -94,7 +94,7 @@ Test(writer_pressure, writes_wait_for_a_flush_that_is_stuck)
         cr_expect_eq(stats.n_keys, BATCHES * BATCH);
         cr_expect_gt(stats.write_stall_ns, 0);
         cr_expect_gt(stats.n_flushes, 0);
-        cr_expect_leq(stats.n_segments_max, 4);
+        cr_expect_leq(stats.n_segments_max, 6); /* one of them on top of a merge */
 
         lanemap_writer_close(adder.writer);
         scratch_deinit(&scratch);
