@@ -5,10 +5,12 @@
 #include "segment/format.h"
 
 /*
- * A flush takes a segment in when it is at most so many times as large as what is new: so it writes
- * at most four times what is new (one more segment of that size apart), however large the index is.
+ * A flush takes a segment in when it is at most three and a half times as large as what is new: so it
+ * writes at most four and a half times that (one more segment of that size apart), however large the
+ * index is. Lanes fill nearly alike, and segments are whole multiples of a flush: half of one between
+ * them, and all lanes decide alike, so that files end at once.
  */
-#define TAKE_RATIO 3
+#define TAKE_HALVES 7
 
 /* A flush takes young ones in beyond that when there would be more segments than this: merges lag,
  * and lookups come first. Those that are being merged it cannot take: then it leaves one on top. */
@@ -48,7 +50,7 @@ uint32_t lanemap_lane_policy_flush_takes(uint64_t new_keys, const uint64_t *n_ke
         uint32_t n = 0;
 
         while (n < n_takeable &&
-               (n_keys[n] <= TAKE_RATIO * new_keys ||
+               (2 * n_keys[n] <= TAKE_HALVES * new_keys ||
                 (n + 1 < n_segments && n_segments - n + 1 > SEGMENTS_AFTER_FLUSH_MAX)))
                 n++;
 

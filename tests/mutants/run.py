@@ -239,7 +239,7 @@ MUTANTS = [
      'gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);', 'gated = true;',
      ('tests/daemon/test_health.py', None)),
     ('flush-takes-what-is-large', 'W12', 'src/lane/policy.c',
-     '#define TAKE_RATIO 3', '#define TAKE_RATIO 12',
+     '#define TAKE_HALVES 7', '#define TAKE_HALVES 24',
      ('tests/unit/test_lane_policy', [])),
     ('growth-is-excess', 'W12', 'src/lane/policy.c',
      'uint64_t n = LANEMAP_MIN(young->n_useless_keys, young->n_keys);', 'uint64_t n = young->n_keys;',

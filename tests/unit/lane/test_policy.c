@@ -16,12 +16,12 @@ Test(lane_policy, flush_takes)
                 uint32_t n_segments, n_takeable, expected;
         } rows[] = {
                 {100, {0}, 0, 0, 0},                        /* nothing there */
-                {100, {300}, 1, 1, 1},                      /* the bottom, small itself */
-                {100, {301}, 1, 1, 0},                      /* too large */
-                {100, {300, 10000}, 2, 2, 1},               /* a young one */
-                {100, {301, 10000}, 2, 2, 0},               /* a larger one stays */
+                {100, {350}, 1, 1, 1},                      /* the bottom, small itself */
+                {100, {351}, 1, 1, 0},                      /* too large */
+                {100, {350, 10000}, 2, 2, 1},               /* a young one */
+                {100, {351, 10000}, 2, 2, 0},               /* a larger one stays */
                 {100, {100, 300, 100000}, 3, 3, 2},         /* what is new counts */
-                {100, {300, 301, 100000}, 3, 3, 1},         /* and not what is taken */
+                {100, {300, 351, 100000}, 3, 3, 1},         /* and not what is taken */
                 {100, {300, 200, 200}, 3, 3, 3},            /* all small */
                 {100, {999, 999, 999, 9999}, 4, 4, 0},      /* five are left while merges lag */
                 {100, {999, 999, 999, 999, 9999}, 5, 5, 1}, /* and no more */
