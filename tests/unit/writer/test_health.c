@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "common/clock.h"
+#include "common/order.h"
 #include "support/engine_fixture.h"
 #include "support/hanging_files.h"
 
@@ -178,5 +179,55 @@ Test(writer_health, an_apply_that_would_wait)
                 cr_assert(!is_over(since_ns));
                 pause_ms(5);
         }
+        index_deinit(&fixture);
+}
+
+static uint32_t adding_stopped;
+
+static void *adding_main(void *arg)
+{
+        struct fixture *fixture = arg;
+        char key[16];
+
+        for (uint32_t i = 0; !lanemap_load_acquire(&adding_stopped); i++) {
+                snprintf(key, sizeof(key), "a%u", i);
+                if (add(fixture, key, 1) < 0)
+                        break;
+        }
+        return NULL;
+}
+
+/* S4: an apply of another thread that hangs has the engine's lock. A loop is told so, counts keys and
+ * looks them up. */
+Test(writer_health, a_loop_waits_for_no_lock)
+{
+        struct lanemap_op op = {LANEMAP_OP_ADD, 2, "other", 5};
+        uint64_t wait_ns = 0, n_keys;
+        struct fixture fixture;
+        pthread_t thread;
+        size_t n_ids;
+
+        index_init(&fixture);
+        fixture.options.flush_bytes = 64 << 20;
+        fixture_open(&fixture);
+        cr_assert_eq(add(&fixture, "here", 1), 0);
+        hanging_files_hang(&hanging, HANGING_ALLOCATE);
+        cr_assert_eq(pthread_create(&thread, NULL, adding_main, &fixture), 0);
+        hanging_files_wait(&hanging); /* for room in the log */
+
+        cr_expect_eq(lanemap_writer_try_apply(fixture.writer, &op, 1, NULL, NULL, NULL, &wait_ns),
+                     -EAGAIN);
+        cr_expect_gt(wait_ns, 0);
+        cr_expect_eq(lanemap_writer_apply_is_ready(fixture.writer, 100, &wait_ns), 0);
+        n_keys = lanemap_writer_n_keys(fixture.writer);
+        cr_expect_gt(n_keys, 1);
+        cr_expect_eq(lanemap_writer_lookup(fixture.writer, "here", 4, NULL, 0, &n_ids, NULL), 0);
+        cr_expect_eq(n_ids, 1);
+        cr_expect_eq(lanemap_writer_n_keys(fixture.writer), n_keys, "the other one still hangs");
+
+        lanemap_store_release(&adding_stopped, UINT32_C(1));
+        hanging_files_hang(&hanging, 0);
+        pthread_join(thread, NULL);
+        cr_expect_eq(add(&fixture, "other", 2), 0);
         index_deinit(&fixture);
 }
