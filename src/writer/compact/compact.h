@@ -120,13 +120,19 @@ int lanemap_engine_pace(struct lanemap_writer *writer, struct lanemap_rate *rate
 struct writer_merge_choice {
         uint32_t first;
         uint32_t n_lanes;
-        bool to_bottom; /* all segments; else as many as lanemap_engine_lane_middle_takes() says */
+        enum {
+                WRITER_MERGE_ALL,    /* segments */
+                WRITER_MERGE_MIDDLE, /* as many as lanemap_engine_lane_middle_takes() says */
+                WRITER_MERGE_YOUNG,  /* all but the bottom */
+        } which;
 };
 /* Return: true if there is one. */
 bool lanemap_engine_merge_choose(struct lanemap_writer *writer, struct writer_merge_choice *ret)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* Return: how many of the newest segments are merged without the bottom; 0: none. */
 uint32_t lanemap_engine_lane_middle_takes(const struct writer_lane *lane);
+/* Return: the segments above the bottom; of a lane with a damaged one, 0. */
+uint32_t lanemap_engine_lane_n_young(const struct writer_lane *lane);
 bool lanemap_engine_lane_is_busy(const struct writer_lane *lane);
 uint32_t lanemap_engine_lane_n_sound(const struct writer_lane *lane);
 bool lanemap_engine_lane_has_excess(const struct writer_lane *lane, uint32_t n_sound);

@@ -26,18 +26,21 @@ struct merge {
 /* ---- planning, under lanes.lock ---- */
 
 /* Takes the lane into the job: down to its bottom or to what is damaged, or some young segments. */
-static void plan_lane(struct lanemap_writer *writer, uint32_t index, bool to_bottom,
-                      struct merge *merge)
+static void plan_lane(struct lanemap_writer *writer, uint32_t index,
+                      const struct writer_merge_choice *choice, struct merge *merge)
 {
         struct writer_build_lane *build = &merge->lanes[merge->n];
         struct writer_lane *lane = &writer->lanes.items[index];
         struct writer_edit *edit = &merge->edits[merge->n];
-        uint32_t n_taken = to_bottom ? lanemap_engine_lane_n_sound(lane)
-                                     : lanemap_engine_lane_middle_takes(lane);
+        bool all = choice->which == WRITER_MERGE_ALL;
+        uint32_t n_taken = all ? lanemap_engine_lane_n_sound(lane)
+                           : choice->which == WRITER_MERGE_YOUNG
+                                   ? lanemap_engine_lane_n_young(lane)
+                                   : lanemap_engine_lane_middle_takes(lane);
         bool is_bottom = n_taken == lane->n_segments;
 
         if (n_taken == 0 || lanemap_engine_lane_is_busy(lane) ||
-            (to_bottom && !lanemap_engine_lane_has_excess(lane, n_taken)))
+            (all && !lanemap_engine_lane_has_excess(lane, n_taken)))
                 return;
 
         *build = (struct writer_build_lane){
@@ -48,7 +51,7 @@ static void plan_lane(struct lanemap_writer *writer, uint32_t index, bool to_bot
         };
         *edit = (struct writer_edit){.lane = index};
         lanemap_engine_inputs_take(lane, build, edit);
-        if (to_bottom)
+        if (all)
                 lane->compact_wanted = false;
         merge->n++;
 }
@@ -63,7 +66,7 @@ static void merge_plan(struct lanemap_writer *writer, struct merge *merge)
         if (lanemap_engine_merge_choose(writer, &choice)) {
                 end = LANEMAP_MIN(choice.first + choice.n_lanes, writer->identity.n_lanes);
                 for (uint32_t i = choice.first; i < end; i++)
-                        plan_lane(writer, i, choice.to_bottom, merge);
+                        plan_lane(writer, i, &choice, merge);
         }
         writer->pressure.n_merging += merge->n > 0;
         if (merge->n > 0)

@@ -91,6 +91,13 @@ static uint64_t lane_excess_bytes(const struct writer_lane *lane)
         return lanemap_lane_policy_excess_bytes(&young);
 }
 
+uint32_t lanemap_engine_lane_n_young(const struct writer_lane *lane)
+{
+        return lane->n_segments > 0 && lanemap_engine_lane_n_sound(lane) == lane->n_segments
+                       ? lane->n_segments - 1
+                       : 0;
+}
+
 /* Return: the newest segments that are merged without the bottom; 0: none. */
 uint32_t lanemap_engine_lane_middle_takes(const struct writer_lane *lane)
 {
@@ -173,10 +180,29 @@ static bool middle_choose(const struct lanemap_writer *writer, uint32_t n_group,
                 if (lane->n_segments < LANEMAP_LANE_POLICY_SEGMENTS_MAX ||
                     lanemap_engine_lane_middle_takes(lane) == 0)
                         continue;
-                *ret = (struct writer_merge_choice){.first = i / n * n, .n_lanes = n};
+                *ret = (struct writer_merge_choice){i / n * n, n, WRITER_MERGE_MIDDLE};
                 return true;
         }
         return false;
+}
+
+/* What a merge of a group's young segments alone gets rid of: dead sections beside them. */
+static struct lanemap_lane_policy_group young_of(const struct lanemap_writer *writer,
+                                                 uint32_t first, uint32_t n_lanes)
+{
+        struct lanemap_lane_policy_group group = {0}, none = {0};
+
+        for (uint32_t i = first; i < LANEMAP_MIN(first + n_lanes, writer->identity.n_lanes); i++) {
+                const struct writer_lane *lane = &writer->lanes.items[i];
+
+                if (lanemap_engine_lane_is_busy(lane))
+                        return none;
+                for (uint32_t s = 0; s < lanemap_engine_lane_n_young(lane); s++) {
+                        group.bytes += lane->segments[s]->bytes;
+                        group.excess_bytes += dead_share_bytes(lane->segments[s]->file);
+                }
+        }
+        return group;
 }
 
 bool lanemap_engine_merge_choose(struct lanemap_writer *writer, struct writer_merge_choice *ret)
@@ -197,7 +223,13 @@ bool lanemap_engine_merge_choose(struct lanemap_writer *writer, struct writer_me
 
                 if (priority > highest) {
                         highest = priority;
-                        *ret = (struct writer_merge_choice){i, plan.n_lanes, .to_bottom = true};
+                        *ret = (struct writer_merge_choice){i, plan.n_lanes, WRITER_MERGE_ALL};
+                }
+                group = young_of(writer, i, plan.n_lanes);
+                priority = lanemap_lane_policy_merge_priority(&group, is_over);
+                if (priority > highest) {
+                        highest = priority;
+                        *ret = (struct writer_merge_choice){i, plan.n_lanes, WRITER_MERGE_YOUNG};
                 }
         }
         return highest > 0;
