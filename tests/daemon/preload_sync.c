@@ -2,8 +2,13 @@
  * Loaded into lanemapd by LD_PRELOAD: fdatasync and fsync wait while the file $LANEMAP_TEST_HOLD
  * exists, and fail with EIO while $LANEMAP_TEST_FAIL exists. So a test decides when the log gets
  * durable.
+ *
+ * posix_fallocate of many bytes waits while $LANEMAP_TEST_HOLD_ROOM exists, and makes that name with
+ * ".waits" behind it: an apply of very many operations stands in its midst.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +25,22 @@ static int sync_hooked(int fd, long call)
                 return -1;
         }
         return (int)syscall(call, fd);
+}
+
+#define ROOM_BYTES (2 << 20)
+
+int posix_fallocate(int fd, off_t from, off_t n_bytes)
+{
+        const char *hold = getenv("LANEMAP_TEST_HOLD_ROOM");
+        char waits[4096];
+
+        if (hold && n_bytes >= ROOM_BYTES && access(hold, F_OK) == 0) {
+                snprintf(waits, sizeof(waits), "%s.waits", hold);
+                close(open(waits, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+                while (access(hold, F_OK) == 0)
+                        usleep(1000);
+        }
+        return fallocate(fd, 0, from, n_bytes) < 0 ? errno : 0;
 }
 
 int fdatasync(int fd)

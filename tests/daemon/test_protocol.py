@@ -145,6 +145,41 @@ class Protocol(unittest.TestCase):
             equal((len(ids), ids[0], ids[-1]), (n, (":", 0), (":", n - 1)))
             equal(client("DEL", "k"), (":", 1))
 
+    def test_a_long_apply_holds_up_writers_only(self):
+        """It stands in its midst, in a call of the kernel that does not return: others are answered, later writes wait in order."""
+        daemon = Daemon("--appendfsync", "no")
+        room = os.path.join(daemon.directory, "room")
+        daemon.env = {"LANEMAP_TEST_HOLD_ROOM": room}
+        with daemon:
+            long, gone, writer, other = (daemon.client(60) for _ in range(4))
+            equal(other("SADD", "here", 1), (":", 1))
+            open(room, "w").close()
+            n = 524288
+            long.send(b"*%d\r\n$4\r\nSADD\r\n$4\r\nlong\r\n" % (n + 2) + b"".join(b"$7\r\n%07d\r\n" % i for i in range(n)))
+            eventually(lambda: os.path.exists(room + ".waits"))
+            writer.send_commands(["SADD", "long", n + 1], ["SCARD", "long"])
+            gone.send_commands(["SADD", "long", n + 2])
+            for _ in range(20):
+                equal(other("PING"), ("+", "PONG"))
+                equal(other("SISMEMBER", "here", 1), (":", 1))
+                equal(other("SCARD", "long"), (":", 0))
+            assert writer.is_silent(0.05) and long.is_silent(0.05)
+            os.unlink(room)
+            equal(long.reply(), (":", n))
+            equal([writer.reply(), gone.reply()], [(":", 1)] * 2)
+            assert writer.reply()[1] > n
+            equal(other("SCARD", "long"), (":", n + 2))
+            # Its client goes in the midst of it: it is applied all the same.
+            os.unlink(room + ".waits")
+            open(room, "w").close()
+            gone.send(b"*%d\r\n$4\r\nSADD\r\n$4\r\nmore\r\n" % (n + 2) + b"".join(b"$7\r\n%07d\r\n" % i for i in range(n)))
+            eventually(lambda: os.path.exists(room + ".waits"))
+            gone.close()
+            equal(other("PING"), ("+", "PONG"))
+            os.unlink(room)
+            eventually(lambda: other("SCARD", "more") == (":", n))
+            equal(daemon.stop(), 0)
+
     def test_too_much_for_one_record(self):
         with Daemon("--appendfsync", "no") as daemon:
             client, other = daemon.client(60), daemon.client()

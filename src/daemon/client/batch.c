@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/alloc.h"
 #include "daemon/client/memory.h"
@@ -16,6 +17,8 @@ static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its b
 
 void lanemap_batch_deinit(struct lanemap_batch *batch)
 {
+        if (batch->helper.is_running)
+                pthread_join(batch->helper.thread, NULL);
         lanemap_free(batch->ops);
         lanemap_free(batch->results);
         lanemap_free(batch->entries);
@@ -256,14 +259,67 @@ void lanemap_batch_forget(struct lanemap_batch *batch, const struct lanemap_clie
                         batch->entries[i].client = NULL;
 }
 
+/* ---- a thread for very many operations ---- */
+
+static void *helper_main(void *arg)
+{
+        struct lanemap_batch_helper *helper = arg;
+        uint64_t one = 1;
+        int fd = helper->event_fd;
+
+        helper->r = lanemap_writer_apply(helper->writer, helper->ops, helper->n_ops,
+                                         helper->results, &helper->n_applied, &helper->position);
+        atomic_store_explicit(&helper->done, true, memory_order_release);
+        if (write(fd, &one, sizeof(one)) < 0)
+                return NULL; /* the loop looks again soon all the same */
+        return NULL;
+}
+
+static bool helper_works(const struct lanemap_batch_helper *helper)
+{
+        return helper->is_running && !atomic_load_explicit(&helper->done, memory_order_acquire);
+}
+
+/* All operations of a batch that is held. Return: false: there is no thread to be had. */
+static bool helper_start(struct lanemap_server *server)
+{
+        struct lanemap_batch *batch = &server->batch;
+        struct lanemap_batch_helper *helper = &batch->helper;
+
+        *helper = (struct lanemap_batch_helper){
+                .writer = server->writer,
+                .ops = batch->ops,
+                .results = batch->results,
+                .n_ops = batch->n_ops,
+                .event_fd = server->jobs.fd,
+        };
+        helper->is_running = pthread_create(&helper->thread, NULL, helper_main, helper) == 0;
+        return helper->is_running;
+}
+
+static int helper_end(struct lanemap_batch_helper *helper, size_t *ret_n_applied,
+                      uint64_t *ret_position)
+{
+        pthread_join(helper->thread, NULL);
+        helper->is_running = false;
+        *ret_n_applied = helper->n_applied;
+        *ret_position = helper->position;
+        return helper->r;
+}
+
+/* The operations from `op` on: what the thread made of them, or here and now. */
 static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_applied)
 {
         struct lanemap_batch *batch = &server->batch;
         uint64_t position = 0, wait_ns = 0;
         int r;
 
-        r = lanemap_writer_try_apply(server->writer, batch->ops + op, batch->n_ops - op,
-                                     batch->results + op, ret_n_applied, &position, &wait_ns);
+        if (batch->helper.is_running)
+                r = helper_end(&batch->helper, ret_n_applied, &position);
+        else
+                r = lanemap_writer_try_apply(server->writer, batch->ops + op, batch->n_ops - op,
+                                             batch->results + op, ret_n_applied, &position,
+                                             &wait_ns);
         if (r == -EAGAIN) {
                 lanemap_server_write_later(server, wait_ns);
                 return r;
@@ -286,13 +342,22 @@ void lanemap_batch_flush(struct lanemap_server *server)
         struct lanemap_batch *batch = &server->batch;
         size_t entry = 0, op = 0;
 
-        if (batch->held_keys && !lanemap_server_write_is_due(server))
+        if (helper_works(&batch->helper))
+                return;
+        if (batch->held_keys && !batch->helper.is_running && !lanemap_server_write_is_due(server))
                 return;
 
         while (entry < batch->n_entries) {
                 size_t n_applied = 0;
-                int r = batch_apply(server, op, &n_applied);
+                int r;
 
+                if (!batch->helper.is_running && batch->n_ops - op > LANEMAP_BATCH_OPS_LONG &&
+                    batch_hold(batch, entry, op) == 0) {
+                        entry = op = 0;
+                        if (helper_start(server))
+                                return;
+                }
+                r = batch_apply(server, op, &n_applied);
                 if (r == -EAGAIN) {
                         r = batch_hold(batch, entry, op);
                         if (r == 0)

@@ -15,6 +15,8 @@
  *     place before all later writes, and are applied also when their client has gone. A client runs
  *     no command meanwhile.
  * B5  The operations of one command are all applied, or none; those of a transaction, too.
+ * B6  A batch of very many operations is held (B4) and applied in a thread of its own: the loop goes
+ *     on meanwhile. The thread reads operations and writes results; entries are the loop's.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.
@@ -23,6 +25,8 @@
 #define LANEMAP_DAEMON_CLIENT_BATCH_H
 
 #include <lanemap/writer.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "common/base.h"
 #include "daemon/resp/write.h"
@@ -46,6 +50,21 @@ struct lanemap_batch_entry {
         uint64_t hole;   /* transaction: where in the stream of its reply the answer belongs */
 };
 
+/* B6 */
+struct lanemap_batch_helper {
+        pthread_t thread;
+        bool is_running;  /* the loop's: it has not been joined */
+        atomic_bool done; /* the thread's last word */
+        struct lanemap_writer *writer;
+        const struct lanemap_op *ops;
+        struct lanemap_op_result *results;
+        size_t n_ops;
+        int event_fd; /* wakes the loop */
+        int r;
+        size_t n_applied;
+        uint64_t position;
+};
+
 struct lanemap_batch {
         struct lanemap_op *ops;
         struct lanemap_op_result *results;
@@ -58,6 +77,7 @@ struct lanemap_batch {
         size_t n_counted; /* operations that n_keys has in it; of a transaction that is answered */
         uint64_t n_keys;
         char *held_keys; /* B4; NULL: the batch is not held */
+        struct lanemap_batch_helper helper;
 };
 
 /* What one record of the log holds, so what one apply may bring. */
@@ -66,6 +86,9 @@ struct lanemap_batch {
 #define LANEMAP_BATCH_OP_LOG_BYTES  ((size_t)20) /* at most, and a mark's own bytes */
 /* The batch of the loop is applied when it has that many. */
 #define LANEMAP_BATCH_OPS_FULL 1024
+
+/* More are applied in a thread of their own. */
+#define LANEMAP_BATCH_OPS_LONG ((size_t)16384)
 
 /* What an entry answers has no more bytes. */
 #define LANEMAP_BATCH_ANSWER_BYTES_MAX ((size_t)96)
