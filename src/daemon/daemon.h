@@ -127,6 +127,29 @@ struct lanemap_health {
         uint64_t stats_ns;                 /* when; 0: none yet */
 };
 
+/* client/meter.c */
+struct lanemap_meter {
+        uint64_t first_ticks, first_ns; /* read together, when lanemapd started */
+        uint64_t limit_ticks;           /* from here on it is slow */
+};
+
+/* client/slowlog.h */
+TAILQ_HEAD(lanemap_slow_list, lanemap_slow);
+
+/* client/latency.h */
+#define LANEMAP_LATENCY_EVENTS  ((size_t)4)
+#define LANEMAP_LATENCY_SAMPLES ((size_t)160)
+
+struct lanemap_latency {
+        const char *event; /* NULL: none yet */
+        uint64_t max_ms;
+        size_t n; /* that there have been; the last ones are in samples */
+        struct lanemap_latency_sample {
+                time_t time;
+                uint64_t ms;
+        } samples[LANEMAP_LATENCY_SAMPLES];
+};
+
 /* client/memory.c */
 struct lanemap_memory {
         struct lanemap_memory_limit limit;
@@ -210,6 +233,15 @@ struct lanemap_server {
         bool clients_refused;     /* a command needed more memory than there was */
         uint64_t clients_trimmed; /* of `seconds`: when empty buffers were given back */
         size_t n_clients_peak;
+        struct lanemap_meter meter;
+        uint64_t apply_ticks; /* that applies of batches took */
+        struct lanemap_slow_list slow;
+        uint64_t n_slow, slow_next_id;
+        struct lanemap_latency latencies[LANEMAP_LATENCY_EVENTS];
+        uint64_t stalled_ns; /* of writes, at the last look */
+        bool stalled_is_known;
+        uint64_t used_memory_peak; /* as of INFO */
+        char run_id[41];           /* 40 hexadecimal digits, drawn at the start */
 };
 
 #endif

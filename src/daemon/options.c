@@ -48,6 +48,8 @@ static const struct lanemap_choice fingerprint_bits[] = {
         {"64", 64}, {"80", 80}, {"96", 96}, {NULL}};
 static const struct lanemap_choice scrub_off[] = {{"off", UINT64_MAX}, {NULL}};
 
+static const struct lanemap_choice never[] = {{"-1", UINT64_MAX}, {NULL}};
+
 static const struct lanemap_choice loglevels[] = {
         {"debug", LOG_DEBUG},
         {"info", LOG_INFO},
@@ -67,6 +69,7 @@ static int maxmemory_clients_take(void *values, char *text, struct lanemap_error
 static int appendfsync_change(void *program, const void *values);
 static int maxclients_change(void *program, const void *values);
 static int value_change(void *program, const void *values);
+static int slow_change(void *program, const void *values);
 static int loglevel_change(void *program, const void *values);
 
 /* clang-format off */
@@ -123,6 +126,14 @@ static const struct lanemap_option rows[] = {
         {"maxmemory-clients", "N", "memory of all clients: bytes (also 1kb, 64mb, 2gb), or N% of what the process may "
          "have (default 10%); 0: no limit; beyond it the largest that do nothing are closed", TO(maxmemory_clients),
          .take = maxmemory_clients_take, .config = "maxmemory-clients", .change = value_change},
+        {"timeout", "N", "close a client that has sent and taken nothing for so many seconds (default 0: never)",
+         TO(timeout), 0, INT32_MAX, .config = "timeout", .change = value_change},
+        {"slowlog-log-slower-than", "N", "SLOWLOG keeps what took so many microseconds (default 10000); 0: everything; -1: nothing",
+         TO(slowlog_us), 0, INT64_MAX / 1000, .choices = never, .config = "slowlog-log-slower-than", .change = slow_change},
+        {"slowlog-max-len", "N", "of these the last N (default 128)", TO(slowlog_len), 0, 1000000, .config = "slowlog-max-len",
+         .change = slow_change},
+        {"latency-monitor-threshold", "N", "LATENCY records what took so many milliseconds (default 0: nothing)",
+         TO(latency_ms), 0, INT64_MAX / 1000000, .config = "latency-monitor-threshold", .change = slow_change},
         {"options-file", "FILE", "also read options from FILE, a line each: NAME VALUE; those of the command "
          "line count for more; with a - before it FILE may be absent; SIGHUP reads it again",
          TO(options_file)},
@@ -316,6 +327,15 @@ static int maxclients_change(void *program, const void *values)
 /* It is looked at where it is stored. */
 static int value_change(void *program, const void *values)
 {
+        return 0;
+}
+
+/* Asked each time, until the second is over. */
+static int slow_change(void *program, const void *values)
+{
+        struct lanemap_server *server = program;
+
+        server->meter.limit_ticks = 0;
         return 0;
 }
 

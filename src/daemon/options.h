@@ -43,6 +43,10 @@ struct lanemap_options {
         uint64_t hang_limit_seconds;     /* 0: none */
         uint64_t timeout_output;         /* seconds; 0: none */
         uint64_t timeout_auth;           /* the same */
+        uint64_t timeout;                /* the same, of a client that does nothing */
+        uint64_t slowlog_us;             /* UINT64_MAX: nothing is slow */
+        uint64_t slowlog_len;
+        uint64_t latency_ms; /* 0: nothing is recorded */
         uint32_t maxclients;
         char maxmemory_clients[24]; /* a number of bytes, 0: no limit; or N% */
         uint32_t loglevel;          /* as in syslog(3) */

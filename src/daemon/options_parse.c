@@ -123,6 +123,8 @@ static struct lanemap_options options_of(int argc, char **argv)
                                         .hang_limit_seconds = 60,
                                         .timeout_output = 60,
                                         .timeout_auth = 10,
+                                        .slowlog_us = 10000,
+                                        .slowlog_len = 128,
                                         .maxclients = 10000,
                                         .maxmemory_clients = "10%"};
 }

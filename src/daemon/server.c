@@ -1,9 +1,11 @@
 /* The rooms wired together, and the loop. See daemon.h for what a round is. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,7 +16,9 @@
 #include "daemon/client/health.h"
 #include "daemon/client/life.h"
 #include "daemon/client/memory.h"
+#include "daemon/client/meter.h"
 #include "daemon/client/release.h"
+#include "daemon/client/slowlog.h"
 #include "daemon/client/state.h"
 #include "daemon/client/stop.h"
 #include "daemon/command/dispatch.h"
@@ -147,6 +151,7 @@ static void server_cron(struct lanemap_server *server)
         lanemap_memory_cron(server);
         lanemap_budget_cron(server);
         lanemap_health_cron(server);
+        lanemap_meter_cron(server);
 }
 
 static bool server_is_done(const struct lanemap_server *server)
@@ -195,11 +200,28 @@ static void file_limit_warn(void)
                             (unsigned long long)limit.rlim_cur);
 }
 
+/* Another process, another id: clients and monitors see by it that the server was started anew. */
+static void run_id_draw(char ret_id[41])
+{
+        unsigned char bytes[20] = {0};
+
+        if (getrandom(bytes, sizeof(bytes), 0) < 0) { /* before the kernel has any */
+                uint64_t words[2] = {lanemap_now_ns(&lanemap_clock_monotonic), (uint64_t)getpid()};
+
+                memcpy(bytes, words, sizeof(words));
+        }
+        for (size_t i = 0; i < sizeof(bytes); i++)
+                snprintf(ret_id + 2 * i, 3, "%02x", bytes[i]);
+}
+
 static int server_init(struct lanemap_server *server)
 {
         TAILQ_INIT(&server->clients);
         TAILQ_INIT(&server->touched);
         TAILQ_INIT(&server->durable_waits);
+        TAILQ_INIT(&server->slow);
+        lanemap_meter_init(server);
+        run_id_draw(server->run_id);
         server->next_client_id = 1;
         server->epoll_fd = server->signals.fd = server->jobs.fd = server->engine.fd = -1;
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(server->listeners); i++)
@@ -238,6 +260,7 @@ static void server_deinit(struct lanemap_server *server)
         lanemap_job_finish(server);
         lanemap_writer_close(server->writer);
         lanemap_batch_deinit(&server->batch);
+        lanemap_slowlog_reset(server);
         lanemap_free(server->ids);
         for (int i = 0; i < 3; i++) {
                 int fd = (int[]){server->signals.fd, server->jobs.fd, server->epoll_fd}[i];

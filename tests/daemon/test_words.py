@@ -18,6 +18,13 @@ SAME = [
     "CLIENT KILL", "CLIENT UNBLOCK 999999", "CLIENT UNBLOCK x", "CLIENT UNBLOCK 5 MAYBE", "CLIENT UNBLOCK 5 ERROR", "CLIENT UNBLOCK",
     "MODULE LIST", "MODULE NOSUCH", "MODULE", "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nosuch",
     "ACL NOSUCH", "ACL", "ROLE x", "CLUSTER INFO", "CLUSTER SLOTS", "READONLY", "READWRITE", "ASKING", "SHUTDOWN SAVE NOSAVE",
+    "CONFIG SET nosuch 1", "CONFIG SET databases 2", "CONFIG SET timeout 5 timeout 6", "CONFIG SET timeout x nosuch 1",
+    "CONFIG SET timeout 7 appendfsync sometimes", "CONFIG GET timeout", "CONFIG SET timeout 3600 slowlog-max-len 100",
+    "CONFIG GET slowlog-max-len", "CONFIG GET slowlog-log-slower-than", "CONFIG SET slowlog-log-slower-than -1",
+    "CONFIG GET slowlog-log-slower-than", "CONFIG GET latency-monitor-threshold", "CONFIG GET maxmemory-policy",
+    "CONFIG GET nosuch*", "CONFIG SET timeout 0", "CONFIG RESETSTAT", "SLOWLOG RESET", "SLOWLOG LEN", "SLOWLOG GET",
+    "SLOWLOG GET -1", "SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG GET 1 2", "SLOWLOG NOSUCH", "SLOWLOG", "LATENCY LATEST",
+    "LATENCY HISTORY nosuch", "LATENCY RESET", "LATENCY RESET nosuch", "LATENCY NOSUCH", "LATENCY",
     "SHUTDOWN ABORT", "SHUTDOWN ABORT NOW", "SHUTDOWN NOSAVE ABORT", "SHUTDOWN MAYBE", "SHUTDOWN ABORT NOSUCH",
 ]
 
@@ -28,7 +35,7 @@ REFUSED = [
     ("RESTORE k 0 x", "fingerprints"), ("COPY a b", "fingerprints"), ("SWAPDB 0 1", "one database"), ("MONITOR", "SLOWLOG"),
     ("DEBUG SLEEP 1", "DEBUG command not allowed"), ("CLIENT PAUSE 100", "does not pause"),
     ("CLIENT REPLY OFF", "answers every command"), ("CLIENT TRACKING ON", "does not track"), ("ACL SETUSER x", "one user"),
-    ("ACL CAT", "one user"), ("MODULE LOAD x", "no modules"),
+    ("LATENCY GRAPH x", "draws nothing"), ("ACL CAT", "one user"), ("MODULE LOAD x", "no modules"),
 ]
 
 
@@ -55,7 +62,8 @@ class Words(unittest.TestCase):
                     got, wanted = ours(*command.split()), theirs(*command.split())
                     if got != wanted:
                         wrong.append(f"RESP{protocol} {command}: {got!r:.200}, Redis says {wanted!r:.200}")
-                for command in ("ROLE", "CLIENT LIST", "CLIENT INFO", "CLIENT HELP", "ACL HELP", "MODULE HELP"):
+                for command in ("ROLE", "CLIENT LIST", "CLIENT INFO", "CLIENT HELP", "ACL HELP", "MODULE HELP", "CONFIG HELP", "SLOWLOG HELP",
+                                "LATENCY HELP", "LATENCY DOCTOR", "INFO everything"):
                     got, wanted = shape(ours(*command.split())), shape(theirs(*command.split()))
                     if (got[0], set(got[1])) != (wanted[0], set(wanted[1])) if command.endswith("HELP") else got != wanted:
                         wrong.append(f"RESP{protocol} {command}: {got!r:.200}, Redis has {wanted!r:.200}")
@@ -234,6 +242,123 @@ class Words(unittest.TestCase):
             equal((before[0], before[2]), (("$", b"master"), ("*", [])))
             client("SADD", "k", 1)
             assert client("ROLE")[1][1][1] > before[1][1]
+
+
+    def test_slowlog(self):
+        if not Redis.is_installed():
+            raise SkipTest("no redis-server")
+        with Daemon() as daemon, Redis() as redis:
+            long = [["SADD", "k", "1" * 9, *map(str, range(100))], ["ECHO", "x" * 300], ["EXISTS"] + ["k"] * 31, ["EXISTS"] + ["k"] * 32]
+            seen = []
+            for server in (daemon, redis):
+                client = server.client()
+                client("CLIENT", "SETNAME", "me")
+                equal(client("CONFIG", "SET", "slowlog-log-slower-than", 0), ("+", "OK"))
+                client("SLOWLOG", "RESET")
+                for command in long:
+                    client(*command)
+                kind, rows = client("SLOWLOG", "GET", -1)
+                equal(client("SLOWLOG", "LEN")[0], ":")
+                rows = [row for _, row in rows if row[3][1][0][1].lower() in (b"sadd", b"echo", b"exists")]
+                seen.append([(shape(("*", row)), row[3], row[5]) for row in rows if row[3][1][0][1].lower() != b"echo" or server is redis])
+            theirs = [row for row in seen[1] if row[1][1][0][1] != b"ECHO"]
+            equal(seen[0], theirs, "arguments are cut as Redis cuts them")
+            client = daemon.client()
+            client("CONFIG", "SET", "slowlog-max-len", 2)
+            equal(client("SLOWLOG", "LEN"), (":", 2))
+            equal(len(client("SLOWLOG", "GET", 1)[1]), 1)
+            client("CONFIG", "SET", "slowlog-max-len", 1000)
+            client("SADD", "key-of-a-batch", 1)
+            batch = [row for _, row in client("SLOWLOG", "GET", -1)[1] if row[3][1][0][1] == b"lanemap.apply"][0]
+            equal([v for _, v in batch[3][1]], [b"lanemap.apply", b"1 operations", b"1 commands", b"key-of-a-batch"])
+            client("CONFIG", "SET", "slowlog-log-slower-than", -1)
+            client("SLOWLOG", "RESET")
+            client("SMEMBERS", "k")
+            equal(client("SLOWLOG", "LEN"), (":", 0))
+
+    def test_passwords_are_not_in_the_slow_log(self):
+        with Daemon("--slowlog-log-slower-than", "0") as daemon:
+            client = daemon.client()
+            for _ in range(200): # one in some of these is timed
+                client("AUTH", "default", "secret-word")
+                client("HELLO", "2", "AUTH", "default", "secret-word")
+            rows = client("SLOWLOG", "GET", -1)[1]
+            assert any(row[1][3][1][0][1] in (b"AUTH", b"HELLO") for row in rows), rows
+            assert b"secret-word" not in repr(rows).encode(), rows
+
+    def test_latency(self):
+        """A disk that hangs, and a command that takes long, are events."""
+        with Daemon("--appendfsync", "no", "--latency-monitor-threshold", "1", "--slowlog-log-slower-than", "1000") as daemon:
+            client = daemon.client()
+            client("SADD", "k", *range(300000))
+            eventually(lambda: client("SMEMBERS", "k") and "command" in self.events(client))
+            assert "apply" in self.events(client), self.events(client)
+            name, when, latest, worst = self.events(client)["command"]
+            assert 1 <= latest <= worst and when > 1e9, (latest, worst)
+            equal(client("LATENCY", "HISTORY", "command")[1][-1][1][1][0], ":")
+            equal(client("LATENCY", "RESET", "command", "nosuch"), (":", 1))
+            assert "command" not in self.events(client)
+            assert client("SLOWLOG", "LEN")[1] >= 2
+            if Daemon.preload:
+                with open(daemon.hold, "w"):
+                    pass
+                client.send_commands(["WAITAOF", 1, 0, 0])
+                other = daemon.client()
+                eventually(lambda: "log" in self.events(other))
+                os.unlink(daemon.hold)
+                equal(client.reply(), ("*", [(":", 1), (":", 0)]))
+
+    @staticmethod
+    def events(client):
+        return {row[1][0][1].decode(): [v for _, v in row[1]] for row in client("LATENCY", "LATEST")[1]}
+
+    def test_info(self):
+        with Daemon() as daemon:
+            client = daemon.client()
+            lines = lambda *sections: [line for line in client("INFO", *sections)[1].decode().split("\r\n") if ":" in line]
+            has = lambda *sections: dict(line.split(":", 1) for line in lines(*sections))
+            names = [line.split(":")[0] for line in lines()]
+            used = [name for name in names if name.startswith("used_memory")]
+            equal(used[0], "used_memory")
+            for name in ("used_memory_human", "used_memory_rss", "used_memory_peak", "used_cpu_sys", "used_cpu_user",
+                         "used_cpu_sys_main_thread", "used_cpu_user_main_thread", "run_id", "process_supervised", "tcp_port", "executable",
+                         "config_file", "os", "cluster_enabled", "master_replid", "maxmemory_policy", "mem_allocator"):
+                equal(names.count(name), 1, name)
+            all_ = has("everything")
+            assert int(all_["used_memory"]) > 0 and int(all_["used_memory_rss"]) > 0, all_
+            assert int(all_["used_memory_peak"]) >= int(all_["used_memory"]), all_
+            equal(len(all_["run_id"]), 40)
+            equal(os.path.realpath(all_["executable"]), os.path.realpath(f"/proc/{daemon.process.pid}/exe"))
+            sections = lambda *words: [l for l in client("INFO", *words)[1].decode().split("\r\n") if l.startswith("#")]
+            equal(sections("cpu", "Memory", "keyspace"), ["# Memory", "# CPU", "# Keyspace"])
+            equal(sections("default"), sections())
+            equal(sections("all"), sections("everything"))
+            equal(set(sections("all")) - set(sections()), {"# Commandstats"})
+            equal(client("CONFIG", "RESETSTAT"), ("+", "OK"))
+            client.send_commands(*[["SADD", "k", i] for i in range(1000)], ["SADD", "k"], ["SADD", "k", "x"], ["MULTI"], ["SADD", "k", 7],
+                                 ["SCARD", "k"], ["EXEC"], ["NOSUCH"], ["EXEC"], ["AUTH", "a", "b"])
+            for _ in range(1009):
+                client.reply()
+            stats = has("commandstats")
+            counts = lambda name: dict(part.split("=") for part in stats["cmdstat_" + name].split(","))
+            equal([counts("sadd")[k] for k in ("calls", "rejected_calls", "failed_calls")], ["1002", "1", "1"])
+            equal([counts("scard")["calls"], counts("exec")["calls"], counts("exec")["failed_calls"]], ["1", "2", "1"])
+            assert int(counts("lanemap.apply")["usec"]) > 0, stats
+            errors = has("errorstats")
+            equal(errors, {"errorstat_ERR": "count=4", "errorstat_WRONGPASS": "count=1"})
+            other = Daemon()
+            with other:
+                assert dict(l.split(":", 1) for l in other.client()("INFO", "server")[1].decode().split("\r\n") if ":" in l)["run_id"] != \
+                    all_["run_id"]
+
+    def test_timeout(self):
+        with Daemon("--timeout", "1") as daemon:
+            idle, busy = daemon.client(), daemon.client()
+            number = idle("CLIENT", "ID")[1]
+            with self.assertRaises((Closed, ConnectionError)):
+                eventually(lambda: busy("CLIENT", "LIST", "ID", number)[1] == b"")
+                idle("PING")
+            equal(busy("CONFIG", "SET", "timeout", 0), ("+", "OK"))
 
 
 if __name__ == "__main__":

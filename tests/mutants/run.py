@@ -51,6 +51,9 @@ WITHOUT = {}
 
 # name, the guarantee, file, what stands there, what the mutant says, (program, arguments)
 MUTANTS = [
+    ('slow-log-keeps-passwords', 'I6', 'src/daemon/client/slowlog.c',
+     'if (i > 0 && has_password(message, args))', 'if (false)',
+     ('tests/daemon/test_words.py', ['Words.test_passwords_are_not_in_the_slow_log'])),
     ('waitaof-answers-before-it-is-durable', 'W2', 'src/daemon/command/wait.c',
      'return lanemap_writer_durable(server->writer, NULL) >= position;',
      'return lanemap_writer_position(server->writer) >= position;',

@@ -7,6 +7,7 @@
 
 #include "common/alloc.h"
 #include "daemon/client/memory.h"
+#include "daemon/client/meter.h"
 #include "daemon/client/release.h"
 
 static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_APPLY_OPS_MAX, "one apply is one record");
@@ -265,10 +266,12 @@ static void *helper_main(void *arg)
 {
         struct lanemap_batch_helper *helper = arg;
         uint64_t one = 1;
+        uint64_t ticks = lanemap_meter_ticks();
         int fd = helper->event_fd;
 
         helper->r = lanemap_writer_apply(helper->writer, helper->ops, helper->n_ops,
                                          helper->results, &helper->n_applied, &helper->position);
+        helper->ticks = lanemap_meter_ticks() - ticks;
         atomic_store_explicit(&helper->done, true, memory_order_release);
         if (write(fd, &one, sizeof(one)) < 0)
                 return NULL; /* the loop looks again soon all the same */
@@ -307,14 +310,39 @@ static int helper_end(struct lanemap_batch_helper *helper, size_t *ret_n_applied
         return helper->r;
 }
 
+/* For the slow log: how much it was, and its first key. */
+static void batch_is_slow(struct lanemap_server *server, size_t op, uint64_t ticks)
+{
+        const struct lanemap_batch *batch = &server->batch;
+        struct lanemap_client *client = batch->entries[batch->n_entries - 1].client;
+        uint32_t n_key = (uint32_t)LANEMAP_MIN(batch->ops[op].key_bytes, 256u), n[2];
+        char text[512] = "lanemap.apply";
+        const uint32_t n_name = (uint32_t)strlen(text);
+
+        if (!client) /* it has gone */
+                return;
+        n[0] = (uint32_t)snprintf(text + n_name, 64, "%zu operations", batch->n_ops - op);
+        n[1] = (uint32_t)snprintf(text + n_name + n[0], 64, "%zu commands", batch->n_entries);
+        if (n_key > 0)
+                memcpy(text + n_name + n[0] + n[1], batch->ops[op].key, n_key);
+        lanemap_meter_slow(client, "apply", text,
+                           (struct lanemap_resp_arg[]){{0, n_name},
+                                                       {n_name, n[0]},
+                                                       {n_name + n[0], n[1]},
+                                                       {n_name + n[0] + n[1], n_key}},
+                           4, ticks);
+}
+
 /* The operations from `op` on: what the thread made of them, or here and now. */
 static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_applied)
 {
         struct lanemap_batch *batch = &server->batch;
         uint64_t position = 0, wait_ns = 0;
+        uint64_t ticks = lanemap_meter_ticks();
+        bool was_helped = batch->helper.is_running;
         int r;
 
-        if (batch->helper.is_running)
+        if (was_helped)
                 r = helper_end(&batch->helper, ret_n_applied, &position);
         else
                 r = lanemap_writer_try_apply(server->writer, batch->ops + op, batch->n_ops - op,
@@ -324,6 +352,10 @@ static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_a
                 lanemap_server_write_later(server, wait_ns);
                 return r;
         }
+        ticks = was_helped ? batch->helper.ticks : lanemap_meter_ticks() - ticks;
+        server->apply_ticks += ticks;
+        if (lanemap_meter_is_slow(server, ticks))
+                batch_is_slow(server, op, ticks);
         server->n_applies++;
         server->gate_is_due = true;
         if (r == 0 || *ret_n_applied > 0)

@@ -63,6 +63,7 @@ struct lanemap_batch_helper {
         int r;
         size_t n_applied;
         uint64_t position;
+        uint64_t ticks; /* that it took: client/meter.h */
 };
 
 struct lanemap_batch {

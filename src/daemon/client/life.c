@@ -466,6 +466,20 @@ static void client_close_unread(struct lanemap_client *client)
         lanemap_client_close(client);
 }
 
+/* One that waits for an answer is not idle. */
+static void client_close_idle(struct lanemap_client *client, time_t idle)
+{
+        uint64_t limit = client->server->options.timeout;
+
+        if (limit == 0 || idle < 0 || (uint64_t)idle <= limit || client->blocked ||
+            client->write_waits || lanemap_reply_bytes(&client->out) > 0)
+                return;
+        lanemap_log(LOG_INFO,
+                    "client %" PRIu64 " at %s: it has done nothing for %lld seconds: closed",
+                    client->id, client->address, (long long)idle);
+        lanemap_client_close(client);
+}
+
 void lanemap_client_cron(struct lanemap_client *client)
 {
         time_t idle = client->server->now - client->last_active;
@@ -478,6 +492,7 @@ void lanemap_client_cron(struct lanemap_client *client)
         if (limit > 0 && client->unread_since > 0 &&
             client->server->seconds - client->unread_since >= limit)
                 client_close_unread(client);
+        client_close_idle(client, idle);
         if (idle < 2)
                 return;
         lanemap_budget_trim(client);

@@ -45,6 +45,14 @@ struct lanemap_command {
         uint32_t flags;
         int8_t first_key, last_key, key_step;
         const char *summary;
+        struct lanemap_command_counts *counts; /* the registry's */
+};
+
+/* CONFIG RESETSTAT makes them 0. */
+struct lanemap_command_counts {
+        uint64_t calls, ticks; /* client/meter.h */
+        uint64_t rejected;     /* not run: arity, password, memory, ... */
+        uint64_t failed;       /* it replied an error */
 };
 
 LANEMAP_ALWAYS_INLINE const char *lanemap_call_bytes(const struct lanemap_call *call, uint32_t i)

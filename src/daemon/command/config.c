@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/command/handlers.h"
+#include "daemon/command/help.h"
 #include "daemon/command/stats.h"
 #include "daemon/loop/log.h"
 #include "daemon/options.h"
@@ -33,7 +34,13 @@ static const struct {
         {"save", ""},
         {"databases", "1"},
         {"maxmemory", "0"},
-        {"timeout", "0"},
+        {"maxmemory-policy", "noeviction"},
+        {"cluster-enabled", "no"},
+        {"daemonize", "no"},
+        {"tcp-keepalive", "0"},
+        {"appendfilename", "log"},
+        {"no-appendfsync-on-rewrite", "no"},
+        {"replica-read-only", "yes"},
         {"bind", .format = bind_format},
         {"proto-max-bulk-len", .format = argument_format},
         {"client-query-buffer-limit", .format = query_format},
@@ -101,23 +108,62 @@ static void config_get(const struct lanemap_call *call)
         config_each(call, setting_reply, reply);
 }
 
-/* The option that argument i names. Return: NULL after replying that it cannot be set. */
-static const struct lanemap_option *config_find(const struct lanemap_call *call, uint32_t i)
+/* ---- CONFIG SET ---- */
+
+static const struct lanemap_option *option_named(const struct lanemap_call *call, uint32_t i)
 {
         const struct lanemap_program *program = &lanemap_daemon_program;
 
-        for (size_t o = 0; o < program->n_options; o++) {
-                const struct lanemap_option *option = &program->options[o];
-
-                if (option->config && option->change && lanemap_call_is(call, i, option->config))
-                        return option;
-        }
-        lanemap_reply_error(lanemap_client_reply(call->client),
-                            "ERR CONFIG SET failed (possibly related to argument '%.*s') - can't "
-                            "set immutable config",
-                            (int)LANEMAP_MIN(call->args[i].bytes, 64u),
-                            lanemap_call_bytes(call, i));
+        for (size_t o = 0; o < program->n_options; o++)
+                if (program->options[o].config &&
+                    lanemap_call_is(call, i, program->options[o].config))
+                        return &program->options[o];
         return NULL;
+}
+
+static bool other_is_named(const struct lanemap_call *call, uint32_t i)
+{
+        for (size_t o = 0; o < LANEMAP_N_ELEMENTS(others); o++)
+                if (lanemap_call_is(call, i, others[o].name))
+                        return true;
+        return false;
+}
+
+static void config_refuse(const struct lanemap_call *call, uint32_t i, const char *why)
+{
+        lanemap_reply_error(lanemap_client_reply(call->client),
+                            "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                            (int)LANEMAP_MIN(call->args[i].bytes, 64u), lanemap_call_bytes(call, i),
+                            why);
+}
+
+/* The names of all pairs: known, able to change, and each once. Return: false after an error was
+ * replied. */
+static bool config_names(const struct lanemap_call *call)
+{
+        for (uint32_t i = 2; i < call->n_args; i += 2) {
+                const struct lanemap_option *option = option_named(call, i);
+
+                if (!option && !other_is_named(call, i)) {
+                        lanemap_reply_error(lanemap_client_reply(call->client),
+                                            "ERR Unknown option or number of arguments for CONFIG "
+                                            "SET - '%.*s'",
+                                            (int)LANEMAP_MIN(call->args[i].bytes, 128u),
+                                            lanemap_call_bytes(call, i));
+                        return false;
+                }
+                if (!option || !option->change) {
+                        config_refuse(call, i, "can't set immutable config");
+                        return false;
+                }
+                for (uint32_t before = 2; before < i; before += 2) {
+                        if (option_named(call, before) != option)
+                                continue;
+                        config_refuse(call, i, "duplicate parameter");
+                        return false;
+                }
+        }
+        return true;
 }
 
 /* Stores argument i in `options`. Return: false after replying why not. */
@@ -143,74 +189,106 @@ static bool config_take(const struct lanemap_call *call, const struct lanemap_op
         return false;
 }
 
+static void config_store(struct lanemap_options *to, const struct lanemap_options *from,
+                         const struct lanemap_option *option)
+{
+        memcpy((char *)to + option->off, (const char *)from + option->off, option->bytes);
+}
+
+/* Those before argument i are as they were. */
+static void config_undo(const struct lanemap_call *call, uint32_t end,
+                        const struct lanemap_options *old)
+{
+        for (uint32_t i = 2; i < end; i += 2) {
+                const struct lanemap_option *option = option_named(call, i);
+
+                config_store(&call->server->options, old, option);
+                (void)option->change(call->server, old);
+        }
+}
+
+/* All of them, or none. Return: false after an error was replied. */
+static bool config_change(const struct lanemap_call *call, const struct lanemap_options *new)
+{
+        struct lanemap_server *server = call->server;
+        struct lanemap_options old = server->options;
+
+        for (uint32_t i = 2; i < call->n_args; i += 2) {
+                const struct lanemap_option *option = option_named(call, i);
+                int r = option->change(server, new);
+
+                if (r < 0) {
+                        config_undo(call, i, &old);
+                        config_refuse(call, i, strerror(-r));
+                        return false;
+                }
+                config_store(&server->options, new, option);
+        }
+        return true;
+}
+
 static void config_set(const struct lanemap_call *call)
 {
         struct lanemap_server *server = call->server;
         struct lanemap_options options = server->options;
         char value[64];
-        int r;
 
         if (call->n_args % 2 != 0) {
                 lanemap_command_subcommand_arity(call, "set");
                 return;
         }
-        for (uint32_t i = 2; i < call->n_args; i += 2)
-                if (!config_find(call, i))
-                        return;
+        if (!config_names(call))
+                return;
         if (!server->writer) {
                 lanemap_command_loading(server, lanemap_client_reply(call->client));
                 return;
         }
         for (uint32_t i = 2; i < call->n_args; i += 2)
-                if (!config_take(call, config_find(call, i), i + 1, &options))
+                if (!config_take(call, option_named(call, i), i + 1, &options))
                         return;
+        if (!config_change(call, &options))
+                return;
         for (uint32_t i = 2; i < call->n_args; i += 2) {
-                const struct lanemap_option *option = config_find(call, i);
+                const struct lanemap_option *option = option_named(call, i);
 
-                r = option->change(server, &options);
-                if (r < 0) {
-                        lanemap_reply_error(lanemap_client_reply(call->client),
-                                            "ERR CONFIG SET failed (possibly related to argument "
-                                            "'%s') - %s",
-                                            option->config, strerror(-r));
-                        return;
-                }
-                memcpy((char *)&server->options + option->off, (char *)&options + option->off,
-                       option->bytes);
                 lanemap_option_format(option, &options, value, sizeof(value));
                 lanemap_log(LOG_NOTICE, "%s is %s now", option->config, value);
         }
         lanemap_reply_simple(lanemap_client_reply(call->client), "OK");
 }
 
+static void config_resetstat(const struct lanemap_call *call)
+{
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+
+        lanemap_stats_reset(call->server);
+        lanemap_reply_simple(reply, "OK");
+}
+
+static void config_rewrite(const struct lanemap_call *call)
+{
+        lanemap_reply_error(lanemap_client_reply(call->client),
+                            "ERR The server is running without a config file");
+}
+
+static void config_help(const struct lanemap_call *call);
+
+static const struct lanemap_subcommand subcommands[] = {
+        {"get", -3, config_get, "Return parameters matching the glob-like <pattern>s.",
+         "<pattern> [<pattern> ...]"},
+        {"set", -4, config_set, "Set configuration parameters: all of them, or none.",
+         "<directive> <value> [<directive> <value> ...]"},
+        {"resetstat", 2, config_resetstat, "Reset statistics reported by the INFO command."},
+        {"rewrite", 2, config_rewrite, "Refused: lanemapd writes no options file."},
+        {"help", 2, config_help, "Print this help."},
+};
+
+static void config_help(const struct lanemap_call *call)
+{
+        lanemap_command_help(call, subcommands, LANEMAP_N_ELEMENTS(subcommands));
+}
+
 void lanemap_command_config(const struct lanemap_call *call)
 {
-        static const struct lanemap_subcommand subcommands[] = {
-                {"get", -3}, {"set", -4}, {"resetstat", 2}, {"rewrite", 2}, {"help", 2},
-        };
-        struct lanemap_reply *reply;
-
-        switch (lanemap_command_subcommand(call, subcommands, LANEMAP_N_ELEMENTS(subcommands))) {
-        case 0:
-                config_get(call);
-                break;
-        case 1:
-                config_set(call);
-                break;
-        case 2:
-                reply = lanemap_client_reply(call->client);
-                lanemap_stats_reset(call->server);
-                lanemap_reply_simple(reply, "OK");
-                break;
-        case 3:
-                lanemap_reply_error(lanemap_client_reply(call->client),
-                                    "ERR The server is running without a config file");
-                break;
-        case 4:
-                reply = lanemap_client_reply(call->client);
-                lanemap_reply_array(reply, 1);
-                lanemap_reply_simple(reply, "CONFIG GET <pattern...>|SET appendfsync "
-                                            "always|everysec|no|SET loglevel <level>|RESETSTAT");
-                break;
-        }
+        lanemap_command_run_subcommand(call, subcommands, LANEMAP_N_ELEMENTS(subcommands));
 }

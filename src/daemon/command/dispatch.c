@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "daemon/client/memory.h"
+#include "daemon/client/meter.h"
 #include "daemon/client/release.h"
 #include "daemon/client/transaction.h"
 #include "daemon/command/dispatch.h"
@@ -13,6 +14,8 @@ static struct lanemap_reply *refusal(const struct lanemap_call *call)
 {
         if (call->client->transaction)
                 call->client->transaction->aborted = true;
+        if (call->command)
+                call->command->counts->rejected++;
         return lanemap_client_reply(call->client);
 }
 
@@ -133,12 +136,38 @@ static bool writes_before(const struct lanemap_call *call)
 }
 
 /* What it replied so far is not sent. */
-static void command_put_off(struct lanemap_client *client)
+static void command_put_off(struct lanemap_client *client, const struct lanemap_command *command)
 {
         client->run_again = client->replied = false;
         client->server->n_commands--;
+        command->counts->calls--;
         client->server->discarded.failed = false;
         lanemap_reply_deinit(&client->server->discarded);
+}
+
+/* M1, M2 */
+static void command_run(const struct lanemap_call *call)
+{
+        const struct lanemap_command *command = call->command;
+        struct lanemap_command_counts *counts = command->counts;
+        bool may_be_long =
+                !(command->flags & LANEMAP_COMMAND_FAST) || call->n_args > LANEMAP_METER_MANY_ARGS;
+        uint64_t ticks;
+
+        if (LANEMAP_LIKELY(!may_be_long && counts->calls % LANEMAP_METER_SAMPLE != 0)) {
+                counts->calls++;
+                command->run(call);
+        } else {
+                counts->calls++;
+                ticks = lanemap_meter_ticks();
+                command->run(call);
+                ticks = lanemap_meter_ticks() - ticks;
+                counts->ticks += may_be_long ? ticks : ticks * LANEMAP_METER_SAMPLE;
+                if (lanemap_meter_is_slow(call->server, ticks) && !call->client->run_again)
+                        lanemap_meter_slow(call->client, "command", call->message, call->args,
+                                           call->n_args, ticks);
+        }
+        counts->failed += call->client->out.n_errors > 0;
 }
 
 bool lanemap_command_execute(struct lanemap_client *client, const char *message,
@@ -164,12 +193,12 @@ bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                                      !(call.command->flags & LANEMAP_COMMAND_AT_ONCE))) {
                         command_queue(&call);
                 } else {
-                        call.command->run(&call);
+                        command_run(&call);
                         gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);
                 }
         }
         if (LANEMAP_UNLIKELY(client->run_again)) {
-                command_put_off(client);
+                command_put_off(client, call.command);
                 return false;
         }
         if (client->replied && gated)

@@ -69,6 +69,10 @@ void lanemap_command_module(const struct lanemap_call *call);
 void lanemap_command_acl(const struct lanemap_call *call);
 void lanemap_command_refused(const struct lanemap_call *call);
 
+/* command/slow.c */
+void lanemap_command_slowlog(const struct lanemap_call *call);
+void lanemap_command_latency(const struct lanemap_call *call);
+
 /* command/info.c */
 void lanemap_command_info(const struct lanemap_call *call);
 

@@ -3,13 +3,23 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "daemon/client/health.h"
+#include "daemon/client/meter.h"
 #include "daemon/command/handlers.h"
+#include "daemon/command/registry.h"
 #include "daemon/command/stats.h"
+
+#ifdef LANEMAP_HAVE_MIMALLOC
+#define LANEMAP_ALLOCATOR "mimalloc"
+#else
+#define LANEMAP_ALLOCATOR "libc"
+#endif
 
 struct info {
         struct lanemap_server *server;
@@ -50,13 +60,22 @@ static void info_server(struct info *info)
 {
         const struct lanemap_server *server = info->server;
         struct timespec now;
+        struct utsname os;
+        char path[4096];
+        ssize_t n;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
         line(info, "lanemap_version:%s", LANEMAP_VERSION);
         line(info, "redis_version:7.0.0"); /* the dialect: clients choose their words by it */
         line(info, "redis_mode:standalone");
-        line(info, "arch_bits:64");
+        if (uname(&os) == 0)
+                line(info, "os:%s %s %s", os.sysname, os.release, os.machine);
+        line(info, "arch_bits:%zu", 8 * sizeof(void *));
+        line(info, "monotonic_clock:POSIX clock_gettime");
+        line(info, "multiplexing_api:epoll");
         line(info, "process_id:%d", (int)getpid());
+        line(info, "process_supervised:%s", getenv("NOTIFY_SOCKET") ? "systemd" : "no");
+        line(info, "run_id:%s", server->run_id);
         line(info, "tcp_port:%u", server->options.port);
         line(info, "unixsocket:%s", server->options.socket);
         line(info, "index_name:%s", server->options.name);
@@ -64,6 +83,11 @@ static void info_server(struct info *info)
         line(info, "uptime_in_seconds:%lld", (long long)(now.tv_sec - server->started_at.tv_sec));
         line(info, "uptime_in_days:%lld",
              (long long)(now.tv_sec - server->started_at.tv_sec) / 86400);
+        n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+        path[LANEMAP_MAX(n, 0)] = 0;
+        line(info, "executable:%s", path);
+        line(info, "config_file:%s",
+             server->options.options_file ? server->options.options_file : "");
 }
 
 /* Clients whose next write the engine would make wait, or has not taken. */
@@ -100,13 +124,53 @@ static void info_clients(struct info *info)
         rows_print(info, "Clients");
 }
 
+static void bytes_line(struct info *info, const char *name, uint64_t bytes)
+{
+        static const char units[] = "BKMGT";
+        double number = (double)bytes;
+        size_t unit = 0;
+
+        while (number >= 1024 && unit + 2 < sizeof(units)) {
+                number /= 1024;
+                unit++;
+        }
+        line(info, "%s:%" PRIu64, name, bytes);
+        line(info, "%s_human:%.*f%c", name, unit ? 2 : 0, number, units[unit]);
+}
+
+/* Pages that the process has in memory, those of the shared memory included. */
+static uint64_t memory_rss(void)
+{
+        unsigned long long n_pages = 0;
+        FILE *file = fopen("/proc/self/statm", "re");
+
+        if (!file)
+                return 0;
+        if (fscanf(file, "%*u %llu", &n_pages) != 1)
+                n_pages = 0;
+        fclose(file);
+        return n_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 static void info_memory(struct info *info)
 {
         const struct lanemap_memory *memory = &info->server->memory;
-        struct rusage usage;
+        struct rusage usage = {.ru_maxrss = 0};
+        uint64_t used = info->stats.heap_bytes + info->stats.shared_used_bytes +
+                        info->server->clients_bytes;
 
-        if (getrusage(RUSAGE_SELF, &usage) == 0)
-                line(info, "used_memory_rss_peak:%lld", (long long)usage.ru_maxrss * 1024);
+        /* First: redis-cli --stat takes the first line that begins with its name. */
+        if (info->has_stats)
+                bytes_line(info, "used_memory", used);
+        bytes_line(info, "used_memory_rss", memory_rss());
+        (void)getrusage(RUSAGE_SELF, &usage);
+        line(info, "used_memory_rss_peak:%lld", (long long)usage.ru_maxrss * 1024);
+        info->server->used_memory_peak = LANEMAP_MAX(info->server->used_memory_peak, used);
+        if (info->has_stats)
+                bytes_line(info, "used_memory_peak", info->server->used_memory_peak);
+        line(info, "maxmemory:0");
+        line(info, "maxmemory_policy:noeviction");
+        line(info, "mem_allocator:%s", LANEMAP_ALLOCATOR);
         line(info, "memory_needed:%" PRIu64, memory->needed_bytes);
         line(info, "memory_limit:%" PRIu64,
              memory->limit.bytes == UINT64_MAX ? 0 : memory->limit.bytes);
@@ -114,7 +178,6 @@ static void info_memory(struct info *info)
         line(info, "memory_short:%d", memory->is_short);
         if (!info->has_stats)
                 return;
-        line(info, "used_memory:%" PRIu64, info->stats.heap_bytes + info->stats.shared_used_bytes);
         rows_print(info, "Memory");
 }
 
@@ -146,6 +209,70 @@ static void info_lanemap(struct info *info)
                 lanemap_stats_each(&info->stats, row_line, info);
 }
 
+static void cpu_line(struct info *info, const char *name, struct timeval time)
+{
+        line(info, "used_cpu_%s:%lld.%06ld", name, (long long)time.tv_sec, (long)time.tv_usec);
+}
+
+static void info_cpu(struct info *info)
+{
+        struct rusage all = {.ru_maxrss = 0}, thread = all, children = all;
+
+        (void)getrusage(RUSAGE_SELF, &all);
+        (void)getrusage(RUSAGE_THREAD, &thread);
+        (void)getrusage(RUSAGE_CHILDREN, &children);
+        cpu_line(info, "sys", all.ru_stime);
+        cpu_line(info, "user", all.ru_utime);
+        cpu_line(info, "sys_children", children.ru_stime);
+        cpu_line(info, "user_children", children.ru_utime);
+        cpu_line(info, "sys_main_thread", thread.ru_stime);
+        cpu_line(info, "user_main_thread", thread.ru_utime);
+}
+
+static void info_modules(struct info *info)
+{
+}
+
+static void info_cluster(struct info *info)
+{
+        line(info, "cluster_enabled:0");
+}
+
+static void command_line(struct info *info, const char *name,
+                         const struct lanemap_command_counts *counts)
+{
+        uint64_t us = lanemap_meter_ns(info->server, counts->ticks) / 1000;
+
+        line(info,
+             "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64
+             ",usec_per_call=%.2f,rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64,
+             name, counts->calls, us, counts->calls ? (double)us / (double)counts->calls : 0.0,
+             counts->rejected, counts->failed);
+}
+
+/* What writes do is done for many at once: that is a row of its own. */
+static void info_commandstats(struct info *info)
+{
+        const struct lanemap_command *command;
+
+        for (size_t i = 0; (command = lanemap_registry_at(i)); i++)
+                if (command->counts->calls > 0 || command->counts->rejected > 0)
+                        command_line(info, command->name, command->counts);
+        if (info->server->n_applies > 0)
+                command_line(info, "lanemap.apply",
+                             &(struct lanemap_command_counts){.calls = info->server->n_applies,
+                                                              .ticks = info->server->apply_ticks});
+}
+
+static void info_errorstats(struct info *info)
+{
+        const char *code;
+        uint64_t n;
+
+        for (size_t i = 0; (code = lanemap_reply_error_code(i, &n)); i++)
+                line(info, "errorstat_%s:count=%" PRIu64, code, n);
+}
+
 static void info_keyspace(struct info *info)
 {
         if (info->has_stats && info->stats.n_keys > 0)
@@ -156,26 +283,38 @@ static void info_replication(struct info *info)
 {
         line(info, "role:master");
         line(info, "connected_slaves:0");
+        line(info, "master_replid:%s", info->server->run_id);
+        line(info, "master_repl_offset:%" PRIu64, info->server->position);
 }
+
+/* Which words a section answers to besides its name. */
+enum {
+        BY_DEFAULT = 1, /* default, all, everything, and no word at all */
+        BY_ALL = 2,     /* all, everything */
+};
 
 static const struct {
         const char *name;
         void (*write)(struct info *info);
+        int by;
 } sections[] = {
-        {"Server", info_server},           {"Health", info_health},
-        {"Clients", info_clients},         {"Memory", info_memory},
-        {"Persistence", info_persistence}, {"Stats", info_stats},
-        {"Replication", info_replication}, {"Lanemap", info_lanemap},
-        {"Keyspace", info_keyspace},
+        {"Server", info_server, BY_DEFAULT},           {"Health", info_health, BY_DEFAULT},
+        {"Clients", info_clients, BY_DEFAULT},         {"Memory", info_memory, BY_DEFAULT},
+        {"Persistence", info_persistence, BY_DEFAULT}, {"Stats", info_stats, BY_DEFAULT},
+        {"Replication", info_replication, BY_DEFAULT}, {"CPU", info_cpu, BY_DEFAULT},
+        {"Modules", info_modules, BY_DEFAULT},         {"Commandstats", info_commandstats, BY_ALL},
+        {"Errorstats", info_errorstats, BY_DEFAULT},   {"Cluster", info_cluster, BY_DEFAULT},
+        {"Lanemap", info_lanemap, BY_DEFAULT},         {"Keyspace", info_keyspace, BY_DEFAULT},
 };
 
-static bool section_is_wanted(const struct lanemap_call *call, const char *name)
+static bool section_is_wanted(const struct lanemap_call *call, size_t section)
 {
         if (call->n_args == 1)
-                return true;
+                return sections[section].by == BY_DEFAULT;
         for (uint32_t i = 1; i < call->n_args; i++)
-                if (lanemap_call_is(call, i, name) || lanemap_call_is(call, i, "all") ||
-                    lanemap_call_is(call, i, "default") || lanemap_call_is(call, i, "everything"))
+                if (lanemap_call_is(call, i, sections[section].name) ||
+                    lanemap_call_is(call, i, "all") || lanemap_call_is(call, i, "everything") ||
+                    (lanemap_call_is(call, i, "default") && sections[section].by == BY_DEFAULT))
                         return true;
         return false;
 }
@@ -188,7 +327,7 @@ void lanemap_command_info(const struct lanemap_call *call)
         lanemap_reply_init(&info.text, 2);
         info.has_stats = lanemap_health_stats(call->server, &info.stats, &info.stats_age_ns);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(sections); i++) {
-                if (!section_is_wanted(call, sections[i].name))
+                if (!section_is_wanted(call, i))
                         continue;
                 if (info.text.end > 0)
                         lanemap_reply_raw(&info.text, "\r\n", 2);

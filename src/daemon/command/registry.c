@@ -9,6 +9,7 @@
 
 static const struct lanemap_command *buckets[BUCKETS];
 static const struct lanemap_command *commands[BUCKETS / 2];
+static struct lanemap_command_counts counts[BUCKETS / 2];
 static size_t n_commands;
 
 static uint32_t name_hash(const char *name, size_t n_bytes)
@@ -20,11 +21,12 @@ static uint32_t name_hash(const char *name, size_t n_bytes)
         return hash;
 }
 
-void lanemap_registry_add(const struct lanemap_command *command)
+void lanemap_registry_add(struct lanemap_command *command)
 {
         uint32_t at = name_hash(command->name, strlen(command->name)) % BUCKETS;
 
         lanemap_check(n_commands < LANEMAP_N_ELEMENTS(commands));
+        command->counts = &counts[n_commands];
         commands[n_commands++] = command;
         while (buckets[at])
                 at = (at + 1) % BUCKETS;

@@ -4,7 +4,8 @@
 
 #include "daemon/command/call.h"
 
-void lanemap_registry_add(const struct lanemap_command *command);
+/* Gives it its counts. */
+void lanemap_registry_add(struct lanemap_command *command);
 /* Return: the command of that name, in any case, or NULL. */
 const struct lanemap_command *lanemap_registry_find(const char *name, size_t n_bytes);
 /* In the order they were added; NULL after the last. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/command/registry.h"
 #include "daemon/command/stats.h"
 #include "daemon/options.h"
 
@@ -162,4 +163,8 @@ void lanemap_stats_reset(struct lanemap_server *server)
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(info_rows); i++)
                 if (info_rows[i].resets)
                         memset((char *)server + info_rows[i].off, 0, info_rows[i].bytes);
+        for (size_t i = 0; lanemap_registry_at(i); i++)
+                *lanemap_registry_at(i)->counts = (struct lanemap_command_counts){0};
+        server->apply_ticks = 0;
+        lanemap_reply_error_codes_reset();
 }

@@ -19,7 +19,7 @@
 #define G    LANEMAP_COMMAND_GROWS
 
 /* clang-format off */
-static const struct lanemap_command commands[] = {
+static struct lanemap_command commands[] = {
         {"sadd", lanemap_command_sadd, -3, W | F | G, 1, 1, 1, "Add ids to a key."},
         {"srem", lanemap_command_srem, -3, W | F, 1, 1, 1, "Remove ids from a key."},
         {"smembers", lanemap_command_smembers, 2, R, 1, 1, 1, "All ids of a key."},
@@ -54,6 +54,8 @@ static const struct lanemap_command commands[] = {
         {"wait", lanemap_command_wait, 3, 0, 0, 0, 0, "0: there are no replicas."},
         {"waitaof", lanemap_command_waitaof, 4, 0, 0, 0, 0, "Wait until what was applied is durable."},
         {"role", lanemap_command_role, 1, F | L, 0, 0, 0, "master, the log position, no replicas."},
+        {"slowlog", lanemap_command_slowlog, -2, L | ADM | U, 0, 0, 0, "What took long."},
+        {"latency", lanemap_command_latency, -2, L | ADM | U, 0, 0, 0, "When something took long."},
         {"module", lanemap_command_module, -2, L | ADM | U, 0, 0, 0, "There are none."},
         {"acl", lanemap_command_acl, -2, L | ADM | U, 0, 0, 0, "There is one user: default."},
         {"lanemap.add", lanemap_command_lanemap_add, 3, W | F | G, 1, 1, 1, "Add one id: changed, ids the key has now."},

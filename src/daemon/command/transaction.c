@@ -83,6 +83,7 @@ static int transaction_run(const struct lanemap_call *exec)
                         .n_args = queued->n_args,
                 };
 
+                queued->command->counts->calls++;
                 queued->command->run(&call);
                 exec->server->n_commands++;
                 transaction->reply.protocol = exec->client->out.protocol;
@@ -131,6 +132,8 @@ static void transaction_rewind(const struct lanemap_call *exec)
         lanemap_reply_deinit(&transaction->reply);
         transaction->n_scans = 0;
         exec->server->n_commands -= transaction->n_commands;
+        for (size_t i = 0; i < transaction->n_commands; i++)
+                transaction->commands[i].command->counts->calls--;
         exec->client->run_again = true;
 }
 

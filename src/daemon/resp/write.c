@@ -28,6 +28,39 @@ void lanemap_reply_simple(struct lanemap_reply *reply, const char *text)
         lanemap_reply_raw(reply, "\r\n", 2);
 }
 
+/* How many error replies had a code; the last row is for what has no room. */
+static struct {
+        char text[16];
+        uint64_t n;
+} codes[24];
+
+static void code_count(const char *text)
+{
+        size_t n = strcspn(text, " "), i = 0;
+
+        if (n >= sizeof(codes[0].text))
+                n = sizeof(codes[0].text) - 1;
+        while (i + 1 < LANEMAP_N_ELEMENTS(codes) && codes[i].text[0] &&
+               (strncmp(codes[i].text, text, n) != 0 || codes[i].text[n]))
+                i++;
+        memcpy(codes[i].text, text, n);
+        codes[i].text[n] = 0;
+        codes[i].n++;
+}
+
+const char *lanemap_reply_error_code(size_t i, uint64_t *ret_n)
+{
+        if (i >= LANEMAP_N_ELEMENTS(codes) || !codes[i].text[0])
+                return NULL;
+        *ret_n = codes[i].n;
+        return codes[i].text;
+}
+
+void lanemap_reply_error_codes_reset(void)
+{
+        memset(codes, 0, sizeof(codes));
+}
+
 void lanemap_reply_error(struct lanemap_reply *reply, const char *format, ...)
 {
         char text[768];
@@ -37,6 +70,7 @@ void lanemap_reply_error(struct lanemap_reply *reply, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
+        code_count(text);
         for (char *c = text; *c; c++)
                 if (*c == '\r' || *c == '\n')
                         *c = ' ';
