@@ -80,6 +80,7 @@ struct lanemap_client {
         size_t query_begin, query_end, query_capacity;
         size_t read_bytes; /* adapts to what the client sends at once */
         struct lanemap_resp_parser parser;
+        size_t parsed_bytes; /* of a message that was understood and has to wait; or 0 */
         struct lanemap_reply out;
         struct lanemap_gate gate;
         size_t n_batched; /* entries of server->batch */

@@ -75,7 +75,8 @@ class Pressure(unittest.TestCase):
             assert int(facts["n_write_delays"]) > 0 and int(facts["write_delay_ns"]) > 0, facts
             parked = [daemon.client(120) for _ in range(4)]
             for i, client in enumerate(parked[:3]):
-                client.send_commands(["LANEMAP.ADD", "order", i], ["PING"], ["SADD", "order", "x"], ["SCARD", "order"])
+                client.send((b'lanemap.add "ord\\x65r" 1\r\n' if i == 1 else encode("LANEMAP.ADD", "order", i))
+                            + b"".join(encode(*c) for c in (["PING"], ["SADD", "order", "x"], ["SCARD", "order"])))
                 eventually(lambda: int(info(other)["waiting_writers"]) == 2 + i)
             parked[3].send_commands(["MULTI"], ["LANEMAP.ADD", "order", 3], ["SCARD", "order"], ["EXEC"], ["SCARD", "order"])
             eventually(lambda: int(info(other)["waiting_writers"]) == 5)

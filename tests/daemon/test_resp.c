@@ -276,7 +276,8 @@ static bool something_send(struct lanemap_reply *reply, const struct plain *plai
         const char *bytes;
         size_t n = LANEMAP_MIN(lanemap_reply_next(reply, &bytes), n_max);
 
-        cr_assert_eq(memcmp(bytes, plain->bytes + stream, n), 0, "T1, at %zu", (size_t)stream);
+        cr_assert(n == 0 || memcmp(bytes, plain->bytes + stream, n) == 0, "T1, at %zu",
+                  (size_t)stream);
         lanemap_reply_sent(reply, n);
         cr_assert_eq(reply->stream, stream + n);
         return n > 0;

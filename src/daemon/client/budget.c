@@ -66,7 +66,8 @@ void lanemap_budget_trim(struct lanemap_client *client)
         if (client->n_batched > 0) /* B3 */
                 return;
         lanemap_reply_trim(&client->out);
-        lanemap_resp_parser_trim(&client->parser);
+        if (client->parsed_bytes == 0)
+                lanemap_resp_parser_trim(&client->parser);
         if (client->query_begin == client->query_end && client->query_capacity > 0) {
                 lanemap_free(client->query);
                 client->query = NULL;

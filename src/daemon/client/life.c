@@ -327,40 +327,55 @@ static bool write_has_to_wait(const struct lanemap_client *client, const char *m
                !lanemap_server_may_write(server);
 }
 
+/* A message is understood once, also when its command has to wait: parsing takes the quotes away.
+ * Return: as lanemap_resp_parse(). */
+static int message_parse(struct lanemap_client *client, char *message)
+{
+        if (client->parsed_bytes > 0)
+                return LANEMAP_RESP_COMMAND;
+        return lanemap_resp_parse(&client->parser, message, client->query_end - client->query_begin,
+                                  &client->parsed_bytes);
+}
+
+/* Return: false when the command has to wait. */
+static bool message_run(struct lanemap_client *client, const char *message)
+{
+        struct lanemap_resp_parser *parser = &client->parser;
+        size_t n_bytes = client->parsed_bytes;
+
+        if (LANEMAP_UNLIKELY(write_has_to_wait(client, message)))
+                return false;
+        client_unpark(client);
+        client->query_begin += n_bytes;
+        client->parsed_bytes = 0;
+        if (parser->n_args == 0 ||
+            LANEMAP_LIKELY(client->server->execute(client, message, parser->args, parser->n_args)))
+                return true;
+        client->query_begin -= n_bytes;
+        client->parsed_bytes = n_bytes;
+        return false;
+}
+
 static void client_run(struct lanemap_client *client)
 {
         struct turn turn = {.stream_begin = lanemap_reply_stream_end(&client->out)};
 
         while (client_may_run(client) && !turn_is_over(client, &turn)) {
-                struct lanemap_resp_parser *parser = &client->parser;
                 char *message = client->query + client->query_begin;
-                size_t n_bytes;
                 int r;
 
                 if (LANEMAP_UNLIKELY(output_is_due(client))) {
                         client_relieve(client);
                         continue;
                 }
-                r = lanemap_resp_parse(parser, message, client->query_end - client->query_begin,
-                                       &n_bytes);
+                r = message_parse(client, message);
                 if (r == LANEMAP_RESP_MORE) {
                         client->has_input = false;
                 } else if (r < 0) {
                         client_protocol_error(client, r);
-                } else {
-                        if (LANEMAP_UNLIKELY(write_has_to_wait(client, message))) {
-                                client_park(client);
-                                return; /* parsed again then */
-                        }
-                        client_unpark(client);
-                        client->query_begin += n_bytes;
-                        if (parser->n_args > 0 &&
-                            LANEMAP_UNLIKELY(!client->server->execute(client, message, parser->args,
-                                                                      parser->n_args))) {
-                                client->query_begin -= n_bytes;
-                                client_park(client);
-                                return;
-                        }
+                } else if (!message_run(client, message)) {
+                        client_park(client);
+                        return;
                 }
         }
 }

@@ -214,7 +214,10 @@ size_t lanemap_reply_next(struct lanemap_reply *reply, const char **ret_bytes)
         struct lanemap_reply_run *run = reply->n_runs ? &reply->runs[reply->run_first] : NULL;
         size_t n = run ? run->n_before : reply->end - reply->begin;
 
-        if (n > 0 || !run) {
+        *ret_bytes = NULL;
+        if (n == 0 && !run)
+                return 0;
+        if (n > 0) {
                 *ret_bytes = reply->bytes + reply->begin;
                 return n;
         }
