@@ -159,7 +159,8 @@ static int table_begin(struct writer_group *group, size_t n_least)
         uint32_t *table;
 
         if (n_least <= group->n_table) {
-                memset(group->table, 0, group->n_table * sizeof(*group->table));
+                if (group->table)
+                        memset(group->table, 0, group->n_table * sizeof(*group->table));
                 return 0;
         }
 
