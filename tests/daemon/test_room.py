@@ -1,4 +1,5 @@
 """A start that finds no room waits for some, says so, lets readers read, and goes on by itself."""
+import glob
 import os
 import re
 import shutil
@@ -21,13 +22,19 @@ class NotStarted(Daemon):
 
 
 class Disk:
-    """A small file system that is the data directory."""
+    """A small file system that is the data directory: a tmpfs, or an ext4 in a file."""
 
-    def __init__(self, daemon, size):
+    def __init__(self, daemon, size, ext4=False):
         self.path = path = daemon.data
         os.makedirs(path)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0750", "lanemap-test", path],
-                          capture_output=True, check=False).returncode:
+        what = ["-t", "tmpfs", "-o", f"size={size},mode=0750", "lanemap-test"]
+        if ext4:
+            image = os.path.join(daemon.directory, "image")
+            made = subprocess.run(["mkfs.ext4", "-q", "-m", "0", image, size], capture_output=True, check=False)
+            if made.returncode:
+                raise SkipTest(f"an ext4 cannot be made here: {made.stderr}")
+            what = ["-o", "loop", image]
+        if subprocess.run(["mount", *what, path], capture_output=True, check=False).returncode:
             raise SkipTest("mounting is not permitted here")
 
     def __enter__(self):
@@ -102,6 +109,31 @@ class Room(unittest.TestCase):
             equal(client("SADD", "after", 1), (":", 1))
             assert "waiting_for_room" not in info(client)
             eventually(lambda: info(client)["status"] == f"Serving {daemon.name}")
+
+    def test_a_full_ext4_after_a_reboot(self):
+        """Nothing is published that could be read, and there is a log to replay: it waits, and comes up by itself."""
+        daemon = NotStarted()
+        with Disk(daemon, "16m", ext4=True) as disk, daemon:
+            daemon.start()
+            client = daemon.client()
+            for i in range(200):
+                equal(client("SADD", f"k{i}", i), (":", 1))
+            equal(daemon.stop(9), -9)
+            for path in glob.glob(f"/dev/shm/lanemap.{daemon.name}*"):
+                os.unlink(path)
+            disk.fill()
+            told = Notified(daemon)
+            daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
+            daemon.start(wait=False)
+            client = check_waiting(daemon, told, r"a log file cannot be started: No space left|No space left")
+            equal(daemon.process.poll(), None)
+            disk.free()
+            told.until("READY=1")
+            eventually(lambda: client("PING") == ("+", "PONG"))
+            for i in range(200):
+                equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
+            equal(client("SADD", "after", 1), (":", 1))
+            equal(tool("get", daemon.name, "k7").returncode, 0)
 
     def test_a_stop_while_it_waits(self):
         daemon = NotStarted()
