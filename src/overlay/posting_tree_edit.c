@@ -224,9 +224,9 @@ static int stack_join(struct tree_edit *tree, size_t first)
         size_t to = first;
 
         for (size_t i = first; i < tree->n_stack; i++) {
-                struct lanemap_overlay_child_shm *left = &tree->stack[to - 1];
+                struct lanemap_overlay_child_shm *left = to > first ? &tree->stack[to - 1] : NULL;
 
-                if (to > first && children_are_to_join(tree, left, &tree->stack[i])) {
+                if (left && children_are_to_join(tree, left, &tree->stack[i])) {
                         int r = children_join(tree, left, &tree->stack[i]);
 
                         if (r < 0)
@@ -273,9 +273,12 @@ static struct lanemap_posting_edit edit_take(struct lanemap_posting_edit *edit, 
         while (part.n_removed < edit->n_removed && edit->removed[part.n_removed] < end)
                 part.n_removed++;
 
-        edit->added += part.n_added;
+        /* An edit may have no list of one kind. */
+        if (part.n_added > 0)
+                edit->added += part.n_added;
         edit->n_added -= part.n_added;
-        edit->removed += part.n_removed;
+        if (part.n_removed > 0)
+                edit->removed += part.n_removed;
         edit->n_removed -= part.n_removed;
         return part;
 }
