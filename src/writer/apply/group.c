@@ -570,9 +570,9 @@ static struct lanemap_posting_change key_change(const struct writer_group *group
         lanemap_posting_change_init(&change, key->old_value, key->replaces_whole_old);
         change.value = key->value;
         change.built_whole_new = key->built_whole_new;
-        change.more_new = group->made.items + key->made_first;
+        change.more_new = key->n_made ? group->made.items + key->made_first : NULL;
         change.n_more_new = key->n_made;
-        change.more_old = group->dropped.items + key->dropped_first;
+        change.more_old = key->n_dropped ? group->dropped.items + key->dropped_first : NULL;
         change.n_more_old = key->n_dropped;
         return change;
 }
