@@ -238,6 +238,22 @@ int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t
                           uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
                           uint64_t *ret_position);
 
+/*
+ * The ids of a key from one on: ascending, without duplicates, at most ids_capacity. A long posting is
+ * read in parts of which each is true at some moment of its call; the next part is from the last id
+ * and one on.
+ *
+ * from           ids that are less are left out
+ * ids            room for ids_capacity ids; may be NULL when ids_capacity is 0
+ * ret_n_ids      how many were copied: fewer than ids_capacity, the key has no more
+ *
+ * Return, Errors, Thread: as lanemap_writer_lookup(). Cost: that of a lookup, a search in the posting,
+ * 1 to 2 ns an id; it does not depend on how many ids the key has.
+ */
+int lanemap_writer_lookup_from(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                               uint32_t from, uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
+                               uint64_t *ret_position);
+
 /* Asks if the pair (key, id) is in the index. Return: 1 yes, 0 no. Errors: -EINVAL bad key or id;
  * -EBADMSG. ret_position, Thread and Cost: as lanemap_writer_lookup(). */
 int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,

@@ -76,6 +76,51 @@ int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_l
         return r;
 }
 
+static int walk_seek(const struct lanemap_window *window, struct lanemap_lane_walk *walk,
+                     uint32_t from)
+{
+        if (walk->in_overlay)
+                return lanemap_overlay_walk_seek(window, &walk->overlay, from);
+
+        return read_end(walk->from, lanemap_segment_posting_walk_seek(&walk->segment, from));
+}
+
+int lanemap_lane_posting_copy_from(const struct lanemap_window *window,
+                                   const struct lanemap_lane_posting *posting, uint32_t from,
+                                   uint32_t *ids, size_t capacity, size_t *ret_n_copied)
+{
+        struct lanemap_lane_walk walk;
+        size_t n_copied = 0;
+        uint64_t n_ids;
+        int r;
+
+        r = lanemap_lane_walk_begin(window, posting, &walk, &n_ids);
+        if (r == 0 && n_ids > 0)
+                r = walk_seek(window, &walk, from);
+        if (r < 0)
+                return r;
+
+        while (n_copied < capacity) {
+                const uint32_t *chunk;
+                uint32_t n;
+
+                r = lanemap_lane_walk_next(window, &walk, &chunk, &n);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        break;
+                for (uint32_t i = 0; i < n && n_copied < capacity; i++) {
+                        uint32_t id = lanemap_load_relaxed(&chunk[i]);
+
+                        if (id >= from)
+                                ids[n_copied++] = id;
+                }
+        }
+
+        *ret_n_copied = n_copied;
+        return 0;
+}
+
 int lanemap_lane_posting_contains(const struct lanemap_window *window,
                                   const struct lanemap_lane_posting *posting, uint32_t id)
 {

@@ -261,6 +261,16 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
                               const struct lanemap_lane_posting *posting, uint32_t *ids,
                               size_t capacity, size_t *ret_n_ids);
 
+/*
+ * Copies the ids from `from` on out, at most `capacity`.
+ *
+ * Return: 0 and how many were copied: fewer than capacity, there are no more. -EBADMSG. Cost: of what is
+ * copied, and a search.
+ */
+int lanemap_lane_posting_copy_from(const struct lanemap_window *window,
+                                   const struct lanemap_lane_posting *posting, uint32_t from,
+                                   uint32_t *ids, size_t capacity, size_t *ret_n_copied);
+
 /* A walk through the ids of a posting: in place where they lie as they are, decoded into `ids`
  * where they do not. */
 struct lanemap_lane_walk {

@@ -252,6 +252,7 @@ int lanemap_overlay_walk_begin(const struct lanemap_window *window, uint64_t val
         walk->n_left = 0;
         walk->ids = NULL;
         walk->root_off = 0;
+        walk->is_part = false;
         walk->depth = 0;
         switch (value_kind(value)) {
         case LANEMAP_OVERLAY_TAG_TOMBSTONE:
@@ -337,6 +338,44 @@ static int walk_leaf(const struct lanemap_window *window, struct lanemap_overlay
         return walk_descend(window, walk, off, walk->path[depth].height - 1, ret_ids, ret_n_ids);
 }
 
+/* The path to that leaf, as if the leaf before it had just been walked. */
+int lanemap_overlay_walk_seek(const struct lanemap_window *window,
+                              struct lanemap_overlay_walk *walk, uint32_t from)
+{
+        uint32_t height_max = LANEMAP_OVERLAY_TREE_HEIGHT_MAX;
+        uint64_t off = walk->root_off;
+
+        while (off) {
+                const struct lanemap_overlay_node_shm *node;
+                const struct lanemap_overlay_child_shm *children;
+                uint32_t n, height, at;
+
+                node = node_at(window, off, &n, &height);
+                if (!node || height > height_max)
+                        return -EBADMSG;
+                if (height == 0) /* the root is the one leaf */
+                        return 0;
+
+                children = (const void *)(node + 1);
+                at = ids_search((const unsigned char *)&children[0].first_id, sizeof(*children), n,
+                                from);
+                at = at == n ? 0 : at;
+                off = height > 1 ? lanemap_load_relaxed(&children[at].off) : 0;
+                walk->path[walk->depth].children = children;
+                walk->path[walk->depth].at = height > 1 ? at : at - 1; /* the next one is `at` */
+                walk->path[walk->depth].n = n;
+                walk->path[walk->depth].height = height;
+                walk->depth++;
+                walk->root_off = 0;
+                walk->is_part = true;
+                if (height > 1 && off == 0)
+                        return -EBADMSG;
+                height_max = height - 1;
+        }
+
+        return 0;
+}
+
 int lanemap_overlay_walk_next(const struct lanemap_window *window,
                               struct lanemap_overlay_walk *walk, const uint32_t **ret_ids,
                               uint32_t *ret_n_ids)
@@ -358,7 +397,7 @@ int lanemap_overlay_walk_next(const struct lanemap_window *window,
                 return r;
         /* The head said how many: not one more, not one less. */
         if (r == 0 || n_ids > walk->n_left)
-                return r == 0 && walk->n_left == 0 ? 0 : -EBADMSG;
+                return r == 0 && (walk->n_left == 0 || walk->is_part) ? 0 : -EBADMSG;
 
         walk->n_left -= n_ids;
         *ret_ids = ids;

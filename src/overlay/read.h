@@ -103,6 +103,7 @@ struct lanemap_overlay_walk {
         const uint32_t *ids; /* of a short posting; NULL after it */
         uint64_t root_off;   /* of a long one; 0: not long, or under way */
         uint32_t inline_id;
+        bool is_part; /* it began in the midst: n_left is only a bound */
         uint32_t depth;
         struct {
                 const struct lanemap_overlay_child_shm *children;
@@ -131,6 +132,15 @@ int lanemap_overlay_walk_begin(const struct lanemap_window *window, uint64_t val
 int lanemap_overlay_walk_next(const struct lanemap_window *window,
                               struct lanemap_overlay_walk *walk, const uint32_t **ret_ids,
                               uint32_t *ret_n_ids);
+
+/*
+ * For a walk that has just begun: it goes on at the leaf where `from` is or belongs, so its first chunk
+ * may begin with smaller ids.
+ *
+ * Return: 0 or -EBADMSG. Cost: a search in each node of one path.
+ */
+int lanemap_overlay_walk_seek(const struct lanemap_window *window,
+                              struct lanemap_overlay_walk *walk, uint32_t from);
 
 /* Return: 1, 0 or -EBADMSG. Cost: a search in one leaf. */
 int lanemap_overlay_posting_contains(const struct lanemap_window *window, uint64_t value,

@@ -187,6 +187,42 @@ int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_f
         return r;
 }
 
+struct lookup_from {
+        struct lookup lookup;
+        uint32_t from;
+};
+
+static int lookup_from_try(const struct lanemap_shm_region *region, const struct try_state *try,
+                           void *arg)
+{
+        struct lookup_from *ask = arg;
+        struct lookup *lookup = &ask->lookup;
+        struct lanemap_lane_posting posting;
+        bool absent;
+        int r;
+
+        lookup->n_ids = 0;
+        r = posting_find(region, try, lookup->fp, &posting, &absent);
+        if (r == 0 && !absent)
+                r = lanemap_lane_posting_copy_from(&try->source.window, &posting, ask->from,
+                                                   lookup->ids, lookup->capacity, &lookup->n_ids);
+        return r;
+}
+
+int lanemap_shm_lookup_from(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                            uint32_t from, uint32_t *ids, size_t capacity, size_t *ret_n_ids,
+                            uint64_t *n_tries)
+{
+        struct lookup_from ask = {.lookup = {.fp = fp, .ids = ids, .capacity = capacity},
+                                  .from = from};
+        int r;
+
+        r = question_ask(region, lookup_from_try, &ask, n_tries);
+        if (LANEMAP_LIKELY(r == 0))
+                *ret_n_ids = ask.lookup.n_ids;
+        return r;
+}
+
 struct contains {
         struct lanemap_fingerprint fp;
         uint32_t id;

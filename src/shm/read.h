@@ -71,12 +71,16 @@ lanemap_shm_fingerprint(const struct lanemap_shm_region *region, const void *key
 }
 
 /*
- * The three questions. n_tries counts the tries that were not believed; may not be NULL.
+ * The questions. n_tries counts the tries that were not believed; may not be NULL.
  *
  * Return: 0 (contains: 1 or 0 in *ret_found), LANEMAP_SHM_E_*, -EBADMSG, -EAGAIN.
  */
 int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                        uint32_t *ids, size_t capacity, size_t *ret_n_ids, uint64_t *n_tries);
+/* The ids from `from` on, at most capacity. */
+int lanemap_shm_lookup_from(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
+                            uint32_t from, uint32_t *ids, size_t capacity, size_t *ret_n_ids,
+                            uint64_t *n_tries);
 int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                          uint32_t id, bool *ret_found, uint64_t *n_tries);
 

@@ -87,12 +87,16 @@ static int look_up(const struct lanemap_shm_region *region, struct lanemap_finge
         uint64_t n_tries = 0;
         size_t n_ids = 0;
         bool found = false;
-        int r, contains;
+        uint32_t part_ids[64];
+        size_t n_part = 0;
+        int r, contains, part;
 
         r = lanemap_shm_lookup(region, fp, ids, N_IDS, &n_ids, &n_tries);
         MUST(is_answer(r) && n_tries <= LANEMAP_SHM_TRIES_MAX);
         *ret_n_ids = n_ids;
         view(region, fp, r, n_ids);
+        part = lanemap_shm_lookup_from(region, fp, 5, part_ids, 64, &n_part, &n_tries);
+        MUST(is_answer(part) && n_part <= 64);
         contains = lanemap_shm_contains(region, fp, n_ids && r == 0 ? ids[0] : 7, &found, &n_tries);
         MUST(is_answer(contains));
         return r;

@@ -28,6 +28,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes);
                         abort();  \
         } while (0)
 
+/* The last chunks, of a list that may be anything; of a good one they are its last ids. */
+static void walk_from(const struct lanemap_segment_posting *posting, const uint32_t *ids,
+                      uint32_t from)
+{
+        struct lanemap_segment_posting_walk walk;
+        uint32_t chunk[LANEMAP_SEGMENT_POSTING_BLOCK], n = 0;
+        int r = lanemap_segment_posting_walk_begin(posting, &walk);
+
+        if (r == 0)
+                r = lanemap_segment_posting_walk_seek(&walk, from);
+        MUST(r < 0 || walk.n_left <= posting->n_ids);
+        while (r == 0 && (r = lanemap_segment_posting_walk_next(&walk, chunk, &n)) == 1) {
+                MUST(!ids ||
+                     memcmp(ids + posting->n_ids - walk.n_left - n, chunk, n * sizeof(*ids)) == 0);
+                r = 0;
+        }
+        MUST(!ids || r == 0);
+}
+
 /* Chunk by chunk: the same ids, or the same refusal. */
 static void walk(const struct lanemap_segment_posting *posting, const uint32_t *ids, int copied)
 {
@@ -42,6 +61,10 @@ static void walk(const struct lanemap_segment_posting *posting, const uint32_t *
                 r = 0;
         }
         MUST(r == copied && (r < 0 || n_ids == posting->n_ids));
+        if (copied == 0 && n_ids > 0)
+                walk_from(posting, ids, ids[n_ids / 2]);
+        else
+                walk_from(posting, NULL, 1000);
 }
 
 static bool posting_is(const struct lanemap_segment_posting *a,

@@ -51,6 +51,15 @@ WITHOUT = {}
 
 # name, the guarantee, file, what stands there, what the mutant says, (program, arguments)
 MUTANTS = [
+    ('sscan-skips-an-id', 'I6', 'src/daemon/command/scan.c', 'next = ids[n];', 'next = (uint64_t)ids[n] + 1;',
+     ('tests/daemon/test_keys.py', ['Keys.test_sscan_of_any_length_in_any_parts'])),
+    ('sscan-copies-all', 'I6', 'src/daemon/command/posting.c', 'from, server->ids, n, &n_ids,',
+     'from, (ids_room(server, 1u << 20) ? server->ids : NULL), 1u << 20, &n_ids,',
+     ('tests/daemon/test_keys.py', ['Keys.test_long_keys'])),
+    ('seek-to-the-next-leaf', 'I6', 'src/overlay/read.c', "height > 1 ? at : at - 1;", 'at;',
+     ('tests/unit/test_overlay_posting', [])),
+    ('smove-of-what-is-in-the-batch', 'I6', 'src/daemon/command/set.c', 'server->batch.n_ops > 0) {\n                lanemap_batch_flush(server);\n                if', 'false) {\n                if',
+     ('tests/daemon/test_keys.py', ['Keys.test_smove_comes_after_what_others_sent_before'])),
     ('slow-log-keeps-passwords', 'I6', 'src/daemon/client/slowlog.c',
      'if (i > 0 && has_password(message, args))', 'if (false)',
      ('tests/daemon/test_words.py', None)),
@@ -465,19 +474,19 @@ def command_of(build, program):
     name, arguments = program
     if name == BOOTED[0]:
         return ['python3', str(build.parent / 'source' / name), str(build), *arguments]
-    if arguments is not None:
+    if not name.endswith('.py'):
         return [str(build / name)] + [argument.replace('{build}', str(build)) for argument in arguments]
     source = build.parent / 'source'
     return ['env', f'PYTHONPATH={source / "tests/support"}', f'LANEMAPD={build / "src/daemon/lanemapd"}',
             f'LANEMAP={build / "tools/lanemap/lanemap"}', f'PRELOAD_SYNC={build / "tests/daemon/preload_sync.so"}',
-            'python3', str(source / name)]
+            'python3', str(source / name), *(arguments or [])]
 
 
 def targets_of(program):
     name, arguments = program
     if name == BOOTED[0]:
         return INSTALLED
-    if arguments is None:
+    if name.endswith('.py'):
         return ['src/daemon/lanemapd', 'tools/lanemap/lanemap', 'tests/daemon/preload_sync.so']
     return [name] + [argument.replace('{build}/', '') for argument in arguments if argument.startswith('{build}/')]
 

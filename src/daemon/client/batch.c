@@ -125,6 +125,9 @@ void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batc
                 lanemap_reply_integer(reply, batch->results[entry->op_first].n_changed);
                 lanemap_reply_integer(reply, batch->results[entry->op_first].n_ids);
                 break;
+        case LANEMAP_BATCH_FIRST_CHANGED:
+                lanemap_reply_integer(reply, batch->results[entry->op_first].n_changed > 0);
+                break;
         case LANEMAP_BATCH_OK:
                 lanemap_reply_simple(reply, "OK");
                 break;

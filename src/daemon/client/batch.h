@@ -16,7 +16,8 @@
  *     no command meanwhile.
  * B5  The operations of one command are all applied, or none; those of a transaction, too.
  * B6  A batch of very many operations is held (B4) and applied in a thread of its own: the loop goes
- *     on meanwhile. The thread reads operations and writes results; entries are the loop's.
+ *     on meanwhile. The thread reads operations and writes results; entries are the loop's. What
+ *     reads several keys as of one moment (EXEC, SINTER, ...) waits for it.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.
@@ -35,10 +36,11 @@ struct lanemap_client;
 struct lanemap_server;
 
 enum lanemap_batch_reply {
-        LANEMAP_BATCH_CHANGED = 1, /* integer: how many operations changed anything */
-        LANEMAP_BATCH_CHANGED_HAS, /* array: changed, ids the key has now */
-        LANEMAP_BATCH_OK,          /* +OK */
-        LANEMAP_BATCH_N_KEYS,      /* in a transaction: n_keys, changed by the operations before */
+        LANEMAP_BATCH_CHANGED = 1,   /* integer: how many operations changed anything */
+        LANEMAP_BATCH_CHANGED_HAS,   /* array: changed, ids the key has now */
+        LANEMAP_BATCH_FIRST_CHANGED, /* integer: whether the first operation changed anything */
+        LANEMAP_BATCH_OK,            /* +OK */
+        LANEMAP_BATCH_N_KEYS, /* in a transaction: n_keys, changed by the operations before */
 };
 
 struct lanemap_batch_entry {

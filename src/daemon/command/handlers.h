@@ -11,15 +11,29 @@ void lanemap_command_smembers(const struct lanemap_call *call);
 void lanemap_command_sismember(const struct lanemap_call *call);
 void lanemap_command_smismember(const struct lanemap_call *call);
 void lanemap_command_scard(const struct lanemap_call *call);
+void lanemap_command_smove(const struct lanemap_call *call);
 void lanemap_command_del(const struct lanemap_call *call);
-void lanemap_command_exists(const struct lanemap_call *call);
-void lanemap_command_type(const struct lanemap_call *call);
-void lanemap_command_object(const struct lanemap_call *call);
 void lanemap_command_dbsize(const struct lanemap_call *call);
 void lanemap_command_flushall(const struct lanemap_call *call);
 void lanemap_command_lanemap_add(const struct lanemap_call *call);
 void lanemap_command_lanemap_rem(const struct lanemap_call *call);
 void lanemap_command_lanemap_mark(const struct lanemap_call *call);
+
+/* command/key.c */
+void lanemap_command_exists(const struct lanemap_call *call);
+void lanemap_command_type(const struct lanemap_call *call);
+void lanemap_command_object(const struct lanemap_call *call);
+void lanemap_command_ttl(const struct lanemap_call *call);
+void lanemap_command_persist(const struct lanemap_call *call);
+
+/* command/scan.c */
+void lanemap_command_sscan(const struct lanemap_call *call);
+
+/* command/combine.c */
+void lanemap_command_sinter(const struct lanemap_call *call);
+void lanemap_command_sintercard(const struct lanemap_call *call);
+void lanemap_command_sunion(const struct lanemap_call *call);
+void lanemap_command_sdiff(const struct lanemap_call *call);
 
 /* command/connection.c */
 void lanemap_command_ping(const struct lanemap_call *call);

@@ -26,9 +26,21 @@ static struct lanemap_command commands[] = {
         {"sismember", lanemap_command_sismember, 3, R | F, 1, 1, 1, "Whether a key has an id."},
         {"smismember", lanemap_command_smismember, -3, R | F, 1, 1, 1, "Which of several ids a key has."},
         {"scard", lanemap_command_scard, 2, R | F, 1, 1, 1, "How many ids a key has."},
+        {"sscan", lanemap_command_sscan, -3, R, 1, 1, 1, "The ids of a key, in parts."},
+        {"smove", lanemap_command_smove, 4, W | F | G, 1, 2, 1, "Move an id from one key to another."},
+        {"sinter", lanemap_command_sinter, -2, R, 1, -1, 1, "The ids that all keys have."},
+        {"sintercard", lanemap_command_sintercard, -3, R, 0, 0, 0, "How many ids all keys have."},
+        {"sunion", lanemap_command_sunion, -2, R, 1, -1, 1, "The ids that any of the keys has."},
+        {"sdiff", lanemap_command_sdiff, -2, R, 1, -1, 1, "The ids of the first key that no other has."},
         {"del", lanemap_command_del, -2, W, 1, -1, 1, "Remove keys with all their ids."},
         {"unlink", lanemap_command_del, -2, W | F, 1, -1, 1, "Remove keys with all their ids."},
         {"exists", lanemap_command_exists, -2, R | F, 1, -1, 1, "How many of the keys exist."},
+        {"touch", lanemap_command_exists, -2, R | F, 1, -1, 1, "How many of the keys exist."},
+        {"ttl", lanemap_command_ttl, 2, R | F, 1, 1, 1, "-1: keys do not expire; -2: there is none."},
+        {"pttl", lanemap_command_ttl, 2, R | F, 1, 1, 1, "-1: keys do not expire; -2: there is none."},
+        {"expiretime", lanemap_command_ttl, 2, R | F, 1, 1, 1, "-1: keys do not expire; -2: there is none."},
+        {"pexpiretime", lanemap_command_ttl, 2, R | F, 1, 1, 1, "-1: keys do not expire; -2: there is none."},
+        {"persist", lanemap_command_persist, 2, R | F, 1, 1, 1, "0: keys do not expire."},
         {"type", lanemap_command_type, 2, R | F, 1, 1, 1, "set or none."},
         {"object", lanemap_command_object, -2, R, 2, 2, 1, "Details of a key."},
         {"dbsize", lanemap_command_dbsize, 1, R | F, 0, 0, 0, "How many keys there are."},
@@ -71,7 +83,6 @@ static struct lanemap_command commands[] = {
         {"lanemap.reshard", lanemap_command_lanemap_reshard, -1, R | HID, 0, 0, 0, ""},
         {"keys", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
         {"scan", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"sscan", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
         {"randomkey", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
         {"dump", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
         {"rename", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
@@ -88,6 +99,7 @@ static struct lanemap_command commands[] = {
 #define NO_SCRIPT "lanemapd runs no scripts; MULTI and EXEC apply several commands as one"
 #define NO_PUBSUB "lanemapd has no channels; it stores sets of integers"
 #define NO_SAVE   "every write is in the log already; LANEMAP.BACKUP makes a copy"
+#define NO_STORE  "a result is not stored: SINTER, SUNION and SDIFF answer it, SADD adds it"
 #define NO_DUMP   "keys are not stored, only their fingerprints, so none can be copied or moved"
 /* clang-format off */
 static const struct {
@@ -99,6 +111,9 @@ static const struct {
         {"subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe publish spublish pubsub", NO_PUBSUB},
         {"save bgsave bgrewriteaof", NO_SAVE},
         {"restore migrate move copy sort sort_ro", NO_DUMP},
+        {"expire pexpire expireat pexpireat", "keys do not expire: what was added stays until SREM, DEL or FLUSHALL removes it"},
+        {"sinterstore sunionstore sdiffstore", NO_STORE},
+        {"spop srandmember", "lanemapd picks no ids by chance: SSCAN reads a key in parts, SREM removes what you chose"},
         {"swapdb", "there is one database: 0"},
         {"monitor", "lanemapd does not show clients the commands of others; SLOWLOG, LATENCY and INFO commandstats tell of them"},
         {"debug", "DEBUG command not allowed: lanemapd has none; INFO, LANEMAP.STATS and LANEMAP.VERIFY show its state"},
@@ -135,13 +150,13 @@ static void refused_init(void)
 /* Commands of Redis's other types: the answer says why they are not here. */
 static const char other_type_names[] =
         "append bitcount bitfield bitop bitpos blmove blpop brpop bzpopmax bzpopmin decr decrby "
-        "expire expireat expiretime geoadd geosearch get getbit getdel getex getrange getset hdel "
+        "geoadd geosearch get getbit getdel getex getrange getset hdel "
         "hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hscan hset hsetnx "
         "hstrlen "
         "hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos lpush lpushx lrange "
         "lrem "
-        "lset ltrim mget mset msetnx persist pexpire pexpireat pfadd pfcount pfmerge psetex pttl "
-        "rpop rpoplpush rpush rpushx set setbit setex setnx setrange strlen ttl xadd xlen xrange "
+        "lset ltrim mget mset msetnx pfadd pfcount pfmerge psetex "
+        "rpop rpoplpush rpush rpushx set setbit setex setnx setrange strlen xadd xlen xrange "
         "xread xrevrange xtrim zadd zcard zcount zincrby zinter zpopmax zpopmin zrange "
         "zrangebyscore zrank zrem zrevrange zscan zscore zunion ";
 

@@ -174,6 +174,10 @@ void lanemap_command_exec(const struct lanemap_call *call)
                 lanemap_reply_error(reply, "ERR EXEC without MULTI");
                 return;
         }
+        if (call->server->batch.helper.is_running) { /* B6 */
+                call->client->run_again = true;
+                return;
+        }
         if (transaction->aborted) {
                 lanemap_reply_error(reply,
                                     "EXECABORT Transaction discarded because of previous errors.");

@@ -101,6 +101,23 @@ static uint32_t block_offset(const struct blocks *blocks, uint32_t block)
         return lanemap_load_le32(blocks->skip + (size_t)block * LANEMAP_SEGMENT_SKIP_BYTES + 4);
 }
 
+/* The last block that begins at or before id, or the first one. */
+static uint32_t block_of(const struct blocks *blocks, uint32_t id)
+{
+        uint32_t low = 0, high = blocks->n_blocks;
+
+        while (high - low > 1) {
+                uint32_t middle = low + (high - low) / 2;
+
+                if (block_first_id(blocks, middle) <= id)
+                        low = middle;
+                else
+                        high = middle;
+        }
+
+        return low;
+}
+
 static uint32_t block_n_ids(const struct lanemap_segment_posting *posting, uint32_t block)
 {
         uint32_t left = posting->n_ids - block * LANEMAP_SEGMENT_POSTING_BLOCK;
@@ -215,6 +232,27 @@ int lanemap_segment_posting_walk_begin(const struct lanemap_segment_posting *pos
         return r;
 }
 
+int lanemap_segment_posting_walk_seek(struct lanemap_segment_posting_walk *walk, uint32_t from)
+{
+        struct blocks blocks;
+        uint32_t block;
+        int r;
+
+        if (!walk->posting.bytes || walk->posting.n_ids <= LANEMAP_SEGMENT_POSTING_BLOCK)
+                return 0;
+        r = blocks_open(&walk->posting, &blocks);
+        if (r < 0)
+                return r;
+
+        block = block_of(&blocks, from);
+        if (block_offset(&blocks, block) > (size_t)(blocks.data.end - blocks.data.at))
+                return -EBADMSG;
+        walk->at = blocks.data.at + block_offset(&blocks, block);
+        walk->n_left = walk->posting.n_ids - block * LANEMAP_SEGMENT_POSTING_BLOCK;
+        walk->last_id = block > 0 ? block_first_id(&blocks, block - 1) : 0;
+        return 0;
+}
+
 /* The first id of a block: its skip record has it, and where the block has to begin. */
 static int walk_first_id(const struct lanemap_segment_posting_walk *walk, struct span *span,
                          uint32_t *ret_id)
@@ -279,7 +317,7 @@ static int run_contains(struct span *span, uint32_t first, uint32_t n_ids, uint3
 
 static int long_contains(const struct lanemap_segment_posting *posting, uint32_t id)
 {
-        uint32_t low = 0, high, from, to;
+        uint32_t low, from, to;
         struct blocks blocks;
         size_t n_bytes;
         int r;
@@ -288,17 +326,7 @@ static int long_contains(const struct lanemap_segment_posting *posting, uint32_t
         if (r < 0)
                 return r;
 
-        /* The last block that begins at or before id. */
-        high = blocks.n_blocks;
-        while (high - low > 1) {
-                uint32_t middle = low + (high - low) / 2;
-
-                if (block_first_id(&blocks, middle) <= id)
-                        low = middle;
-                else
-                        high = middle;
-        }
-
+        low = block_of(&blocks, id);
         n_bytes = (size_t)(blocks.data.end - blocks.data.at);
         from = block_offset(&blocks, low);
         to = low + 1 < blocks.n_blocks ? block_offset(&blocks, low + 1)

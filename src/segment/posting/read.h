@@ -65,6 +65,14 @@ int lanemap_segment_posting_walk_begin(const struct lanemap_segment_posting *pos
 int lanemap_segment_posting_walk_next(struct lanemap_segment_posting_walk *walk, uint32_t *ids,
                                       uint32_t *ret_n_ids);
 
+/*
+ * For a walk that has just begun: it goes on at the block where `from` is or belongs, so its first chunk
+ * may begin with smaller ids.
+ *
+ * Return: 0. Errors: -EBADMSG. Cost: a few lines of skip records.
+ */
+int lanemap_segment_posting_walk_seek(struct lanemap_segment_posting_walk *walk, uint32_t from);
+
 /* Return: 1 the id is in it, 0 it is not. Errors: -EBADMSG. Cost: decodes up to 128 ids. */
 int lanemap_segment_posting_contains(const struct lanemap_segment_posting *posting, uint32_t id);
 

@@ -16,10 +16,10 @@
 
 struct question {
         struct lanemap_fingerprint fp;
-        bool is_contains;
-        uint32_t id; /* of contains() */
+        enum { LOOKUP, LOOKUP_FROM, CONTAINS } kind;
+        uint32_t id; /* of contains(), and lookup_from() */
         bool found;
-        uint32_t *ids; /* of lookup() */
+        uint32_t *ids; /* of the lookups */
         size_t ids_capacity;
         size_t *ret_n_ids;
 };
@@ -28,11 +28,18 @@ static int question_try(const struct lanemap_shm_region *region, struct question
 {
         uint64_t n_tries = 0;
 
-        return question->is_contains
-                       ? lanemap_shm_contains(region, question->fp, question->id, &question->found,
-                                              &n_tries)
-                       : lanemap_shm_lookup(region, question->fp, question->ids,
-                                            question->ids_capacity, question->ret_n_ids, &n_tries);
+        switch (question->kind) {
+        case CONTAINS:
+                return lanemap_shm_contains(region, question->fp, question->id, &question->found,
+                                            &n_tries);
+        case LOOKUP_FROM:
+                return lanemap_shm_lookup_from(region, question->fp, question->id, question->ids,
+                                               question->ids_capacity, question->ret_n_ids,
+                                               &n_tries);
+        default:
+                return lanemap_shm_lookup(region, question->fp, question->ids,
+                                          question->ids_capacity, question->ret_n_ids, &n_tries);
+        }
 }
 
 static bool is_overtaken(const struct lanemap_shm_region *region, uint64_t bytes_before, int r)
@@ -97,10 +104,29 @@ int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t
         return question_ask(writer, &question, ret_position);
 }
 
+int lanemap_writer_lookup_from(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                               uint32_t from, uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
+                               uint64_t *ret_position)
+{
+        struct question question = {
+                .kind = LOOKUP_FROM,
+                .id = from,
+                .ids = ids,
+                .ids_capacity = ids_capacity,
+                .ret_n_ids = ret_n_ids,
+        };
+
+        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || !ret_n_ids)
+                return -EINVAL;
+
+        question.fp = lanemap_fingerprint_of(&writer->identity.hash_key, key, key_bytes);
+        return question_ask(writer, &question, ret_position);
+}
+
 int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,
                             uint32_t id, uint64_t *ret_position)
 {
-        struct question question = {.is_contains = true, .id = id};
+        struct question question = {.kind = CONTAINS, .id = id};
         int r;
 
         if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX || id > LANEMAP_ID_MAX)

@@ -65,9 +65,9 @@ static bool model_toggle(uint32_t id)
         return !there;
 }
 
-/* The ids of a value word where they are. Return: how many, or a negative errno. */
-static int64_t walk(const struct lanemap_window *window, uint64_t value, uint32_t *ids,
-                    size_t capacity)
+/* The ids of a value word where they are, from the leaf of `from` on. Return: how many, or a negative errno. */
+static int64_t walk(const struct lanemap_window *window, uint64_t value, uint32_t from,
+                    uint32_t *ids, size_t capacity)
 {
         struct lanemap_overlay_walk walk;
         const uint32_t *chunk = NULL;
@@ -76,6 +76,8 @@ static int64_t walk(const struct lanemap_window *window, uint64_t value, uint32_
         int r;
 
         r = lanemap_overlay_walk_begin(window, value, &walk);
+        if (r == 0 && from > 0)
+                r = lanemap_overlay_walk_seek(window, &walk, from);
         if (r < 0)
                 return r;
         while ((r = lanemap_overlay_walk_next(window, &walk, &chunk, &n)) == 1) {
@@ -85,6 +87,29 @@ static int64_t walk(const struct lanemap_window *window, uint64_t value, uint32_
                 n_ids += n;
         }
         return r < 0 ? r : n_ids;
+}
+
+/* From the leaf of `from` on: the first chunk has it or its place, and all that is more comes. */
+static void expect_suffix(const struct lanemap_window *window, uint64_t value, uint32_t from)
+{
+        struct lanemap_overlay_walk walk;
+        const uint32_t *chunk = NULL;
+        size_t at = model_find(from);
+        uint32_t n = 0;
+        int r;
+
+        cr_assert_eq(lanemap_overlay_walk_begin(window, value, &walk), 0);
+        cr_assert_eq(lanemap_overlay_walk_seek(window, &walk, from), 0);
+        for (bool first = true; (r = lanemap_overlay_walk_next(window, &walk, &chunk, &n)) == 1;
+             first = false)
+                for (uint32_t i = 0; i < n; i++) {
+                        if (chunk[i] < from)
+                                cr_assert(first);
+                        else
+                                cr_assert(at < n_model && chunk[i] == model[at++]);
+                }
+        cr_assert_eq(r, 0);
+        cr_assert_eq(at, n_model);
 }
 
 static void expect_equals_model(uint64_t value)
@@ -100,7 +125,7 @@ static void expect_equals_model(uint64_t value)
         cr_assert_eq(n_ids, n_model);
         cr_assert_eq(memcmp(ids, model, n_model * sizeof(*ids)), 0);
         memset(ids, 0, n_ids * sizeof(*ids));
-        cr_assert_eq(walk(&window, value, ids, IDS_MAX), (int64_t)n_model);
+        cr_assert_eq(walk(&window, value, 0, ids, IDS_MAX), (int64_t)n_model);
         cr_assert_eq(memcmp(ids, model, n_model * sizeof(*ids)), 0);
         for (int i = 0; i < 20; i++) {
                 uint32_t id = (uint32_t)(random_next() % (2 * IDS_MAX));
@@ -108,7 +133,10 @@ static void expect_equals_model(uint64_t value)
 
                 cr_assert_eq(lanemap_overlay_posting_contains(&window, value, id),
                              at < n_model && model[at] == id);
+                expect_suffix(&window, value, id);
         }
+        expect_suffix(&window, value, 0);
+        expect_suffix(&window, value, UINT32_MAX);
 }
 
 static uint64_t toggle(uint64_t value, uint32_t id)
@@ -476,7 +504,8 @@ Test(posting, bytes_that_are_anything_never_leave_the_window)
                 }
                 lanemap_overlay_posting_count(&window, value, &count);
                 lanemap_overlay_posting_copy(&window, value, out, 4096, &n_ids);
-                walk(&window, value, out, 4096);
+                walk(&window, value, 0, out, 4096);
+                walk(&window, value, (uint32_t)random_next(), out, 4096);
                 lanemap_overlay_posting_contains(&window, value, (uint32_t)random_next());
         }
         free(block);

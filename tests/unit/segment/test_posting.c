@@ -39,6 +39,28 @@ static int64_t walk(const struct lanemap_segment_posting *posting, uint32_t *ids
         return r < 0 ? r : n_ids;
 }
 
+/* From the block of ids[at] on. */
+static void expect_suffix(const struct lanemap_segment_posting *posting, const uint32_t *ids,
+                          uint32_t at, uint32_t from)
+{
+        struct lanemap_segment_posting_walk walk;
+        uint32_t chunk[LANEMAP_SEGMENT_POSTING_BLOCK], n = 0;
+        int r;
+
+        cr_assert_eq(lanemap_segment_posting_walk_begin(posting, &walk), 0);
+        cr_assert_eq(lanemap_segment_posting_walk_seek(&walk, from), 0);
+        cr_assert_leq(walk.n_left,
+                      posting->n_ids -
+                              at / LANEMAP_SEGMENT_POSTING_BLOCK * LANEMAP_SEGMENT_POSTING_BLOCK +
+                              LANEMAP_SEGMENT_POSTING_BLOCK);
+        while ((r = lanemap_segment_posting_walk_next(&walk, chunk, &n)) == 1)
+                for (uint32_t i = 0; i < n; i++)
+                        if (chunk[i] >= from)
+                                cr_assert(at < posting->n_ids && chunk[i] == ids[at++]);
+        cr_assert_eq(r, 0);
+        cr_assert_eq(at, posting->n_ids);
+}
+
 static void expect_list(const uint32_t *ids, uint32_t n_ids)
 {
         uint32_t *copy = malloc((size_t)n_ids * sizeof(*copy));
@@ -56,11 +78,15 @@ static void expect_list(const uint32_t *ids, uint32_t n_ids)
         cr_assert_eq(memcmp(copy, ids, (size_t)n_ids * sizeof(*ids)), 0);
         for (uint32_t i = 0; i < n_ids; i += 1 + n_ids / 500) {
                 cr_assert_eq(lanemap_segment_posting_contains(&posting, ids[i]), 1);
+                if (i % 7 == 0)
+                        expect_suffix(&posting, ids, i, ids[i]);
                 if (i > 0 && ids[i - 1] != ids[i] - 1)
                         cr_assert_eq(lanemap_segment_posting_contains(&posting, ids[i] - 1), 0);
         }
         cr_assert_eq(lanemap_segment_posting_contains(&posting, ids[n_ids - 1] + 1), 0);
         cr_assert_eq(lanemap_segment_posting_contains(&posting, UINT32_MAX), 0);
+        expect_suffix(&posting, ids, 0, 0);
+        expect_suffix(&posting, ids, n_ids, ids[n_ids - 1] + 1);
         if (ids[0] > 0)
                 cr_assert_eq(lanemap_segment_posting_contains(&posting, ids[0] - 1), 0);
         cr_assert_eq(lanemap_segment_posting_open(bytes, n_bytes, 0, n_ids - 1, &posting),

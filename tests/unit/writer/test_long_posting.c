@@ -137,3 +137,57 @@ Test(writer_long_posting, the_first_touch_after_a_flush_waits_for_room)
         }
         fixture_deinit(&fixture);
 }
+
+/* The parts of the posting, each from the last id and one on. Return: how many ids they have. */
+static uint32_t parts_expect(struct fixture *fixture, size_t n_part, uint32_t n_ids)
+{
+        uint32_t ids[4096], from = 0, n = 0;
+        size_t n_got;
+
+        do {
+                cr_assert_eq(lanemap_writer_lookup_from(fixture->writer, "long", 4, from, ids,
+                                                        n_part, &n_got, NULL),
+                             0);
+                for (size_t i = 0; i < n_got; i++, n++)
+                        cr_assert_eq(ids[i], 2 * n, "id %u of %u, part of %zu", (unsigned)n,
+                                     (unsigned)n_ids, n_part);
+                from = n_got > 0 ? ids[n_got - 1] + 1 : from;
+        } while (n_got == n_part);
+        return n;
+}
+
+/* In segments, in an overlay, and where it is short; any size of part. */
+Test(writer_long_posting, parts_from_an_id_on_are_the_whole)
+{
+        static const size_t n_parts[] = {1, 3, 127, 128, 129, 1000, 4096};
+        const struct lanemap_op last = {LANEMAP_OP_REMOVE, 2 * 9999, "long", 4};
+        const struct lanemap_op all = {LANEMAP_OP_DELETE, 0, "long", 4};
+        struct fixture fixture;
+        uint32_t id;
+        size_t n;
+
+        index_open(&fixture, 256 << 20);
+        posting_make(&fixture, 10000);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(n_parts); i++)
+                cr_expect_eq(parts_expect(&fixture, n_parts[i], 10000), 10000);
+        cr_assert_eq(lanemap_writer_apply(fixture.writer, &last, 1, NULL, NULL, NULL), 0);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(n_parts); i++)
+                cr_expect_eq(parts_expect(&fixture, n_parts[i], 9999), 9999);
+        cr_assert_eq(lanemap_writer_lookup_from(fixture.writer, "long", 4, 501, &id, 1, &n, NULL),
+                     0);
+        cr_expect(n == 1 && id == 502);
+        cr_assert_eq(lanemap_writer_lookup_from(fixture.writer, "long", 4, 500, NULL, 0, &n, NULL),
+                     0);
+        cr_expect_eq(n, 0);
+        cr_assert_eq(lanemap_writer_lookup_from(fixture.writer, "long", 4, 19997, &id, 1, &n, NULL),
+                     0);
+        cr_expect_eq(n, 0);
+        cr_expect_eq(lanemap_writer_lookup_from(fixture.writer, "", 0, 0, &id, 1, &n, NULL),
+                     -EINVAL);
+        cr_assert_eq(lanemap_writer_apply(fixture.writer, &all, 1, NULL, NULL, NULL), 0);
+        for (uint32_t i = 0; i < 20; i++) {
+                cr_expect_eq(parts_expect(&fixture, 3, i), i);
+                cr_assert_eq(engine_add(fixture.writer, "long", 2 * i), 0);
+        }
+        fixture_deinit(&fixture);
+}
