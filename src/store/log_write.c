@@ -467,6 +467,20 @@ bool lanemap_log_is_ready(struct lanemap_log *log, size_t bytes, size_t allocate
         return ready;
 }
 
+bool lanemap_log_is_filling(struct lanemap_log *log)
+{
+        bool filling;
+
+        if (pthread_mutex_trylock(&log->mutex) != 0)
+                return false;
+
+        filling = log->n_buffered > log->buffer_bytes / 2 ||
+                  (log->n_buffered > 0 &&
+                   log->n_buffered + LANEMAP_LOG_RECORD_BYTES_MAX > log->buffer_bytes);
+        pthread_mutex_unlock(&log->mutex);
+        return filling;
+}
+
 int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,
                           struct lanemap_log_stats *ret_stats)
 {

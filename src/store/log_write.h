@@ -129,6 +129,11 @@ uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
 /* When a write or a sync last ended, by the monotonic clock; 0: none has yet. */
 uint64_t lanemap_log_progress_ns(const struct lanemap_log *log);
 
+/* Return: true if what is not durable takes half of the memory that it may, or so much that a large
+ * record has no room: it is time for a sync. Waits for nothing: false while another thread is in the
+ * log. */
+bool lanemap_log_is_filling(struct lanemap_log *log);
+
 /*
  * Return: true if a reserve would return at once: there is room in memory for `bytes`, and
  * `allocated_bytes` of what is allocated on the disk are not used. Waits for nothing, so it can be

@@ -273,6 +273,7 @@ int lanemap_writer_apply_is_ready(struct lanemap_writer *writer, size_t log_byte
 
         if (!lanemap_log_is_ready(writer->log, log_bytes, hangs ? HANG_ROOM_BYTES : 0)) {
                 wait_ns = hangs ? LOOK_NS : LANEMAP_ENGINE_TRY_NS;
+                lanemap_engine_sync_signal(writer); /* it may be full */
         } else if (lanemap_mutex_lock_within(&writer->lanes.lock, 0)) {
                 r = lanemap_engine_pressure_look(writer, &wait_ns);
                 lanemap_mutex_unlock(&writer->lanes.lock);

@@ -3,7 +3,8 @@
  *
  *   always     whatever is appended is synced at once; what arrives meanwhile is the next group
  *   everysec   written at once, synced when the oldest unsynced record is half a second old
- *   no         written at once, synced only when a flush or a caller needs it
+ *   no         written at once, synced when a flush or a caller needs it, and before the memory of
+ *              what is not durable is full: nothing else would empty it
  */
 #include "writer/core/core.h"
 
@@ -37,7 +38,7 @@ static bool sync_is_due(struct lanemap_writer *writer, uint64_t target)
                 oldest_ns = lanemap_log_oldest_unsynced_ns(writer->log);
                 return oldest_ns && lanemap_now_ns(writer->clock) - oldest_ns >= EVERYSEC_SYNC_NS;
         default:
-                return false;
+                return lanemap_log_is_filling(writer->log);
         }
 }
 

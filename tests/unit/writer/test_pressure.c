@@ -158,6 +158,48 @@ Test(writer_pressure, an_apply_that_may_not_wait_says_how_long)
         scratch_deinit(&scratch);
 }
 
+/*
+ * Policy `no`, and no flush: memory of the log for what is not durable is 64 MiB, and only a sync
+ * empties it. Twice as much goes through, also for a caller that may not wait.
+ */
+Test(writer_pressure, a_log_that_nobody_syncs_does_not_fill_up)
+{
+        static struct lanemap_op ops[LANEMAP_APPLY_OPS_MAX / 2];
+        struct lanemap_writer_options options;
+        struct lanemap_writer_stats stats;
+        struct lanemap_writer *writer;
+        struct scratch scratch;
+        uint32_t code = LANEMAP_OP_REMOVE;
+        uint64_t wait_ns;
+
+        scratch_init(&scratch, "pressure");
+        engine_options_init(&options, &scratch, NULL);
+        options.n_lanes = N_LANES;
+        options.flush_bytes = UINT64_C(1) << 40;
+        options.log_file_bytes = UINT64_C(1) << 30;
+        options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+
+        do {
+                code = LANEMAP_OP_ADD + LANEMAP_OP_REMOVE - code;
+                for (uint32_t i = 0; i < LANEMAP_N_ELEMENTS(ops); i++)
+                        ops[i] = (struct lanemap_op){code, i, "key", 3};
+                for (uint32_t n_looks = 0;
+                     !lanemap_writer_apply_is_ready(writer, LANEMAP_APPLY_BYTES_MAX, &wait_ns);
+                     n_looks++) {
+                        cr_assert_lt(n_looks, 20000, "nobody empties it");
+                        usleep((useconds_t)(wait_ns / 1000));
+                }
+                cr_assert_eq(lanemap_writer_apply(writer, ops, LANEMAP_N_ELEMENTS(ops), NULL, NULL,
+                                                  NULL),
+                             0);
+                engine_stats(writer, &stats);
+        } while (stats.log_bytes < UINT64_C(160) << 20);
+        cr_expect_eq(stats.n_flushes, 0);
+        lanemap_writer_close(writer);
+        scratch_deinit(&scratch);
+}
+
 /* ---- closing in the midst of a merge that is held back ---- */
 
 static void add_keys(struct lanemap_writer *writer, uint32_t n)
