@@ -259,6 +259,17 @@ int lanemap_writer_lookup_from(struct lanemap_writer *writer, const void *key, s
 int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,
                             uint32_t id, uint64_t *ret_position);
 
+/*
+ * The fingerprint by which the index knows a key, for tables of a program: two keys with the same are
+ * one key.
+ *
+ * ret_words      64 bits, and those past 64 (0 in an index of 64 bits)
+ *
+ * Return: 0. Errors: -EINVAL bad key. Thread: any. Cost: about 1.5 cycles a byte and 40 of start-up.
+ */
+int lanemap_writer_fingerprint(const struct lanemap_writer *writer, const void *key,
+                               size_t key_bytes, uint64_t ret_words[2]);
+
 /* Return: the last position applied. Thread: any. Cost: one load. */
 uint64_t lanemap_writer_position(struct lanemap_writer *writer);
 

@@ -84,6 +84,9 @@ struct lanemap_client {
         struct lanemap_reply out;
         struct lanemap_gate gate;
         size_t n_batched; /* entries of server->batch */
+        SLIST_HEAD(, lanemap_watched_key) watched;
+        size_t n_watched;
+        bool watched_changed; /* one of them was, since WATCH */
         struct lanemap_transaction *transaction;
         enum lanemap_blocked blocked;
         uint64_t ticket;
@@ -118,6 +121,14 @@ struct lanemap_client {
 };
 
 TAILQ_HEAD(lanemap_client_list, lanemap_client);
+
+/* client/watched.c */
+LIST_HEAD(lanemap_watched_bucket, lanemap_watched_key);
+struct lanemap_watched {
+        struct lanemap_watched_bucket *buckets;
+        size_t n_buckets; /* a power of two, or 0 */
+        size_t n_keys;
+};
 
 /* client/health.c */
 struct lanemap_health {
@@ -209,6 +220,7 @@ struct lanemap_server {
         uint64_t next_client_id;
 
         struct lanemap_batch batch;
+        struct lanemap_watched watched;
         struct lanemap_reply discarded; /* replies of commands that are run again */
         uint64_t position;              /* the last one applied, as far as we were told */
         uint64_t acknowledged;          /* replies up to here may leave */

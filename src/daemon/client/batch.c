@@ -9,6 +9,7 @@
 #include "daemon/client/memory.h"
 #include "daemon/client/meter.h"
 #include "daemon/client/release.h"
+#include "daemon/client/watched.h"
 
 static_assert(LANEMAP_BATCH_OPS_MAX <= LANEMAP_APPLY_OPS_MAX, "one apply is one record");
 static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its bytes fit");
@@ -363,6 +364,7 @@ static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_a
         server->gate_is_due = true;
         if (r == 0 || *ret_n_applied > 0)
                 server->position = LANEMAP_MAX(server->position, position);
+        lanemap_watched_applied(server, batch->ops + op, batch->results + op, *ret_n_applied);
         lanemap_memory_applied(server, *ret_n_applied);
         return r;
 }

@@ -7,6 +7,7 @@
 #include "daemon/client/budget.h"
 #include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
+#include "daemon/client/watched.h"
 #include "daemon/loop/log.h"
 #include "daemon/resp/write.h"
 
@@ -30,9 +31,9 @@ static uint64_t transaction_bytes(const struct lanemap_transaction *transaction)
 static uint64_t client_bytes(const struct lanemap_client *client)
 {
         const struct lanemap_resp_parser *parser = &client->parser;
-        uint64_t n_bytes = sizeof(*client) + client->query_capacity +
-                           lanemap_reply_memory(&client->out) +
-                           client->gate.capacity * sizeof(*client->gate.marks);
+        uint64_t n_bytes =
+                sizeof(*client) + client->query_capacity + lanemap_reply_memory(&client->out) +
+                client->gate.capacity * sizeof(*client->gate.marks) + lanemap_watched_bytes(client);
 
         if (parser->args != parser->first_args)
                 n_bytes += parser->args_capacity * sizeof(*parser->args);

@@ -22,6 +22,7 @@
 #include "daemon/client/reply.h"
 #include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
+#include "daemon/client/watched.h"
 #include "daemon/loop/log.h"
 
 /* After each so many commands of a client it is looked whether the round has lasted so long. */
@@ -100,6 +101,7 @@ void lanemap_client_free(struct lanemap_client *client)
         client_unpark(client);
         if (client->n_batched > 0)
                 lanemap_batch_forget(&server->batch, client);
+        lanemap_watched_forget(client);
         lanemap_budget_forget(client);
         if (client->is_touched)
                 TAILQ_REMOVE(&server->touched, client, touched);

@@ -3,6 +3,7 @@
 
 #include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
+#include "daemon/client/watched.h"
 #include "daemon/command/handlers.h"
 #include "daemon/loop/log.h"
 
@@ -200,6 +201,7 @@ void lanemap_command_reset(const struct lanemap_call *call)
 
         lanemap_transaction_free(client->transaction);
         client->transaction = NULL;
+        lanemap_watched_forget(client);
         client->out.protocol = 2;
         client->name[0] = 0;
         client->authenticated = !*call->server->options.password;

@@ -5,6 +5,7 @@
 #include "daemon/client/meter.h"
 #include "daemon/client/release.h"
 #include "daemon/client/transaction.h"
+#include "daemon/client/watched.h"
 #include "daemon/command/dispatch.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/registry.h"
@@ -52,6 +53,7 @@ static void refuse_arity(const struct lanemap_call *call)
         if (exec) {
                 lanemap_transaction_free(call->client->transaction);
                 call->client->transaction = NULL;
+                lanemap_watched_forget(call->client);
         }
 }
 

@@ -53,6 +53,8 @@ bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i);
 void lanemap_command_multi(const struct lanemap_call *call);
 void lanemap_command_exec(const struct lanemap_call *call);
 void lanemap_command_discard(const struct lanemap_call *call);
+void lanemap_command_watch(const struct lanemap_call *call);
+void lanemap_command_unwatch(const struct lanemap_call *call);
 
 /* command/commands.c */
 void lanemap_command_command(const struct lanemap_call *call);

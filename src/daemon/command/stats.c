@@ -65,6 +65,7 @@ static const struct info_row {
         {"Clients", "mem_clients_normal", SERVER(clients_bytes)},
         {"Clients", "mem_clients_peak", SERVER(clients_bytes_peak)},
         {"Clients", "maxmemory_clients", SERVER(clients_bytes_limit)},
+        {"Clients", "total_watched_keys", SERVER(watched.n_keys)},
         {"Memory", "heap_bytes", ENGINE(heap_bytes)},
         {"Memory", "shared_bytes", ENGINE(shared_bytes)},
         {"Memory", "shared_used_bytes", ENGINE(shared_used_bytes)},

@@ -57,6 +57,8 @@ static struct lanemap_command commands[] = {
         {"multi", lanemap_command_multi, 1, F | L | ONCE | U, 0, 0, 0, "Start a transaction."},
         {"exec", lanemap_command_exec, 1, L | ONCE, 0, 0, 0, "Apply the transaction as one log record."},
         {"discard", lanemap_command_discard, 1, F | L | ONCE | U, 0, 0, 0, "Forget the transaction."},
+        {"watch", lanemap_command_watch, -2, F | ONCE, 1, -1, 1, "EXEC does nothing when one of the keys was changed."},
+        {"unwatch", lanemap_command_unwatch, 1, F | L | U, 0, 0, 0, "Watch nothing any more."},
         {"command", lanemap_command_command, -1, L | U, 0, 0, 0, "About commands."},
         {"config", lanemap_command_config, -2, L | ADM | U, 0, 0, 0, "Read settings; set appendfsync and loglevel."},
         {"info", lanemap_command_info, -1, L | U, 0, 0, 0, "State and counters."},

@@ -1,11 +1,13 @@
-/* MULTI, EXEC, DISCARD: see client/transaction.h for how EXEC works. */
+/* MULTI, EXEC, DISCARD, WATCH: see client/transaction.h for how EXEC works, client/watched.h. */
 #include <errno.h>
 
 #include "common/alloc.h"
 #include "daemon/client/budget.h"
 #include "daemon/client/release.h"
 #include "daemon/client/transaction.h"
+#include "daemon/client/watched.h"
 #include "daemon/command/handlers.h"
+#include "daemon/command/posting.h"
 
 void lanemap_command_multi(const struct lanemap_call *call)
 {
@@ -32,7 +34,61 @@ void lanemap_command_discard(const struct lanemap_call *call)
         }
         lanemap_transaction_free(call->client->transaction);
         call->client->transaction = NULL;
+        lanemap_watched_forget(call->client);
         lanemap_reply_simple(reply, "OK");
+}
+
+/* Return: 0, -E2BIG, -ENOMEM, 1 an error was replied. */
+static int keys_watch(const struct lanemap_call *call)
+{
+        for (uint32_t i = 1; i < call->n_args; i++) {
+                size_t n_ids;
+                int r;
+
+                if (!lanemap_posting_read(call, i, true, &n_ids))
+                        return 1;
+                r = lanemap_watched_add(call->client, lanemap_call_bytes(call, i),
+                                        call->args[i].bytes, n_ids > 0);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+void lanemap_command_watch(const struct lanemap_call *call)
+{
+        struct lanemap_client *client = call->client;
+        int r;
+
+        if (client->transaction) {
+                lanemap_reply_error(lanemap_client_reply(client),
+                                    "ERR WATCH inside MULTI is not allowed");
+                return;
+        }
+        for (uint32_t i = 1; i < call->n_args; i++)
+                if (!lanemap_posting_key_check(call, i))
+                        return;
+        if (client->watched_changed) { /* EXEC will say so: nothing more has to be watched */
+                lanemap_reply_simple(lanemap_client_reply(client), "OK");
+                return;
+        }
+        r = keys_watch(call);
+        if (r == 0)
+                lanemap_reply_simple(lanemap_client_reply(client), "OK");
+        else if (r == -E2BIG)
+                lanemap_reply_error(lanemap_client_reply(client),
+                                    "ERR a client watches at most %zu keys",
+                                    LANEMAP_WATCHED_KEYS_MAX);
+        else if (r < 0)
+                lanemap_posting_fail(call, r);
+}
+
+/* In a transaction EXEC does it, whatever comes of it. */
+void lanemap_command_unwatch(const struct lanemap_call *call)
+{
+        if (!lanemap_transaction_runs(call->client))
+                lanemap_watched_forget(call->client);
+        lanemap_reply_simple(lanemap_client_reply(call->client), "OK");
 }
 
 /* Return: whether its operations and replies may have the memory that they have. */
@@ -118,8 +174,10 @@ static int transaction_apply(const struct lanemap_call *call)
         }
         server->n_applies++;
         server->gate_is_due = true;
-        if (r == 0)
+        if (r == 0) {
                 server->position = LANEMAP_MAX(server->position, position);
+                lanemap_watched_applied(server, batch->ops, batch->results, batch->n_ops);
+        }
         return r;
 }
 
@@ -181,6 +239,8 @@ void lanemap_command_exec(const struct lanemap_call *call)
         if (transaction->aborted) {
                 lanemap_reply_error(reply,
                                     "EXECABORT Transaction discarded because of previous errors.");
+        } else if (call->client->watched_changed) { /* Z1 */
+                lanemap_reply_null_array(reply);
         } else if (!call->server->writer) {
                 lanemap_command_loading(call->server, reply);
         } else {
@@ -203,4 +263,5 @@ void lanemap_command_exec(const struct lanemap_call *call)
         }
         lanemap_transaction_free(transaction);
         call->client->transaction = NULL;
+        lanemap_watched_forget(call->client);
 }

@@ -133,6 +133,13 @@ void lanemap_reply_null(struct lanemap_reply *reply)
         lanemap_reply_raw(reply, text, strlen(text));
 }
 
+void lanemap_reply_null_array(struct lanemap_reply *reply)
+{
+        const char *text = reply->protocol < 3 ? "*-1\r\n" : "_\r\n";
+
+        lanemap_reply_raw(reply, text, strlen(text));
+}
+
 void lanemap_reply_array(struct lanemap_reply *reply, uint64_t n_elements)
 {
         line_write(reply, '*', n_elements);

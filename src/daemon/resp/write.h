@@ -17,6 +17,7 @@ void lanemap_reply_text(struct lanemap_reply *reply, const char *text); /* a bul
 void lanemap_reply_ids(struct lanemap_reply *reply, const uint32_t *ids, size_t n_ids);
 void lanemap_reply_verbatim(struct lanemap_reply *reply, const char *text, size_t n_bytes);
 void lanemap_reply_null(struct lanemap_reply *reply);
+void lanemap_reply_null_array(struct lanemap_reply *reply); /* RESP3: the one null */
 void lanemap_reply_array(struct lanemap_reply *reply, uint64_t n_elements);
 void lanemap_reply_set(struct lanemap_reply *reply, uint64_t n_elements);
 void lanemap_reply_map(struct lanemap_reply *reply, uint64_t n_pairs); /* RESP2: flat array */

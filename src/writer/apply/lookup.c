@@ -137,6 +137,20 @@ int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size
         return r < 0 ? r : question.found;
 }
 
+int lanemap_writer_fingerprint(const struct lanemap_writer *writer, const void *key,
+                               size_t key_bytes, uint64_t ret_words[2])
+{
+        struct lanemap_fingerprint fp;
+
+        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX)
+                return -EINVAL;
+
+        fp = lanemap_fingerprint_of(&writer->identity.hash_key, key, key_bytes);
+        ret_words[0] = fp.hash;
+        ret_words[1] = fp.ext;
+        return 0;
+}
+
 uint64_t lanemap_writer_position(struct lanemap_writer *writer)
 {
         return lanemap_load_acquire(&writer->lanes.position);
