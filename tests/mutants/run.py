@@ -253,7 +253,7 @@ MUTANTS = [
      'const char *path = reader->directory;', 'const char *path = reader->directory ? NULL : NULL;',
      ('tests/crash/namespaces', [])),
     ('flip-not-published', 'R8', 'src/writer/compact/flip.c',
-     'lanemap_shm_publish(writer->shm.control, object->generation);', '(void)0;',
+     'lanemap_shm_publish(writer->shm.control, writer->shm.object->generation);', '(void)0;',
      ('tests/unit/test_reader_reader', [])),
     ('heart-stops-beside-a-sync', 'R8', 'src/writer/core/heart.c',
      'lanemap_store_relaxed(&control->heartbeat, control->heartbeat + 1);',

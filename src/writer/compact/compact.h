@@ -48,30 +48,22 @@ uint64_t lanemap_engine_worker_wait(struct lanemap_writer *writer, uint64_t seen
 
 /* ---- compact/flip.c ---- */
 
-int lanemap_engine_object_create(struct lanemap_writer *writer,
-                                 struct lanemap_shm_data_object **ret_object,
-                                 struct lanemap_shm_region **ret_region)
-        LANEMAP_REQUIRES(writer->lanes.lock);
 /* An object that no reader ever sees, to replay into (life/replay.c). */
 int lanemap_engine_object_create_private(struct lanemap_writer *writer,
                                          struct lanemap_shm_data_object **ret_object);
 void lanemap_engine_object_free(struct lanemap_shm_data_object *object); /* NULL is fine */
-/* Unlinks and frees an object that was never published. */
-void lanemap_engine_object_discard(struct lanemap_writer *writer,
-                                   struct lanemap_shm_data_object *object,
-                                   struct lanemap_shm_region *region);
-int lanemap_engine_lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy);
-void lanemap_engine_lanes_copy_deinit(struct lanemap_writer *writer,
-                                      struct writer_lanes_copy *copy);
 /* Copies the lanes' overlays into the object, with blocks for views; the engine's state is not
  * touched. Return: 0. Errors: -ENOSPC, -ENOMEM: a part is copied. */
-int lanemap_engine_lanes_copy(struct lanemap_writer *writer,
-                              const struct lanemap_shm_data_object *object,
+int lanemap_engine_lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
                               struct writer_lanes_copy *copy) LANEMAP_REQUIRES(writer->lanes.lock);
-/* The object becomes the engine's; it is not published. The old one is the caller's. */
-void lanemap_engine_lanes_move(struct lanemap_writer *writer,
-                               struct lanemap_shm_data_object *object,
-                               const struct writer_lanes_copy *copy)
+typedef int writer_lanes_copy_fn(struct lanemap_writer *writer,
+                                 struct lanemap_shm_data_object *object,
+                                 struct writer_lanes_copy *copy);
+/* Makes a data object, and moves the lanes into it as `copy` copies them. It is not published. The
+ * object and region that it replaces are the caller's. Return: 0, or what copy returned: nothing
+ * has changed. */
+int lanemap_engine_lanes_rehouse(struct lanemap_writer *writer, writer_lanes_copy_fn *copy,
+                                 struct lanemap_shm_region **ret_region)
         LANEMAP_REQUIRES(writer->lanes.lock);
 enum writer_flip {
         WRITER_FLIP_ASKED,    /* in any case */

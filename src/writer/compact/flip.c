@@ -135,9 +135,9 @@ void lanemap_engine_object_free(struct lanemap_shm_data_object *object)
         lanemap_free(object);
 }
 
-int lanemap_engine_object_create(struct lanemap_writer *writer,
-                                 struct lanemap_shm_data_object **ret_object,
-                                 struct lanemap_shm_region **ret_region)
+static int object_create(struct lanemap_writer *writer, struct lanemap_shm_data_object **ret_object,
+                         struct lanemap_shm_region **ret_region)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
         struct lanemap_shm_data_options options = object_options(writer);
         struct lanemap_shm_arena_stats arena;
@@ -168,9 +168,9 @@ int lanemap_engine_object_create(struct lanemap_writer *writer,
         return 0;
 }
 
-void lanemap_engine_object_discard(struct lanemap_writer *writer,
-                                   struct lanemap_shm_data_object *object,
-                                   struct lanemap_shm_region *region)
+/* Unlinks and frees an object that was never published. */
+static void object_discard(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
+                           struct lanemap_shm_region *region)
 {
         char name[LANEMAP_SHM_OBJECT_NAME_BYTES];
 
@@ -250,7 +250,7 @@ static size_t copy_bytes(const struct lanemap_writer *writer)
                (2 * sizeof(struct lanemap_overlay) + sizeof(struct lanemap_lane_view_block));
 }
 
-int lanemap_engine_lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy)
+static int lanes_copy_init(struct lanemap_writer *writer, struct writer_lanes_copy *copy)
 {
         copy->actives = lanemap_alloc_pages(copy_bytes(writer));
         if (!copy->actives)
@@ -261,14 +261,13 @@ int lanemap_engine_lanes_copy_init(struct lanemap_writer *writer, struct writer_
         return 0;
 }
 
-void lanemap_engine_lanes_copy_deinit(struct lanemap_writer *writer, struct writer_lanes_copy *copy)
+static void lanes_copy_deinit(struct lanemap_writer *writer, struct writer_lanes_copy *copy)
 {
         lanemap_free_pages(copy->actives, copy_bytes(writer));
 }
 
 /* Views of one size fill their pages: as many as the spare is made for. */
-int lanemap_engine_lanes_copy(struct lanemap_writer *writer,
-                              const struct lanemap_shm_data_object *object,
+int lanemap_engine_lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
                               struct writer_lanes_copy *copy)
 {
         struct lanemap_arena *arena = lanemap_shm_arena_base(object->arena);
@@ -290,9 +289,8 @@ int lanemap_engine_lanes_copy(struct lanemap_writer *writer,
         return 0;
 }
 
-void lanemap_engine_lanes_move(struct lanemap_writer *writer,
-                               struct lanemap_shm_data_object *object,
-                               const struct writer_lanes_copy *copy)
+static void lanes_move(struct lanemap_writer *writer, struct lanemap_shm_data_object *object,
+                       const struct writer_lanes_copy *copy) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         writer->shm.object = object;
         lanemap_engine_reserves_forget(writer);
@@ -311,34 +309,48 @@ void lanemap_engine_lanes_move(struct lanemap_writer *writer,
         lanemap_engine_counts_publish(writer);
 }
 
-static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
+int lanemap_engine_lanes_rehouse(struct lanemap_writer *writer, writer_lanes_copy_fn *copy,
+                                 struct lanemap_shm_region **ret_region)
 {
-        uint64_t old_generation = writer->shm.object->generation;
         struct lanemap_shm_data_object *object;
         struct lanemap_shm_region *region;
-        struct writer_lanes_copy copy;
+        struct writer_lanes_copy lanes;
         int r;
 
-        r = lanemap_engine_lanes_copy_init(writer, &copy);
+        r = lanes_copy_init(writer, &lanes);
         if (r < 0)
                 return r;
 
-        r = lanemap_engine_object_create(writer, &object, &region);
+        r = object_create(writer, &object, &region);
         if (r == 0) {
-                r = lanemap_engine_lanes_copy(writer, object, &copy);
+                r = copy(writer, object, &lanes);
                 if (r == 0) {
-                        lanemap_engine_lanes_move(writer, object, &copy);
-                        lanemap_shm_publish(writer->shm.control, object->generation);
-                        lanemap_store_release(&writer->shm.region, region);
-                        retired_objects_add(writer, old_generation);
-                        writer->lanes.stats.n_generation_flips++;
+                        lanes_move(writer, object, &lanes);
+                        *ret_region = region;
                 } else {
-                        lanemap_engine_object_discard(writer, object, region);
+                        object_discard(writer, object, region);
                 }
         }
 
-        lanemap_engine_lanes_copy_deinit(writer, &copy);
+        lanes_copy_deinit(writer, &lanes);
         return r;
+}
+
+static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        uint64_t old_generation = writer->shm.object->generation;
+        struct lanemap_shm_region *region;
+        int r;
+
+        r = lanemap_engine_lanes_rehouse(writer, lanemap_engine_lanes_copy, &region);
+        if (r < 0)
+                return r;
+
+        lanemap_shm_publish(writer->shm.control, writer->shm.object->generation);
+        lanemap_store_release(&writer->shm.region, region);
+        retired_objects_add(writer, old_generation);
+        writer->lanes.stats.n_generation_flips++;
+        return 0;
 }
 
 uint64_t lanemap_engine_slack_limit(const struct lanemap_writer *writer, uint64_t needed_bytes)

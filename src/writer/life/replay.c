@@ -222,29 +222,15 @@ static int lanes_copy_or_flush(struct lanemap_writer *writer,
 
 int lanemap_engine_replay_end(struct lanemap_writer *writer) LANEMAP_NO_OTHER_THREAD
 {
-        struct lanemap_shm_data_object *replayed = writer->shm.object, *object;
-        struct lanemap_shm_region *region;
-        struct writer_lanes_copy copy;
+        struct lanemap_shm_data_object *replayed = writer->shm.object;
         int r;
 
-        r = lanemap_engine_lanes_copy_init(writer, &copy);
+        r = lanemap_engine_lanes_rehouse(writer, lanes_copy_or_flush, &writer->shm.region);
         if (r < 0)
                 return r;
 
-        r = lanemap_engine_object_create(writer, &object, &region);
-        if (r == 0) {
-                r = lanes_copy_or_flush(writer, object, &copy);
-                if (r == 0) {
-                        lanemap_engine_lanes_move(writer, object, &copy);
-                        writer->shm.region = region;
-                        lanemap_engine_object_free(replayed);
-                        lanemap_free(writer->shm.private_control);
-                        writer->shm.private_control = NULL;
-                } else {
-                        lanemap_engine_object_discard(writer, object, region);
-                }
-        }
-
-        lanemap_engine_lanes_copy_deinit(writer, &copy);
-        return r;
+        lanemap_engine_object_free(replayed);
+        lanemap_free(writer->shm.private_control);
+        writer->shm.private_control = NULL;
+        return 0;
 }
