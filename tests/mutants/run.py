@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,13 +64,13 @@ MUTANTS = [
     ('log-without-syncs-fills-up', 'W17', 'src/writer/core/sync.c',
      'return lanemap_log_is_filling(writer->log);', 'return false;',
      ('tests/unit/test_writer_pressure', ['--filter', '*/a_log*'])),
-    ('watched-key-not-noticed', 'W19', 'src/daemon/client/batch.c',
+    ('watched-key-not-noticed', 'W22', 'src/daemon/client/batch.c',
      'lanemap_watched_applied(server, batch->ops + op, batch->results + op, *ret_n_applied);', '',
      ('tests/daemon/test_watch.py', ['Watch.test_shared_subset_as_redis'])),
-    ('watched-key-not-noticed-by-exec', 'W19', 'src/daemon/command/transaction.c',
+    ('watched-key-not-noticed-by-exec', 'W22', 'src/daemon/command/transaction.c',
      'lanemap_watched_applied(server, batch->ops, batch->results, batch->n_ops);', '',
      ('tests/daemon/test_watch.py', ['Watch.test_counters_by_many_lose_nothing'])),
-    ('flushall-touches-no-watched-key', 'W19', 'src/daemon/client/watched.c',
+    ('flushall-touches-no-watched-key', 'W22', 'src/daemon/client/watched.c',
      'key->client->watched_changed |= key->existed;', ';',
      ('tests/daemon/test_watch.py', ['Watch.test_shared_subset_as_redis'])),
     ('slow-log-keeps-passwords', 'I6', 'src/daemon/client/slowlog.c',
@@ -176,43 +177,43 @@ MUTANTS = [
     ('first-touch-refused', 'W12', 'src/writer/apply/apply.c',
      'while (r == -ENOSPC && apply->n_applied == 0 &&', 'while (0 && r == -ENOSPC && apply->n_applied == 0 &&',
      ('tests/unit/test_writer_long_posting', [])),
-    ('memory-kept-after-a-clear', 'W17', 'src/writer/compact/give_back.c',
+    ('memory-kept-after-a-clear', 'W21', 'src/writer/compact/give_back.c',
      'return stats.bytes > lanemap_engine_slack_limit(', 'return 0 && stats.bytes > lanemap_engine_slack_limit(',
      GIVE_BACK),
-    ('memory-kept-by-overlays', 'W17', 'src/writer/compact/give_back.c',
+    ('memory-kept-by-overlays', 'W21', 'src/writer/compact/give_back.c',
      'return !flushed && now >= before &&', 'return 0 && !flushed && now >= before &&',
      GIVE_BACK),
-    ('memory-flips-to-and-fro', 'W17', 'src/shm/arena.c',
+    ('memory-flips-to-and-fro', 'W21', 'src/shm/arena.c',
      'pages_peak(arena, n_pages);', '(void)0;',
      GIVE_BACK),
     ('edit-frees-instead-of-retiring', 'R1', 'src/overlay/posting_write.c',
      'arena->retire(arena, change->more_old[i].off, change->more_old[i].bytes);',
      'arena->free(arena, change->more_old[i].off, change->more_old[i].bytes);',
      ('tests/unit/test_overlay_posting', [])),
-    ('group-not-whole', 'W16', 'src/writer/apply/apply.c',
+    ('group-not-whole', 'W20', 'src/writer/apply/apply.c',
      'while (at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)',
      'while (0 && at + 1 < apply->n_ops && apply->ops[at].code & LANEMAP_OP_WITH_NEXT)',
      GROUP),
-    ('group-not-undone', 'W16', 'src/writer/apply/group.c',
+    ('group-not-undone', 'W20', 'src/writer/apply/group.c',
      'lanemap_posting_abort(lanemap_engine_arena(writer), &change);\n        }\n}', '(void)change;\n        }\n}',
      GROUP),
-    ('clear-before-the-group-is-prepared', 'W16', 'src/writer/apply/group.c',
+    ('clear-before-the-group-is-prepared', 'W20', 'src/writer/apply/group.c',
      'return lanemap_engine_lane_starts_alloc(writer, group->starts);',
      'return lanemap_engine_clear(writer, 1, &(uint32_t){0}), lanemap_engine_lane_starts_alloc(writer, group->starts);',
      GROUP),
-    ('posting-changed-once-per-id', 'W16', 'src/writer/apply/group.c',
+    ('posting-changed-once-per-id', 'W20', 'src/writer/apply/group.c',
      'if (*cell == tag)\n                        return true;', 'if (*cell == tag)\n                        return false;',
      GROUP),
-    ('long-apply-in-the-loop', 'W16', 'src/daemon/client/batch.h',
+    ('long-apply-in-the-loop', 'W17', 'src/daemon/client/batch.h',
      '#define LANEMAP_BATCH_OPS_LONG ((size_t)16384)', '#define LANEMAP_BATCH_OPS_LONG ((size_t)16384 << 20)',
      ('tests/daemon/test_protocol.py', None)),
-    ('exec-in-parts', 'W16', 'src/daemon/command/transaction.c',
+    ('exec-in-parts', 'W20', 'src/daemon/command/transaction.c',
      'lanemap_batch_join(batch, 0, batch->n_ops);', '',
      ('tests/daemon/test_commands.py', None)),
-    ('command-in-parts', 'W16', 'src/daemon/client/batch.c',
+    ('command-in-parts', 'W20', 'src/daemon/client/batch.c',
      'lanemap_batch_join(batch, batch->n_ops, n_ops);', '',
      ('tests/daemon/test_commands.py', None)),
-    ('exec-too-large-is-cut', 'W16', 'src/daemon/command/set.c',
+    ('exec-too-large-is-cut', 'W20', 'src/daemon/command/set.c',
      'call->client->transaction->failed = -E2BIG;', ';',
      ('tests/daemon/test_protocol.py', None)),
     ('slots-kept-in-a-replay', 'W12', 'src/writer/core/files.c',
@@ -249,6 +250,13 @@ MUTANTS = [
     ('all-that-may-come-is-mapped', 'R12', 'src/reader/attach.c',
      'uint64_t slack = LANEMAP_MAX(bytes / 2, DATA_SLACK_BYTES_MIN);', 'uint64_t slack = UINT64_C(1) << 36;',
      ('tests/unit/test_reader_guards', [])),
+    ('new-files-stay-roots', 'I7', 'src/common/file.c',
+     '(void)!fchown(fd, dir.st_uid, dir.st_gid);', ';',
+     ('tests/cli/test_owner.py', None)),
+    ('root-stays-root', 'I7', 'src/common/owner.c',
+     'if (geteuid() != 0 || stat(directory, &st) < 0 || st.st_uid == 0)',
+     'if (geteuid() != 0 || stat(directory, &st) < 0 || st.st_uid + 1)',
+     ('tests/cli/test_owner.py', None)),
     ('directory-as-the-writer-says', 'R7', 'src/reader/attach.c',
      'const char *path = reader->directory;', 'const char *path = reader->directory ? NULL : NULL;',
      ('tests/crash/namespaces', [])),
@@ -561,10 +569,11 @@ def check():
     for name, _, path, old, new, _ in MUTANTS:
         count = (SOURCE / path).read_text().count(old)
         if count != 1:
-            wrong.append(f'{name}: its place in {path} is gone ({count} times): mend the table')
+            wrong.append(f'{name}: its place in {path} stands there {count} times, not once: correct the table')
         if old == new:
             wrong.append(f'{name}: changes nothing')
     tried = {mutant[1] for mutant in MUTANTS} | set(WITHOUT)
+    wrong += [f'{guarantee} is the number of {n} guarantees' for guarantee, n in Counter(guarantees()).items() if n > 1]
     wrong += [f'{guarantee} has no mutant, and no reason in WITHOUT' for guarantee in guarantees() if guarantee not in tried]
     return wrong
 
