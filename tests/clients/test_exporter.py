@@ -51,13 +51,19 @@ class PrometheusRedisExporter(unittest.TestCase):
         assert float(metrics["redis_connections_received_total"]) >= 1, metrics
         assert any(name.startswith("redis_instance_info{") for name in metrics), metrics
 
+    @staticmethod
+    def errors(client):
+        return re.search(rb"total_error_replies:(\d+)", client("INFO", "stats")[1])[1]
+
     def test_unix_socket(self):
         with Daemon() as daemon, Exporter(f"--redis.addr=unix://{daemon.socket}") as exporter:
             client = daemon.client()
             for i in range(5):
                 client("SADD", f"k{i}", 1)
             self.check(exporter.scrape(), 5)
+            errors = self.errors(client)
             self.check(exporter.scrape(), 5)
+            equal(self.errors(client), errors) # every command of a scrape has an answer
             daemon.stop()
             equal(exporter.scrape()["redis_up"], "0")
             daemon.start()

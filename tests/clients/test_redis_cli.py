@@ -41,7 +41,7 @@ class RedisCli(unittest.TestCase):
                     for line in lines[2:]]
             assert all(rows), lines
             equal([row[1] for row in rows], ["7"] * 3, lines)
-            assert all(row[3] == "2" and row[4] == "0" for row in rows), lines
+            assert all(row[2] != "0B" and row[3] == "2" and row[4] == "0" for row in rows), lines
             assert int(rows[2][5]) > int(rows[0][5]) >= 8, lines
             client.close()
 

@@ -137,6 +137,26 @@ class RedisPy(unittest.TestCase):
             equal(client.scard("all"), 2000)
             client.close()
 
+    def test_client_info(self):
+        port = free_port()
+        with Daemon("--port", str(port), env={"LANEMAPD_REQUIREPASS": PASSWORD}, password=PASSWORD):
+            with redis.Redis(port=port, password=PASSWORD, decode_responses=True, client_name="routes") as client:
+                info = client.client_info()
+                equal((info["id"], info["name"], info["cmd"], info["db"]),
+                      (client.client_id(), "routes", "client|info", 0))
+                assert info["addr"].startswith("127.0.0.1:") and info["laddr"] == f"127.0.0.1:{port}", info
+                assert info["tot-mem"] > info["omem"] and info["argv-mem"] >= 0, info
+                equal([int(one["id"]) for one in client.client_list(_type="normal")], [info["id"]])
+                equal(client.client_list(_type="replica"), [])
+
+    def test_client_kill(self):
+        with Daemon() as daemon:
+            with redis.Redis(unix_socket_path=daemon.socket) as one, redis.Redis(unix_socket_path=daemon.socket) as two:
+                equal((one.ping(), two.ping()), (True, True))
+                victim = one.client_id()
+                equal(two.client_kill_filter(_id=victim), 1)
+                assert one.client_id() != victim # connected again
+
     def test_asyncio(self):
         with Daemon("--appendfsync", "everysec") as daemon:
             asyncio.run(self.work_in_tasks(daemon))

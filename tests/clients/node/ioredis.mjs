@@ -80,6 +80,11 @@ test('what an operator asks', async (t) => {
     assert.deepEqual(await client.config('GET', 'maxclients'), ['maxclients', '10000']);
 });
 
+test('CLIENT INFO', async (t) => {
+    const client = connected(t, { ...transports.unix, connectionName: 'routes' });
+    assert.match(await client.client('INFO'), / name=routes .* lib-name=ioredis/);
+});
+
 test('many clients at once, with automatic pipelines', async (t) => {
     const many = Array.from({ length: 20 }, () => connected(t, { ...transports.tcp, enableAutoPipelining: true }));
     const answers = await Promise.all(many.flatMap((client, n) =>

@@ -91,6 +91,13 @@ test('what an operator asks', async (t) => {
     assert.ok((await client.commandCount()) > 20);
 });
 
+test('CLIENT INFO', async (t) => {
+    const client = await connected(t, { ...unix, name: 'routes' });
+    const info = await client.clientInfo();
+    assert.deepEqual([info.name, info.db, info.libName], ['routes', 0, 'node-redis']);
+    assert.equal(info.id, await client.clientId());
+});
+
 test('a daemon that dies and comes back', async (t) => {
     const errors = [];
     const client = await connected(t, { socket: { path: socket, reconnectStrategy: () => 20 } }, errors);
