@@ -199,16 +199,16 @@ void lanemap_writer_close(struct lanemap_writer *writer);
  *
  * Thread: any; applies are serialised. Cost: per operation one lookup, and amortised constant work;
  * O(log n) in a long posting; many operations on one key of a call copy what they touch of its
- * posting once. Back-pressure: waits up to 100 ms for its turn while flushes and merges have more to
- * do than they should, and for a flush while overlays are far over their budget.
+ * posting once. Back-pressure: waits up to 100 ms for its turn while flushes and merges have more
+ * to do than they should, and for a flush while overlays are far over their budget.
  */
 int lanemap_writer_apply(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops,
                          struct lanemap_op_result *ret_results, size_t *ret_n_applied,
                          uint64_t *ret_position);
 
 /*
- * The same for an event loop: it waits for no flush, no merge, no memory, no room in the log, and no
- * lock that a flush or merge holds.
+ * The same for an event loop: it waits for no flush, no merge, no memory, no room in the log, and
+ * no lock that a flush or merge holds.
  *
  * ret_wait_ns    with -EAGAIN: it is worth trying again in so many nanoseconds; else 0; may be NULL
  *
@@ -239,16 +239,16 @@ int lanemap_writer_lookup(struct lanemap_writer *writer, const void *key, size_t
                           uint64_t *ret_position);
 
 /*
- * The ids of a key from one on: ascending, without duplicates, at most ids_capacity. A long posting is
- * read in parts of which each is true at some moment of its call; the next part is from the last id
- * and one on.
+ * The ids of a key from one on: ascending, without duplicates, at most ids_capacity. A long posting
+ * is read in parts of which each is true at some moment of its call; the next part is from the last
+ * id and one on.
  *
  * from           ids that are less are left out
  * ids            room for ids_capacity ids; may be NULL when ids_capacity is 0
  * ret_n_ids      how many were copied: fewer than ids_capacity, the key has no more
  *
- * Return, Errors, Thread: as lanemap_writer_lookup(). Cost: that of a lookup, a search in the posting,
- * 1 to 2 ns an id; it does not depend on how many ids the key has.
+ * Return, Errors, Thread: as lanemap_writer_lookup(). Cost: that of a lookup, a search in the
+ * posting, 1 to 2 ns an id; it does not depend on how many ids the key has.
  */
 int lanemap_writer_lookup_from(struct lanemap_writer *writer, const void *key, size_t key_bytes,
                                uint32_t from, uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
@@ -260,12 +260,13 @@ int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size
                             uint32_t id, uint64_t *ret_position);
 
 /*
- * The fingerprint by which the index knows a key, for tables of a program: two keys with the same are
- * one key.
+ * The fingerprint by which the index knows a key, for tables of a program: two keys with the same
+ * are one key.
  *
  * ret_words      64 bits, and those past 64 (0 in an index of 64 bits)
  *
- * Return: 0. Errors: -EINVAL bad key. Thread: any. Cost: about 1.5 cycles a byte and 40 of start-up.
+ * Return: 0. Errors: -EINVAL bad key. Thread: any. Cost: about 1.5 cycles a byte and 40 of
+ * start-up.
  */
 int lanemap_writer_fingerprint(const struct lanemap_writer *writer, const void *key,
                                size_t key_bytes, uint64_t ret_words[2]);
@@ -487,8 +488,8 @@ int lanemap_writer_get_health(struct lanemap_writer *writer,
 
 /*
  * Asks if an apply now, of a record of log_bytes bytes, would return at once, with success or an
- * error: it would wait for no flush and no sync, and has had its delay. For an event loop, which has
- * other clients to answer.
+ * error: it would wait for no flush and no sync, and has had its delay. For an event loop, which
+ * has other clients to answer.
  *
  * ret_wait_ns    with 0: ask again in so many nanoseconds; else 0; may be NULL
  *

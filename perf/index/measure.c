@@ -195,7 +195,8 @@ struct churn_samples {
         double cached_sum;
 };
 
-/* Where the bytes of one moment are, and how far the engine is: for whoever wants to see the shape. */
+/* Where the bytes of one moment are, and how far the engine is: for whoever wants to see the
+ * shape. */
 static void timeline_line(FILE *file, const struct index_memory *memory,
                           const struct lanemap_writer_stats *stats)
 {

@@ -216,7 +216,7 @@ static void churn_stop(struct server *server)
         pthread_join(server->churn, NULL);
 }
 
-/* ---- rewrites: a few keys of every lane are replaced, so that a compaction rewrites them all ---- */
+/* ---- rewrites: a few keys of every lane change, so that a compaction rewrites them all ---- */
 
 #define REWRITE_KEYS 2000
 

@@ -1,7 +1,7 @@
 /*
- * perf/instructions: one loop of lookups in one section, for count.py, which runs it under callgrind
- * and counts the instructions of counted_singles(), counted_batches() or counted_cursor(). Alone it
- * only says whether the answers are right.
+ * perf/instructions: one loop of lookups in one section, for count.py, which runs it under
+ * callgrind and counts the instructions of counted_singles(), counted_batches() or
+ * counted_cursor(). Alone it only says whether the answers are right.
  *
  * Usage: instructions KIND FILTER WHAT, by the numbers and words of count.py
  */

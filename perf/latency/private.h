@@ -3,8 +3,8 @@
  *
  *   latency (main)   starts lanemapd and redis-server, prints
  *   reply.c          one client: from sending an add to its reply, beside redis-server
- *   visible.c        from sending an add to the moment when another process finds it; latency-reader
- *                    is that process, with liblanemap.so
+ *   visible.c        from sending an add to the moment when another process finds it;
+ *                    latency-reader is that process, with liblanemap.so
  *   growth.c         adds into a large index: what they write and cost, and who waits meanwhile
  *   commands.c       who waits beside one long command, and beside clients that never read
  *   probe.c          those who wait: a client that sends PING, and one that reads

@@ -2,8 +2,8 @@
  * The latency of an add while readers are attached.
  *
  * Three equal indexes, each with a writer of its own. Readers attach to one of them and are stopped
- * in the midst of lookups; nobody reads the other two. Adds go to the three by turns, a slice of some
- * at a time, forwards and backwards (A B C, C B A), in each of the six orders:
+ * in the midst of lookups; nobody reads the other two. Adds go to the three by turns, a slice of
+ * some at a time, forwards and backwards (A B C, C B A), in each of the six orders:
  *
  *   stopped   the index that the stopped readers hold
  *   none      one that nobody holds
@@ -301,9 +301,9 @@ static void side_close(struct side *side)
         perf_place_remove(&side->place);
 }
 
-/* Three daemons on the same processors, who adds on another: where the scheduler happens to put one of
- * them would look like a difference between the arms. Engines have the thread that adds in common, and
- * their sync threads do better where the scheduler wakes them. */
+/* Three daemons on the same processors, who adds on another: where the scheduler happens to put one
+ * of them would look like a difference between the arms. Engines have the thread that adds in
+ * common, and their sync threads do better where the scheduler wakes them. */
 static void sides_pin(const struct adds *adds)
 {
         if (!adds->path->policy)

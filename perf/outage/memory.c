@@ -1,6 +1,7 @@
 /*
- * What stopped readers keep from being given back, while the writer churns, compacts and flips. They
- * come in waves and are stopped at once, so that they hold different generations and segment files.
+ * What stopped readers keep from being given back, while the writer churns, compacts and flips.
+ * They come in waves and are stopped at once, so that they hold different generations and segment
+ * files.
  *
  * Counted through /proc: every object and file of this index that some process maps, once, with its
  * whole size; objects in shared memory are never sparse, so that is memory. Of a segment file on a

@@ -1,10 +1,11 @@
 /*
- * What new segments cost a reader of a real index: lookups of several threads while a writer process
- * flushes at a steady rate, so that every lane gets a new file each time and loses an old one.
+ * What new segments cost a reader of a real index: lookups of several threads while a writer
+ * process flushes at a steady rate, so that every lane gets a new file each time and loses an old
+ * one.
  *
  *   quiet    the writer does nothing
- *   adds     it adds and removes as in the others, without flushes: what its share of the processors
- *            and of the caches costs
+ *   adds     it adds and removes as in the others, without flushes: what its share of the
+ *            processors and of the caches costs
  *   alone    flushes; lookups map what is new themselves
  *   helper   flushes; the library's thread maps, populates and unmaps
  */

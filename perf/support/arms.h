@@ -3,10 +3,10 @@
  *
  * A round has some samples of each arm, taken within moments of one another, so that what disturbs
  * the machine disturbs them all. A ratio is that of the quantiles of all samples; its interval says
- * what the same experiment might as well have said (a bootstrap): rounds are drawn with replacement,
- * again and again; the same ones for both arms, since their noise is common, and whole ones, since
- * samples of a round are not independent. An arm that differs from another in nothing (A/A) shows
- * what the method can't tell from noise.
+ * what the same experiment might as well have said (a bootstrap): rounds are drawn with
+ * replacement, again and again; the same ones for both arms, since their noise is common, and whole
+ * ones, since samples of a round are not independent. An arm that differs from another in nothing
+ * (A/A) shows what the method can't tell from noise.
  */
 #ifndef LANEMAP_PERF_ARMS_H
 #define LANEMAP_PERF_ARMS_H

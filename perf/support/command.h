@@ -29,8 +29,8 @@
                         LANEMAP_OPTION_TO(type, member)                                         \
         }
 
-/* Reads argv into `values`. --help: on stdout, and exit status 0; what cannot be read: on stderr, and
- * 2. */
+/* Reads argv into `values`. --help: on stdout, and exit status 0; what cannot be read: on stderr,
+ * and 2. */
 void perf_command_parse(const struct lanemap_option *options, size_t n_options, void *values,
                         int argc, char **argv);
 

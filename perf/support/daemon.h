@@ -9,7 +9,8 @@
 /* Where the socket of a place is. */
 void perf_daemon_socket(const struct perf_place *place, char path[600]);
 
-/* Starts it, silent, with that socket; it may make backups in there. Return: 0 or a negative errno. */
+/* Starts it, silent, with that socket; it may make backups in there. Return: 0 or a negative
+ * errno. */
 int perf_daemon_start(const char *lanemapd, const struct perf_place *place, const char *appendfsync,
                       pid_t *ret_pid);
 

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /*
- * perf_mix64() of 0 .. n - 1, sorted: distinct, since it is a bijection. perf_mix64(PERF_KEYS_ABSENT
- * + i) is never among them.
+ * perf_mix64() of 0 .. n - 1, sorted: distinct, since it is a bijection.
+ * perf_mix64(PERF_KEYS_ABSENT + i) is never among them.
  *
  * Return: a block of malloc. Cost: three passes; twice the memory while it runs.
  */

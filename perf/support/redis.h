@@ -1,4 +1,5 @@
-/* redis-server as a benchmark needs it: beside lanemapd, with an append-only file and no snapshots. */
+/* redis-server as a benchmark needs it: beside lanemapd, with an append-only file and no
+ * snapshots. */
 #ifndef LANEMAP_PERF_REDIS_H
 #define LANEMAP_PERF_REDIS_H
 
@@ -7,8 +8,8 @@
 #include "place.h"
 
 /*
- * Starts it, silent, in the folder of the place; its socket is where perf_daemon_connect() looks. It
- * appends to its log with that policy, makes no snapshot, and never rewrites the log.
+ * Starts it, silent, in the folder of the place; its socket is where perf_daemon_connect() looks.
+ * It appends to its log with that policy, makes no snapshot, and never rewrites the log.
  *
  * Return: 0 or a negative errno: -ENOENT there is no such program.
  */

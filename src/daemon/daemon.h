@@ -16,16 +16,16 @@
  * S3  No client can make another wait for more than the work of its own bounded messages: what
  * takes long runs in the engine or in a helper thread, and only its client is paused.
  * S4  The loop waits for no flush, no merge, no memory and no log. While the engine would make a
- * write wait, clients whose next command is a write are parked, and go on in the order in which they
- * were parked; a batch that it refuses to take is held, and comes before every other write. Everybody
- * else is served. Commands that tell nothing of the data (PING, INFO, ...) are run and answered at
- * once, whatever hangs.
- * S5  No command of a client is run while more than LANEMAP_OUTPUT_BYTES_PAUSE of its replies are not
- * sent, and one long reply is ids of 4 bytes until it is sent (resp/buffer.h). So replies may be as
- * large as they like, and a client is closed only when it has taken nothing of what may leave for
- * --timeout-output seconds.
- * S6  All clients together have about --maxmemory-clients of memory: beyond it those with much wait,
- * the largest of those that do nothing are closed, and the others go on (client/budget.h).
+ * write wait, clients whose next command is a write are parked, and go on in the order in which
+ * they were parked; a batch that it refuses to take is held, and comes before every other write.
+ * Everybody else is served. Commands that tell nothing of the data (PING, INFO, ...) are run and
+ * answered at once, whatever hangs.
+ * S5  No command of a client is run while more than LANEMAP_OUTPUT_BYTES_PAUSE of its replies are
+ * not sent, and one long reply is ids of 4 bytes until it is sent (resp/buffer.h). So replies may
+ * be as large as they like, and a client is closed only when it has taken nothing of what may leave
+ * for --timeout-output seconds.
+ * S6  All clients together have about --maxmemory-clients of memory: beyond it those with much
+ * wait, the largest of those that do nothing are closed, and the others go on (client/budget.h).
  * S7  Whoever has not given the password keeps nobody out: connections over TCP leave
  * LANEMAP_CLIENTS_RESERVED of --maxclients to the Unix socket; such a client has --timeout-auth
  * seconds, LANEMAP_STRANGER_BYTES of input and 10 arguments, and is the first to go where memory is
@@ -104,7 +104,8 @@ struct lanemap_client {
         bool is_tcp;
         bool close_after; /* nothing more is read; close when everything has left */
         bool close_now;
-        bool write_waits; /* the next command is a write, which the engine would not answer at once */
+        bool write_waits; /* the next command is a write, which the engine would not answer at
+                             once */
         bool half_closed; /* the peer sends no more; seen while it was paused */
         bool replied;     /* the command at hand has written to `out` */
         bool run_again;   /* it has to wait for a held batch (B4): it is run anew later */

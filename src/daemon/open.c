@@ -16,8 +16,8 @@
 #include "daemon/open.h"
 #include "daemon/reload.h"
 
-/* An opening that found no room is tried again; meanwhile the service manager is told that the start
- * takes its time. */
+/* An opening that found no room is tried again; meanwhile the service manager is told that the
+ * start takes its time. */
 #define ROOM_RETRY_NS    (UINT64_C(1000) * 1000 * 1000)
 #define ROOM_EXTEND_USEC 60000000
 
@@ -34,8 +34,8 @@ static void room_announce(struct lanemap_server *server)
         lanemap_notify("EXTEND_TIMEOUT_USEC=%d", ROOM_EXTEND_USEC);
 }
 
-/* Nothing was changed by the opening that failed: readers go on with what the predecessor published,
- * and it can be tried again for as long as it takes. */
+/* Nothing was changed by the opening that failed: readers go on with what the predecessor
+ * published, and it can be tried again for as long as it takes. */
 static void room_await(struct lanemap_server *server, const struct lanemap_error *error, int r)
 {
         struct lanemap_room *room = &server->room;

@@ -5,9 +5,9 @@
 #include "daemon/daemon.h"
 
 /*
- * Starts opening what server->options say. When it has succeeded, server->writer is there. An opening
- * that finds no room, on the disk or in /dev/shm, is tried again until there is some; for any other
- * failure the daemon stops. Return: 0, -ENOMEM.
+ * Starts opening what server->options say. When it has succeeded, server->writer is there. An
+ * opening that finds no room, on the disk or in /dev/shm, is tried again until there is some; for
+ * any other failure the daemon stops. Return: 0, -ENOMEM.
  */
 int lanemap_open_start(struct lanemap_server *server);
 /* Once a second. */

@@ -75,66 +75,96 @@ static int loglevel_change(void *program, const void *values);
 /* clang-format off */
 static const struct lanemap_option rows[] = {
         {"name", "NAME", "what readers attach to: 1 to 64 of A-Z a-z 0-9 _ -", TO(name)},
-        {"dir", "DIR", "segments, manifest and log; created if it does not exist", TO(directory), .config = "dir"},
-        {"socket", "PATH", "Unix socket (default: DIR/lanemapd.sock)", TO(socket), .min = 1, .config = "unixsocket"},
+        {"dir", "DIR", "segments, manifest and log; created if it does not exist", TO(directory),
+         .config = "dir"},
+        {"socket", "PATH", "Unix socket (default: DIR/lanemapd.sock)", TO(socket), .min = 1,
+         .config = "unixsocket"},
         {"socket-group", "GROUP", "who may write: the members of GROUP, a name or a number",
          TO(socket_gid), .take = socket_group_take},
         {"socket-mode", "MODE", "of the socket, octal (default: 0600, with --socket-group 0660)",
          TO(socket_mode), .take = socket_mode_take},
         {"port", "N", "also listen on this TCP port of the loopback addresses; needs a password",
          TO(port), 1, 65535, .config = "port"},
-        {"requirepass-file", "FILE", "clients must give the password that is the first line of FILE",
+        {"requirepass-file", "FILE", "clients must give the password that is the first line of "
+         "FILE",
          .take = password_file_take},
-        {"requirepass", "PASSWORD", "the same, seen by everybody who can list processes for a moment; "
-         "the environment may also hold LANEMAPD_REQUIREPASS", .take = password_take, .config = "requirepass"},
+        {"requirepass", "PASSWORD", "the same, seen by everybody who can list processes for a "
+         "moment; "
+         "the environment may also hold LANEMAPD_REQUIREPASS", .take = password_take,
+         .config = "requirepass"},
         {"appendfsync", "POLICY", "always (default), everysec or no",
-         TO(appendfsync), .choices = lanemap_appendfsync_choices, .choices_only = true, .config = "appendfsync",
+         TO(appendfsync), .choices = lanemap_appendfsync_choices, .choices_only = true,
+         .config = "appendfsync",
          .change = appendfsync_change},
-        {"lanes", "N", "1 to 1024, at creation (default 64); later: 'lanemap reshard'", TO(n_lanes), 1, 1024},
+        {"lanes", "N", "1 to 1024, at creation (default 64); later: 'lanemap reshard'", TO(n_lanes),
+         1, 1024},
         {"fingerprint-bits", "N", "64 (default), 80 or 96, at creation only",
          TO(fingerprint_bits), .choices = fingerprint_bits, .choices_only = true},
         {"segment-kind-young", "K", "packed (default), recsplit or bbhash, for the upper levels",
          TO(segment_kind_young), .choices = lanemap_segment_kind_choices, .choices_only = true},
         {"segment-kind-bottom", "K", "the same, for the lowest level; the index may hold any mix",
          TO(segment_kind_bottom), .choices = lanemap_segment_kind_choices, .choices_only = true},
-        {"filter", "POLICY", "filters in front of segments: none, auto (default: those of recsplit and bbhash) "
+        {"filter", "POLICY", "filters in front of segments: none, auto (default: those of "
+         "recsplit and bbhash) "
          "or always; the index remembers this and the two kinds",
          TO(filter), .choices = lanemap_filter_choices, .choices_only = true},
         {"workers", "N", "compaction threads, 1 to 64 (default 1)", TO(n_workers), 1, 64},
         {"compaction-rate", "N", "bytes per second that merges may write (default 0: no limit)",
          TO(compaction_bytes_per_second), 0, BYTES_MAX},
-        {"flush-bytes", "N", "flush when the overlays have this size (default: adapts)", TO(flush_bytes), 4096, BYTES_MAX},
-        {"log-file-bytes", "N", "size of a log file (default 64 MiB)", TO(log_file_bytes), 4096, BYTES_MAX},
+        {"flush-bytes", "N", "flush when the overlays have this size (default: adapts)",
+         TO(flush_bytes), 4096, BYTES_MAX},
+        {"log-file-bytes", "N", "size of a log file (default 64 MiB)", TO(log_file_bytes), 4096,
+         BYTES_MAX},
         {"shared-bytes-max", "N", "the shared memory never grows past this (default 64 GiB)",
          TO(shared_bytes_max), 65536, SHARED_MAX},
-        {"scrub-bytes-per-second", "N", "how fast segment files are read again and checked in the background, "
-         "or off (default 8 MiB)", TO(scrub_bytes_per_second), 4096, BYTES_MAX, .choices = scrub_off},
-        {"backup-dir", "DIR", "where LANEMAP.BACKUP without a descriptor may make one", TO(backup_dir),
+        {"scrub-bytes-per-second", "N", "how fast segment files are read again and checked in "
+         "the background, "
+         "or off (default 8 MiB)", TO(scrub_bytes_per_second), 4096, BYTES_MAX,
+         .choices = scrub_off},
+        {"backup-dir", "DIR", "where LANEMAP.BACKUP without a descriptor may make one",
+         TO(backup_dir),
          .take = backup_dir_take},
-        {"serve-from", "DIR", "serve copies of the segment files from this directory on a tmpfs, in huge pages "
+        {"serve-from", "DIR", "serve copies of the segment files from this directory on a tmpfs, "
+         "in huge pages "
          "where the kernel has them", TO(serve_from), .min = 1},
         {"lock-memory", "N", "keep so many bytes of what is served in memory, newest levels first "
          "(default 0: none); needs LimitMEMLOCK=", TO(lock_bytes), 0, SHARED_MAX},
-        {"hang-limit", "N", "feed systemd's watchdog until a part of the writer has been at one step for so "
-         "many seconds (default 60); 0: always", TO(hang_limit_seconds), 0, 86400, .change = value_change},
-        {"maxclients", "N", "connections at once (default 10000); of these 64, a quarter of fewer than 256, are for the "
-         "Unix socket", TO(maxclients), 4, 1000000, .config = "maxclients", .change = maxclients_change},
-        {"timeout-auth", "N", "close a client that has not given the password after so many seconds (default 10); 0: never",
+        {"hang-limit", "N", "feed systemd's watchdog until a part of the writer has been at one "
+         "step for so "
+         "many seconds (default 60); 0: always", TO(hang_limit_seconds), 0, 86400,
+         .change = value_change},
+        {"maxclients", "N", "connections at once (default 10000); of these 64, a quarter of "
+         "fewer than 256, are for the "
+         "Unix socket", TO(maxclients), 4, 1000000, .config = "maxclients",
+         .change = maxclients_change},
+        {"timeout-auth", "N", "close a client that has not given the password after so many "
+         "seconds (default 10); 0: never",
          TO(timeout_auth), 0, 86400, .config = "timeout-auth", .change = value_change},
-        {"timeout-output", "N", "close a client that has taken nothing of its replies for so many seconds "
-         "(default 60); 0: never", TO(timeout_output), 0, 86400, .config = "timeout-output", .change = value_change},
-        {"maxmemory-clients", "N", "memory of all clients: bytes (also 1kb, 64mb, 2gb), or N% of what the process may "
-         "have (default 10%); 0: no limit; beyond it the largest that do nothing are closed", TO(maxmemory_clients),
+        {"timeout-output", "N", "close a client that has taken nothing of its replies for so "
+         "many seconds "
+         "(default 60); 0: never", TO(timeout_output), 0, 86400, .config = "timeout-output",
+         .change = value_change},
+        {"maxmemory-clients", "N", "memory of all clients: bytes (also 1kb, 64mb, 2gb), or N% of "
+         "what the process may "
+         "have (default 10%); 0: no limit; beyond it the largest that do nothing are closed",
+         TO(maxmemory_clients),
          .take = maxmemory_clients_take, .config = "maxmemory-clients", .change = value_change},
-        {"timeout", "N", "close a client that has sent and taken nothing for so many seconds (default 0: never)",
+        {"timeout", "N", "close a client that has sent and taken nothing for so many seconds "
+         "(default 0: never)",
          TO(timeout), 0, INT32_MAX, .config = "timeout", .change = value_change},
-        {"slowlog-log-slower-than", "N", "SLOWLOG keeps what took so many microseconds (default 10000); 0: everything; -1: nothing",
-         TO(slowlog_us), 0, INT64_MAX / 1000, .choices = never, .config = "slowlog-log-slower-than", .change = slow_change},
-        {"slowlog-max-len", "N", "of these the last N (default 128)", TO(slowlog_len), 0, 1000000, .config = "slowlog-max-len",
+        {"slowlog-log-slower-than", "N", "SLOWLOG keeps what took so many microseconds (default "
+         "10000); 0: everything; -1: nothing",
+         TO(slowlog_us), 0, INT64_MAX / 1000, .choices = never, .config = "slowlog-log-slower-than",
          .change = slow_change},
-        {"latency-monitor-threshold", "N", "LATENCY records what took so many milliseconds (default 0: nothing)",
-         TO(latency_ms), 0, INT64_MAX / 1000000, .config = "latency-monitor-threshold", .change = slow_change},
-        {"options-file", "FILE", "also read options from FILE, a line each: NAME VALUE; those of the command "
+        {"slowlog-max-len", "N", "of these the last N (default 128)", TO(slowlog_len), 0, 1000000,
+         .config = "slowlog-max-len",
+         .change = slow_change},
+        {"latency-monitor-threshold", "N",
+         "LATENCY records what took so many milliseconds (default 0: nothing)",
+         TO(latency_ms), 0, INT64_MAX / 1000000, .config = "latency-monitor-threshold",
+         .change = slow_change},
+        {"options-file", "FILE", "also read options from FILE, a line each: NAME VALUE; those of "
+         "the command "
          "line count for more; with a - before it FILE may be absent; SIGHUP reads it again",
          TO(options_file)},
         {"loglevel", "LEVEL", "debug, info, notice (default), warning or error",
@@ -268,7 +298,8 @@ static int backup_dir_take(void *values, char *text, struct lanemap_error *ret_e
         return 0;
 }
 
-/* Redis's forms: 100, 100k (1000 each), 100kb (1024 each), and so on; or a percentage, which stays one. */
+/* Redis's forms: 100, 100k (1000 each), 100kb (1024 each), and so on; or a percentage, which stays
+ * one. */
 static int maxmemory_clients_take(void *values, char *text, struct lanemap_error *ret_error)
 {
         static const struct {

@@ -59,9 +59,9 @@ extern const struct lanemap_choice lanemap_segment_kind_choices[];
 extern const struct lanemap_choice lanemap_filter_choices[];
 
 /*
- * Return: 0, or the enum lanemap_option_outcome of an option that ends the program. Errors: -EINVAL;
- * ret_error says what is wrong in one line. Passwords are overwritten in argv. Opens the options
- * file, the password's, and the list of groups.
+ * Return: 0, or the enum lanemap_option_outcome of an option that ends the program. Errors:
+ * -EINVAL; ret_error says what is wrong in one line. Passwords are overwritten in argv. Opens the
+ * options file, the password's, and the list of groups.
  */
 int lanemap_options_parse(struct lanemap_options *ret_options, int argc, char **argv,
                           struct lanemap_error *ret_error);

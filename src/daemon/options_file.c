@@ -1,5 +1,6 @@
 /*
- * The options file: one option in a line, its name without the dashes, then its value. See options.h.
+ * The options file: one option in a line, its name without the dashes, then its value. See
+ * options.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -73,8 +74,8 @@ static int file_read(const char *path, char **ret_text, struct lanemap_error *re
         return 0;
 }
 
-/* The next line that says something, cut into an option (no -- before it) and its value, NULL if there
- * is none. Return: false after the last one. */
+/* The next line that says something, cut into an option (no -- before it) and its value, NULL if
+ * there is none. Return: false after the last one. */
 static bool file_next(char **text, uint32_t *line, char **ret_name, char **ret_value)
 {
         static const char blanks[] = " \t\r";

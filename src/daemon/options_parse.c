@@ -1,4 +1,5 @@
-/* The command line and the options file together, and what one option says of another. See options.h. */
+/* The command line and the options file together, and what one option says of another. See
+ * options.h. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

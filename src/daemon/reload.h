@@ -3,8 +3,8 @@
  * file.
  *
  * What can change while the index is served does: the rows of options.c with a change(), and the
- * password, which counts for connections that are made from now on. For the others a line says that they
- * need a restart. If anything is wrong with the options nothing changes, and a line says what.
+ * password, which counts for connections that are made from now on. For the others a line says that
+ * they need a restart. If anything is wrong with the options nothing changes, and a line says what.
  */
 #ifndef LANEMAP_DAEMON_RELOAD_H
 #define LANEMAP_DAEMON_RELOAD_H

@@ -5,10 +5,10 @@
 #include "segment/format.h"
 
 /*
- * A flush takes a segment in when it is at most three and a half times as large as what is new: so it
- * writes at most four and a half times that (one more segment of that size apart), however large the
- * index is. Lanes fill nearly alike, and segments are whole multiples of a flush: half of one between
- * them, and all lanes decide alike, so that files end at once.
+ * A flush takes a segment in when it is at most three and a half times as large as what is new: so
+ * it writes at most four and a half times that (one more segment of that size apart), however large
+ * the index is. Lanes fill nearly alike, and segments are whole multiples of a flush: half of one
+ * between them, and all lanes decide alike, so that files end at once.
  */
 #define TAKE_HALVES 7
 
@@ -16,8 +16,8 @@
  * and lookups come first. Those that are being merged it cannot take: then it leaves one on top. */
 #define SEGMENTS_AFTER_FLUSH_MAX (LANEMAP_LANE_POLICY_SEGMENTS_MAX + 1)
 
-/* A merge of young segments takes the next older one as well, where that is at most so many times as
- * large as those before it: each entry is then written a few times, as in a tree of runs. */
+/* A merge of young segments takes the next older one as well, where that is at most so many times
+ * as large as those before it: each entry is then written a few times, as in a tree of runs. */
 #define MERGE_RATIO 3
 
 /* All young segments together are merged into the bottom when they are this share of it. */

@@ -2,22 +2,22 @@
  * When to flush, and what to merge: pure functions from numbers to decisions, with no I/O and no
  * clock.
  *
- * A lane's segments, newest first, are young ones and a bottom. A flush writes what is new, and takes
- * in young segments of about its own size, so that its work depends on what is new. When a lane has
- * LANEMAP_LANE_POLICY_SEGMENTS_MAX segments, a worker merges the young ones of similar size, and all
- * of them into the bottom when they are a quarter of it.
+ * A lane's segments, newest first, are young ones and a bottom. A flush writes what is new, and
+ * takes in young segments of about its own size, so that its work depends on what is new. When a
+ * lane has LANEMAP_LANE_POLICY_SEGMENTS_MAX segments, a worker merges the young ones of similar
+ * size, and all of them into the bottom when they are a quarter of it.
  *
  * *Excess* is what a large index costs beyond its live entries: entries of young segments that an
  * older one has too, or that remove one; and sections of files that nobody uses any more but whose
  * file still lives. An index that only grows has none. Excess has a budget, a twenty-fifth of the
- * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most excess
- * per byte written. So the sum stays level instead of rising and falling, a group is merged when its
- * own excess is about twice the budget's share, and a bottom is written about twelve times less often
- * than it is flushed to. A group is always the same neighbouring lanes, so that the merge of a group
- * ends the life of the file that the merge before it made.
+ * index. When it is over, the one group of lanes goes to the bottom that gets rid of the most
+ * excess per byte written. So the sum stays level instead of rising and falling, a group is merged
+ * when its own excess is about twice the budget's share, and a bottom is written about twelve times
+ * less often than it is flushed to. A group is always the same neighbouring lanes, so that the
+ * merge of a group ends the life of the file that the merge before it made.
  *
- * Write amplification per entry: for uniform growth 6 to 7, of which flushes are 2; for uniform churn
- * about 3 for the young levels and 12 for the bottom. perf/latency and perf/index count it.
+ * Write amplification per entry: for uniform growth 6 to 7, of which flushes are 2; for uniform
+ * churn about 3 for the young levels and 12 for the bottom. perf/latency and perf/index count it.
  */
 #ifndef LANEMAP_LANE_POLICY_H
 #define LANEMAP_LANE_POLICY_H
@@ -66,8 +66,8 @@ struct lanemap_lane_policy_young {
         uint64_t n_keys, n_useless_keys;
         uint64_t n_pairs, n_useless_pairs;
 };
-/* The bytes of young segments that a merge into the bottom would get rid of, about: the larger of the
- * shares by keys and by pairs, and at most all of them. */
+/* The bytes of young segments that a merge into the bottom would get rid of, about: the larger of
+ * the shares by keys and by pairs, and at most all of them. */
 uint64_t lanemap_lane_policy_excess_bytes(const struct lanemap_lane_policy_young *young);
 
 /* The reason to merge a group of lanes. */

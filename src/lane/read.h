@@ -264,8 +264,8 @@ int lanemap_lane_posting_copy(const struct lanemap_window *window,
 /*
  * Copies the ids from `from` on out, at most `capacity`.
  *
- * Return: 0 and how many were copied: fewer than capacity, there are no more. -EBADMSG. Cost: of what is
- * copied, and a search.
+ * Return: 0 and how many were copied: fewer than capacity, there are no more. -EBADMSG. Cost: of
+ * what is copied, and a search.
  */
 int lanemap_lane_posting_copy_from(const struct lanemap_window *window,
                                    const struct lanemap_lane_posting *posting, uint32_t from,

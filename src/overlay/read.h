@@ -134,8 +134,8 @@ int lanemap_overlay_walk_next(const struct lanemap_window *window,
                               uint32_t *ret_n_ids);
 
 /*
- * For a walk that has just begun: it goes on at the leaf where `from` is or belongs, so its first chunk
- * may begin with smaller ids.
+ * For a walk that has just begun: it goes on at the leaf where `from` is or belongs, so its first
+ * chunk may begin with smaller ids.
  *
  * Return: 0 or -EBADMSG. Cost: a search in each node of one path.
  */

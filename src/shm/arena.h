@@ -69,9 +69,9 @@ struct lanemap_arena *lanemap_shm_arena_base(struct lanemap_shm_arena *arena);
 void lanemap_shm_arena_end_batch(struct lanemap_shm_arena *arena);
 
 /*
- * Return: whether pages of `bytes` in all are free, growing the object if need be: asked before operations
- * begin, so that a full /dev/shm is met between two of them. Larger runs of pages may still not be
- * had. Return: 0, -ENOSPC, -ENOMEM.
+ * Return: whether pages of `bytes` in all are free, growing the object if need be: asked before
+ * operations begin, so that a full /dev/shm is met between two of them. Larger runs of pages may
+ * still not be had. Return: 0, -ENOSPC, -ENOMEM.
  */
 int lanemap_shm_arena_reserve(struct lanemap_shm_arena *arena, uint64_t bytes);
 
@@ -84,7 +84,8 @@ struct lanemap_shm_arena_stats {
         uint64_t quarantine_bytes; /* pending or waiting */
         uint64_t leaked_bytes;     /* retired when no private memory was left to remember them */
 };
-/* Return: the bytes of the most pages that were in use, or reserved, at once since the last call. */
+/* Return: the bytes of the most pages that were in use, or reserved, at once since the last
+ * call. */
 uint64_t lanemap_shm_arena_take_peak(struct lanemap_shm_arena *arena);
 void lanemap_shm_arena_get_stats(const struct lanemap_shm_arena *arena,
                                  struct lanemap_shm_arena_stats *ret_stats);

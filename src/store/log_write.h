@@ -130,8 +130,8 @@ uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
 uint64_t lanemap_log_progress_ns(const struct lanemap_log *log);
 
 /* Return: true if what is not durable takes half of the memory that it may, or so much that a large
- * record has no room: it is time for a sync. Waits for nothing: false while another thread is in the
- * log. */
+ * record has no room: it is time for a sync. Waits for nothing: false while another thread is in
+ * the log. */
 bool lanemap_log_is_filling(struct lanemap_log *log);
 
 /*

@@ -120,9 +120,9 @@ static bool enough_happened(const struct storm *storm)
 }
 
 /*
- * Until the time is up, and then until enough has happened: writers ask for it, and have to get there
- * within so many operations, however long a slow machine takes for them. Takeovers go on, since
- * what a successor finds is merged.
+ * Until the time is up, and then until enough has happened: writers ask for it, and have to get
+ * there within so many operations, however long a slow machine takes for them. Takeovers go on,
+ * since what a successor finds is merged.
  */
 static void storm_run(struct control *control, uint64_t until_ns)
 {

@@ -1,5 +1,5 @@
-/* A reader of the storm: single lookups, views, batches, contains; attaches anew, forks, and judges every
- * answer. See storm.h. */
+/* A reader of the storm: single lookups, views, batches, contains; attaches anew, forks, and judges
+ * every answer. See storm.h. */
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>

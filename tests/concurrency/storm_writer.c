@@ -91,7 +91,8 @@ static void batch_run(struct state *state, bool of_one_key)
         size_t n_applied = 0;
         bool is_short;
 
-        /* Short ones too: a key that comes once is changed in another way than one that comes often. */
+        /* Short ones too: a key that comes once is changed in another way than one that comes
+         * often. */
         is_short = rng_below(&state->rng, 8) != 0;
         flight->n = 1 + (uint32_t)rng_below(&state->rng, is_short ? 3 : BATCH_MAX);
         for (uint32_t i = 0; i < flight->n; i++) {

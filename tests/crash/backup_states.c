@@ -1,16 +1,16 @@
 /*
- * The power goes while a backup is made, or brought back: every state of the disk that it may leave is
- * refused as a copy, or is all of it, and it is all of it where its manifest is (B1 and B3 in
+ * The power goes while a backup is made, or brought back: every state of the disk that it may leave
+ * is refused as a copy, or is all of it, and it is all of it where its manifest is (B1 and B3 in
  * verify/copy.h); and the index that the backup is of is what it was.
  *
  *         backup_states [--seed S]
  *
- * Over a layer that records (recording_files.h): a writer makes a backup beside its index, by links and,
- * as between two file systems, by copies; a backup and a directory with its log are restored. Behind
- * each operation, legal states of the disk are made (disk_states.h). What is in the copy's place is
- * restored, and opened by a writer: both refuse, or it is the index; once the call has said 0 it is
- * the index. Where a power cut has left nothing at all, a writer begins a new index, as it would have
- * before.
+ * Over a layer that records (recording_files.h): a writer makes a backup beside its index, by links
+ * and, as between two file systems, by copies; a backup and a directory with its log are restored.
+ * Behind each operation, legal states of the disk are made (disk_states.h). What is in the copy's
+ * place is restored, and opened by a writer: both refuse, or it is the index; once the call has
+ * said 0 it is the index. Where a power cut has left nothing at all, a writer begins a new index,
+ * as it would have before.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -224,7 +224,8 @@ static void request_run(struct companion *companion, struct lanemap_writer *writ
 
 static struct lanemap_writer *writer_new(struct companion *companion)
 {
-        /* Freed memory that lingers (A3) would make a small object larger than its content needs. */
+        /* Freed memory that lingers (A3) would make a small object larger than its content
+         * needs. */
         struct lanemap_writer_options options = {.n_lanes = 4,
                                                  .flush_bytes = 30000,
                                                  .log_file_bytes = 64 << 10,

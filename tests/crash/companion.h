@@ -1,6 +1,6 @@
 /*
- * A writer and a reader at work, for programs that do something beside them: hostile.c, namespaces.c,
- * stopped_readers.c, foreign_owner.c.
+ * A writer and a reader at work, for programs that do something beside them: hostile.c,
+ * namespaces.c, stopped_readers.c, foreign_owner.c.
  *
  * The stable keys have the same two ids from the first moment on; every other key has at most one
  * id, which tells whose it is. So any answer can be judged by whoever gets it, without a word from
@@ -58,8 +58,8 @@ void companion_wait_u64(struct companion *companion, const uint64_t *counter, ui
 /* Gives up all that root has. Return: 0, or a negative errno. */
 int companion_drop(uid_t uid, gid_t gid);
 
-/* Whether there are two users, and a directory for shared objects that both may write to: root may become
- * others. If not, says so. */
+/* Whether there are two users, and a directory for shared objects that both may write to: root may
+ * become others. If not, says so. */
 bool companion_two_users(struct companion *companion, uid_t uid, gid_t gid);
 
 /* For companion_fork(): applies until stop_writer, with flushes and flips, then closes. */

@@ -8,10 +8,11 @@
  * A round runs some sessions of the engine (states_session.h), each in a process of its own that is
  * killed at some file operation or closed in good order, over a file layer that records
  * (recording_files.h). Then, behind every single recorded operation, legal states of the disk are
- * made (disk_states.h, state_walk.h), recovered with the real engine, and must equal the index after
- * batch j for some j that is not below what had been reported durable by then and not above what had
- * been sent. The next round begins from one of those states: so crashes hit recoveries too, and
- * recoveries of recoveries. A few rounds more are run where too little has happened by chance.
+ * made (disk_states.h, state_walk.h), recovered with the real engine, and must equal the index
+ * after batch j for some j that is not below what had been reported durable by then and not above
+ * what had been sent. The next round begins from one of those states: so crashes hit recoveries
+ * too, and recoveries of recoveries. A few rounds more are run where too little has happened by
+ * chance.
  *
  * Backups, restores and repairs are backup_states.c's and repair_states.c's.
  */

@@ -7,17 +7,17 @@
  *
  * Files, to a writer: it refuses with an error that says why, or recovers exactly what was there.
  * A flipped bit of a segment's data may pass the open, which reads headers only, and change answers
- * until it is found: every bit of a segment file has to be found by its verification (W7). Files and
- * shared objects, to a reader: an error code or an answer, never a crash, a hang, or a byte outside of
- * what is mapped (R5). Readers compute no checksums and shared memory has none, so an answer may be
- * wrong by a bit of a segment file, which verification has to find, or of shared memory, where nothing
- * can; how many were is told. With the bit as it was, an attached reader has to be right again. A wrong
- * answer by a bit of any other file is a failure.
+ * until it is found: every bit of a segment file has to be found by its verification (W7). Files
+ * and shared objects, to a reader: an error code or an answer, never a crash, a hang, or a byte
+ * outside of what is mapped (R5). Readers compute no checksums and shared memory has none, so an
+ * answer may be wrong by a bit of a segment file, which verification has to find, or of shared
+ * memory, where nothing can; how many were is told. With the bit as it was, an attached reader has
+ * to be right again. A wrong answer by a bit of any other file is a failure.
  *
  * --every N tries every N-th bit, from a random first one. Attaching reads the head of the data
- * object, the slot table and the lanes' words, so the rest of it is tried more thinly there; while a
- * reader is attached, every bit of it has its turn. --only-segments leaves the rest of the index to
- * a run of another kind. Flips are tried in child processes, in
+ * object, the slot table and the lanes' words, so the rest of it is tried more thinly there; while
+ * a reader is attached, every bit of it has its turn. --only-segments leaves the rest of the index
+ * to a run of another kind. Flips are tried in child processes, in
  * batches: the one that dies tells which bit it was at.
  */
 #include <errno.h>
@@ -65,7 +65,8 @@ static struct flips flips;
 
 /* ---- the index ---- */
 
-/* Some keys in segments only, some in the overlay only, some changed there; one absent; one long. */
+/* Some keys in segments only, some in the overlay only, some changed there; one absent; one
+ * long. */
 static uint32_t key_ids(uint32_t key, uint32_t *ids)
 {
         uint32_t n = key == 5 ? N_IDS_MAX : key == 6 ? 100 : key % 4;
@@ -429,8 +430,8 @@ static void object_attach_try(uint64_t bit)
         flip(object_in_hand, bit);
 }
 
-/* While a reader is attached: what it checked once may have changed since. When the bit is as it was, so
- * are the answers. */
+/* While a reader is attached: what it checked once may have changed since. When the bit is as it
+ * was, so are the answers. */
 static void object_live_try(uint64_t bit)
 {
         flip(object_in_hand, bit);

@@ -3,9 +3,9 @@
  * lock of the name; who would be, with the data object that a writer is about to create; and files
  * that are not all one user's.
  *
- * A reader follows whoever published the name unless it was told whom to trust; then it is -EPERM. A
- * writer refuses a lock that is not its own, with words, and tells nobody what its next data object
- * will be called; what it cannot do it leaves undone (W1, W8, R3).
+ * A reader follows whoever published the name unless it was told whom to trust; then it is -EPERM.
+ * A writer refuses a lock that is not its own, with words, and tells nobody what its next data
+ * object will be called; what it cannot do it leaves undone (W1, W8, R3).
  *
  * For root only, since it takes two users: otherwise skipped.
  */
@@ -209,7 +209,8 @@ static int service_opens(struct companion *companion)
         return 0;
 }
 
-/* -EACCES is what the kernel says where fs.protected_regular is on, and of what cannot be opened. */
+/* -EACCES is what the kernel says where fs.protected_regular is on, and of what cannot be
+ * opened. */
 static void lock_of_a_stranger(struct companion *companion, const struct planted_lock *planted)
 {
         struct lanemap_writer *writer = NULL;

@@ -4,8 +4,8 @@
  *
  * Writes go on until there is no room, are refused then with a clear error, and what was refused is
  * not there; readers are right all the while. Somebody else fills every byte that is left: the
- * writer is killed, and its successor comes up all the same, on what the predecessor put aside, with
- * everything that was acknowledged. When there is room again, writing goes on by itself.
+ * writer is killed, and its successor comes up all the same, on what the predecessor put aside,
+ * with everything that was acknowledged. When there is room again, writing goes on by itself.
  *
  * Where namespaces are not permitted: skipped.
  */

@@ -343,7 +343,8 @@ static void child_wait(pid_t pid)
                             loop.n_rounds, status);
 }
 
-/* However slow the machine is, some rounds see a flush, and readers that judge what is published. */
+/* However slow the machine is, some rounds see a flush, and readers that judge what is
+ * published. */
 static void child_await(pid_t pid)
 {
         const struct storm_reader_counts *readers = &loop.storm->readers;

@@ -37,7 +37,8 @@ static void count(uint32_t *counter)
         __atomic_fetch_add(counter, 1, __ATOMIC_RELEASE);
 }
 
-/* The only process of its namespace: pid 1. Looks, lets a child look, looks on until told to stop. */
+/* The only process of its namespace: pid 1. Looks, lets a child look, looks on until told to
+ * stop. */
 static int first_of_its_kind(struct companion *companion)
 {
         struct lanemap_reader *reader = companion_attach(companion, NULL);

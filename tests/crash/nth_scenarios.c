@@ -165,7 +165,8 @@ static int ids_act(struct world *world)
         return r;
 }
 
-/* A closed index, whose first segment file ends in a byte that is wrong: all of it can be put right. */
+/* A closed index, whose first segment file ends in a byte that is wrong: all of it can be put
+ * right. */
 static void repair_prepare(struct world *world)
 {
         char path[400];

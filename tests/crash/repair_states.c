@@ -1,6 +1,7 @@
 /*
- * The power goes while a directory is repaired: every state of the disk that it may leave still has the
- * bytes that were damaged, and can be repaired again, to the same index (Q1 to Q4 in directory/repair.h).
+ * The power goes while a directory is repaired: every state of the disk that it may leave still has
+ * the bytes that were damaged, and can be repaired again, to the same index (Q1 to Q4 in
+ * directory/repair.h).
  *
  *         repair_states [--seed S]
  *

@@ -1,6 +1,6 @@
 /*
- * File systems with little room, which nobody outside of this process sees: for full_disk_and_memory.c and
- * takeover_full.c.
+ * File systems with little room, which nobody outside of this process sees: for
+ * full_disk_and_memory.c and takeover_full.c.
  */
 #ifndef LANEMAP_TESTS_SMALL_ROOM_H
 #define LANEMAP_TESTS_SMALL_ROOM_H
@@ -22,9 +22,9 @@ void room_fill(const char *path);
 /* What takes the room of /dev/shm, for who has to find out why there is none. */
 void room_print(void);
 
-/* Waits for the spare object of a name. The readers have let go of the object before, so there is room
- * for it: within a second, since the flusher looks that often, and before the object in force grows
- * (S5). */
+/* Waits for the spare object of a name. The readers have let go of the object before, so there is
+ * room for it: within a second, since the flusher looks that often, and before the object in force
+ * grows (S5). */
 void spare_await(const char *name);
 
 #endif

@@ -3,8 +3,8 @@
  *
  *         state_walk_init(&walk, seed, 1000);
  *         disk_load(&walk.disk, ...);
- *         state_walk_here(&walk, 0, judge);            what may be there now: judge() for each, in walk.state
- *         disk_apply(&walk.disk, event);
+ *         state_walk_here(&walk, 0, judge);            what may be there now: judge() for each, in
+ *         walk.state disk_apply(&walk.disk, event);
  *         state_walk_here(&walk, 0, judge);            and now
  *         state_walk_deinit(&walk);
  *
@@ -20,9 +20,9 @@ struct state_walk {
         struct disk disk;
         struct disk_state state;
         struct rng rng;
-        /* While so few names are undecided: every subset of them. With more: as far as each of them while
-         * they are so few, or so many times as far as one of them. And then so many mixtures. These
-         * may be changed; 0, 3 and 6 are quick. */
+        /* While so few names are undecided: every subset of them. With more: as far as each of them
+         * while they are so few, or so many times as far as one of them. And then so many mixtures.
+         * These may be changed; 0, 3 and 6 are quick. */
         uint32_t n_subsets, n_prefixes, n_mixtures;
         uint64_t n_seen;
 

@@ -1,6 +1,6 @@
 /*
- * The recorded process of crash_states.c: a session of the engine, as random as its seed, which sends
- * batches, asks for flushes and compactions, notes what it was told, and ends or is killed.
+ * The recorded process of crash_states.c: a session of the engine, as random as its seed, which
+ * sends batches, asks for flushes and compactions, notes what it was told, and ends or is killed.
  *
  * The index is small enough to be read back whole, and its digest is what the history goes by.
  */

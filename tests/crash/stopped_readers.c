@@ -1,10 +1,11 @@
 /*
  * Stopped readers hold what they had mapped, and no more comes to it (R4, W6).
  *
- * Eight times eight readers attach, look, and are stopped in the midst of it, while the writer adds,
- * removes, flushes and asks for a new generation again and again. Retired data objects that any of
- * them holds are counted: at most HELD_MAX, since flips are refused then. The writer's own memory and
- * its object stay as large as they were. When the readers are gone, flips go through again.
+ * Eight times eight readers attach, look, and are stopped in the midst of it, while the writer
+ * adds, removes, flushes and asks for a new generation again and again. Retired data objects that
+ * any of them holds are counted: at most HELD_MAX, since flips are refused then. The writer's own
+ * memory and its object stay as large as they were. When the readers are gone, flips go through
+ * again.
  */
 #include <dirent.h>
 #include <fcntl.h>

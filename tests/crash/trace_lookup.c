@@ -164,7 +164,8 @@ static void key_add(struct lanemap_writer *writer, int key, uint32_t n_ids)
         }
 }
 
-/* 0 .. 9 in a segment, 10 .. 19 in the overlay, 20 .. in both or nowhere; of each kind of posting. */
+/* 0 .. 9 in a segment, 10 .. 19 in the overlay, 20 .. in both or nowhere; of each kind of
+ * posting. */
 static struct lanemap_writer *index_make(const struct scratch *scratch)
 {
         static const uint32_t n_ids[10] = {1, 1, 1, 2, 5, 100, 126, 127, 300, 900};

@@ -3,8 +3,8 @@
  * exists, and fail with EIO while $LANEMAP_TEST_FAIL exists. So a test decides when the log gets
  * durable.
  *
- * posix_fallocate of many bytes waits while $LANEMAP_TEST_HOLD_ROOM exists, and makes that name with
- * ".waits" behind it: an apply of very many operations stands in its midst.
+ * posix_fallocate of many bytes waits while $LANEMAP_TEST_HOLD_ROOM exists, and makes that name
+ * with ".waits" behind it: an apply of very many operations stands in its midst.
  */
 #include <errno.h>
 #include <fcntl.h>

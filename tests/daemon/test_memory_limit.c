@@ -108,7 +108,8 @@ Test(memory_limit, version_1)
         place_deinit(&place);
 }
 
-/* A container whose mount shows a part of the tree; one whose group is outside of it; nothing at all. */
+/* A container whose mount shows a part of the tree; one whose group is outside of it; nothing at
+ * all. */
 Test(memory_limit, parts_of_a_tree)
 {
         struct place place;

@@ -269,7 +269,8 @@ static void something_append(struct lanemap_reply *reply, struct plain *plain)
         cr_assert_eq(lanemap_reply_stream_end(reply), plain->n_bytes);
 }
 
-/* Sends what comes next, at most n_max bytes, and compares it. Return: whether there was anything. */
+/* Sends what comes next, at most n_max bytes, and compares it. Return: whether there was
+ * anything. */
 static bool something_send(struct lanemap_reply *reply, const struct plain *plain, size_t n_max)
 {
         uint64_t stream = reply->stream;

@@ -1,16 +1,16 @@
 /*
  * A control object of any bytes and size under its name, and behind it the data object and the
- * segment file of a real index with bytes changed here and there (R5, W8): a reader attaches by name,
- * does all that readers do, follows what the control object says a moment later, and detaches; a
- * writer looks whether it could take the name over.
+ * segment file of a real index with bytes changed here and there (R5, W8): a reader attaches by
+ * name, does all that readers do, follows what the control object says a moment later, and
+ * detaches; a writer looks whether it could take the name over.
  *
  * Beyond not crashing: every answer is a documented one, ids are written within the room that was
  * given, and where nothing was changed the answers are right.
  *
- * An input: a byte of flags, the control object's first 136 bytes (what is in use of it), as many of
- * the moment later, then changes of four bytes: where (3, little-endian), and what is xored there.
- * Places are in the data object's first half page, then in the rest of what is in use of it, then in
- * the segment file. Flags:
+ * An input: a byte of flags, the control object's first 136 bytes (what is in use of it), as many
+ * of the moment later, then changes of four bytes: where (3, little-endian), and what is xored
+ * there. Places are in the data object's first half page, then in the rest of what is in use of it,
+ * then in the segment file. Flags:
  *
  *      1  magic, version, uuid and generation of the control object made right, then and later
  *      2  the data object's too

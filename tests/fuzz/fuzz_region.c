@@ -2,8 +2,8 @@
  * A control object and a data object of any bytes, as a reader maps them (R5): the head, the slot
  * table, lanes, views and overlays, with no segment mapped.
  *
- * Beyond not crashing: a lookup and a batch agree about a key, since nothing changes here, and every
- * answer is a documented one, within the room that was given.
+ * Beyond not crashing: a lookup and a batch agree about a key, since nothing changes here, and
+ * every answer is a documented one, within the room that was given.
  *
  * An input: one byte for the mode, then what is in use of the control object (136 bytes), then the
  * data object: whole, or, with 4 in the mode, without what says nothing, so that damage meets what

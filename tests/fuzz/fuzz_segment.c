@@ -2,10 +2,10 @@
  * Segment bytes of any kind: a section, a file, or a posting list, as they are or with their check
  * values made right (so that what lies behind the checks is reached).
  *
- * Beyond not crashing: an entry that the cursor gives is found by a lookup, with the same ids, unless
- * the filter hides it; with and without the filter a lookup has the same answer or none; a lookup
- * with the tag compare in plain C has the same answer; and a section that the verification accepts
- * can be read to its end.
+ * Beyond not crashing: an entry that the cursor gives is found by a lookup, with the same ids,
+ * unless the filter hides it; with and without the filter a lookup has the same answer or none; a
+ * lookup with the tag compare in plain C has the same answer; and a section that the verification
+ * accepts can be read to its end.
  *
  * An input: one byte for the mode, one for the fingerprint bits, then the bytes. In mode 5 these
  * damage one array of a section that is right otherwise: a byte for kind and filter, one for the
@@ -145,7 +145,8 @@ static int iterate(const struct lanemap_segment *segment)
         return r == LANEMAP_CURSOR_END ? 0 : r;
 }
 
-/* Batches, as a merge reads them, are what single entries are; without lists there is no room for ids. */
+/* Batches, as a merge reads them, are what single entries are; without lists there is no room for
+ * ids. */
 static void iterate_batches(const struct lanemap_segment *segment)
 {
         struct lanemap_segment_cursor one, batches;
@@ -178,7 +179,8 @@ static void iterate_batches(const struct lanemap_segment *segment)
         free(scratch_one);
 }
 
-/* A slot at a time, as a resharding reads it: of that slot only, and what is begun anew is the same. */
+/* A slot at a time, as a resharding reads it: of that slot only, and what is begun anew is the
+ * same. */
 static void iterate_slots(const struct lanemap_segment *segment)
 {
         static const uint32_t slots[] = {0, 1, 7, 64, 2048, LANEMAP_N_SLOTS - 1};

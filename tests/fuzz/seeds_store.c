@@ -3,8 +3,8 @@
  * To be run again when a format changes.
  *
  * What a writer makes, and something for each refusal: a manifest for each edit that the unit test
- * knows; logs of one file (sometimes two) with one thing wrong, whose check values are right. Each is
- * recovered here, and has to be refused for the reason that it is there for.
+ * knows; logs of one file (sometimes two) with one thing wrong, whose check values are right. Each
+ * is recovered here, and has to be refused for the reason that it is there for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -222,8 +222,8 @@ static unsigned char *crafted_add(struct crafted *file, uint64_t seq, uint64_t s
         return record;
 }
 
-/* Three records, the last of which proves the first two. With a value: it stands at `at` of the second
- * record. */
+/* Three records, the last of which proves the first two. With a value: it stands at `at` of the
+ * second record. */
 static void crafted_three(struct crafted *file, size_t at, uint32_t value)
 {
         unsigned char *record;

@@ -1,6 +1,6 @@
 /*
- * An ordinary reader, to be run under what limits it: attaches, looks up in every way, and says what
- * the library says when it cannot.
+ * An ordinary reader, to be run under what limits it: attaches, looks up in every way, and says
+ * what the library says when it cannot.
  *
  *         looker NAME
  */

@@ -3,6 +3,7 @@
 
 1. Every name() in a comment is a word of some source's code.
 2. A prototype that stands under a heading in a header is defined in the file that the heading names.
+3. No line has more than 100 columns where clang-format does not see to it: in comments, and in tables of a form of their own.
 
 Usage: check_comments.py SOURCE-ROOT
 """
@@ -45,11 +46,23 @@ def prototypes_under_headings(texts):
                 yield f'{path}:{number}: {name[1]}() is in {defined[name[1]]}, its heading says {heading}'
 
 
+def wide_lines(texts):
+    """Each line of more than 100 columns that clang-format does not break: with a comment, or in a table of its own form."""
+    for path, text in texts.items():
+        in_comment = in_table = False
+        for number, line in enumerate(text.splitlines(), 1):
+            in_table = 'clang-format off' in line or (in_table and 'clang-format on' not in line)
+            has_comment = in_comment or '/*' in line
+            in_comment = has_comment and line.rfind('/*') > line.rfind('*/') or in_comment and '*/' not in line
+            if (has_comment or in_table) and len(line) > 100:
+                yield f'{path}:{number}: {len(line)} columns; a line has 100 at most'
+
+
 def main():
     root = Path(sys.argv[1])
     texts = {path.relative_to(root): path.read_text() for folder in ('src', 'include', 'tools', 'perf', 'tests')
              for path in sorted((root / folder).rglob('*.[ch]'))}
-    faults = [*names_of_comments(texts), *prototypes_under_headings(texts)]
+    faults = [*names_of_comments(texts), *prototypes_under_headings(texts), *wide_lines(texts)]
     print(*faults, f'{len(faults)} faults', sep='\n')
     return 1 if faults else 0
 

@@ -3,8 +3,8 @@
  * oldest by new ones, while flushes and merges go on. Asserted are counted bytes and entries, never
  * time: before each look, merges are given as long as they need to get within their budget.
  *
- * The model: the live keys are the numbers first .. first + KEYS, and each has one id, a function of
- * its number; so every answer is known.
+ * The model: the live keys are the numbers first .. first + KEYS, and each has one id, a function
+ * of its number; so every answer is known.
  *
  * LANEMAP_TEST_SEED repeats a run, LANEMAP_TEST_STEPS (thousands of replaced keys) makes it longer.
  */
@@ -31,7 +31,8 @@ TestSuite(churn, .timeout = 300);
  * may be one group late, one flush on top, and a file that is on its way out. */
 #define BYTES_PER_KEY_MAX 12.5
 
-/* Of a lane: five while merges lag, and one that a flush puts on top of those that are being merged. */
+/* Of a lane: five while merges lag, and one that a flush puts on top of those that are being
+ * merged. */
 #define SEGMENTS_MAX 6
 
 struct churn {

@@ -143,8 +143,8 @@ static int crash_run(void *arg)
 }
 
 /*
- * Each record costs less than 160 bytes of the budget: a new cell in a table that has doubled, and a
- * change of a long posting. The budget is more than half of flush_bytes.
+ * Each record costs less than 160 bytes of the budget: a new cell in a table that has doubled, and
+ * a change of a long posting. The budget is more than half of flush_bytes.
  */
 static uint64_t flushes_max(const struct restart *restart, uint64_t n_replayed)
 {

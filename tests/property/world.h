@@ -27,7 +27,7 @@ struct world_config {
         uint32_t immediate_reuse;
         uint32_t segment_kind_young; /* enum lanemap_segment_kind; 0: the default */
         uint32_t segment_kind_bottom;
-        uint32_t filter; /* enum lanemap_filter_policy; 0: the default */
+        uint32_t filter;       /* enum lanemap_filter_policy; 0: the default */
         uint32_t clear_one_in; /* a CLEAR among the operations of one batch in so many; 0: 400 */
 };
 

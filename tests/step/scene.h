@@ -36,8 +36,9 @@ struct scene {
         const char *name;
         const struct act *acts;
         bool immediate_reuse; /* freed blocks are given out again at once */
-        size_t n_predecessor; /* acts of a writer that dies in the last one of them; 0: there is none */
-        uint64_t death_step; /* ... after so many instructions of it */
+        size_t n_predecessor; /* acts of a writer that dies in the last one of them; 0: there is
+                                 none */
+        uint64_t death_step;  /* ... after so many instructions of it */
 
         struct scratch scratch;
         size_t first; /* the act that the process at hand begins with */

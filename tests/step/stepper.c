@@ -12,7 +12,8 @@
 
 #if STEPPER_IS_POSSIBLE
 
-/* The first is called; the second is returned to by whoever was called from a stepped instruction. */
+/* The first is called; the second is returned to by whoever was called from a stepped
+ * instruction. */
 extern const char stepper_return[];
 __asm__(".text\n"
         ".globl stepper_point\n"

@@ -8,8 +8,8 @@
  * one size class, and blocks are given out again at once, so the second act's posting lies where
  * the one before both acts lay.
  *
- * Then the same with a view (R9), after every third instruction: what it has read when it is said to be true has to be, and in some
- * places it has to be told that it may not be.
+ * Then the same with a view (R9), after every third instruction: what it has read when it is said
+ * to be true has to be, and in some places it has to be told that it may not be.
  *
  * Exit status: 0, 1 a lie, 77 where processes may not be traced.
  */

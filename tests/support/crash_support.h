@@ -39,9 +39,9 @@ bool argument_flag(int argc, char **argv, const char *name);
 uint64_t argument_seed(int argc, char **argv);
 
 /*
- * --kind packed|recsplit|bbhash|mixed: of every segment, or (mixed) bbhash above and recsplit in the
- * bottom level; --fingerprint-bits 64|80|96. For all indexes of this program and of its children
- * that index_shape() is asked for. Nonsense ends the program.
+ * --kind packed|recsplit|bbhash|mixed: of every segment, or (mixed) bbhash above and recsplit in
+ * the bottom level; --fingerprint-bits 64|80|96. For all indexes of this program and of its
+ * children that index_shape() is asked for. Nonsense ends the program.
  */
 void argument_shape(int argc, char **argv);
 void index_shape(struct lanemap_writer_options *options);

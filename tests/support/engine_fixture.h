@@ -1,6 +1,6 @@
 /*
- * An index for a unit test: a scratch place, the model of it, a writer and a reader. Without Criterion
- * use engine.h. A step that fails ends the test.
+ * An index for a unit test: a scratch place, the model of it, a writer and a reader. Without
+ * Criterion use engine.h. A step that fails ends the test.
  *
  *         struct fixture fixture;
  *

@@ -1,5 +1,5 @@
-/* The lookup in a section, compiled with the tag compare in plain C: for comparing it with the one in
- * this architecture's instructions. */
+/* The lookup in a section, compiled with the tag compare in plain C: for comparing it with the one
+ * in this architecture's instructions. */
 #ifndef LANEMAP_TESTS_PLAIN_SEGMENT_H
 #define LANEMAP_TESTS_PLAIN_SEGMENT_H
 

@@ -45,8 +45,8 @@ void scratch_copy_directory(const char *from, const char *to);
  * Owner: the caller, free().
  */
 char *scratch_listing(const char *directory);
-/* The same of the shared objects of a name, lock and spare aside; the control object without its heartbeat
- * and without the name of the object to come. */
+/* The same of the shared objects of a name, lock and spare aside; the control object without its
+ * heartbeat and without the name of the object to come. */
 char *scratch_shared_listing(const char *name);
 
 /* The first file of a directory whose name begins with prefix, in sorted order. Return: whether

@@ -1,7 +1,7 @@
 /*
  * How often an index is wrong, as numbers for people. An absent key meets one of n live keys of b
- * fingerprint bits with n / 2^b a lookup (the hash is keyed, so nobody can aim); that many lookups a
- * second make a rate, and its inverse is the time that one waits for a false route.
+ * fingerprint bits with n / 2^b a lookup (the hash is keyed, so nobody can aim); that many lookups
+ * a second make a rate, and its inverse is the time that one waits for a false route.
  */
 #ifndef LANEMAP_TOOLS_ODDS_H
 #define LANEMAP_TOOLS_ODDS_H

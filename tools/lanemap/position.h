@@ -28,10 +28,12 @@ struct lanemap_position {
 /* "16/B374D848", as PostgreSQL prints it. Return: whether it is one. */
 bool lanemap_lsn_parse(struct lanemap_slice text, uint64_t *ret_lsn);
 
-/* A begin record; one that is still open was cut off. Return: 0. Errors: -EINVAL, with *ret_error. */
+/* A begin record; one that is still open was cut off. Return: 0. Errors: -EINVAL, with
+ * *ret_error. */
 int lanemap_position_begin(struct lanemap_position *position, struct lanemap_slice lsn,
                            const char **ret_error);
-/* Return: 0 it is to be printed; LANEMAP_POSITION_E_SKIP it was. Errors: -EINVAL, with *ret_error. */
+/* Return: 0 it is to be printed; LANEMAP_POSITION_E_SKIP it was. Errors: -EINVAL, with
+ * *ret_error. */
 int lanemap_position_change(const struct lanemap_position *position, const char **ret_error);
 /* Likewise, of all of them: print, or forget. */
 int lanemap_position_commit(struct lanemap_position *position, struct lanemap_slice lsn,

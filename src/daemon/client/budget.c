@@ -109,8 +109,8 @@ void lanemap_budget_refuse(struct lanemap_server *server, struct lanemap_reply *
                             code, server->clients_bytes + n_bytes, server->clients_bytes_max);
 }
 
-/* The largest; if only_idle is true, of those that have more than their share and have done nothing for
- * a second. */
+/* The largest; if only_idle is true, of those that have more than their share and have done nothing
+ * for a second. */
 static struct lanemap_client *client_largest(const struct lanemap_server *server, bool only_idle)
 {
         struct lanemap_client *client, *largest = NULL;

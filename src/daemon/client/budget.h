@@ -2,15 +2,15 @@
  * Memory of all clients together: input, transactions, replies and ids (S6). Its limit is
  * --maxmemory-clients.
  *
- *         over the limit      buffers that are empty are given back; a client that has more than its share is not read, and no command of it
- *                             is run; a command whose reply is many ids answers an error
- *         and once a second   of those of them that have neither sent nor taken anything for a second
- *                             the largest is closed, then the next, until the rest fits; after an
- *                             error until a quarter is free
+ *         over the limit      buffers that are empty are given back; a client that has more than
+ *                             its share is not read, and no command of it is run; a command whose
+ *         reply is many ids answers an error and once a second   of those of them that have neither
+ *                             sent nor taken anything for a second the largest is closed, then the
+ *                             next, until the rest fits; after an error until a quarter is free
  *         over by a quarter   the largest is closed, whatever it does
  *
- * Everybody is counted when their buffers may have changed, so the sum is right at any moment but for
- * the command at hand.
+ * Everybody is counted when their buffers may have changed, so the sum is right at any moment but
+ * for the command at hand.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_BUDGET_H
 #define LANEMAP_DAEMON_CLIENT_BUDGET_H
@@ -19,8 +19,8 @@
 
 /* The buffers of the client may have changed. */
 void lanemap_budget_count(struct lanemap_client *client);
-/* Large buffers that have nothing in them are given back, of a client that is idle or where there is too
- * little memory. */
+/* Large buffers that have nothing in them are given back, of a client that is idle or where there
+ * is too little memory. */
 void lanemap_budget_trim(struct lanemap_client *client);
 /* The client is counted no longer. */
 void lanemap_budget_forget(struct lanemap_client *client);

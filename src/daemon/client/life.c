@@ -70,8 +70,8 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         server->n_clients_peak = LANEMAP_MAX(server->n_clients_peak, server->n_clients);
 }
 
-/* S4: its next command is a write that has to wait. Clients run in the order of the list, so one that
- * has had its turn goes to the end of it. */
+/* S4: its next command is a write that has to wait. Clients run in the order of the list, so one
+ * that has had its turn goes to the end of it. */
 static void client_park(struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;

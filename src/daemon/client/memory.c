@@ -11,9 +11,9 @@
 #include "daemon/client/health.h"
 #include "daemon/loop/log.h"
 
-/* What a process has without an index (its own data and stacks, those of its libraries: 1.6 MB), buffers
- * of a few clients, what a flush of a small index takes, and what is added until the next look.
- * tests/daemon/test_memory.py brings a writer to its limit. */
+/* What a process has without an index (its own data and stacks, those of its libraries: 1.6 MB),
+ * buffers of a few clients, what a flush of a small index takes, and what is added until the next
+ * look. tests/daemon/test_memory.py brings a writer to its limit. */
 #define BASE_BYTES (UINT64_C(4) << 20)
 
 /* Operations after which it is time to look again. */

@@ -1,20 +1,20 @@
 /*
  * What the index needs of memory, and what it may have.
  *
- * M2. While the lowest limit of the control group is below what the index needs, commands that add are
- *     refused before anything is changed, with an error that names the limit, its file and the need.
- *     Removals and reads go on. When the limit is raised or the index shrinks, adding goes on by
- *     itself.
+ * M2. While the lowest limit of the control group is below what the index needs, commands that add
+ *     are refused before anything is changed, with an error that names the limit, its file and the
+ *     need. Removals and reads go on. When the limit is raised or the index shrinks, adding goes on
+ *     by itself.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_MEMORY_H
 #define LANEMAP_DAEMON_CLIENT_MEMORY_H
 
 #include "daemon/daemon.h"
 
-/* Before the index is opened. Return: false, and why, when that would end in SIGKILL: what cannot be
- * given back (private memory, and the shared memory of a predecessor and of this one) is more than the
- * limit. Segment files can be read again, so a start with too little for them is only slow: it is
- * logged. */
+/* Before the index is opened. Return: false, and why, when that would end in SIGKILL: what cannot
+ * be given back (private memory, and the shared memory of a predecessor and of this one) is more
+ * than the limit. Segment files can be read again, so a start with too little for them is only
+ * slow: it is logged. */
 bool lanemap_memory_may_open(struct lanemap_server *server, struct lanemap_error *ret_why);
 /* The index is open: says what it needs. */
 void lanemap_memory_opened(struct lanemap_server *server);

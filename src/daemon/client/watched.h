@@ -4,8 +4,9 @@
  * A key is known by its fingerprint, so what changes it under whatever name is seen. Operations are
  * looked at when they have been applied, and only while somebody watches anything.
  *
- * Z1  A client whose watched key was changed after WATCH was answered, by whomever, is told so by its
- *     EXEC, which then does nothing. It may be told too where the change came just before the answer.
+ * Z1  A client whose watched key was changed after WATCH was answered, by whomever, is told so by
+ *     its EXEC, which then does nothing. It may be told too where the change came just before the
+ *     answer.
  * Z2  Who watches nothing pays for one load per batch.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_WATCHED_H

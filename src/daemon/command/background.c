@@ -1,6 +1,6 @@
 /*
- * Commands that read the whole index, each in a thread of its own (loop/job.h): IDS, VERIFY, BACKUP.
- * Their client is blocked until the answer is there.
+ * Commands that read the whole index, each in a thread of its own (loop/job.h): IDS, VERIFY,
+ * BACKUP. Their client is blocked until the answer is there.
  */
 #include <errno.h>
 #include <limits.h>

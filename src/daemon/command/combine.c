@@ -1,9 +1,9 @@
 /*
  * SINTER, SINTERCARD, SUNION, SDIFF.
  *
- * They run in the loop, so that all keys are seen as of one moment, and are bounded for that (S3): by
- * COMBINE_STEPS_MAX ids that are copied, compared or asked for. A key with very many ids beside a short
- * list is not copied, but asked for each id of the list.
+ * They run in the loop, so that all keys are seen as of one moment, and are bounded for that (S3):
+ * by COMBINE_STEPS_MAX ids that are copied, compared or asked for. A key with very many ids beside
+ * a short list is not copied, but asked for each id of the list.
  */
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,8 @@ struct pattern {
         const char *at, *end;
 };
 
-/* [...], of which `pattern` is behind the bracket; without an end it goes to the end of the pattern. */
+/* [...], of which `pattern` is behind the bracket; without an end it goes to the end of the
+ * pattern. */
 static bool class_match(struct pattern *pattern, unsigned char c)
 {
         bool negative = pattern->at < pattern->end && *pattern->at == '^', match = false;

@@ -27,8 +27,8 @@ bool lanemap_posting_read(const struct lanemap_call *call, uint32_t i, bool coun
                           size_t *ret_n_ids);
 
 /*
- * The ids of argument i from one on, at most n, in server->ids; its cost does not depend on how many
- * there are, but in a transaction.
+ * The ids of argument i from one on, at most n, in server->ids; its cost does not depend on how
+ * many there are, but in a transaction.
  *
  * ret_ids   valid until the next read
  * Return: false when an error was replied.
@@ -39,7 +39,8 @@ bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint
 /* The ids that were just read are the caller's from now on. Owner: the caller, lanemap_free(). */
 uint32_t *lanemap_posting_take(struct lanemap_server *server, size_t n_ids);
 
-/* Return: whether there is memory for so many ids until the client has read them. EXEC looks itself. */
+/* Return: whether there is memory for so many ids until the client has read them. EXEC looks
+ * itself. */
 bool lanemap_posting_may_wait(const struct lanemap_call *call, size_t n_ids);
 
 /* Return: whether id is one of ascending ids. */

@@ -1,8 +1,9 @@
 /*
  * SSCAN: the ids of one key, in parts.
  *
- * The cursor is the next id to return. So an iteration needs no memory here, goes on after a restart,
- * returns each id at most once, and returns those that are there from its beginning to its end.
+ * The cursor is the next id to return. So an iteration needs no memory here, goes on after a
+ * restart, returns each id at most once, and returns those that are there from its beginning to its
+ * end.
  */
 #include <ctype.h>
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* Commands about the server: SHUTDOWN, TIME and the like, and those that say why they are not here. */
+/* Commands about the server: SHUTDOWN, TIME and the like, and those that say why they are not
+ * here. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

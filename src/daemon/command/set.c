@@ -124,8 +124,8 @@ void lanemap_command_del(const struct lanemap_call *call)
 }
 
 /*
- * key key id: one id goes from one key to another, both or neither (B5). Only an id that is there goes,
- * so what other commands left in the batch is applied first.
+ * key key id: one id goes from one key to another, both or neither (B5). Only an id that is there
+ * goes, so what other commands left in the batch is applied first.
  */
 void lanemap_command_smove(const struct lanemap_call *call)
 {

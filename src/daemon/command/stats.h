@@ -1,7 +1,7 @@
 /*
- * Statistics by name. Those of the engine are the members of struct lanemap_writer_stats, and what is
- * said beside them (<lanemap/writer.h>, read by stats_rows.py); those of the daemon, and where INFO
- * shows either, are rows of stats.c.
+ * Statistics by name. Those of the engine are the members of struct lanemap_writer_stats, and what
+ * is said beside them (<lanemap/writer.h>, read by stats_rows.py); those of the daemon, and where
+ * INFO shows either, are rows of stats.c.
  */
 #ifndef LANEMAP_DAEMON_COMMAND_STATS_H
 #define LANEMAP_DAEMON_COMMAND_STATS_H

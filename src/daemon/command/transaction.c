@@ -211,7 +211,8 @@ static void transaction_answer(struct lanemap_transaction *transaction, struct l
         reply->n_errors += rest->n_errors;
 }
 
-/* Memory for the whole answer, so that a transaction that was applied is answered. Return: 0, -ENOMEM. */
+/* Memory for the whole answer, so that a transaction that was applied is answered. Return: 0,
+ * -ENOMEM. */
 static int transaction_answer_room(const struct lanemap_transaction *transaction,
                                    struct lanemap_reply *reply)
 {

@@ -5,9 +5,10 @@
  * nothing. A socket file without a listener is what a crash left and is replaced; anything else
  * there is somebody's, and we leave. On stop the file is removed only if it is still ours.
  *
- * One that was passed belongs to the service manager, which keeps it over our restarts. Its clients are
- * accepted once the index is open, or waits for room and they can hear so: until then, also while
- * starts fail, they wait in its queue. It is neither made anew nor removed here; owner, group and mode are its unit's business.
+ * One that was passed belongs to the service manager, which keeps it over our restarts. Its clients
+ * are accepted once the index is open, or waits for room and they can hear so: until then, also
+ * while starts fail, they wait in its queue. It is neither made anew nor removed here; owner, group
+ * and mode are its unit's business.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -237,8 +238,8 @@ static void passed_check(struct lanemap_server *server)
         server->socket_is_lost = is_lost;
 }
 
-/* A socket whose file was removed, by a cleaner of directories or by another lanemapd that started at
- * the same moment, is one that nobody finds: another is made. */
+/* A socket whose file was removed, by a cleaner of directories or by another lanemapd that started
+ * at the same moment, is one that nobody finds: another is made. */
 void lanemap_listen_unix_renew(struct lanemap_server *server)
 {
         const struct lanemap_watch old = server->listeners[0];

@@ -13,8 +13,8 @@ void lanemap_log_init(int loglevel);
 int lanemap_log_level(void);
 void lanemap_log(int priority, const char *format, ...) LANEMAP_PRINTF(2, 3);
 
-/* Lines of one kind that anybody may cause as often as he likes: LANEMAP_LOG_SOME of them in a minute.
- * The first one after that says how many were left out. */
+/* Lines of one kind that anybody may cause as often as he likes: LANEMAP_LOG_SOME of them in a
+ * minute. The first one after that says how many were left out. */
 #define LANEMAP_LOG_SOME 10
 
 struct lanemap_log_some {

@@ -116,8 +116,8 @@ static void limit_take(const char *directory, const char *name, struct lanemap_m
         close(fd);
 }
 
-/* The group's directory, and those above it, to the mount point. A group that the mount does not show
- * (that of another namespace) is its root. */
+/* The group's directory, and those above it, to the mount point. A group that the mount does not
+ * show (that of another namespace) is its root. */
 static void mount_walk(const struct mount *mount, const char *root, const char *group,
                        struct lanemap_memory_limit *limit)
 {

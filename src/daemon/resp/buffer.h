@@ -4,13 +4,14 @@
  *         bytes   [begin          n_before |          n_before |         end)
  *         runs                             ids                 ids
  *
- * A run is ids of which the text is made when it is sent, a piece at a time: a reply of five million
- * ids takes 4 bytes for each of them, not 17, and no time before the client reads. The length of its
- * text is known from the start, so a place in the stream has the same number either way. `stream`
- * counts every byte that was ever sent; a number stays true when bytes move.
+ * A run is ids of which the text is made when it is sent, a piece at a time: a reply of five
+ * million ids takes 4 bytes for each of them, not 17, and no time before the client reads. The
+ * length of its text is known from the start, so a place in the stream has the same number either
+ * way. `stream` counts every byte that was ever sent; a number stays true when bytes move.
  *
  * T1  The bytes of the stream do not depend on which of them are a run.
- * T2  One piece of text exists at a time, of the first run, and at most LANEMAP_REPLY_PIECE_IDS ids.
+ * T2  One piece of text exists at a time, of the first run, and at most LANEMAP_REPLY_PIECE_IDS
+ *     ids.
  *
  * Errors: running out of memory sets `failed` and the buffer takes no more; whoever owns it closes
  * the connection, since a reply with a hole in it would be taken for another one.
@@ -85,15 +86,15 @@ void lanemap_reply_run(struct lanemap_reply *reply, char type, uint32_t *ids, si
  * memory, and nothing has changed. */
 bool lanemap_reply_room(struct lanemap_reply *reply, size_t n_bytes, size_t n_runs);
 
-/* What comes next, as far as it lies in one piece. Return: how many bytes; 0 there is nothing, or no
- * memory for it (`failed`). */
+/* What comes next, as far as it lies in one piece. Return: how many bytes; 0 there is nothing, or
+ * no memory for it (`failed`). */
 size_t lanemap_reply_next(struct lanemap_reply *reply, const char **ret_bytes);
 
 /* n bytes, at most what lanemap_reply_next() returned, have been sent. */
 void lanemap_reply_sent(struct lanemap_reply *reply, size_t n);
 
-/* Moves what comes before byte `through` of `from` to the end of `to`. It does not lie in a run, and no
- * part of a run of `from` was sent. */
+/* Moves what comes before byte `through` of `from` to the end of `to`. It does not lie in a run,
+ * and no part of a run of `from` was sent. */
 void lanemap_reply_move(struct lanemap_reply *to, struct lanemap_reply *from, uint64_t through);
 
 /* Forget everything from that byte of the stream on. It does not lie in a run. */

@@ -7,7 +7,8 @@
 void lanemap_reply_simple(struct lanemap_reply *reply, const char *text);
 /* text starts with the code: "ERR ...". Line breaks in it become spaces. */
 void lanemap_reply_error(struct lanemap_reply *reply, const char *format, ...) LANEMAP_PRINTF(2, 3);
-/* The codes of all errors written so far, by number. Return: NULL after the last. Thread: the loop's. */
+/* The codes of all errors written so far, by number. Return: NULL after the last. Thread: the
+ * loop's. */
 const char *lanemap_reply_error_code(size_t i, uint64_t *ret_n);
 void lanemap_reply_error_codes_reset(void);
 void lanemap_reply_integer(struct lanemap_reply *reply, int64_t number);

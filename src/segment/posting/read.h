@@ -66,8 +66,8 @@ int lanemap_segment_posting_walk_next(struct lanemap_segment_posting_walk *walk,
                                       uint32_t *ret_n_ids);
 
 /*
- * For a walk that has just begun: it goes on at the block where `from` is or belongs, so its first chunk
- * may begin with smaller ids.
+ * For a walk that has just begun: it goes on at the block where `from` is or belongs, so its first
+ * chunk may begin with smaller ids.
  *
  * Return: 0. Errors: -EBADMSG. Cost: a few lines of skip records.
  */

@@ -63,8 +63,8 @@ int lanemap_engine_key_copy(struct lanemap_writer *writer, const struct writer_k
 /* Return: true if a posting may not grow to so many ids, for want of room for a copy of it. */
 bool lanemap_engine_posting_is_too_long(const struct lanemap_writer *writer, uint64_t n_before,
                                         uint64_t n_after) LANEMAP_REQUIRES(writer->lanes.lock);
-/* What an operation on the key answers. Return: 0: it changes nothing; 1: it does, and the change is
- * prepared, to be published or aborted. Errors: -ENOSPC, -ENOMEM, -EBADMSG. */
+/* What an operation on the key answers. Return: 0: it changes nothing; 1: it does, and the change
+ * is prepared, to be published or aborted. Errors: -ENOSPC, -ENOMEM, -EBADMSG. */
 int lanemap_engine_key_op(struct lanemap_writer *writer, struct writer_key *key, uint32_t code,
                           uint32_t id, struct lanemap_op_result *ret_result,
                           struct lanemap_posting_change *ret_change)
@@ -103,8 +103,8 @@ void lanemap_engine_pressure_charge(struct lanemap_writer *writer, size_t n_ops)
 /* Starts a flush, which gives room back. Return: false: that did not help, and will not. */
 bool lanemap_engine_room_may_come(struct lanemap_writer *writer, struct writer_room_wait *wait)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* Return: true if shared memory is full, or will be when so many bytes more are taken: a flush gives
- * back what the overlays hold of it. */
+/* Return: true if shared memory is full, or will be when so many bytes more are taken: a flush
+ * gives back what the overlays hold of it. */
 bool lanemap_engine_memory_is_short(struct lanemap_writer *writer, uint64_t bytes)
         LANEMAP_REQUIRES(writer->lanes.lock);
 bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_wait *wait)

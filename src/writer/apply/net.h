@@ -52,8 +52,8 @@ void lanemap_engine_net_sort(struct writer_net *net);
 /* n_before: ids of the key before the first step. */
 void lanemap_engine_net_run(struct writer_net *net, uint64_t n_before);
 
-/* The ids of an ascending array with the outcome applied, which is not whole; there is room. Return:
- * how many they are. */
+/* The ids of an ascending array with the outcome applied, which is not whole; there is room.
+ * Return: how many they are. */
 size_t lanemap_engine_net_merge(const struct writer_net *net, uint32_t *ids, size_t n_ids);
 
 #endif

@@ -15,9 +15,9 @@ struct writer_job {
         void (*task)(void *arg, uint32_t i, uint32_t thread);
         void *arg;
         uint32_t n;
-        uint32_t next; /* atomic: the next part that nobody has taken */
-        uint32_t
-                n_joined; /* under workers.lock: threads that ever were at work, the builder's one of
+        uint32_t next;      /* atomic: the next part that nobody has taken */
+        uint32_t n_joined;  /* under workers.lock: threads that ever were at work, the builder's one
+                             of
                              * them */
         uint32_t n_helping; /* under workers.lock: others that are at work now */
 };

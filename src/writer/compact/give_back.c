@@ -6,10 +6,10 @@
  *     readers hold as much of older objects as they may (F4).
  *
  * The need is measured in windows of 15 seconds: the most that was allocated at once, without what
- * overlays held all the time and a flush would take out of memory. An index that is written to needs
- * what it uses between two flushes, so it keeps it. After a large command, or FLUSHALL, the two
- * windows that follow show the slack, and a flush and a flip end it. So there is at most one flip in
- * two windows.
+ * overlays held all the time and a flush would take out of memory. An index that is written to
+ * needs what it uses between two flushes, so it keeps it. After a large command, or FLUSHALL, the
+ * two windows that follow show the slack, and a flush and a flip end it. So there is at most one
+ * flip in two windows.
  */
 #include "writer/compact/compact.h"
 
@@ -33,7 +33,8 @@ static void window_begin(struct lanemap_writer *writer, uint64_t now_ns)
         lanemap_store_relaxed(&writer->slack.since_ns, now_ns);
 }
 
-/* Return: bytes that overlays have held since the window began, and that a flush would give back. */
+/* Return: bytes that overlays have held since the window began, and that a flush would give
+ * back. */
 static uint64_t resting_bytes(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
@@ -44,8 +45,8 @@ static uint64_t resting_bytes(const struct lanemap_writer *writer)
         return !flushed && now >= before && now - before <= before / REST_SHARE ? before : 0;
 }
 
-/* Return: true if the object had more than the slack in the window. *ret_flush: overlays are part of
- * it. */
+/* Return: true if the object had more than the slack in the window. *ret_flush: overlays are part
+ * of it. */
 static bool window_has_slack(struct lanemap_writer *writer, bool *ret_flush)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {

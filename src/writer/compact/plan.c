@@ -167,8 +167,8 @@ static struct plan plan_make(struct lanemap_writer *writer)
         return plan;
 }
 
-/* A merge of young segments is one of a quarter of the lanes: so few merges make room for a flush, and
- * the file that it leaves ends with the merges of a few groups into their bottoms. */
+/* A merge of young segments is one of a quarter of the lanes: so few merges make room for a flush,
+ * and the file that it leaves ends with the merges of a few groups into their bottoms. */
 static bool middle_choose(const struct lanemap_writer *writer, uint32_t n_group,
                           struct writer_merge_choice *ret)
 {

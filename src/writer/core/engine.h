@@ -243,8 +243,8 @@ struct engine_shm {
         uint64_t spare_bytes_wanted; /* atomic */
 };
 
-/* The window in which the need of shared memory is measured (compact/give_back.c). The flusher's, but
- * for what is under lanes.lock. */
+/* The window in which the need of shared memory is measured (compact/give_back.c). The flusher's,
+ * but for what is under lanes.lock. */
 struct engine_slack {
         uint64_t since_ns; /* atomic: when the window began; 0: none has */
         uint64_t generation;

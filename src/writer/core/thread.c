@@ -19,8 +19,8 @@ int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer)
         return r;
 }
 
-/* The heart, the log and callers come first: what runs for long takes the processor when they do not
- * need it. Jobs are threads that inherit it. A failure costs latency. */
+/* The heart, the log and callers come first: what runs for long takes the processor when they do
+ * not need it. Jobs are threads that inherit it. A failure costs latency. */
 void lanemap_engine_thread_yields(int nice)
 {
         (void)setpriority(PRIO_PROCESS, 0, nice); /* of the calling thread */

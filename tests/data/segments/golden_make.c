@@ -1,7 +1,7 @@
 /*
- * Makes golden segment files: `golden_make DIRECTORY [PATH...]`, DIRECTORY being tests/data/segments
- * and each PATH one of golden.h (default: those that are not there yet). A file that is there is
- * never replaced: it proves that files of its version can be read for ever.
+ * Makes golden segment files: `golden_make DIRECTORY [PATH...]`, DIRECTORY being
+ * tests/data/segments and each PATH one of golden.h (default: those that are not there yet). A file
+ * that is there is never replaced: it proves that files of its version can be read for ever.
  */
 #include <errno.h>
 #include <fcntl.h>

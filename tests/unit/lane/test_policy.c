@@ -119,7 +119,8 @@ Test(lane_policy, overlays_exceed)
                              rows[i].expected, "row %zu", i);
 }
 
-/* None without debt, the same from any of its kinds, doubling ten times, and never less for more. */
+/* None without debt, the same from any of its kinds, doubling ten times, and never less for
+ * more. */
 Test(lane_policy, delay)
 {
         static const struct {

@@ -65,7 +65,8 @@ static bool model_toggle(uint32_t id)
         return !there;
 }
 
-/* The ids of a value word where they are, from the leaf of `from` on. Return: how many, or a negative errno. */
+/* The ids of a value word where they are, from the leaf of `from` on. Return: how many, or a
+ * negative errno. */
 static int64_t walk(const struct lanemap_window *window, uint64_t value, uint32_t from,
                     uint32_t *ids, size_t capacity)
 {
@@ -219,8 +220,8 @@ static int ids_compare(const void *a, const void *b)
         return left < right ? -1 : left > right;
 }
 
-/* Distinct ids, ascending; each comes or goes, as the model has it. A third of the edits are a run of
- * neighbours; `leaves`: only what is there. */
+/* Distinct ids, ascending; each comes or goes, as the model has it. A third of the edits are a run
+ * of neighbours; `leaves`: only what is there. */
 static size_t edit_pick(size_t n, bool leaves, uint32_t *ids)
 {
         uint32_t first = (uint32_t)(random_next() % (2 * IDS_MAX));

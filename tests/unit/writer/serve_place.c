@@ -8,7 +8,8 @@
 #include <syslog.h>
 #include <time.h>
 
-/* A lane that is quiet for ten seconds is merged: at this speed after 160, and no test takes 120. */
+/* A lane that is quiet for ten seconds is merged: at this speed after 160, and no test takes
+ * 120. */
 static uint64_t slow_now_ns(const struct lanemap_clock *clock)
 {
         return lanemap_now_ns(&lanemap_clock_monotonic) / 16;

@@ -296,8 +296,9 @@ static bool list_is_right(struct place *place)
         return n_ids == N_LIST;
 }
 
-/* A file that was found sound a moment ago is not checked again before a flush takes it in: its last
- * page goes away while the flush runs. What was read as zeros must not take the file's place. */
+/* A file that was found sound a moment ago is not checked again before a flush takes it in: its
+ * last page goes away while the flush runs. What was read as zeros must not take the file's
+ * place. */
 Test(writer_bus_error, a_build_that_met_such_a_page_is_void)
 {
         struct place place;

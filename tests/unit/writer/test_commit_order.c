@@ -1,4 +1,5 @@
-/* C1's other half: no manifest is written while the log is not durable through what it would name. */
+/* C1's other half: no manifest is written while the log is not durable through what it would
+ * name. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>

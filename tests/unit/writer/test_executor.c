@@ -1,4 +1,5 @@
-/* The worker pool as an executor: parts are done once each, also by workers; nobody is waited for. */
+/* The worker pool as an executor: parts are done once each, also by workers; nobody is waited
+ * for. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>

@@ -219,7 +219,8 @@ Test(writer_full, shared_memory_with_many_lanes)
         shared_memory(512 << 10, 200, false);
 }
 
-/* A table for each of so many lanes may take all of it: what a flush needs is there only because it was kept back. */
+/* A table for each of so many lanes may take all of it: what a flush needs is there only because it
+ * was kept back. */
 Test(writer_full, shared_memory_that_empty_overlays_fill)
 {
         shared_memory(1 << 20, 1000, false);

@@ -1,6 +1,6 @@
 /*
- * Shared memory comes back by itself (G1): counted bytes, and a clock that is passed in. A minute is
- * four windows.
+ * Shared memory comes back by itself (G1): counted bytes, and a clock that is passed in. A minute
+ * is four windows.
  */
 #include <criterion/criterion.h>
 #include <inttypes.h>

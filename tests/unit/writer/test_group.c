@@ -1,6 +1,6 @@
 /*
- * Groups of operations: whole or not at all, however memory runs out (T1); a posting is changed once
- * per group, counted in shared memory (T2); in the midst of other operations, too.
+ * Groups of operations: whole or not at all, however memory runs out (T1); a posting is changed
+ * once per group, counted in shared memory (T2); in the midst of other operations, too.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -287,8 +287,8 @@ static int many_then_crash(void *arg)
         return 0;
 }
 
-/* The record of it is replayed as it was applied, with memory for twice the posting, not for each of
- * its operations. */
+/* The record of it is replayed as it was applied, with memory for twice the posting, not for each
+ * of its operations. */
 Test(writer_group, a_record_of_many_ids_is_replayed_as_one_change)
 {
         struct fixture fixture;

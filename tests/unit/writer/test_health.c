@@ -1,4 +1,5 @@
-/* Health (K1, K2 in writer/core/progress.c): a part that hangs is named, one that waits for its pace is not. */
+/* Health (K1, K2 in writer/core/progress.c): a part that hangs is named, one that waits for its
+ * pace is not. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -197,8 +198,8 @@ static void *adding_main(void *arg)
         return NULL;
 }
 
-/* S4: an apply of another thread that hangs has the engine's lock. A loop is told so, counts keys and
- * looks them up. */
+/* S4: an apply of another thread that hangs has the engine's lock. A loop is told so, counts keys
+ * and looks them up. */
 Test(writer_health, a_loop_waits_for_no_lock)
 {
         struct lanemap_op op = {LANEMAP_OP_ADD, 2, "other", 5};

@@ -1,4 +1,5 @@
-/* The heart (B1, B2 in writer/core/heart.c): it beats beside a disk that hangs, and stops with the process. */
+/* The heart (B1, B2 in writer/core/heart.c): it beats beside a disk that hangs, and stops with the
+ * process. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <lanemap/lanemap.h>

@@ -68,8 +68,8 @@ static bool flush_has_begun(struct fixture *fixture, const struct lanemap_writer
 
 /*
  * The posting takes about 440 KB in an overlay, so the budget of 256 KiB decides: a new key and a
- * change of the posting are 96 bytes of it, so a flush comes after 1,400 adds or more. It writes the
- * posting, of 1 to 3 bytes an id, and the keys; a merge at most the same again.
+ * change of the posting are 96 bytes of it, so a flush comes after 1,400 adds or more. It writes
+ * the posting, of 1 to 3 bytes an id, and the keys; a merge at most the same again.
  */
 Test(writer_long_posting, one_id_more_costs_a_bounded_number_of_bytes)
 {
@@ -105,8 +105,8 @@ static void touch_next(struct lanemap_op *touch)
 }
 
 /*
- * The copy of the posting takes 440 KB of 800 KiB. While a flush writes it, there is no room for the
- * next one: an add waits until the flush has given the first one's back.
+ * The copy of the posting takes 440 KB of 800 KiB. While a flush writes it, there is no room for
+ * the next one: an add waits until the flush has given the first one's back.
  */
 Test(writer_long_posting, the_first_touch_after_a_flush_waits_for_room)
 {

@@ -1,4 +1,5 @@
-/* A small /dev/shm is a slow writer, not a failing one: what the overlays hold comes back by flushes. */
+/* A small /dev/shm is a slow writer, not a failing one: what the overlays hold comes back by
+ * flushes. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>

@@ -20,8 +20,8 @@ TestSuite(writer_pressure, .timeout = 120);
 #define BATCH   256
 #define N_LANES 4
 
-/* Four times the budget, or 4 MiB, is where applies wait: writer/apply/apply.c. A table may double within the
- * batch that got past it, and the frozen overlays lie beside it. */
+/* Four times the budget, or 4 MiB, is where applies wait: writer/apply/apply.c. A table may double
+ * within the batch that got past it, and the frozen overlays lie beside it. */
 #define OVERLAY_BYTES_MAX (UINT64_C(3) * (4 << 20))
 
 static uint32_t renames_wait;
@@ -102,8 +102,8 @@ Test(writer_pressure, writes_wait_for_a_flush_that_is_stuck)
 
 /* ---- a caller that does not wait ---- */
 
-/* S4 in daemon/daemon.h: it is told when to come back, by delays that grow, then until a flush ends;
- * and what it was refused it may bring again. */
+/* S4 in daemon/daemon.h: it is told when to come back, by delays that grow, then until a flush
+ * ends; and what it was refused it may bring again. */
 Test(writer_pressure, an_apply_that_may_not_wait_says_how_long)
 {
         struct lanemap_files files = lanemap_files_posix;

@@ -1,6 +1,6 @@
 /*
- * Repair of segment files (Q4 in directory/repair.h, X1 to X4 in directory/salvage.h): what each damaged
- * byte costs, in each kind of segment, and files that are cut, missing or swapped.
+ * Repair of segment files (Q4 in directory/repair.h, X1 to X4 in directory/salvage.h): what each
+ * damaged byte costs, in each kind of segment, and files that are cut, missing or swapped.
  */
 #include <errno.h>
 #include <fcntl.h>

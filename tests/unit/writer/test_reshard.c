@@ -1,6 +1,6 @@
 /*
- * Resharding (H1 to H5 in directory/reshard.h): every kind of segment, fingerprint width and direction,
- * against the model; every call of the file layer failing; what is refused.
+ * Resharding (H1 to H5 in directory/reshard.h): every kind of segment, fingerprint width and
+ * direction, against the model; every call of the file layer failing; what is refused.
  */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -406,7 +406,8 @@ Test(writer_reshard, writer_and_resharding_exclude_each_other)
 
         place_init(&place, LANEMAP_SEGMENT_PACKED, 64, 4);
         cr_assert_eq(place_open(&place, 0, &writer), 0, "%s", place.error.text);
-        /* What the start left to flush and to merge is done: the writer changes no file from here. */
+        /* What the start left to flush and to merge is done: the writer changes no file from
+         * here. */
         cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_COMPACT), 0);
         expect_refused(&place, 7, -EBUSY, "stop it first");
         lanemap_writer_close(writer);

@@ -1,5 +1,5 @@
-/* No file of ours is longer than the blocks that it has: what is reserved stays reserved (W5), from a
- * log's first reservation to a restart. */
+/* No file of ours is longer than the blocks that it has: what is reserved stays reserved (W5), from
+ * a log's first reservation to a restart. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>

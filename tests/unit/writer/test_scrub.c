@@ -1,7 +1,7 @@
 /*
- * Damage in a running writer (D1 to D4 in writer/health/damage.h): found in the background, told once,
- * shown as degraded, never merged into anything, and put into quarantine when it is no longer used,
- * unless all of the file can be read again.
+ * Damage in a running writer (D1 to D4 in writer/health/damage.h): found in the background, told
+ * once, shown as degraded, never merged into anything, and put into quarantine when it is no longer
+ * used, unless all of the file can be read again.
  */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
- * Serving (T1, T2 in writer/serve/serve.c; K1 to K3 in writer/serve/copy.c; locked memory, writer/serve/pin.c): copies of
- * segment files on a tmpfs, what is done with those that are damaged or another's, and that nobody
- * waits for any of it. What fails on the way is test_serve_faults.c.
+ * Serving (T1, T2 in writer/serve/serve.c; K1 to K3 in writer/serve/copy.c; locked memory,
+ * writer/serve/pin.c): copies of segment files on a tmpfs, what is done with those that are damaged
+ * or another's, and that nobody waits for any of it. What fails on the way is test_serve_faults.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -127,7 +127,8 @@ Test(writer_serve, what_a_predecessor_left_is_checked_or_removed)
         settle(&place);
         fixture_close(&place.fixture);
 
-        /* One is damaged, one is a symbolic link; a stranger's file and leftovers are beside them. */
+        /* One is damaged, one is a symbolic link; a stranger's file and leftovers are beside
+         * them. */
         cr_assert(damage_segment_path(place.copies, 0, path, sizeof(path)));
         damage_flip(path, damage_file_bytes(path) / 2, 1);
         cr_assert(damage_segment_path(place.copies, 1, path, sizeof(path)));
@@ -172,7 +173,8 @@ static bool files_are_equal(const char *left, const char *right)
         return a && b && x == y;
 }
 
-/* K1. A merge may take the damaged one's place before it is looked at: then the next round tells. */
+/* K1. A merge may take the damaged one's place before it is looked at: then the next round
+ * tells. */
 Test(writer_serve, a_damaged_copy_is_made_anew)
 {
         char copy[512], original[512];

@@ -1,4 +1,5 @@
-/* A lane that nobody changes for ten seconds becomes one segment: not sooner, also after a restart. */
+/* A lane that nobody changes for ten seconds becomes one segment: not sooner, also after a
+ * restart. */
 #include <criterion/criterion.h>
 #include <time.h>
 

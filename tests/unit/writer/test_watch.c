@@ -1,4 +1,5 @@
-/* The watch (Y1 to Y3 in writer/life/watch.c): what is removed under a writer comes back, or ends it. */
+/* The watch (Y1 to Y3 in writer/life/watch.c): what is removed under a writer comes back, or ends
+ * it. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>

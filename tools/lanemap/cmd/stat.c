@@ -48,9 +48,9 @@ static const char *writer_words(uint32_t state, bool alive)
 }
 
 /*
- * Return: whether the writer gives a sign of life within a second; it does so several times in one. A state
- * of its own says nothing when it was killed. An age shorter than the time since the first look
- * means that the heartbeat moved in between.
+ * Return: whether the writer gives a sign of life within a second; it does so several times in one.
+ * A state of its own says nothing when it was killed. An age shorter than the time since the first
+ * look means that the heartbeat moved in between.
  */
 static int writer_alive(struct lanemap_reader *reader, struct lanemap_status *ret_status,
                         bool *ret_alive)

@@ -26,12 +26,12 @@ struct lanemap_load_target {
 /* Both say what is wrong and answer a negative errno when they cannot. Owner: target->close(). */
 int lanemap_load_socket_open(const char *path, struct lanemap_load_target **ret_target);
 
-/* One command to the writer that listens there, and a descriptor with it unless fd is -1; its answer
- * is +OK, or told on stderr. Return: 0 or a negative errno after saying what is wrong. */
+/* One command to the writer that listens there, and a descriptor with it unless fd is -1; its
+ * answer is +OK, or told on stderr. Return: 0 or a negative errno after saying what is wrong. */
 int lanemap_load_socket_command(const char *path, const char **words, int n_words, int fd);
 
-/* LANEMAP.STATS of the writer that listens there, one call for each value: text, or (NULL) a number.
- * Return: 0 or a negative errno after saying what is wrong. */
+/* LANEMAP.STATS of the writer that listens there, one call for each value: text, or (NULL) a
+ * number. Return: 0 or a negative errno after saying what is wrong. */
 int lanemap_load_socket_stats(const char *path,
                               void (*fn)(void *arg, const char *name, const char *text,
                                          int64_t number),

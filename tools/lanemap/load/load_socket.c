@@ -171,8 +171,8 @@ static int password_send(struct socket_target *socket)
 }
 
 /*
- * By hand, since hiredis 0.14 cuts a path that is too long, and would talk to whoever listens there;
- * one of just the greatest length it does not end.
+ * By hand, since hiredis 0.14 cuts a path that is too long, and would talk to whoever listens
+ * there; one of just the greatest length it does not end.
  *
  * Return: 0, or a negative errno after saying what is wrong.
  */
@@ -286,7 +286,8 @@ static redisReply *command_send(redisContext *context, const char **words, int n
         return redisGetReply(context, &reply) == REDIS_OK ? reply : NULL;
 }
 
-/* One command and its answer, which the caller frees. Return: 0 or a negative errno after saying. */
+/* One command and its answer, which the caller frees. Return: 0 or a negative errno after
+ * saying. */
 static int socket_ask(const char *path, const char **words, int n_words, int fd,
                       redisReply **ret_reply)
 {
