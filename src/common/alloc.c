@@ -146,6 +146,23 @@ void *lanemap_realloc(void *block, size_t bytes)
         return grown;
 }
 
+int lanemap_array_fit(void **array, size_t *capacity, size_t n, size_t element_bytes)
+{
+        size_t wanted = LANEMAP_MAX(LANEMAP_MAX(n, *capacity + *capacity / 2), (size_t)4);
+        void *grown;
+
+        if (n <= *capacity)
+                return 0;
+
+        grown = lanemap_realloc(*array, wanted * element_bytes);
+        if (!grown)
+                return -ENOMEM;
+
+        *array = grown;
+        *capacity = wanted;
+        return 0;
+}
+
 char *lanemap_strdup(const char *text)
 {
         size_t bytes = strlen(text) + 1;

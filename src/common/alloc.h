@@ -16,6 +16,12 @@
 void *lanemap_alloc(size_t bytes);
 void *lanemap_alloc_zero(size_t bytes);
 void *lanemap_realloc(void *block, size_t bytes);
+/*
+ * Room for n elements in an array, which grows to one and a half times what it was at least, so
+ * that adding one by one costs O(1) each. *array and *capacity (in elements) are NULL and 0 at
+ * first. Return: 0. Errors: -ENOMEM: nothing happened.
+ */
+int lanemap_array_fit(void **array, size_t *capacity, size_t n, size_t element_bytes);
 char *lanemap_strdup(const char *text);
 void lanemap_free(void *block);
 

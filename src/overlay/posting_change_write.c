@@ -9,15 +9,11 @@
 
 int lanemap_posting_blocks_push(struct lanemap_posting_blocks *blocks, uint64_t off, uint64_t bytes)
 {
-        if (blocks->n == blocks->capacity) {
-                size_t capacity = blocks->capacity ? 2 * blocks->capacity : 64;
-                void *items = lanemap_realloc(blocks->items, capacity * sizeof(*blocks->items));
+        int r = lanemap_array_fit((void **)&blocks->items, &blocks->capacity, blocks->n + 1,
+                                  sizeof(*blocks->items));
 
-                if (!items)
-                        return -ENOMEM;
-                blocks->items = items;
-                blocks->capacity = capacity;
-        }
+        if (r < 0)
+                return r;
 
         blocks->items[blocks->n++] = (struct lanemap_posting_block){.off = off, .bytes = bytes};
         return 0;

@@ -37,15 +37,11 @@ struct tree_edit {
 
 static int stack_push(struct tree_edit *tree, struct lanemap_overlay_child_shm child)
 {
-        if (tree->n_stack == tree->stack_capacity) {
-                size_t capacity = tree->stack_capacity ? 2 * tree->stack_capacity : 256;
-                void *stack = lanemap_realloc(tree->stack, capacity * sizeof(*tree->stack));
+        int r = lanemap_array_fit((void **)&tree->stack, &tree->stack_capacity, tree->n_stack + 1,
+                                  sizeof(*tree->stack));
 
-                if (!stack)
-                        return -ENOMEM;
-                tree->stack = stack;
-                tree->stack_capacity = capacity;
-        }
+        if (r < 0)
+                return r;
 
         tree->stack[tree->n_stack++] = child;
         return 0;

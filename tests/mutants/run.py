@@ -201,7 +201,7 @@ MUTANTS = [
      'return lanemap_engine_lane_starts_alloc(writer, group->starts);',
      'return lanemap_engine_clear(writer, 1, &(uint32_t){0}), lanemap_engine_lane_starts_alloc(writer, group->starts);',
      GROUP),
-    ('posting-changed-once-per-id', 'W20', 'src/writer/apply/group.c',
+    ('posting-changed-once-per-id', 'W20', 'src/writer/apply/group_keys.c',
      'if (*cell == tag)\n                        return true;', 'if (*cell == tag)\n                        return false;',
      GROUP),
     ('long-apply-in-the-loop', 'W17', 'src/daemon/client/batch.h',

@@ -17,6 +17,9 @@ static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its b
 /* Kept between flushes; what a huge command needed is given back. */
 #define BATCH_OPS_KEEP ((size_t)16384)
 
+/* Operations and entries of the first room. */
+#define BATCH_FIRST ((size_t)256)
+
 void lanemap_batch_deinit(struct lanemap_batch *batch)
 {
         if (batch->helper.is_running)
@@ -28,39 +31,24 @@ void lanemap_batch_deinit(struct lanemap_batch *batch)
         memset(batch, 0, sizeof(*batch));
 }
 
-static bool batch_ops_room(struct lanemap_batch *batch, size_t n_ops)
-{
-        size_t capacity = batch->ops_capacity ? batch->ops_capacity : 256;
-        void *ops, *results;
-
-        if (batch->ops_capacity - batch->n_ops >= n_ops)
-                return true;
-        while (capacity - batch->n_ops < n_ops)
-                capacity *= 2;
-        ops = lanemap_realloc(batch->ops, capacity * sizeof(*batch->ops));
-        if (!ops)
-                return false;
-        batch->ops = ops;
-        results = lanemap_realloc(batch->results, capacity * sizeof(*batch->results));
-        if (!results)
-                return false;
-        batch->results = results;
-        batch->ops_capacity = capacity;
-        return true;
-}
-
 struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops)
 {
-        if (LANEMAP_UNLIKELY(batch->n_entries == batch->entries_capacity)) {
-                size_t capacity = batch->entries_capacity ? 2 * batch->entries_capacity : 256;
-                void *entries = lanemap_realloc(batch->entries, capacity * sizeof(*batch->entries));
+        size_t results_capacity = batch->ops_capacity;
 
-                if (!entries)
-                        return NULL;
-                batch->entries = entries;
-                batch->entries_capacity = capacity;
-        }
-        if (!batch_ops_room(batch, n_ops))
+        if (LANEMAP_UNLIKELY(batch->n_entries == batch->entries_capacity) &&
+            lanemap_array_fit((void **)&batch->entries, &batch->entries_capacity,
+                              LANEMAP_MAX(batch->n_entries + 1, BATCH_FIRST),
+                              sizeof(*batch->entries)) < 0)
+                return NULL;
+        if (LANEMAP_LIKELY(batch->ops_capacity - batch->n_ops >= n_ops))
+                return batch->ops + batch->n_ops;
+
+        /* The capacity is that of both. */
+        n_ops = LANEMAP_MAX(batch->n_ops + n_ops, BATCH_FIRST);
+        if (lanemap_array_fit((void **)&batch->results, &results_capacity, n_ops,
+                              sizeof(*batch->results)) < 0 ||
+            lanemap_array_fit((void **)&batch->ops, &batch->ops_capacity, n_ops,
+                              sizeof(*batch->ops)) < 0)
                 return NULL;
         return batch->ops + batch->n_ops;
 }

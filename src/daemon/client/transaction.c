@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/ids.h"
 #include "daemon/client/transaction.h"
 
 void lanemap_transaction_free(struct lanemap_transaction *transaction)
@@ -17,24 +18,6 @@ void lanemap_transaction_free(struct lanemap_transaction *transaction)
         lanemap_free(transaction);
 }
 
-/* Room for n more elements. Return: 0, -ENOMEM. */
-static int array_room(void **array, size_t element_bytes, size_t n_used, size_t n, size_t *capacity)
-{
-        size_t wanted = *capacity ? *capacity : 64;
-        void *grown;
-
-        if (*capacity - n_used >= n)
-                return 0;
-        while (wanted - n_used < n)
-                wanted *= 2;
-        grown = lanemap_realloc(*array, wanted * element_bytes);
-        if (!grown)
-                return -ENOMEM;
-        *array = grown;
-        *capacity = wanted;
-        return 0;
-}
-
 int lanemap_transaction_queue(struct lanemap_transaction *transaction,
                               const struct lanemap_command *command, const char *message,
                               const struct lanemap_resp_arg *args, uint32_t n_args)
@@ -47,12 +30,12 @@ int lanemap_transaction_queue(struct lanemap_transaction *transaction,
                  transaction->n_commands * sizeof(*transaction->commands);
         if (queued + n_bytes > LANEMAP_TRANSACTION_BYTES_MAX)
                 return -E2BIG;
-        if (array_room((void **)&transaction->bytes, 1, transaction->n_bytes, n_bytes,
-                       &transaction->bytes_capacity) < 0 ||
-            array_room((void **)&transaction->args, sizeof(*args), transaction->n_args, n_args,
-                       &transaction->args_capacity) < 0 ||
-            array_room((void **)&transaction->commands, sizeof(*transaction->commands),
-                       transaction->n_commands, 1, &transaction->commands_capacity) < 0)
+        if (lanemap_array_fit((void **)&transaction->bytes, &transaction->bytes_capacity,
+                              transaction->n_bytes + n_bytes, 1) < 0 ||
+            lanemap_array_fit((void **)&transaction->args, &transaction->args_capacity,
+                              transaction->n_args + n_args, sizeof(*args)) < 0 ||
+            lanemap_array_fit((void **)&transaction->commands, &transaction->commands_capacity,
+                              transaction->n_commands + 1, sizeof(*transaction->commands)) < 0)
                 return -ENOMEM;
         transaction->commands[transaction->n_commands++] = (struct lanemap_transaction_command){
                 .command = command, .args_first = transaction->n_args, .n_args = n_args};
@@ -65,22 +48,6 @@ int lanemap_transaction_queue(struct lanemap_transaction *transaction,
                 transaction->n_bytes += args[i].bytes;
         }
         return 0;
-}
-
-/* Where id is, or belongs, in ids. */
-static size_t ids_find(const uint32_t *ids, size_t n_ids, uint32_t id)
-{
-        size_t low = 0, high = n_ids;
-
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-
-                if (ids[middle] < id)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
 }
 
 int lanemap_transaction_count(struct lanemap_transaction *transaction, uint64_t n_ids)
@@ -113,7 +80,7 @@ int lanemap_transaction_replay(struct lanemap_transaction *transaction, const vo
                         n = 0;
                         continue;
                 }
-                at = ids_find(ids, n, op->id);
+                at = lanemap_ids_below(ids, n, op->id);
                 if (code == LANEMAP_OP_ADD && (at == n || ids[at] != op->id)) {
                         memmove(ids + at + 1, ids + at, (n++ - at) * sizeof(*ids));
                         ids[at] = op->id;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/ids.h"
 #include "daemon/client/budget.h"
 #include "daemon/client/transaction.h"
 #include "daemon/command/posting.h"
@@ -104,21 +105,6 @@ bool lanemap_posting_read(const struct lanemap_call *call, uint32_t i, bool coun
         return true;
 }
 
-static size_t ids_before(const uint32_t *ids, size_t n_ids, uint32_t from)
-{
-        size_t low = 0;
-
-        while (low < n_ids) {
-                size_t middle = low + (n_ids - low) / 2;
-
-                if (ids[middle] < from)
-                        low = middle + 1;
-                else
-                        n_ids = middle;
-        }
-        return low;
-}
-
 bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint32_t from, size_t n,
                                const uint32_t **ret_ids, size_t *ret_n_ids)
 {
@@ -130,7 +116,7 @@ bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint
         if (lanemap_transaction_runs(call->client)) {
                 if (!lanemap_posting_read(call, i, false, &n_ids))
                         return false;
-                at = ids_before(server->ids, n_ids, from);
+                at = lanemap_ids_below(server->ids, n_ids, from);
                 *ret_ids = server->ids + at;
                 *ret_n_ids = LANEMAP_MIN(n_ids - at, n);
                 return true;
@@ -172,7 +158,7 @@ bool lanemap_posting_may_wait(const struct lanemap_call *call, size_t n_ids)
 
 bool lanemap_posting_has(const uint32_t *ids, size_t n_ids, uint32_t id)
 {
-        size_t at = ids_before(ids, n_ids, id);
+        size_t at = lanemap_ids_below(ids, n_ids, id);
 
         return at < n_ids && ids[at] == id;
 }

@@ -13,9 +13,6 @@ void lanemap_gate_deinit(struct lanemap_gate *gate)
 
 static int gate_room(struct lanemap_gate *gate)
 {
-        struct lanemap_gate_mark *marks;
-        size_t capacity;
-
         if (gate->head + gate->n_marks < gate->capacity)
                 return 0;
         if (gate->head > gate->capacity / 2) {
@@ -24,13 +21,8 @@ static int gate_room(struct lanemap_gate *gate)
                 gate->head = 0;
                 return 0;
         }
-        capacity = gate->capacity ? 2 * gate->capacity : 4;
-        marks = lanemap_realloc(gate->marks, capacity * sizeof(*marks));
-        if (!marks)
-                return -ENOMEM;
-        gate->marks = marks;
-        gate->capacity = capacity;
-        return 0;
+        return lanemap_array_fit((void **)&gate->marks, &gate->capacity, gate->capacity + 1,
+                                 sizeof(*gate->marks));
 }
 
 int lanemap_gate_push(struct lanemap_gate *gate, uint64_t through, uint64_t position,

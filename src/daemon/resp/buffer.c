@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/ids.h"
 #include "common/check.h"
 #include "daemon/resp/buffer.h"
 #include "daemon/resp/number.h"
@@ -87,22 +88,6 @@ void lanemap_reply_raw(struct lanemap_reply *reply, const void *bytes, size_t n_
         reply->end += n_bytes;
 }
 
-/* How many of the ascending ids are below that one. */
-static size_t ids_below(const uint32_t *ids, size_t n_ids, uint64_t end)
-{
-        size_t low = 0;
-
-        while (low < n_ids) {
-                size_t middle = low + (n_ids - low) / 2;
-
-                if (ids[middle] < end)
-                        low = middle + 1;
-                else
-                        n_ids = middle;
-        }
-        return low;
-}
-
 /* Of the text of a run. */
 static uint64_t ids_text_bytes(char type, const uint32_t *ids, size_t n_ids)
 {
@@ -110,7 +95,7 @@ static uint64_t ids_text_bytes(char type, const uint32_t *ids, size_t n_ids)
         size_t n_done = 0;
 
         for (size_t n_digits = 1; n_done < n_ids; n_digits++, end *= 10) {
-                size_t n = ids_below(ids, n_ids, end) - n_done;
+                size_t n = lanemap_ids_below(ids, n_ids, end) - n_done;
 
                 n_bytes += n * (1 + n_digits + 2);
                 if (type == '$')
@@ -122,9 +107,6 @@ static uint64_t ids_text_bytes(char type, const uint32_t *ids, size_t n_ids)
 
 static bool runs_room(struct lanemap_reply *reply, size_t n)
 {
-        size_t capacity = reply->runs_capacity ? reply->runs_capacity : 4;
-        struct lanemap_reply_run *runs;
-
         if (reply->run_first + reply->n_runs + n <= reply->runs_capacity)
                 return true;
         if (reply->run_first > 0) {
@@ -132,16 +114,8 @@ static bool runs_room(struct lanemap_reply *reply, size_t n)
                         reply->n_runs * sizeof(*reply->runs));
                 reply->run_first = 0;
         }
-        if (reply->n_runs + n <= reply->runs_capacity)
-                return true;
-        while (capacity < reply->n_runs + n)
-                capacity *= 2;
-        runs = lanemap_realloc(reply->runs, capacity * sizeof(*runs));
-        if (!runs)
-                return false;
-        reply->runs = runs;
-        reply->runs_capacity = capacity;
-        return true;
+        return lanemap_array_fit((void **)&reply->runs, &reply->runs_capacity, reply->n_runs + n,
+                                 sizeof(*reply->runs)) == 0;
 }
 
 void lanemap_reply_run(struct lanemap_reply *reply, char type, uint32_t *ids, size_t n_ids)
