@@ -27,6 +27,19 @@ void perf_daemon_socket(const struct perf_place *place, char path[600])
         snprintf(path, 600, "%s/socket", place->directory);
 }
 
+int perf_daemon_spawn(const char *const *argv, pid_t *ret_pid)
+{
+        posix_spawn_file_actions_t actions;
+        int r;
+
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+        r = posix_spawnp(ret_pid, argv[0], &actions, NULL, (char **)(uintptr_t)argv, environ);
+        posix_spawn_file_actions_destroy(&actions);
+        return -r;
+}
+
 int perf_daemon_start(const char *lanemapd, const struct perf_place *place, const char *appendfsync,
                       pid_t *ret_pid)
 {
@@ -36,16 +49,9 @@ int perf_daemon_start(const char *lanemapd, const struct perf_place *place, cons
                 "--socket",       path,     "--appendfsync", appendfsync, "--backup-dir",
                 place->directory, NULL,
         };
-        posix_spawn_file_actions_t actions;
-        int r;
 
         perf_daemon_socket(place, path);
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-        r = posix_spawn(ret_pid, lanemapd, &actions, NULL, (char **)(uintptr_t)argv, environ);
-        posix_spawn_file_actions_destroy(&actions);
-        return -r;
+        return perf_daemon_spawn(argv, ret_pid);
 }
 
 static int socket_open(const char *path, int *ret_fd)

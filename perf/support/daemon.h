@@ -9,6 +9,10 @@
 /* Where the socket of a place is. */
 void perf_daemon_socket(const struct perf_place *place, char path[600]);
 
+/* Starts a server, silent: argv[0] is looked for in PATH, and NULL ends argv. Return: 0 or a
+ * negative errno. */
+int perf_daemon_spawn(const char *const *argv, pid_t *ret_pid);
+
 /* Starts it, silent, with that socket; it may make backups in there. Return: 0 or a negative
  * errno. */
 int perf_daemon_start(const char *lanemapd, const struct perf_place *place, const char *appendfsync,

@@ -1,16 +1,11 @@
 /* See redis.h. */
 #include "redis.h"
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "daemon.h"
-
-extern char **environ;
 
 int perf_redis_start(const char *redis_server, const struct perf_place *place,
                      const char *appendfsync, pid_t *ret_pid)
@@ -38,16 +33,9 @@ int perf_redis_start(const char *redis_server, const struct perf_place *place,
                 "no",
                 NULL,
         };
-        posix_spawn_file_actions_t actions;
-        int r;
 
         perf_daemon_socket(place, path);
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-        r = posix_spawnp(ret_pid, redis_server, &actions, NULL, (char **)(uintptr_t)argv, environ);
-        posix_spawn_file_actions_destroy(&actions);
-        return -r;
+        return perf_daemon_spawn(argv, ret_pid);
 }
 
 void perf_redis_version(const char *redis_server, char version[80])
