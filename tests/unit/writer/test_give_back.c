@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "support/engine_fixture.h"
+#include "support/still_clock.h"
 #include "writer/core/core.h"
 
 TestSuite(writer_give_back, .timeout = 120);
@@ -17,19 +18,9 @@ TestSuite(writer_give_back, .timeout = 120);
 #define WINDOW_NS (15 * SECOND_NS)
 #define MANY      524288
 
-struct still_clock {
-        struct lanemap_clock clock;
-        uint64_t now_ns; /* atomic */
-};
-
 static struct still_clock the_clock;
 static struct lanemap_op ops[MANY];
 static char keys[MANY][16];
-
-static uint64_t still_now_ns(const struct lanemap_clock *clock)
-{
-        return lanemap_load_relaxed(&((const struct still_clock *)clock)->now_ns);
-}
 
 static void pause_ms(long ms)
 {
@@ -54,14 +45,13 @@ static void window_wait(struct fixture *fixture)
 
 static void window_pass(struct fixture *fixture)
 {
-        lanemap_store_relaxed(&the_clock.now_ns,
-                              lanemap_load_relaxed(&the_clock.now_ns) + WINDOW_NS);
+        still_clock_advance(&the_clock, WINDOW_NS);
         window_wait(fixture);
 }
 
 static void index_open(struct fixture *fixture)
 {
-        the_clock = (struct still_clock){{still_now_ns}, 1000 * SECOND_NS};
+        still_clock_init(&the_clock, 1000 * SECOND_NS);
         fixture_init(fixture, "slack");
         fixture->hooks.clock = &the_clock.clock;
         fixture->options.n_lanes = 64;

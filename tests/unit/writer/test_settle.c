@@ -5,21 +5,12 @@
 
 #include "damage.h"
 #include "support/engine_fixture.h"
+#include "support/still_clock.h"
 #include "writer/core/engine.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
 TestSuite(writer_settle, .timeout = 120);
-
-struct still_clock {
-        struct lanemap_clock clock;
-        uint64_t now_ns;
-};
-
-static uint64_t still_now_ns(const struct lanemap_clock *clock)
-{
-        return lanemap_load_relaxed(&((const struct still_clock *)clock)->now_ns);
-}
 
 /* A later request is served after what the flusher does behind an earlier one. */
 static void flusher_look(struct fixture *fixture)
@@ -65,10 +56,11 @@ static bool becomes_single(struct fixture *fixture)
 
 Test(writer_settle, a_restart_is_no_reason_to_rewrite_the_index)
 {
-        struct still_clock clock = {{still_now_ns}, 1000 * SECOND_NS};
+        struct still_clock clock;
         struct fixture fixture;
 
         fixture_init(&fixture, "settle");
+        still_clock_init(&clock, 1000 * SECOND_NS);
         fixture.hooks.clock = &clock.clock;
         fixture.options.flush_bytes = UINT64_C(1) << 30;
         damage_index_make(&fixture.scratch, &fixture.model);
@@ -80,9 +72,9 @@ Test(writer_settle, a_restart_is_no_reason_to_rewrite_the_index)
 
         fixture_open(&fixture);
         expect_untouched(&fixture);
-        lanemap_store_relaxed(&clock.now_ns, 1009 * SECOND_NS);
+        still_clock_advance(&clock, 9 * SECOND_NS);
         expect_untouched(&fixture);
-        lanemap_store_relaxed(&clock.now_ns, 1011 * SECOND_NS);
+        still_clock_advance(&clock, 2 * SECOND_NS);
         flusher_look(&fixture);
         cr_expect(becomes_single(&fixture));
         fixture_deinit(&fixture);
