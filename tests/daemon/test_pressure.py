@@ -116,9 +116,10 @@ class Pressure(unittest.TestCase):
                                      ["PING"], ["SCARD", "order"])
                 n_sent += 1
                 eventually(lambda: writer.is_taken() or int(info(other)["waiting_writers"]))
-            gone.send_commands(["SADD", "here", 3], ["SREM", "here", *range(100, 1100)], ["PING"])
+            gone.send_commands(["SADD", "gone", 3], ["SREM", "here", *range(100, 1100)], ["PING"])
             answered_all_the_same(other, 1)
             gone.close()
+            is_held = int(info(other)["waiting_writers"]) > 0  # on a slow machine the second has passed
             os.unlink(daemon.hold)
             for i in range(n_sent):
                 equal(writer.reply(), ("*", [(":", 1), (":", i + 1)]))
@@ -126,7 +127,7 @@ class Pressure(unittest.TestCase):
                 equal(writer.reply()[0], "-", "a reply that is no write's comes after those of what is held")
                 equal(writer.reply(), ("+", "PONG"))
                 equal(writer.reply(), (":", i + 1), "a client sees its own writes")
-            equal(other("DBSIZE"), (":", 2))
+            equal(other("DBSIZE"), (":", 2 if is_held else 2 + other("EXISTS", "gone")[1]))
 
 
 if __name__ == "__main__":
