@@ -190,9 +190,6 @@ struct lanemap_server {
          * false: it has to wait, and is to be run again later. */
         bool (*execute)(struct lanemap_client *client, const char *message,
                         const struct lanemap_resp_arg *args, uint32_t n_args);
-        /* It is a command that applies something. */
-        bool (*writes)(const struct lanemap_client *client, const char *message,
-                       const struct lanemap_resp_arg *args);
         struct lanemap_job *job_list; /* in the order they were asked for */
         int epoll_fd;
         struct lanemap_watch listeners[3]; /* Unix, 127.0.0.1, ::1; fd -1: none */
@@ -215,6 +212,7 @@ struct lanemap_server {
         size_t n_clients, n_clients_max;
         size_t n_tcp_clients, n_tcp_clients_max;
         size_t n_blocked;
+        size_t n_requests; /* of them: that wait for a flush, a compaction, a flip */
         size_t n_parked;         /* clients whose next command is a write that has to wait */
         uint64_t write_retry_ns; /* when the engine said that writes are worth trying again */
         uint64_t round_ns;       /* when this round began */

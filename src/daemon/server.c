@@ -40,7 +40,7 @@ static void engine_ready(struct lanemap_server *server, struct lanemap_watch *wa
         if (read(watch->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
                 return;
         server->gate_is_due = true;
-        if (server->n_blocked > 0)
+        if (server->n_requests > 0)
                 lanemap_command_requests_ended(server);
 }
 
@@ -54,14 +54,16 @@ static bool client_waits_elsewhere(const struct lanemap_client *client)
  */
 static void round_end(struct lanemap_server *server)
 {
-        struct lanemap_client *client, *next;
+        struct lanemap_client *client, *next, *last;
 
         if (server->batch.held_keys)
                 lanemap_batch_flush(server);
         if (LANEMAP_UNLIKELY(!TAILQ_EMPTY(&server->durable_waits)))
                 lanemap_command_waits_end(server);
+        /* One that is parked goes to the end of the list: its turn is in the next round. */
+        last = TAILQ_LAST(&server->touched, lanemap_client_list);
         for (client = TAILQ_FIRST(&server->touched); client; client = next) {
-                next = TAILQ_NEXT(client, touched); /* it may go to the end of the list */
+                next = client == last ? NULL : TAILQ_NEXT(client, touched);
                 lanemap_client_run(client);
         }
         lanemap_batch_flush(server);
@@ -84,11 +86,14 @@ static void round_end(struct lanemap_server *server)
         }
 }
 
-/* Until the engine said that writes are worth trying again. */
+/* Until the engine said that writes are worth trying again. The end of a helper's apply wakes the
+ * loop. */
 static int write_retry_ms(const struct lanemap_server *server)
 {
         uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
 
+        if (server->batch.helper.is_running)
+                return 1000;
         if (server->write_retry_ns <= now_ns)
                 return 0;
         return (int)LANEMAP_MIN((server->write_retry_ns - now_ns + 999999) / 1000000,
@@ -114,7 +119,7 @@ static int round_timeout(const struct lanemap_server *server)
 
                 if (may_go_on && client->write_waits)
                         timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
-                else if (may_go_on && lanemap_gate_is_open(&client->gate))
+                else if (may_go_on)
                         return 0;
                 timeout = LANEMAP_MIN(timeout, 100);
         }
@@ -143,7 +148,7 @@ static void server_cron(struct lanemap_server *server)
                 server->ids = NULL;
                 server->ids_capacity = 0;
         }
-        if (server->n_blocked > 0 && server->writer)
+        if (server->n_requests > 0 && server->writer)
                 lanemap_command_requests_ended(server);
         lanemap_job_ready(server, NULL, 0);
         lanemap_listen_cron(server);
@@ -239,7 +244,6 @@ static int server_init(struct lanemap_server *server)
         file_limit_warn();
         server->accepted = lanemap_client_new;
         server->execute = lanemap_command_execute;
-        server->writes = lanemap_command_writes;
         server->engine.ready = engine_ready;
         server->jobs.ready = lanemap_job_ready;
         server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -258,8 +262,8 @@ static void server_deinit(struct lanemap_server *server)
         while ((client = TAILQ_FIRST(&server->clients)))
                 lanemap_client_free(client);
         lanemap_job_finish(server);
+        lanemap_batch_deinit(&server->batch); /* its thread may be at an apply */
         lanemap_writer_close(server->writer);
-        lanemap_batch_deinit(&server->batch);
         lanemap_slowlog_reset(server);
         lanemap_free(server->ids);
         for (int i = 0; i < 3; i++) {

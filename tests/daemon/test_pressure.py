@@ -110,20 +110,22 @@ class Pressure(unittest.TestCase):
             other, writer, gone = daemon.client(), daemon.client(120), daemon.client()
             equal(other("SADD", "here", 1, 2), (":", 2))
             touch(daemon.hold)
+            absent = [["SREM", f"{i}", 7] for i in range(1000)]
             n_sent = 0
             while not int(info(other)["waiting_writers"]):
-                writer.send_commands(["LANEMAP.ADD", "order", n_sent], ["SREM", "here", *range(100, 1100)], ["SADD", "order", "x"],
-                                     ["PING"], ["SCARD", "order"])
+                assert n_sent < 5, "a batch without memory is not held: who waits for it?"
+                writer.send_commands(["LANEMAP.ADD", "order", n_sent], *absent, ["SADD", "order", "x"], ["PING"], ["SCARD", "order"])
                 n_sent += 1
                 eventually(lambda: writer.is_taken() or int(info(other)["waiting_writers"]))
-            gone.send_commands(["SADD", "gone", 3], ["SREM", "here", *range(100, 1100)], ["PING"])
+            gone.send_commands(["SADD", "gone", 3], *absent, ["PING"])
             answered_all_the_same(other, 1)
             gone.close()
             is_held = int(info(other)["waiting_writers"]) > 0  # on a slow machine the second has passed
             os.unlink(daemon.hold)
             for i in range(n_sent):
                 equal(writer.reply(), ("*", [(":", 1), (":", i + 1)]))
-                equal(writer.reply(), (":", 0))
+                for _ in absent:
+                    equal(writer.reply(), (":", 0))
                 equal(writer.reply()[0], "-", "a reply that is no write's comes after those of what is held")
                 equal(writer.reply(), ("+", "PONG"))
                 equal(writer.reply(), (":", i + 1), "a client sees its own writes")

@@ -325,6 +325,19 @@ static void batch_is_slow(struct lanemap_server *server, size_t op, uint64_t tic
                            4, ticks);
 }
 
+void lanemap_batch_applied(struct lanemap_server *server, const struct lanemap_op *ops,
+                           const struct lanemap_op_result *results, size_t n, uint64_t position,
+                           uint64_t ticks)
+{
+        server->apply_ticks += ticks;
+        server->n_applies++;
+        server->gate_is_due = true;
+        if (n > 0)
+                server->position = LANEMAP_MAX(server->position, position);
+        lanemap_watched_applied(server, ops, results, n);
+        lanemap_memory_applied(server, n);
+}
+
 /* The operations from `op` on: what the thread made of them, or here and now. */
 static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_applied)
 {
@@ -345,15 +358,10 @@ static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_a
                 return r;
         }
         ticks = was_helped ? batch->helper.ticks : lanemap_meter_ticks() - ticks;
-        server->apply_ticks += ticks;
         if (lanemap_meter_is_slow(server, ticks))
                 batch_is_slow(server, op, ticks);
-        server->n_applies++;
-        server->gate_is_due = true;
-        if (r == 0 || *ret_n_applied > 0)
-                server->position = LANEMAP_MAX(server->position, position);
-        lanemap_watched_applied(server, batch->ops + op, batch->results + op, *ret_n_applied);
-        lanemap_memory_applied(server, *ret_n_applied);
+        lanemap_batch_applied(server, batch->ops + op, batch->results + op, *ret_n_applied,
+                              position, ticks);
         return r;
 }
 

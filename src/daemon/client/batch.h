@@ -121,6 +121,14 @@ void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batc
 /* What it answers when apply failed with r, and nothing of it was applied. */
 void lanemap_batch_refuse(struct lanemap_reply *reply, int r);
 
+/*
+ * An apply of n operations is over, in which the index changed to `position`; it took `ticks`. For
+ * those who count, who watch keys, and for the gate.
+ */
+void lanemap_batch_applied(struct lanemap_server *server, const struct lanemap_op *ops,
+                           const struct lanemap_op_result *results, size_t n, uint64_t position,
+                           uint64_t ticks);
+
 /* Applies what waits, and writes the replies; or holds it, until the engine takes it. */
 void lanemap_batch_flush(struct lanemap_server *server);
 

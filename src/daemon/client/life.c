@@ -261,6 +261,10 @@ static void client_protocol_error(struct lanemap_client *client, int r)
         lanemap_transaction_free(client->transaction);
         client->transaction = NULL;
         reply = lanemap_client_reply(client);
+        if (client->run_again) { /* its writes are held: the same bytes are met again after them */
+                client->run_again = false;
+                return;
+        }
         lanemap_reply_error(reply, "ERR Protocol error: %s", client->parser.error);
         lanemap_client_reply_end(client);
         client->close_after = true;
@@ -318,17 +322,6 @@ static bool turn_is_over(const struct lanemap_client *client, struct turn *turn)
                lanemap_now_ns(&lanemap_clock_monotonic) - client->server->round_ns > ROUND_NS_MAX;
 }
 
-/* Whether the command is a write that has to wait. Asked for the first of a batch. */
-static bool write_has_to_wait(const struct lanemap_client *client, const char *message)
-{
-        struct lanemap_server *server = client->server;
-
-        return client->parser.n_args > 0 &&
-               (server->batch.n_entries == 0 || server->batch.held_keys) &&
-               server->writes(client, message, client->parser.args) &&
-               !lanemap_server_may_write(server);
-}
-
 /* A message is understood once, also when its command has to wait: parsing takes the quotes away.
  * Return: as lanemap_resp_parse(). */
 static int message_parse(struct lanemap_client *client, char *message)
@@ -345,14 +338,13 @@ static bool message_run(struct lanemap_client *client, const char *message)
         struct lanemap_resp_parser *parser = &client->parser;
         size_t n_bytes = client->parsed_bytes;
 
-        if (LANEMAP_UNLIKELY(write_has_to_wait(client, message)))
-                return false;
-        client_unpark(client);
         client->query_begin += n_bytes;
         client->parsed_bytes = 0;
-        if (parser->n_args == 0 ||
-            LANEMAP_LIKELY(client->server->execute(client, message, parser->args, parser->n_args)))
+        if (parser->n_args == 0 || LANEMAP_LIKELY(client->server->execute(
+                                           client, message, parser->args, parser->n_args))) {
+                client_unpark(client);
                 return true;
+        }
         client->query_begin -= n_bytes;
         client->parsed_bytes = n_bytes;
         return false;
@@ -489,7 +481,7 @@ static void client_close_idle(struct lanemap_client *client, time_t idle)
         uint64_t limit = client->server->options.timeout;
 
         if (limit == 0 || idle < 0 || (uint64_t)idle <= limit || client->blocked ||
-            client->write_waits || lanemap_reply_bytes(&client->out) > 0)
+            client->write_waits || client->n_batched > 0 || lanemap_reply_bytes(&client->out) > 0)
                 return;
         lanemap_log(LOG_INFO,
                     "client %" PRIu64 " at %s: it has done nothing for %lld seconds: closed",

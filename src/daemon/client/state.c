@@ -27,6 +27,7 @@ void lanemap_client_block(struct lanemap_client *client, enum lanemap_blocked bl
 {
         if (client->blocked == LANEMAP_BLOCKED_NOT)
                 client->server->n_blocked++;
+        client->server->n_requests += blocked == LANEMAP_BLOCKED_REQUEST;
         client->blocked = blocked;
 }
 
@@ -37,6 +38,7 @@ void lanemap_client_unblock(struct lanemap_client *client)
         if (client->blocked == LANEMAP_BLOCKED_DURABLE)
                 TAILQ_REMOVE(&client->server->durable_waits, client, waits);
         client->server->n_blocked--;
+        client->server->n_requests -= client->blocked == LANEMAP_BLOCKED_REQUEST;
         client->blocked = LANEMAP_BLOCKED_NOT;
         lanemap_client_touch(client);
 }

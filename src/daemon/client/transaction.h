@@ -38,6 +38,8 @@ struct lanemap_transaction {
         struct lanemap_batch batch;
         struct lanemap_reply reply;
         uint64_t n_scans;
+        bool is_prepared;   /* everything ran; only the apply did not, since it had to wait */
+        uint64_t n_applies; /* of the server, when it ran: what it read is still so with as many */
 };
 
 void lanemap_transaction_free(struct lanemap_transaction *transaction);

@@ -109,17 +109,21 @@ static void command_queue(const struct lanemap_call *call)
                 lanemap_reply_error(refusal(call), "ERR the transaction is too large");
 }
 
-bool lanemap_command_writes(const struct lanemap_client *client, const char *message,
-                            const struct lanemap_resp_arg *args)
+static bool call_writes(const struct lanemap_call *call)
 {
-        const struct lanemap_command *command =
-                lanemap_registry_find(message + args[0].off, args[0].bytes);
+        if (call->client->transaction)
+                return call->command->run == lanemap_command_exec &&
+                       call->client->transaction->writes;
+        return call->command->flags & LANEMAP_COMMAND_WRITE;
+}
 
-        if (!command)
-                return false;
-        if (client->transaction)
-                return command->run == lanemap_command_exec && client->transaction->writes;
-        return command->flags & LANEMAP_COMMAND_WRITE;
+/* Return: true if it is a write that has to wait (S4). Asked for the first of a batch. */
+static bool write_has_to_wait(const struct lanemap_call *call)
+{
+        const struct lanemap_batch *batch = &call->server->batch;
+
+        return (batch->n_entries == 0 || batch->held_keys) && call_writes(call) &&
+               !lanemap_server_may_write(call->server);
 }
 
 /* B1, B2: a command that does not write comes after the writes of its client. Return: false: they
@@ -190,6 +194,10 @@ bool lanemap_command_execute(struct lanemap_client *client, const char *message,
         client->replied = false;
         call.server->n_commands++;
         if (LANEMAP_LIKELY(command_check(&call))) {
+                if (LANEMAP_UNLIKELY(write_has_to_wait(&call))) {
+                        call.server->n_commands--;
+                        return false;
+                }
                 client->last_command = call.command->name;
                 if (LANEMAP_UNLIKELY(client->transaction &&
                                      !(call.command->flags & LANEMAP_COMMAND_AT_ONCE))) {

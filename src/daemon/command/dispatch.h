@@ -11,8 +11,5 @@
 /* For server->execute. Return: false: it has to wait, and is to be run again later (S4). */
 bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                              const struct lanemap_resp_arg *args, uint32_t n_args);
-/* For server->writes. */
-bool lanemap_command_writes(const struct lanemap_client *client, const char *message,
-                            const struct lanemap_resp_arg *args);
 
 #endif

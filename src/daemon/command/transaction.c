@@ -3,6 +3,7 @@
 
 #include "common/alloc.h"
 #include "daemon/client/budget.h"
+#include "daemon/client/meter.h"
 #include "daemon/client/release.h"
 #include "daemon/client/transaction.h"
 #include "daemon/client/watched.h"
@@ -139,9 +140,7 @@ static int transaction_run(const struct lanemap_call *exec)
                         .n_args = queued->n_args,
                 };
 
-                queued->command->counts->calls++;
                 queued->command->run(&call);
-                exec->server->n_commands++;
                 transaction->reply.protocol = exec->client->out.protocol;
                 lanemap_budget_count(exec->client);
                 if (!transaction_fits(exec))
@@ -160,7 +159,7 @@ static int transaction_apply(const struct lanemap_call *call)
 {
         struct lanemap_batch *batch = &call->client->transaction->batch;
         struct lanemap_server *server = call->server;
-        uint64_t position = 0, wait_ns = 0;
+        uint64_t position = 0, wait_ns = 0, ticks = lanemap_meter_ticks();
         int r;
 
         if (batch->n_ops == 0)
@@ -172,27 +171,37 @@ static int transaction_apply(const struct lanemap_call *call)
                 lanemap_server_write_later(server, wait_ns);
                 return r;
         }
-        server->n_applies++;
-        server->gate_is_due = true;
-        if (r == 0) {
-                server->position = LANEMAP_MAX(server->position, position);
-                lanemap_watched_applied(server, batch->ops, batch->results, batch->n_ops);
-        }
+        lanemap_batch_applied(server, batch->ops, batch->results, r == 0 ? batch->n_ops : 0,
+                              position, lanemap_meter_ticks() - ticks);
         return r;
 }
 
-/* As it was when EXEC came: all of it runs again. */
-static void transaction_rewind(const struct lanemap_call *exec)
+/* Runs its commands, unless they ran for an EXEC whose apply had to wait, and nothing was applied
+ * since then: a command may do more than reply. Return: as transaction_run(). */
+static int transaction_prepare(const struct lanemap_call *exec)
 {
         struct lanemap_transaction *transaction = exec->client->transaction;
+        int r;
+
+        if (transaction->is_prepared && transaction->n_applies == exec->server->n_applies)
+                return 0;
 
         lanemap_batch_deinit(&transaction->batch);
         lanemap_reply_deinit(&transaction->reply);
         transaction->n_scans = 0;
-        exec->server->n_commands -= transaction->n_commands;
+        r = transaction_run(exec);
+        transaction->is_prepared = r == 0;
+        transaction->n_applies = exec->server->n_applies;
+        return r;
+}
+
+static void transaction_count(const struct lanemap_call *exec)
+{
+        const struct lanemap_transaction *transaction = exec->client->transaction;
+
+        exec->server->n_commands += transaction->n_commands;
         for (size_t i = 0; i < transaction->n_commands; i++)
-                transaction->commands[i].command->counts->calls--;
-        exec->client->run_again = true;
+                transaction->commands[i].command->counts->calls++;
 }
 
 /* The array of replies: what is in transaction->reply, and the answers of writes in the holes. */
@@ -245,7 +254,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
         } else if (!call->server->writer) {
                 lanemap_command_loading(call->server, reply);
         } else {
-                r = transaction_run(call);
+                r = transaction_prepare(call);
                 if (r == 0)
                         r = transaction_answer_room(transaction, reply);
                 if (r < 0) {
@@ -253,7 +262,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
                 } else {
                         r = transaction_apply(call);
                         if (r == -EAGAIN) {
-                                transaction_rewind(call);
+                                call->client->run_again = true;
                                 return;
                         }
                         if (r == 0)
@@ -261,6 +270,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
                         else
                                 lanemap_batch_refuse(reply, r);
                 }
+                transaction_count(call);
         }
         lanemap_transaction_free(transaction);
         call->client->transaction = NULL;

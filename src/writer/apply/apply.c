@@ -496,6 +496,6 @@ int lanemap_writer_try_apply(struct lanemap_writer *writer, const struct lanemap
         if (ret_n_applied)
                 *ret_n_applied = apply.n_applied;
         if (ret_wait_ns)
-                *ret_wait_ns = r == -EAGAIN ? apply.wait_ns : 0;
+                *ret_wait_ns = r == -EAGAIN ? LANEMAP_MAX(apply.wait_ns, LANEMAP_ENGINE_TRY_NS) : 0;
         return r;
 }
