@@ -90,11 +90,11 @@ class Health(unittest.TestCase):
             equal(writer("SADD", "k", 1), (":", 1))
             touch(daemon.hold)
             n_sent = n_members = 0
-            block = 100000
+            block = 10000  # a much longer one is applied beside the loop, and its client waits for that
             writer.socket.setblocking(False)
             pending = b""
             while int(info(other)["waiting_writers"]) == 0:
-                if not pending and n_sent < 80:
+                if not pending and n_sent < 800:
                     pending = encode("SADD", f"big{n_sent}", *range(n_members, n_members + block))
                     n_sent, n_members = n_sent + 1, n_members + block
                 try:
