@@ -235,6 +235,20 @@ class Words(unittest.TestCase):
             eventually(lambda: other("CLIENT", "LIST", "ID", number)[1] == b"")
             equal(daemon.stop(signal.SIGTERM), 0)
 
+    def test_waitaof_while_the_log_cannot_be_written(self):
+        """It is answered once, when the log could be written again."""
+        if not Daemon.preload:
+            raise SkipTest("no PRELOAD_SYNC")
+        unknown = ("-", "ERR outcome unknown: the log cannot be written (Input/output error); the operation may or may not survive")
+        with Daemon() as daemon:
+            client = daemon.client(60)
+            equal(client("SADD", "k", 1), (":", 1))
+            open(daemon.fail, "w", encoding="ascii").close()
+            client.send_commands(["SADD", "k", 2], ["WAITAOF", 1, 0, 0], ["PING"])
+            equal(client.reply(), unknown)
+            os.unlink(daemon.fail)
+            equal((client.reply(), client.reply()), (("*", [(":", 1), (":", 0)]), ("+", "PONG")))
+
     def test_role(self):
         with Daemon() as daemon:
             client = daemon.client()

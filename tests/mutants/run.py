@@ -80,6 +80,8 @@ MUTANTS = [
      'return lanemap_writer_durable(server->writer, NULL) >= position;',
      'return lanemap_writer_position(server->writer) >= position;',
      ('tests/daemon/test_words.py', None)),
+    ('waitaof-is-answered-twice', 'I6', 'src/daemon/command/wait.c', 'client->replied = false;', '',
+     ('tests/daemon/test_words.py', ['Words.test_waitaof_while_the_log_cannot_be_written'])),
     ('client-kill-forgets-laddr', 'I6', 'src/daemon/command/client_list.c',
      'if (!text_is(call, filter->local, text))', 'if (false)',
      ('tests/daemon/test_words.py', None)),

@@ -9,10 +9,10 @@
 #include "daemon/command/handlers.h"
 #include "daemon/loop/log.h"
 
-/* The index is flushed and closed in any case: SAVE and NOSAVE are the same. */
+/* The index is flushed and closed in any case: SAVE and NOSAVE are the same. The end of the
+ * connection is the answer. */
 void lanemap_command_shutdown(const struct lanemap_call *call)
 {
-        struct lanemap_reply *reply = lanemap_client_reply(call->client);
         bool abort = false, save = false, nosave = false, others = false, wrong = false;
 
         for (uint32_t i = 1; i < call->n_args; i++) {
@@ -28,11 +28,12 @@ void lanemap_command_shutdown(const struct lanemap_call *call)
                         wrong = true;
         }
         if (wrong || (save && nosave) || (abort && (save || nosave || others))) {
-                lanemap_reply_error(reply, "ERR syntax error");
+                lanemap_reply_error(lanemap_client_reply(call->client), "ERR syntax error");
                 return;
         }
         if (abort) {
-                lanemap_reply_error(reply, "ERR No shutdown in progress.");
+                lanemap_reply_error(lanemap_client_reply(call->client),
+                                    "ERR No shutdown in progress.");
                 return;
         }
         lanemap_log(LOG_NOTICE, "client %" PRIu64 " asked for a shutdown", call->client->id);

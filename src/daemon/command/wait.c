@@ -90,6 +90,7 @@ void lanemap_command_waitaof(const struct lanemap_call *call)
         client->wait_until_ns =
                 timeout_ms ? lanemap_now_ns(&lanemap_clock_monotonic) + timeout_ms * NS_PER_MS
                            : UINT64_MAX;
+        client->replied = false; /* the end of the wait replies */
         lanemap_client_block(client, LANEMAP_BLOCKED_DURABLE);
         TAILQ_INSERT_TAIL(&server->durable_waits, client, waits);
         (void)lanemap_writer_sync_start(server->writer, client->ticket);
