@@ -8,7 +8,8 @@
  *
  * B1  The replies of one client are written in the order of its commands: whoever writes another
  *     reply to a client flushes first (lanemap_client_reply()).
- * B2  A client sees its own writes: whoever reads for a client flushes first.
+ * B2  A client sees its own writes: they are flushed before any other command of it is run
+ *     (command/dispatch.c).
  * B3  Keys point into the query buffers of clients: these move only when a client is read, which
  *     happens before its commands run, and a round of the loop ends with a flush.
  * B4  Operations that the engine would make wait are held: they keep a copy of their keys and their

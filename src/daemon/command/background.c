@@ -68,13 +68,11 @@ static void reading_end(struct lanemap_server *server, struct lanemap_job *job)
         lanemap_client_unblock(client);
 }
 
-/* The client's own writes come first (B2). Return: NULL when there is no memory. */
+/* Return: NULL when there is no memory. */
 static struct reading *reading_new(const struct lanemap_call *call)
 {
         struct reading *reading = lanemap_alloc_zero(sizeof(*reading));
 
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
         if (!reading)
                 return NULL;
         reading->job.end = reading_end;
@@ -276,8 +274,6 @@ void lanemap_command_lanemap_backup(const struct lanemap_call *call)
         char path[PATH_MAX];
         int r = -EINVAL;
 
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
         if (call->n_args > 2 && !passed) {
                 snprintf(error.text, sizeof(error.text), "LANEMAP.BACKUP path [DESCRIPTOR]");
         } else if (n_bytes > 0 && n_bytes < sizeof(path) && !memchr(bytes, '\0', n_bytes)) {

@@ -18,8 +18,6 @@ void lanemap_command_lanemap_request(const struct lanemap_call *call)
                                                        : LANEMAP_REQUEST_FLUSH;
         int r;
 
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(call->server);
         r = lanemap_writer_request(call->server->writer, request, &call->client->ticket);
         if (r < 0) {
                 lanemap_reply_error(lanemap_client_reply(call->client), "ERR cannot start (%s)",

@@ -66,8 +66,6 @@ bool lanemap_posting_read(const struct lanemap_call *call, uint32_t i, bool coun
         uint64_t position = 0;
         int r;
 
-        if (client->n_batched > 0)
-                lanemap_batch_flush(server);
         count_only = count_only && !replay;
         for (;;) {
                 size_t capacity =
@@ -121,8 +119,6 @@ bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint
                 *ret_n_ids = LANEMAP_MIN(n_ids - at, n);
                 return true;
         }
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(server);
         if (ids_room(server, n))
                 r = lanemap_writer_lookup_from(server->writer, lanemap_call_bytes(call, i),
                                                call->args[i].bytes, from, server->ids, n, &n_ids,
@@ -175,8 +171,6 @@ int lanemap_posting_contains(const struct lanemap_call *call, uint32_t i, uint32
                         return -1;
                 return lanemap_posting_has(server->ids, n_ids, id);
         }
-        if (call->client->n_batched > 0)
-                lanemap_batch_flush(server);
         r = lanemap_writer_contains(server->writer, lanemap_call_bytes(call, i),
                                     call->args[i].bytes, id, &position);
         if (r < 0) {

@@ -1,7 +1,8 @@
 /*
  * How commands read a key: arguments, and postings as their client has to see them.
  *
- * A client's own writes come first (B2), and a transaction sees what it is about to do.
+ * A client's own writes were applied before its command runs (B2, command/dispatch.c), and a
+ * transaction sees what it is about to do.
  */
 #ifndef LANEMAP_DAEMON_COMMAND_POSTING_H
 #define LANEMAP_DAEMON_COMMAND_POSTING_H

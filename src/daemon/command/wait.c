@@ -70,7 +70,7 @@ void lanemap_command_waitaof(const struct lanemap_call *call)
 {
         struct lanemap_client *client = call->client;
         struct lanemap_server *server = call->server;
-        struct lanemap_reply *reply = lanemap_client_reply(client); /* flushes: B1, B2 */
+        struct lanemap_reply *reply = lanemap_client_reply(client);
         uint64_t n_local, n_replicas, timeout_ms;
         bool is_durable;
 
