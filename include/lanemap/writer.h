@@ -600,8 +600,8 @@ struct lanemap_writer_stats {
  * and segment. */
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats);
 
-/* Return: the keys that are live after the last apply, exact. Thread: any. Cost: no lock, no system
- * call. */
+/* Return: the keys that are live after the last apply, exact; lanemap_writer_position(), asked
+ * after it, is not before that apply. Thread: any. Cost: no lock, no system call. */
 uint64_t lanemap_writer_n_keys(const struct lanemap_writer *writer);
 
 /*

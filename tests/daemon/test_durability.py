@@ -1,4 +1,5 @@
 """The gate: no reply of any kind leaves before the log is durable through what it may tell of."""
+import json
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from harness import Client, Daemon, SkipTest, encode, equal, eventually, main
+from harness import Client, Daemon, SkipTest, encode, equal, eventually, main, run
 
 UNKNOWN = "ERR outcome unknown: the log cannot be written (Input/output error); the operation may or may not survive"
 
@@ -83,6 +84,31 @@ class Durability(unittest.TestCase):
             equal([clients[2].reply()[0] for _ in range(3)], [":", "-", ":"])
             equal(clients[3].reply(), ("*", [(":", 2)]))
             equal(clients[4].reply(), ("*", [(":", 1), (":", 2)]))
+
+    def test_the_count_of_keys_waits_for_a_long_apply_that_nobody_has_joined(self):
+        """The thread of the apply has counted the key, and the loop does not know yet: DBSIZE waits until it is durable."""
+        need_preload()
+        daemon = Daemon()
+        room, loop = os.path.join(daemon.directory, "room"), os.path.join(daemon.directory, "loop")
+        daemon.env = {"LANEMAP_TEST_HOLD_ROOM": room, "LANEMAP_TEST_HOLD_LOOP": loop}
+        with daemon:
+            writer, asker, other = (daemon.client(60) for _ in range(3))
+            equal(other("SADD", "here", 1), (":", 1))
+            touch(room)
+            writer.send_commands(["SADD", "long", *range(400000)])
+            eventually(lambda: os.path.exists(room + ".waits"))
+            touch(daemon.hold)
+            touch(loop)
+            other.send_commands(["PING"])
+            eventually(lambda: os.path.exists(loop + ".waits"))
+            asker.send_commands(["DBSIZE"])  # before the end of the apply is: it is met first
+            os.unlink(room)
+            eventually(lambda: json.loads(run("stat", "--json", daemon.name).stdout)["keys"] == 2)
+            os.unlink(loop)
+            equal([other.reply(), other("PING")], [("+", "PONG")] * 2)
+            assert asker.is_silent(0.05), "a key was counted that a crash would undo"
+            os.unlink(daemon.hold)
+            equal((asker.reply(), writer.reply()), ((":", 2), (":", 400000)))
 
     def test_ids_that_wait_at_the_gate_are_answered_in_a_stop(self):
         need_preload()

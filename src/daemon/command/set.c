@@ -299,8 +299,11 @@ void lanemap_command_scard(const struct lanemap_call *call)
 void lanemap_command_dbsize(const struct lanemap_call *call)
 {
         struct lanemap_batch *batch = lanemap_call_batch(call);
-        uint64_t n_keys = lanemap_writer_n_keys(call->server->writer);
+        struct lanemap_server *server = call->server;
+        uint64_t n_keys = lanemap_writer_n_keys(server->writer);
 
+        /* It may count keys of an apply whose thread nobody has joined yet (S1). */
+        server->position = LANEMAP_MAX(server->position, lanemap_writer_position(server->writer));
         if (!lanemap_transaction_runs(call->client) || batch->n_ops == 0) {
                 lanemap_reply_integer(lanemap_client_reply(call->client), (int64_t)n_keys);
                 return;

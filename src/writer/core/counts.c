@@ -17,7 +17,9 @@ void lanemap_engine_degraded_publish(struct lanemap_writer *writer)
 
 void lanemap_engine_counts_publish(struct lanemap_writer *writer)
 {
-        lanemap_store_relaxed(&writer->lanes.n_keys_applied, writer->lanes.n_keys);
+        /* Pairs with lanemap_writer_n_keys(): a weaker one could be seen before the position that
+         * the keys were published under, and a reply that counts them would not wait for it. */
+        lanemap_store_release(&writer->lanes.n_keys_applied, writer->lanes.n_keys);
         lanemap_store_relaxed(&writer->shm.object->data->n_keys, writer->lanes.n_keys);
         lanemap_store_relaxed(&writer->shm.object->data->n_pairs, writer->lanes.n_pairs);
         lanemap_engine_degraded_publish(writer);

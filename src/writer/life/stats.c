@@ -117,7 +117,7 @@ int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
 
 uint64_t lanemap_writer_n_keys(const struct lanemap_writer *writer)
 {
-        return lanemap_load_relaxed(&writer->lanes.n_keys_applied);
+        return lanemap_load_acquire(&writer->lanes.n_keys_applied); /* pairs with counts.c */
 }
 
 int lanemap_writer_get_stats(struct lanemap_writer *writer, struct lanemap_writer_stats *ret_stats)
