@@ -109,12 +109,14 @@ class Pressure(unittest.TestCase):
         with Daemon("--appendfsync", "no", "--lanes", "1", "--shared-bytes-max", str(128 << 10)) as daemon:
             other, writer, gone = daemon.client(), daemon.client(120), daemon.client()
             equal(other("SADD", "here", 1, 2), (":", 2))
+            equal(other("CONFIG", "RESETSTAT"), ("+", "OK"))
             touch(daemon.hold)
             absent = [["SREM", f"{i}", 7] for i in range(1000)]
             n_sent = 0
             while not int(info(other)["waiting_writers"]):
                 assert n_sent < 5, "a batch without memory is not held: who waits for it?"
-                writer.send_commands(["LANEMAP.ADD", "order", n_sent], *absent, ["SADD", "order", "x"], ["PING"], ["SCARD", "order"])
+                writer.send_commands(["LANEMAP.ADD", "order", n_sent], *absent, ["SREM", "order"], ["SADD", "order", "x"], ["PING"],
+                                     ["SCARD", "order"])
                 n_sent += 1
                 eventually(lambda: writer.is_taken() or int(info(other)["waiting_writers"]))
             gone.send_commands(["SADD", "gone", 3], *absent, ["PING"])
@@ -126,10 +128,18 @@ class Pressure(unittest.TestCase):
                 equal(writer.reply(), ("*", [(":", 1), (":", i + 1)]))
                 for _ in absent:
                     equal(writer.reply(), (":", 0))
-                equal(writer.reply()[0], "-", "a reply that is no write's comes after those of what is held")
+                for _ in range(2):
+                    equal(writer.reply()[0], "-", "a reply that is no write's comes after those of what is held")
                 equal(writer.reply(), ("+", "PONG"))
                 equal(writer.reply(), (":", i + 1), "a client sees its own writes")
             equal(other("DBSIZE"), (":", 2 if is_held else 2 + other("EXISTS", "gone")[1]))
+            # What was put off and run again is counted once.
+            seen = dict(line.split(":", 1) for line in other("INFO", "commandstats", "errorstats")[1].decode().split("\r\n") if ":" in line)
+            counts = dict(part.split("=") for part in seen["cmdstat_srem"].split(","))
+            equal((counts["rejected_calls"], seen["errorstat_ERR"]), (str(n_sent), f"count={2 * n_sent}"))
+            assert counts["calls"] in (str(1000 * n_sent), str(1000 * (n_sent + 1))), counts
+            counts = dict(part.split("=") for part in seen["cmdstat_sadd"].split(","))
+            equal((counts["failed_calls"], counts["rejected_calls"]), (str(n_sent), "0"))
 
 
 if __name__ == "__main__":

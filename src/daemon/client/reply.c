@@ -10,6 +10,7 @@ struct lanemap_reply *lanemap_client_reply(struct lanemap_client *client)
                 lanemap_batch_flush(client->server);
         if (LANEMAP_UNLIKELY(client->n_batched > 0)) { /* B1: after the replies of what is held */
                 client->run_again = true;
+                client->server->discarded.is_discarded = true;
                 return &client->server->discarded;
         }
         client->replied = true;

@@ -10,14 +10,17 @@
 #include "daemon/command/handlers.h"
 #include "daemon/command/registry.h"
 
-/* A command that is refused makes the transaction it was meant for fail. */
+/* A command that is refused makes the transaction it was meant for fail. One that is put off is
+ * refused when it is run again. */
 static struct lanemap_reply *refusal(const struct lanemap_call *call)
 {
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+
         if (call->client->transaction)
                 call->client->transaction->aborted = true;
         if (call->command)
-                call->command->counts->rejected++;
-        return lanemap_client_reply(call->client);
+                call->command->counts->rejected += !call->client->run_again;
+        return reply;
 }
 
 static void refuse_unknown(const struct lanemap_call *call)
@@ -142,11 +145,10 @@ static bool writes_before(const struct lanemap_call *call)
 }
 
 /* What it replied so far is not sent. */
-static void command_put_off(struct lanemap_client *client, const struct lanemap_command *command)
+static void command_put_off(struct lanemap_client *client)
 {
         client->run_again = client->replied = false;
         client->server->n_commands--;
-        command->counts->calls--;
         client->server->discarded.failed = false;
         lanemap_reply_deinit(&client->server->discarded);
 }
@@ -161,10 +163,8 @@ static void command_run(const struct lanemap_call *call)
         uint64_t ticks;
 
         if (LANEMAP_LIKELY(!may_be_long && counts->calls % LANEMAP_METER_SAMPLE != 0)) {
-                counts->calls++;
                 command->run(call);
         } else {
-                counts->calls++;
                 ticks = lanemap_meter_ticks();
                 command->run(call);
                 ticks = lanemap_meter_ticks() - ticks;
@@ -173,6 +173,7 @@ static void command_run(const struct lanemap_call *call)
                         lanemap_meter_slow(call->client, "command", call->message, call->args,
                                            call->n_args, ticks);
         }
+        counts->calls += !call->client->run_again;
         counts->failed += call->client->out.n_errors > 0;
 }
 
@@ -208,7 +209,7 @@ bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                 }
         }
         if (LANEMAP_UNLIKELY(client->run_again)) {
-                command_put_off(client, call.command);
+                command_put_off(client);
                 return false;
         }
         if (client->replied && gated)

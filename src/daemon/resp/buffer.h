@@ -47,6 +47,7 @@ struct lanemap_reply {
         uint64_t stream;   /* the number, in the stream of replies, of the first byte not sent */
         uint32_t protocol; /* 2 or 3 */
         bool failed;
+        bool is_discarded; /* nobody will read it: its errors are not counted by code */
         uint64_t n_errors; /* error replies written since whoever counts them set it to 0 */
 };
 

@@ -70,7 +70,8 @@ void lanemap_reply_error(struct lanemap_reply *reply, const char *format, ...)
         va_start(args, format);
         vsnprintf(text, sizeof(text), format, args);
         va_end(args);
-        code_count(text);
+        if (!reply->is_discarded)
+                code_count(text);
         for (char *c = text; *c; c++)
                 if (*c == '\r' || *c == '\n')
                         *c = ' ';
