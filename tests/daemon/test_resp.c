@@ -277,7 +277,7 @@ static bool something_send(struct lanemap_reply *reply, const struct plain *plai
         const char *bytes;
         size_t n = LANEMAP_MIN(lanemap_reply_next(reply, &bytes), n_max);
 
-        cr_assert(n == 0 || memcmp(bytes, plain->bytes + stream, n) == 0, "T1, at %zu",
+        cr_assert(n == 0 || memcmp(bytes, plain->bytes + stream, n) == 0, "T4, at %zu",
                   (size_t)stream);
         lanemap_reply_sent(reply, n);
         cr_assert_eq(reply->stream, stream + n);

@@ -111,7 +111,7 @@ void lanemap_batch_deinit(struct lanemap_batch *batch);
 struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops);
 
 /* The reserved operations are filled in: they make one reply, and are applied whole or not at all
- * (B4). */
+ * (B5). */
 void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *client, size_t n_ops,
                           enum lanemap_batch_reply reply);
 

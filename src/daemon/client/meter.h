@@ -5,8 +5,10 @@
  * take long (not FAST, or of many arguments), and each apply of a batch, are timed with the
  * processor's counter; of the others one in LANEMAP_METER_SAMPLE, which stands for all.
  *
- * M1  Every call is counted. M2 What may take long is timed each time, so that the slow log and
- * LATENCY miss nothing of it.
+ * M3  Every call that was run is counted once, those within EXEC too. An error is counted as failed
+ *     when the command itself replied it: not when its batch refused a write, not within EXEC, and
+ *     not when a job, a request or WAITAOF ended with it.
+ * M4  What may take long is timed each time, so that the slow log and LATENCY miss nothing of it.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_METER_H
 #define LANEMAP_DAEMON_CLIENT_METER_H

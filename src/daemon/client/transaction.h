@@ -4,7 +4,7 @@
  * Commands are copied when they are queued. EXEC runs them all before anything is applied: writes
  * leave their operations in a batch of the transaction, reads answer from the index as it is and
  * replay on that what the operations before them will do to their key. Then one apply makes all of
- * it true or none (B4), as one record of the log, and the replies of the writes go into the holes
+ * it true or none (B5), as one record of the log, and the replies of the writes go into the holes
  * left for them. Nothing else is applied in between, since there is one thread. A transaction that
  * is too much for one record is not applied.
  */

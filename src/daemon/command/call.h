@@ -52,7 +52,7 @@ struct lanemap_command {
 struct lanemap_command_counts {
         uint64_t calls, ticks; /* client/meter.h */
         uint64_t rejected;     /* not run: arity, password, memory, ... */
-        uint64_t failed;       /* it replied an error */
+        uint64_t failed;       /* it replied an error when it was run (M3) */
 };
 
 LANEMAP_ALWAYS_INLINE const char *lanemap_call_bytes(const struct lanemap_call *call, uint32_t i)

@@ -153,7 +153,7 @@ static void command_put_off(struct lanemap_client *client)
         lanemap_reply_deinit(&client->server->discarded);
 }
 
-/* M1, M2 */
+/* M3, M4 */
 static void command_run(const struct lanemap_call *call)
 {
         const struct lanemap_command *command = call->command;

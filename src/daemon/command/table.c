@@ -72,7 +72,7 @@ static struct lanemap_command commands[] = {
         {"unwatch", lanemap_command_unwatch, 1, F | L | U, 0, 0, 0, "Watch nothing any more."},
         {"command", lanemap_command_command, -1, L | U, 0, 0, 0, "About commands."},
         {"config", lanemap_command_config, -2, L | ADM | U, 0, 0, 0,
-         "Read settings; set appendfsync and loglevel."},
+         "Read settings, and set those that may change."},
         {"info", lanemap_command_info, -1, L | U, 0, 0, 0, "State and counters."},
         {"shutdown", lanemap_command_shutdown, -1, L | ADM | NM, 0, 0, 0, "Stop in good order."},
         {"time", lanemap_command_time, 1, F | L | U, 0, 0, 0, "Seconds and microseconds."},

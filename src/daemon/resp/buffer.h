@@ -9,8 +9,8 @@
  * length of its text is known from the start, so a place in the stream has the same number either
  * way. `stream` counts every byte that was ever sent; a number stays true when bytes move.
  *
- * T1  The bytes of the stream do not depend on which of them are a run.
- * T2  One piece of text exists at a time, of the first run, and at most LANEMAP_REPLY_PIECE_IDS
+ * T4  The bytes of the stream do not depend on which of them are a run.
+ * T5  One piece of text exists at a time, of the first run, and at most LANEMAP_REPLY_PIECE_IDS
  *     ids.
  *
  * Errors: running out of memory sets `failed` and the buffer takes no more; whoever owns it closes

@@ -90,7 +90,7 @@ int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit);
 
 /* ---- compact/give_back.c ---- */
 
-/* Gives shared memory beyond the slack back, when it was not needed for a while (G1). Thread: the
+/* Gives shared memory beyond the slack back, when it was not needed for a while (G4). Thread: the
  * flusher, once a second. */
 void lanemap_engine_give_back(struct lanemap_writer *writer);
 

@@ -1,7 +1,7 @@
 /*
  * Shared memory that is not needed any more is given back without being asked for.
  *
- * G1. Within a minute after the need has passed, a data object has at most half more bytes than a
+ * G4. Within a minute after the need has passed, a data object has at most half more bytes than a
  *     fresh one has, or than were in use at once during the last window, whichever is more; unless
  *     readers hold as much of older objects as they may (F4).
  *
