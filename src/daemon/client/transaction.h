@@ -55,6 +55,13 @@ LANEMAP_ALWAYS_INLINE bool lanemap_transaction_runs(const struct lanemap_client 
         return LANEMAP_UNLIKELY(client->transaction != NULL) && client->transaction->executing;
 }
 
+/* Return: whether what the client reads is not in the index yet: it is within EXEC, behind writes
+ * of the same transaction. */
+LANEMAP_ALWAYS_INLINE bool lanemap_transaction_replays(const struct lanemap_client *client)
+{
+        return lanemap_transaction_runs(client) && client->transaction->batch.n_ops > 0;
+}
+
 /* A read of the transaction at hand copies n_ids ids. Return: 0, -E2BIG its reads are too many. */
 int lanemap_transaction_count(struct lanemap_transaction *transaction, uint64_t n_ids);
 

@@ -53,10 +53,11 @@ static bool steps_allowed(const struct combination *combination, uint64_t n_step
         return false;
 }
 
-/* What a list of n ids costs beside a key of n_other; within a transaction each key is copied. */
+/* What a list of n ids costs beside a key of n_other; behind writes of a transaction each key is
+ * copied. */
 static uint64_t steps_of(const struct lanemap_call *call, uint64_t n, uint64_t n_other)
 {
-        if (lanemap_transaction_runs(call->client))
+        if (lanemap_transaction_replays(call->client))
                 return n + n_other;
         return LANEMAP_MIN(n + n_other, ASK_STEPS * n);
 }
@@ -112,7 +113,7 @@ static bool ids_filter(struct combination *combination, uint32_t i, bool keep)
 
         if (!lanemap_posting_read(call, i, true, &n_other))
                 return false;
-        if (!lanemap_transaction_runs(call->client) &&
+        if (!lanemap_transaction_replays(call->client) &&
             combination->n_ids + n_other > ASK_STEPS * combination->n_ids)
                 return ids_ask(combination, i, keep);
         if (!lanemap_posting_read(call, i, false, &n_other))

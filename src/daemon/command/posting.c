@@ -59,7 +59,7 @@ bool lanemap_posting_read(const struct lanemap_call *call, uint32_t i, bool coun
 {
         struct lanemap_server *server = call->server;
         struct lanemap_client *client = call->client;
-        bool replay = lanemap_transaction_runs(client) && client->transaction->batch.n_ops > 0;
+        bool replay = lanemap_transaction_replays(client);
         const char *key = lanemap_call_bytes(call, i);
         size_t room = replay ? client->transaction->batch.n_ops : 0;
         size_t n_ids = 0;
@@ -111,7 +111,7 @@ bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint
         size_t at, n_ids = 0;
         int r = -ENOMEM;
 
-        if (lanemap_transaction_runs(call->client)) {
+        if (lanemap_transaction_replays(call->client)) {
                 if (!lanemap_posting_read(call, i, false, &n_ids))
                         return false;
                 at = lanemap_ids_below(server->ids, n_ids, from);
@@ -123,6 +123,8 @@ bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint
                 r = lanemap_writer_lookup_from(server->writer, lanemap_call_bytes(call, i),
                                                call->args[i].bytes, from, server->ids, n, &n_ids,
                                                &position);
+        if (r == 0 && lanemap_transaction_runs(call->client))
+                r = lanemap_transaction_count(call->client->transaction, n_ids);
         if (r < 0) {
                 lanemap_posting_fail(call, r);
                 return false;
@@ -166,7 +168,7 @@ int lanemap_posting_contains(const struct lanemap_call *call, uint32_t i, uint32
         size_t n_ids;
         int r;
 
-        if (lanemap_transaction_runs(call->client)) {
+        if (lanemap_transaction_replays(call->client)) {
                 if (!lanemap_posting_read(call, i, false, &n_ids))
                         return -1;
                 return lanemap_posting_has(server->ids, n_ids, id);

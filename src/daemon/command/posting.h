@@ -29,7 +29,7 @@ bool lanemap_posting_read(const struct lanemap_call *call, uint32_t i, bool coun
 
 /*
  * The ids of argument i from one on, at most n, in server->ids; its cost does not depend on how
- * many there are, but in a transaction.
+ * many there are, but in a transaction behind its writes.
  *
  * ret_ids   valid until the next read
  * Return: false when an error was replied.

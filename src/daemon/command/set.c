@@ -256,7 +256,7 @@ static bool members_read(const struct lanemap_call *call, bool *ret_one_by_one, 
 {
         if (!lanemap_posting_read(call, 1, true, ret_n_ids))
                 return false;
-        *ret_one_by_one = !lanemap_transaction_runs(call->client) &&
+        *ret_one_by_one = !lanemap_transaction_replays(call->client) &&
                           *ret_n_ids / 64 > (size_t)(call->n_args - 2);
         return *ret_one_by_one || lanemap_posting_read(call, 1, false, ret_n_ids);
 }
@@ -298,13 +298,13 @@ void lanemap_command_scard(const struct lanemap_call *call)
 
 void lanemap_command_dbsize(const struct lanemap_call *call)
 {
-        struct lanemap_batch *batch = lanemap_call_batch(call);
         struct lanemap_server *server = call->server;
+        struct lanemap_batch *batch = lanemap_call_batch(call);
         uint64_t n_keys = lanemap_writer_n_keys(server->writer);
 
         /* It may count keys of an apply whose thread nobody has joined yet (S1). */
         server->position = LANEMAP_MAX(server->position, lanemap_writer_position(server->writer));
-        if (!lanemap_transaction_runs(call->client) || batch->n_ops == 0) {
+        if (!lanemap_transaction_replays(call->client)) {
                 lanemap_reply_integer(lanemap_client_reply(call->client), (int64_t)n_keys);
                 return;
         }
