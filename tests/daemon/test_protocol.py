@@ -151,8 +151,8 @@ class Protocol(unittest.TestCase):
         room = os.path.join(daemon.directory, "room")
         daemon.env = {"LANEMAP_TEST_HOLD_ROOM": room}
         with daemon:
-            long, gone, writer, other = (daemon.client(60) for _ in range(4))
-            equal(other("SADD", "here", 1), (":", 1))
+            long, gone, writer, other, *askers = (daemon.client(60) for _ in range(10))
+            equal(other("SADD", "here", *range(1, 1001)), (":", 1000))
             open(room, "w").close()
             n = 524288
             long.send(b"*%d\r\n$4\r\nSADD\r\n$4\r\nlong\r\n" % (n + 2) + b"".join(b"$7\r\n%07d\r\n" % i for i in range(n)))
@@ -163,10 +163,23 @@ class Protocol(unittest.TestCase):
                 equal(other("PING"), ("+", "PONG"))
                 equal(other("SISMEMBER", "here", 1), (":", 1))
                 equal(other("SCARD", "long"), (":", 0))
+                equal(other("EXISTS", "long"), (":", 0))
+                equal(other("SMISMEMBER", "here", 0), ("*", [(":", 0)]))
+            # What looks more than once waits: it would see a part of the command.
+            commands = (["EXISTS", "long", "here"], ["TOUCH", "here", "long"], ["SMISMEMBER", "here", 0, 1000], ["SINTER", "here", "long"],
+                        ["SDIFF", "here", "here"], ["SINTERCARD", 2, "here", "long"])
+            for asker, command in zip(askers, commands):
+                asker.send_commands(command)
+                eventually(asker.is_taken)
+            equal(other("PING"), ("+", "PONG"))
+            for asker, command in zip(askers, commands):
+                assert asker.is_silent(0.01), command
             assert writer.is_silent(0.05) and long.is_silent(0.05)
             os.unlink(room)
             equal(long.reply(), (":", n))
             equal([writer.reply(), gone.reply()], [(":", 1)] * 2)
+            equal([asker.reply()[1] for asker in askers[:3]], [2, 2, [(":", 0), (":", 1)]])
+            equal([len(askers[3].reply()[1]), askers[4].reply()[1], askers[5].reply()[1]], [1000, [], 1000])
             assert writer.reply()[1] > n
             equal(other("SCARD", "long"), (":", n + 2))
             # Its client goes in the midst of it: it is applied all the same.

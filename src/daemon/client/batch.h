@@ -18,7 +18,8 @@
  * B5  The operations of one command are all applied, or none; those of a transaction, too.
  * B6  A batch of very many operations is held (B4) and applied in a thread of its own: the loop
  *     goes on meanwhile. The thread reads operations and writes results; entries are the loop's.
- *     What reads several keys as of one moment (EXEC, SINTER, ...) waits for it.
+ *     What reads as of one moment and looks more than once (EXEC, SINTER, EXISTS of several
+ *     keys, ...) waits for it.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.

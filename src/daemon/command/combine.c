@@ -29,12 +29,8 @@ struct combination {
 /* Replies an error, or puts the command off, unless it may be run. */
 static bool keys_check(const struct combination *combination)
 {
-        struct lanemap_client *client = combination->call->client;
-
-        if (!lanemap_transaction_runs(client) && client->server->batch.helper.is_running) { /* B6 */
-                client->run_again = true;
+        if (lanemap_posting_must_wait(combination->call))
                 return false;
-        }
         for (uint32_t i = combination->first; i < combination->end; i++)
                 if (!lanemap_posting_key_check(combination->call, i))
                         return false;

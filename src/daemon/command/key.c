@@ -15,6 +15,8 @@ void lanemap_command_exists(const struct lanemap_call *call)
         for (uint32_t i = 1; i < call->n_args; i++)
                 if (!lanemap_posting_key_check(call, i))
                         return;
+        if (call->n_args > 2 && lanemap_posting_must_wait(call))
+                return;
         for (uint32_t i = 1; i < call->n_args; i++) {
                 if (!lanemap_posting_read(call, i, true, &n_ids))
                         return;

@@ -39,6 +39,14 @@ void lanemap_posting_fail(const struct lanemap_call *call, int r)
                                           : strerror(-r));
 }
 
+bool lanemap_posting_must_wait(const struct lanemap_call *call)
+{
+        if (lanemap_transaction_runs(call->client) || !call->server->batch.helper.is_running)
+                return false;
+        call->client->run_again = true;
+        return true;
+}
+
 static bool ids_room(struct lanemap_server *server, size_t n_ids)
 {
         uint32_t *ids;

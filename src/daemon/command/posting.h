@@ -18,6 +18,10 @@ bool lanemap_posting_id_take(const struct lanemap_call *call, uint32_t i, uint32
 /* The error reply of a read that ended with the negative errno r. */
 void lanemap_posting_fail(const struct lanemap_call *call, int r);
 
+/* For what looks more than once, and has to see one moment. Return: true: it is put off until the
+ * thread of a long apply has ended (B6). */
+bool lanemap_posting_must_wait(const struct lanemap_call *call);
+
 /*
  * The posting of argument i, in server->ids.
  *

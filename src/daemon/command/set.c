@@ -251,14 +251,17 @@ void lanemap_command_sismember(const struct lanemap_call *call)
                 lanemap_reply_integer(lanemap_client_reply(call->client), has);
 }
 
-/* Few ids of a long posting are asked for one by one. Return: false: an error was replied. */
+/* Few ids of a long posting are asked for one by one. Return: false: an error was replied, or it is
+ * put off. */
 static bool members_read(const struct lanemap_call *call, bool *ret_one_by_one, size_t *ret_n_ids)
 {
         if (!lanemap_posting_read(call, 1, true, ret_n_ids))
                 return false;
         *ret_one_by_one = !lanemap_transaction_replays(call->client) &&
                           *ret_n_ids / 64 > (size_t)(call->n_args - 2);
-        return *ret_one_by_one || lanemap_posting_read(call, 1, false, ret_n_ids);
+        if (*ret_one_by_one)
+                return call->n_args == 3 || !lanemap_posting_must_wait(call);
+        return lanemap_posting_read(call, 1, false, ret_n_ids);
 }
 
 void lanemap_command_smismember(const struct lanemap_call *call)
