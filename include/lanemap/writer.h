@@ -41,7 +41,8 @@ enum lanemap_appendfsync {
                 0, /* durable positions advance by fdatasync, as fast as it goes */
         LANEMAP_APPENDFSYNC_EVERYSEC = 1, /* fdatasync once a second; acknowledge at once unless
                                              that is late: see lanemap_writer_acknowledgeable() */
-        LANEMAP_APPENDFSYNC_NO = 2        /* the kernel decides */
+        LANEMAP_APPENDFSYNC_NO = 2 /* the kernel decides; synced for a flush, and when the log's
+                                             memory is half full */
 };
 
 /* The structures by which a segment finds its keys. perf/segments measures them side by side. */
@@ -178,7 +179,8 @@ void lanemap_writer_close(struct lanemap_writer *writer);
  *
  * Readers see a key change once, from what it was before to what it is after the group that it is
  * part of, or after all operations of the call; the keys of a group one after the other, in the
- * order of their first operations. Each operation's own result is as if it were applied alone.
+ * order of their first operations. With a LANEMAP_OP_CLEAR in the group, readers see the index
+ * empty, then its keys. Each operation's own result is as if it were applied alone.
  *
  * ops            not kept, nor the keys that they point to
  * n_ops          0 .. LANEMAP_APPLY_OPS_MAX

@@ -21,6 +21,10 @@ struct posting_node {
         };
 };
 
+/* A node below a quarter looks for a neighbour; together they may fill three quarters. */
+#define LANEMAP_POSTING_NODE_UNDERFULL(max) ((max) / 4)
+#define LANEMAP_POSTING_NODE_MERGED(max)    ((max) - (max) / 4)
+
 LANEMAP_ALWAYS_INLINE uint32_t lanemap_posting_node_max(uint32_t height)
 {
         return height ? LANEMAP_OVERLAY_INNER_MAX : LANEMAP_OVERLAY_LEAF_IDS_MAX;

@@ -18,10 +18,6 @@
 #include "overlay/posting_node_write.h"
 #include "overlay/posting_tree_write.h"
 
-/* As for one id (posting_tree_write.c). */
-#define NODE_UNDERFULL(max) ((max) / 4)
-#define NODE_MERGED(max)    ((max) - (max) / 4)
-
 /* Nodes that are split are left at about nine tenths. */
 #define NODE_FILL(max) ((max) - (max) / 10)
 
@@ -210,9 +206,9 @@ static bool children_are_to_join(const struct tree_edit *tree,
         a = node_at(tree, left->off);
         b = node_at(tree, right->off);
         max = lanemap_posting_node_max(a->height);
-        return ((left->reserved && a->n < NODE_UNDERFULL(max)) ||
-                (right->reserved && b->n < NODE_UNDERFULL(max))) &&
-               a->n + b->n <= NODE_MERGED(max);
+        return ((left->reserved && a->n < LANEMAP_POSTING_NODE_UNDERFULL(max)) ||
+                (right->reserved && b->n < LANEMAP_POSTING_NODE_UNDERFULL(max))) &&
+               a->n + b->n <= LANEMAP_POSTING_NODE_MERGED(max);
 }
 
 static int stack_join(struct tree_edit *tree, size_t first)

@@ -12,10 +12,6 @@
 
 #include "overlay/posting_node_write.h"
 
-/* A node below a quarter looks for a neighbour; together they may fill three quarters. */
-#define NODE_UNDERFULL(max) ((max) / 4)
-#define NODE_MERGED(max)    ((max) - (max) / 4)
-
 struct tree_step {
         struct lanemap_arena *arena;
         struct lanemap_posting_change *change;
@@ -125,12 +121,12 @@ static uint32_t child_join(struct tree_step *step, const struct posting_node *in
         uint32_t max = lanemap_posting_node_max(child->height), neighbour;
         struct posting_node other;
 
-        if (child->n >= NODE_UNDERFULL(max) || inner->n < 2)
+        if (child->n >= LANEMAP_POSTING_NODE_UNDERFULL(max) || inner->n < 2)
                 return 1;
 
         neighbour = *at + 1 < inner->n ? *at + 1 : *at - 1;
         lanemap_posting_node_load(step->arena, inner->children[neighbour].off, &other);
-        if (other.n + child->n > NODE_MERGED(max))
+        if (other.n + child->n > LANEMAP_POSTING_NODE_MERGED(max))
                 return 1;
 
         lanemap_posting_change_dropped(step->change, inner->children[neighbour].off,

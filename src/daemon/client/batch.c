@@ -400,6 +400,8 @@ void lanemap_batch_flush(struct lanemap_server *server)
                 entry = batch_answer_through(batch, entry, op);
                 if (r == 0)
                         break;
+                if (r == -ENOSPC && n_applied > 0)
+                        continue; /* as the first of an apply it is waited for */
                 while (entry < batch->n_entries) {
                         entry = batch_refuse_next(batch, entry, r);
                         op = entry < batch->n_entries ? batch->entries[entry].op_first

@@ -25,9 +25,6 @@
 /* Operations whose cache lines are requested together. */
 #define APPLY_PREFETCH 16
 
-/* An apply waits so long for room before it answers -ENOSPC. */
-#define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
-
 static_assert(LANEMAP_APPLY_OPS_MAX <= LANEMAP_LOG_OPS_MAX, "one apply is one record");
 static_assert(LANEMAP_APPLY_BYTES_MAX <= LANEMAP_LOG_RECORD_BYTES_MAX - LANEMAP_LOG_EMPTY_BYTES,
               "with its head and tail");
@@ -60,11 +57,6 @@ static int op_check(const struct lanemap_op *op)
         }
 }
 
-static bool op_has_key(uint32_t code)
-{
-        return code == LANEMAP_OP_ADD || code == LANEMAP_OP_REMOVE || code == LANEMAP_OP_DELETE;
-}
-
 /* Fills log_ops[i] for every operation: keys have become fingerprints. */
 static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *ops, size_t n_ops)
 {
@@ -90,7 +82,8 @@ static int ops_encode(struct lanemap_writer *writer, const struct lanemap_op *op
                 case LANEMAP_OP_DELETE:
                         /* Many ids of one key come with one pointer. */
                         if (i > 0 && ops[i].key == ops[i - 1].key &&
-                            ops[i].key_bytes == ops[i - 1].key_bytes && op_has_key(to[-1].code))
+                            ops[i].key_bytes == ops[i - 1].key_bytes &&
+                            lanemap_engine_op_has_key(to[-1].code))
                                 to->fingerprint = to[-1].fingerprint;
                         else
                                 to->fingerprint = lanemap_fingerprint_of(
@@ -188,7 +181,7 @@ static void ops_prefetch_range(struct lanemap_writer *writer, const struct apply
         const struct lanemap_log_op *log_ops = writer->lanes.log_ops;
 
         for (size_t i = first; i < LANEMAP_MIN(first + APPLY_PREFETCH, apply->n_ops); i++) {
-                if (!op_has_key(log_ops[i].code))
+                if (!lanemap_engine_op_has_key(log_ops[i].code))
                         continue;
                 if (entries)
                         lanemap_engine_lane_prefetch_entries(writer, log_ops[i].fingerprint);
@@ -233,7 +226,7 @@ static int group_apply(struct lanemap_writer *writer, struct apply *apply, size_
                 uint32_t code = writer->lanes.log_ops[i].code;
 
                 op_note(writer, apply, &results[i - first],
-                        !op_has_key(code) || results[i - first].n_changed > 0);
+                        !lanemap_engine_op_has_key(code) || results[i - first].n_changed > 0);
         }
         return 0;
 }
@@ -306,7 +299,7 @@ static int record_reserve(struct lanemap_writer *writer, const struct lanemap_op
 
                 now_ns = lanemap_now_ns(writer->clock);
                 since_ns = since_ns ? since_ns : now_ns;
-                if (now_ns - since_ns > STALL_NS_MAX)
+                if (now_ns - since_ns > LANEMAP_ENGINE_STALL_NS)
                         return -EIO;
 
                 lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
@@ -353,7 +346,8 @@ static uint64_t ops_bytes(const struct apply *apply)
                 end = group_end(apply, i);
                 if (end > i + 1)
                         continue;
-                if (i > 0 && op_has_key(op_code(&ops[i])) && op_has_key(op_code(&ops[i - 1])) &&
+                if (i > 0 && lanemap_engine_op_has_key(op_code(&ops[i])) &&
+                    lanemap_engine_op_has_key(op_code(&ops[i - 1])) &&
                     ops[i].key_bytes == ops[i - 1].key_bytes &&
                     memcmp(ops[i].key, ops[i - 1].key, ops[i].key_bytes) == 0)
                         bytes += APPLY_BYTES_PER_ID;
@@ -418,6 +412,8 @@ static int apply_locked(struct lanemap_writer *writer, struct apply *apply)
                 lanemap_log_append(writer->log, writer->lanes.log_ops, apply->n_logged, &appended);
                 /* Its operations are published under this number. */
                 lanemap_check(appended == apply->position);
+                /* Also when the operations of a group cancel out: the record is there. */
+                lanemap_store_release(&writer->lanes.position, apply->position);
                 lanemap_engine_counts_publish(writer);
                 lanemap_engine_flush_trigger(writer);
                 lanemap_engine_pressure_charge(writer, apply->n_logged);

@@ -7,6 +7,11 @@
 
 #include "writer/core/engine.h"
 
+LANEMAP_ALWAYS_INLINE bool lanemap_engine_op_has_key(uint32_t code)
+{
+        return code == LANEMAP_OP_ADD || code == LANEMAP_OP_REMOVE || code == LANEMAP_OP_DELETE;
+}
+
 /* ---- apply/apply.c ---- */
 
 /* One operation of any code; also of a replay. Return and errors: as lanemap_engine_lane_op(). */
@@ -46,9 +51,6 @@ void lanemap_engine_mark_set(struct lanemap_writer *writer, const struct lanemap
                              uint64_t position) LANEMAP_REQUIRES(writer->lanes.lock);
 /* Makes the lane's table so large that n_more new keys fit. Return: 0. Errors: -ENOSPC, -ENOMEM. */
 int lanemap_engine_lane_fit(struct lanemap_writer *writer, uint32_t lane_index, uint64_t n_more)
-        LANEMAP_REQUIRES(writer->lanes.lock);
-/* Room for so many ids in the scratch. Return: 0. Errors: -ENOMEM. */
-int lanemap_engine_scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* Return: 0. Errors: -EBADMSG. */
 int lanemap_engine_key_find(struct lanemap_writer *writer, struct lanemap_fingerprint fp,
@@ -91,6 +93,9 @@ bool lanemap_engine_overlays_exceed(const struct lanemap_writer *writer, uint64_
 /* So soon a caller that found a lock taken may look again. */
 #define LANEMAP_ENGINE_TRY_NS (UINT64_C(1) * 1000 * 1000)
 
+/* An apply waits so long for room before it answers -ENOSPC. */
+#define LANEMAP_ENGINE_STALL_NS (UINT64_C(1) * 1000 * 1000 * 1000)
+
 /* The waits release the lock meanwhile. Return: 0. Errors: -ENOSPC: flushes fail. */
 int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
@@ -120,8 +125,8 @@ int lanemap_engine_reserves_init(struct lanemap_writer *writer);
 void lanemap_engine_reserves_deinit(struct lanemap_writer *writer);
 void lanemap_engine_reserves_fill(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
-/* The number of segments of the lane that has the most. */
-uint32_t lanemap_engine_segments_deepest(const struct lanemap_writer *writer)
+/* Counts pressure.n_segments_deepest anew: lanes have other segments than before. */
+void lanemap_engine_segments_count(struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* The bytes of full reserves. */
 uint64_t lanemap_engine_reserves_bytes(const struct lanemap_writer *writer);

@@ -54,11 +54,14 @@ int lanemap_engine_lane_starts_alloc(struct lanemap_writer *writer,
         if (r != -ENOSPC || !lanemap_engine_reserve_release(writer, &writer->shm.freeze_reserve))
                 return r;
 
-        /* The reserve is as large as the smallest tables are. */
+        /* The reserve is as large as the smallest tables are; a group may need larger ones. */
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 if (starts[i].log2_cells)
                         starts[i].log2_cells = starts[i].log2_cells_least;
-        return lane_starts_try_alloc(writer, starts);
+        r = lane_starts_try_alloc(writer, starts);
+        if (r < 0) /* before an apply has the pages */
+                lanemap_engine_reserves_fill(writer);
+        return r;
 }
 
 /* A frozen overlay that a flush may be reading is left to that flush; its retirement is too
@@ -102,6 +105,7 @@ void lanemap_engine_clear_publish(struct lanemap_writer *writer,
                 lane->position_n_keys = lane->position_n_pairs = 0;
         }
         lanemap_engine_active_count(writer);
+        lanemap_engine_segments_count(writer);
         writer->lanes.n_keys = writer->lanes.n_pairs = 0;
         writer->lanes.has_frozen_set = false;
 }

@@ -141,6 +141,7 @@ static int key_prepare_net(struct lanemap_writer *writer, struct writer_group *g
         if (group->n_clears > 0) {
                 /* Into the overlays that a clear begins. */
                 key->n_before = key->old_value = 0;
+                lanemap_check(net->is_whole);
                 return net->n_after > 0 ? key_build(writer, key, net->added, net->n_added, true)
                                         : 0;
         }

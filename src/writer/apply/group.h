@@ -6,7 +6,8 @@
  * T2. A key's posting is read once and published once per group, whatever the number of its
  *     operations: readers see it as it was before the group, or as it is after. Each operation's
  *     own answer is as if it had been applied alone.
- * T3. Keys are published in the order of their first operations, after the last clear.
+ * T3. Keys are published in the order of their first operations. With a clear in the group, readers
+ *     see the index empty, then its keys.
  *
  * Thread: under the engine's lock.
  */

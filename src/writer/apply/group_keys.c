@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "writer/apply/apply.h"
 #include "writer/apply/group.h"
 #include "writer/apply/group_keys.h"
 
@@ -36,7 +37,7 @@ void lanemap_engine_group_trim(struct lanemap_writer *writer)
 {
         const struct writer_group *group = writer->lanes.group;
 
-        if (!group || (group->next_capacity <= KEEP_OPS && group->n_table <= 2 * KEEP_OPS))
+        if (!group || (group->next_capacity <= KEEP_OPS && group->table_capacity <= 2 * KEEP_OPS))
                 return;
 
         lanemap_engine_group_free(writer->lanes.group);
@@ -68,11 +69,6 @@ struct writer_group *lanemap_engine_group_get(struct lanemap_writer *writer)
 
 /* ---- the keys ---- */
 
-static bool op_has_key(uint32_t code)
-{
-        return code == LANEMAP_OP_ADD || code == LANEMAP_OP_REMOVE || code == LANEMAP_OP_DELETE;
-}
-
 /* The cell of a key, or the empty one where it would go. */
 static uint32_t *table_cell(struct writer_group *group, struct lanemap_fingerprint fp)
 {
@@ -88,24 +84,24 @@ static uint32_t *table_cell(struct writer_group *group, struct lanemap_fingerpri
 /* An empty table of at least so many cells. */
 static int table_begin(struct writer_group *group, size_t n_least)
 {
-        size_t n_table = group->n_table ? group->n_table : 64;
+        size_t n_table = 64;
         uint32_t *table;
-
-        if (n_least <= group->n_table) {
-                if (group->table)
-                        memset(group->table, 0, group->n_table * sizeof(*group->table));
-                return 0;
-        }
 
         while (n_table < n_least)
                 n_table *= 2;
+        if (n_table <= group->table_capacity) {
+                memset(group->table, 0, n_table * sizeof(*group->table));
+                group->n_table = n_table;
+                return 0;
+        }
+
         table = lanemap_alloc_zero(n_table * sizeof(*table));
         if (!table)
                 return -ENOMEM;
 
         lanemap_free(group->table);
         group->table = table;
-        group->n_table = n_table;
+        group->table_capacity = group->n_table = n_table;
         return 0;
 }
 
@@ -179,7 +175,7 @@ static int keys_collect(struct writer_group *group)
                 const struct lanemap_log_op *op = &group->ops[i];
 
                 group->n_clears += op->code == LANEMAP_OP_CLEAR;
-                if (!op_has_key(op->code))
+                if (!lanemap_engine_op_has_key(op->code))
                         continue;
 
                 if (!key || !lanemap_fingerprint_equal(key->fp, op->fingerprint)) {
@@ -240,7 +236,7 @@ bool lanemap_engine_group_has_repeats(struct lanemap_writer *writer,
 
         mask = group->n_table - 1;
         for (size_t i = 0; i < n_ops; i++) {
-                if (!op_has_key(ops[i].code))
+                if (!lanemap_engine_op_has_key(ops[i].code))
                         continue;
 
                 /* Two keys with one tag are taken for one: that costs time only. */

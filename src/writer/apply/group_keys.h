@@ -45,7 +45,8 @@ struct writer_group {
         struct lanemap_op_result *results; /* of the operations */
         size_t results_capacity;
         uint32_t *table; /* open addressing, of n_table cells: a key's number + 1 */
-        size_t n_table;
+        size_t n_table;  /* in use: a small group clears no more */
+        size_t table_capacity;
         struct writer_lane_start *starts; /* of a clear */
         uint32_t *lane_keys;              /* by lane: keys that are new in the active overlay */
 

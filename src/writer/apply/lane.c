@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include "common/alloc.h"
 #include "common/check.h"
@@ -181,7 +180,7 @@ static uint64_t op_result(uint32_t code, uint64_t n_ids)
         }
 }
 
-int lanemap_engine_scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
+static int scratch_fit(struct lanemap_writer *writer, uint64_t n_ids)
 {
         uint32_t *scratch;
 
@@ -204,7 +203,7 @@ int lanemap_engine_key_copy(struct lanemap_writer *writer, const struct writer_k
         size_t n_ids = 0;
         int r;
 
-        r = lanemap_engine_scratch_fit(writer, key->n_ids + n_more);
+        r = scratch_fit(writer, key->n_ids + n_more);
         if (r == 0 && key->n_ids > 0)
                 r = lanemap_lane_posting_copy(&window, &key->posting, writer->lanes.scratch,
                                               writer->lanes.scratch_capacity, &n_ids);
@@ -220,7 +219,7 @@ static int below_active_prepare(struct lanemap_writer *writer, const struct writ
                                 uint32_t code, uint32_t id, struct lanemap_posting_change *change)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        size_t n_ids = below->n_ids, at = 0;
+        size_t n_ids = below->n_ids;
         int r;
 
         if (code == LANEMAP_OP_DELETE)
@@ -234,19 +233,8 @@ static int below_active_prepare(struct lanemap_writer *writer, const struct writ
         if (r < 0)
                 return r;
 
-        while (at < n_ids && writer->lanes.scratch[at] < id)
-                at++;
-        if (code == LANEMAP_OP_ADD) {
-                memmove(&writer->lanes.scratch[at + 1], &writer->lanes.scratch[at],
-                        (n_ids - at) * sizeof(uint32_t));
-                writer->lanes.scratch[at] = id;
-                n_ids++;
-        } else {
-                memmove(&writer->lanes.scratch[at], &writer->lanes.scratch[at + 1],
-                        (n_ids - at - 1) * sizeof(uint32_t));
-                n_ids--;
-        }
-
+        n_ids = lanemap_posting_ids_change(writer->lanes.scratch, (uint32_t)n_ids, id,
+                                           code == LANEMAP_OP_ADD);
         return lanemap_posting_prepare_build(lanemap_engine_arena(writer), 0, writer->lanes.scratch,
                                              n_ids, false, change);
 }

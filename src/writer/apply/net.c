@@ -159,7 +159,8 @@ static uint32_t steps_run(struct writer_net *net, uint64_t n)
                         n += step->code == LANEMAP_OP_ADD ? n_changed : -n_changed;
                 } else {
                         n_changed = n;
-                        round += n > 0;
+                        /* A clear also where there is nothing: what follows is all of it. */
+                        round += n > 0 || step->code == LANEMAP_OP_CLEAR;
                         n = 0;
                 }
                 step->result = (struct lanemap_op_result){.n_changed = (uint32_t)n_changed,

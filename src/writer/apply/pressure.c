@@ -33,9 +33,6 @@
 #define DELAY_GRAIN_NS (UINT64_C(1) * 1000 * 1000)
 #define DELAY_NS_MAX   (UINT64_C(100) * 1000 * 1000)
 
-/* An apply waits so long for room before it answers -ENOSPC. */
-#define STALL_NS_MAX (UINT64_C(1) * 1000 * 1000 * 1000)
-
 /* All lanes fill alike, so their tables double at about the same time, while a flush and the
  * quarantine hold memory too: overlays get an eighth of the room. */
 static uint64_t flush_room(const struct lanemap_writer *writer)
@@ -123,7 +120,7 @@ static bool flush_is_hopeless(struct lanemap_writer *writer, uint64_t now_ns)
                 writer->pressure.stall_since_ns = now_ns;
         writer->pressure.stall_progress = progress;
         return writer->pressure.flush_failing ||
-               now_ns - writer->pressure.stall_since_ns > 10 * STALL_NS_MAX;
+               now_ns - writer->pressure.stall_since_ns > 10 * LANEMAP_ENGINE_STALL_NS;
 }
 
 /* ---- delays ---- */
@@ -135,7 +132,7 @@ static uint64_t delay_per_op_ns(const struct lanemap_writer *writer)
         uint64_t short_bytes = writer->pressure.active_used_bytes - overlays.long_bytes;
         uint64_t fill = LANEMAP_LANE_POLICY_FLUSH_FILL(overlays_budget(writer));
         struct lanemap_lane_policy_debt debt = {
-                .n_segments = lanemap_engine_segments_deepest(writer),
+                .n_segments = writer->pressure.n_segments_deepest,
                 .excess_bytes = writer->pressure.excess_bytes,
                 .excess_max = writer->pressure.excess_max,
         };
@@ -162,12 +159,19 @@ void lanemap_engine_pressure_charge(struct lanemap_writer *writer, size_t n_ops)
         writer->lanes.stats.write_delay_ns += delay_ns;
 }
 
-/* Return: how long applies have to wait for their turn; 0: they need not, or the wait is too short
- * for a clock and adds up with the next one. */
-static uint64_t delay_left_ns(const struct lanemap_writer *writer, uint64_t now_ns)
+/* Return: how long an apply has to wait for its turn, which comes at resume_ns; 0: it need not, or
+ * the wait is too short for a clock and adds up with the next one. */
+static uint64_t delay_left_ns(struct lanemap_writer *writer, uint64_t resume_ns)
+        LANEMAP_REQUIRES(writer->lanes.lock)
 {
-        uint64_t resume_ns = writer->pressure.resume_ns;
+        uint64_t now_ns;
 
+        if (LANEMAP_LIKELY(resume_ns == 0))
+                return 0;
+
+        now_ns = lanemap_now_ns(writer->clock);
+        if (writer->pressure.resume_ns <= now_ns)
+                writer->pressure.resume_ns = 0;
         return resume_ns > now_ns + DELAY_GRAIN_NS ? resume_ns - now_ns : 0;
 }
 
@@ -177,7 +181,7 @@ static uint64_t delay_left_ns(const struct lanemap_writer *writer, uint64_t now_
  * when no flush succeeds, it is refused. */
 int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
 {
-        uint64_t left_ns;
+        uint64_t resume_ns, left_ns;
 
         while (LANEMAP_UNLIKELY(flush_is_behind(writer))) {
                 if (flush_is_hopeless(writer, lanemap_now_ns(writer->clock)))
@@ -185,24 +189,21 @@ int lanemap_engine_pressure_wait(struct lanemap_writer *writer)
 
                 flush_start(writer);
                 lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
-                                            STALL_NS_MAX / 10);
+                                            LANEMAP_ENGINE_STALL_NS / 10);
         }
-        while (LANEMAP_UNLIKELY(writer->pressure.resume_ns > 0)) {
-                left_ns = delay_left_ns(writer, lanemap_now_ns(writer->clock));
-                if (left_ns == 0)
-                        break;
-
+        /* What others add meanwhile is for those who come later. */
+        resume_ns = writer->pressure.resume_ns;
+        while ((left_ns = delay_left_ns(writer, resume_ns)) > 0)
                 lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock, left_ns);
-        }
         return 0;
 }
 
 int lanemap_engine_pressure_look(struct lanemap_writer *writer, uint64_t *ret_wait_ns)
 {
-        uint64_t now_ns = lanemap_now_ns(writer->clock);
+        uint64_t left_ns;
 
-        if (flush_is_behind(writer)) {
-                if (flush_is_hopeless(writer, now_ns))
+        if (LANEMAP_UNLIKELY(flush_is_behind(writer))) {
+                if (flush_is_hopeless(writer, lanemap_now_ns(writer->clock)))
                         return -ENOSPC;
 
                 flush_start(writer);
@@ -210,8 +211,12 @@ int lanemap_engine_pressure_look(struct lanemap_writer *writer, uint64_t *ret_wa
                 return -EAGAIN;
         }
 
-        *ret_wait_ns = delay_left_ns(writer, now_ns);
-        return *ret_wait_ns > 0 ? -EAGAIN : 0;
+        left_ns = delay_left_ns(writer, writer->pressure.resume_ns);
+        if (left_ns == 0)
+                return 0;
+
+        *ret_wait_ns = left_ns;
+        return -EAGAIN;
 }
 
 /* Shared memory is full: a flush gives back what the overlays hold, if they hold anything. Return:
@@ -231,9 +236,10 @@ bool lanemap_engine_room_may_come(struct lanemap_writer *writer, struct writer_r
 {
         uint64_t now_ns = lanemap_now_ns(writer->clock);
 
-        if (wait->since_ns == 0)
+        /* One that was given up long ago is no longer this one. */
+        if (wait->since_ns == 0 || now_ns - wait->since_ns > 2 * LANEMAP_ENGINE_STALL_NS)
                 *wait = (struct writer_room_wait){now_ns, writer->lanes.stats.n_flushes};
-        if (writer->pressure.flush_failing || now_ns - wait->since_ns > STALL_NS_MAX ||
+        if (writer->pressure.flush_failing || now_ns - wait->since_ns > LANEMAP_ENGINE_STALL_NS ||
             writer->lanes.stats.n_flushes > wait->n_flushes + 1 ||
             !lanemap_engine_flush_for_room(writer))
                 return false;
@@ -249,7 +255,7 @@ bool lanemap_engine_room_wait(struct lanemap_writer *writer, struct writer_room_
                 return false;
 
         lanemap_engine_cond_wait_ns(&writer->pressure.wake, &writer->lanes.lock,
-                                    STALL_NS_MAX / 100);
+                                    LANEMAP_ENGINE_STALL_NS / 100);
         return true;
 }
 

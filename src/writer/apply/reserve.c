@@ -46,13 +46,13 @@ static uint32_t views_pages(const struct lanemap_writer *writer, uint32_t n_more
         return n_pages;
 }
 
-uint32_t lanemap_engine_segments_deepest(const struct lanemap_writer *writer)
+void lanemap_engine_segments_count(struct lanemap_writer *writer)
 {
         uint32_t n_segments = 0;
 
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++)
                 n_segments = LANEMAP_MAX(n_segments, writer->lanes.items[i].n_segments);
-        return n_segments;
+        writer->pressure.n_segments_deepest = n_segments;
 }
 
 static int reserve_init(struct writer_reserve *reserve, uint32_t n_max)
@@ -144,7 +144,7 @@ void lanemap_engine_reserves_forget(struct lanemap_writer *writer)
 uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
 {
         uint32_t n_segments = LANEMAP_MAX((uint32_t)LANEMAP_LANE_POLICY_SEGMENTS_MAX,
-                                          lanemap_engine_segments_deepest(writer) + 1);
+                                          writer->pressure.n_segments_deepest + 1);
         uint64_t view_bytes = LANEMAP_LANE_VIEW_BYTES(n_segments);
         uint64_t bytes = LANEMAP_ALIGN_UP(
                 sizeof(struct lanemap_shm_data) + LANEMAP_N_SLOTS * sizeof(struct lanemap_slot) +

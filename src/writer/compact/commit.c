@@ -245,8 +245,11 @@ static int view_blocks_take(struct lanemap_writer *writer, struct writer_commit 
         int r = view_blocks_alloc(writer, commit);
 
         if (r == -ENOSPC && commit->is_flush &&
-            lanemap_engine_reserve_release(writer, &writer->shm.commit_reserve))
+            lanemap_engine_reserve_release(writer, &writer->shm.commit_reserve)) {
                 r = view_blocks_alloc(writer, commit);
+                if (r < 0) /* before an apply has the pages */
+                        lanemap_engine_reserves_fill(writer);
+        }
         return r;
 }
 
@@ -299,6 +302,7 @@ static void commit_swap(struct lanemap_writer *writer, struct writer_commit *com
                 }
                 writer->lanes.has_frozen_set = false;
         }
+        lanemap_engine_segments_count(writer);
         lanemap_shm_arena_end_batch(writer->shm.object->arena);
         if (commit->is_flush)
                 lanemap_engine_reserves_fill(writer);

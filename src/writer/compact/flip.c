@@ -271,7 +271,7 @@ int lanemap_engine_lanes_copy(struct lanemap_writer *writer, struct lanemap_shm_
                               struct writer_lanes_copy *copy)
 {
         struct lanemap_arena *arena = lanemap_shm_arena_base(object->arena);
-        uint32_t n_segments = lanemap_engine_segments_deepest(writer);
+        uint32_t n_segments = writer->pressure.n_segments_deepest;
         int r;
 
         for (uint32_t i = 0; i < writer->identity.n_lanes; i++) {

@@ -27,6 +27,8 @@ static void window_begin(struct lanemap_writer *writer, uint64_t now_ns)
         LANEMAP_REQUIRES(writer->lanes.lock)
 {
         (void)lanemap_shm_arena_take_peak(writer->shm.object->arena);
+        if (writer->slack.generation != writer->shm.object->generation)
+                writer->slack.n_windows = 0;
         writer->slack.generation = writer->shm.object->generation;
         writer->slack.n_flushes = writer->lanes.stats.n_flushes;
         writer->slack.active_bytes = writer->pressure.active_bytes;

@@ -300,8 +300,9 @@ struct engine_pressure {
         uint64_t stall_progress;   /* n_sections_built then */
         uint64_t n_sections_built; /* atomic: by flushes; a waiting apply sees that one gets on */
         uint64_t stalled_ns;       /* since when applies are held up; 0: they are not */
-        uint64_t resume_ns;        /* delayed applies go on then */
-        uint64_t excess_bytes;     /* as merges were last planned, and its budget */
+        uint64_t resume_ns;        /* delayed applies go on then; 0: none is */
+        uint32_t n_segments_deepest; /* of the lane that has the most */
+        uint64_t excess_bytes;       /* as merges were last planned, and its budget */
         uint64_t excess_max;
         struct writer_room_wait room_wait;   /* of applies that do not wait themselves */
         uint32_t n_merging;                  /* merges in progress */

@@ -255,6 +255,7 @@ int lanemap_engine_segments_load(struct lanemap_writer *writer,
         for (uint32_t i = 0; i < writer->identity.n_lanes && r == 0; i++)
                 r = lane_load(writer, &manifest->lanes[i], &writer->lanes.items[i], files,
                               manifest);
+        lanemap_engine_segments_count(writer);
 
         /* A file that no lane took is given back here; the others are the lanes'. */
         for (uint32_t i = 0; i < manifest->n_files; i++)

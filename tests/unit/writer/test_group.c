@@ -52,6 +52,51 @@ static int ops_apply(struct fixture *fixture, size_t n, size_t whole)
         return r;
 }
 
+/* ---- operations that undo each other ---- */
+
+/* A clear where nothing is left to clear: what is added after it was there before the group. */
+Test(writer_group, a_clear_of_what_the_group_has_emptied)
+{
+        struct fixture fixture;
+
+        fixture_init(&fixture, "group");
+        fixture_open(&fixture);
+        fixture_attach(&fixture, NULL);
+        op_set(0, LANEMAP_OP_ADD, "k", 1);
+        cr_assert_eq(ops_apply(&fixture, 1, 1), 0);
+        op_set(0, LANEMAP_OP_REMOVE, "k", 1);
+        op_set(1, LANEMAP_OP_CLEAR, "", 0);
+        op_set(2, LANEMAP_OP_ADD, "k", 1);
+        op_set(3, LANEMAP_OP_ADD, "other", 3);
+        ops_join(0, 4);
+        cr_assert_eq(ops_apply(&fixture, 4, 4), 0);
+        fixture_expect_model(&fixture, "applied");
+        fixture_close(&fixture);
+        fixture_open(&fixture);
+        fixture_expect_model(&fixture, "reopened");
+        fixture_deinit(&fixture);
+}
+
+/* It changes no key, but it is a record: a flush covers it, and the log does not grow for ever. */
+Test(writer_group, a_group_that_cancels_out_moves_the_position)
+{
+        struct fixture fixture;
+        uint64_t position;
+
+        fixture_init(&fixture, "group");
+        fixture_open(&fixture);
+        fixture_attach(&fixture, NULL);
+        position = lanemap_writer_position(fixture.writer);
+        op_set(0, LANEMAP_OP_ADD, "k", 1);
+        op_set(1, LANEMAP_OP_REMOVE, "k", 1);
+        ops_join(0, 2);
+        cr_assert_eq(ops_apply(&fixture, 2, 2), 0);
+        cr_expect_eq(lanemap_writer_position(fixture.writer), position + 1);
+        cr_expect_eq(lanemap_writer_sync(fixture.writer, position + 1), 0);
+        fixture_expect_model(&fixture, "applied");
+        fixture_deinit(&fixture);
+}
+
 /* ---- T1 ---- */
 
 /* No flush gets through, and memory has no room for half a million ids of one key. */
