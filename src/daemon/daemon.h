@@ -60,6 +60,7 @@ struct lanemap_job;
 #define LANEMAP_IDS_RUN            ((size_t)4096)     /* text of so many is made when it is sent */
 #define LANEMAP_STRANGER_BYTES     ((size_t)16 << 10) /* before the password: input, and replies */
 #define LANEMAP_CLIENTS_RESERVED   ((size_t)64)       /* for the Unix socket; a quarter of few */
+#define LANEMAP_CLIENT_ADDRESS_BYTES ((size_t)128)        /* a path of a socket is shorter */
 #define LANEMAP_READ_BYTES         ((size_t)16 << 10)
 #define LANEMAP_READ_BYTES_MAX     ((size_t)256 << 10)
 
@@ -118,7 +119,7 @@ struct lanemap_client {
         bool wait_replicas; /* for replicas too, of which there are none */
         char name[64];
         char lib_name[64], lib_ver[64]; /* CLIENT SETINFO */
-        char address[64];
+        char address[LANEMAP_CLIENT_ADDRESS_BYTES]; /* the peer's: HOST:PORT, or PATH:0 */
 };
 
 TAILQ_HEAD(lanemap_client_list, lanemap_client);

@@ -127,7 +127,7 @@ class Output(unittest.TestCase):
             assert n_taken < 40 * len(reply), "the reader was to be slow"
             assert name not in watcher("CLIENT", "LIST")[1].decode()
             line = next(line for line in daemon.messages().splitlines() if "has read nothing for" in line)
-            assert re.search(rf"client {name[3:-1]} at {re.escape(daemon.socket)}, name 'nobody-reads': it has read "
+            assert re.search(rf"client {name[3:-1]} at {re.escape(daemon.socket)}:0, name 'nobody-reads': it has read "
                              r"nothing for \d+ seconds, and \d{7,} bytes of replies wait for it: closed", line), line
             receive(reader, 40 * len(reply) - n_taken)
             equal(reader("PING"), ("+", "PONG"))
@@ -167,7 +167,7 @@ class Budget(unittest.TestCase):
             eventually(lambda: int(info(watcher)["mem_clients_normal"]) <= limit)
             equal(small("SMEMBERS", "small"), ("*", [("$", b"7")]))
             line = next(line for line in daemon.messages().splitlines() if "closed (maxmemory-clients" in line)
-            assert re.search(rf"client \d+ at {re.escape(daemon.socket)}, name '': it has \d+ of the \d+ bytes that all clients "
+            assert re.search(rf"client \d+ at {re.escape(daemon.socket)}:0, name '': it has \d+ of the \d+ bytes that all clients "
                              r"have, \d+ of replies wait for it: closed \(maxmemory-clients is 8388608\)", line), line
             for client in clients:
                 client.close()

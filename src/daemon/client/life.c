@@ -50,7 +50,7 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         client->authenticated = !*server->options.password;
         client->created = client->last_active = server->now;
         client->last_command = "NULL";
-        snprintf(client->address, sizeof(client->address), "%s", address);
+        snprintf(client->address, sizeof(client->address), is_tcp ? "%s" : "%s:0", address);
         lanemap_resp_parser_init(&client->parser);
         client->parser.restricted = !client->authenticated;
         lanemap_reply_init(&client->out, 2);

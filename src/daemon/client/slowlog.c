@@ -59,8 +59,7 @@ void lanemap_slowlog_add(const struct lanemap_client *client, const char *messag
         slow->id = server->slow_next_id++;
         slow->time = server->now;
         slow->us = us;
-        snprintf(slow->address, sizeof(slow->address), "%.*s%s", (int)sizeof(slow->address) - 3,
-                 client->address, client->is_tcp ? "" : ":0");
+        memcpy(slow->address, client->address, sizeof(slow->address));
         memcpy(slow->name, client->name, sizeof(slow->name));
         args_add(slow, message, args, n_args);
         TAILQ_INSERT_HEAD(&server->slow, slow, all);

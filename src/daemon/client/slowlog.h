@@ -13,7 +13,7 @@ struct lanemap_slow {
         uint64_t id;
         time_t time;
         uint64_t us;
-        char address[128], name[64];
+        char address[LANEMAP_CLIENT_ADDRESS_BYTES], name[64];
         uint32_t n_args;
         struct {
                 uint32_t off, bytes; /* in text */

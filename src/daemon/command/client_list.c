@@ -10,15 +10,8 @@
 #include "daemon/client/transaction.h"
 #include "daemon/command/client_list.h"
 
-void lanemap_client_address(const struct lanemap_client *client, char *text, size_t n_text)
-{
-        if (client->is_tcp)
-                snprintf(text, n_text, "%s", client->address);
-        else
-                snprintf(text, n_text, "%s:0", client->server->options.socket);
-}
-
-void lanemap_client_local_address(const struct lanemap_client *client, char *text, size_t n_text)
+static void local_address_format(const struct lanemap_client *client,
+                                 char text[static LANEMAP_CLIENT_ADDRESS_BYTES])
 {
         union {
                 struct sockaddr any;
@@ -29,19 +22,19 @@ void lanemap_client_local_address(const struct lanemap_client *client, char *tex
         char host[INET6_ADDRSTRLEN] = "";
 
         if (!client->is_tcp) {
-                lanemap_client_address(client, text, n_text);
+                memcpy(text, client->address, LANEMAP_CLIENT_ADDRESS_BYTES);
                 return;
         }
         if (getsockname(client->watch.fd, &address.any, &n_bytes) < 0)
                 address.any.sa_family = AF_UNSPEC;
         if (address.any.sa_family == AF_INET &&
             inet_ntop(AF_INET, &address.v4.sin_addr, host, sizeof(host)))
-                snprintf(text, n_text, "%s:%u", host, ntohs(address.v4.sin_port));
+                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "%s:%u", host, ntohs(address.v4.sin_port));
         else if (address.any.sa_family == AF_INET6 &&
                  inet_ntop(AF_INET6, &address.v6.sin6_addr, host, sizeof(host)))
-                snprintf(text, n_text, "[%s]:%u", host, ntohs(address.v6.sin6_port));
+                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "[%s]:%u", host, ntohs(address.v6.sin6_port));
         else
-                snprintf(text, n_text, "?:0");
+                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "?:0");
 }
 
 static void flags_format(const struct lanemap_client *client, char text[8])
@@ -80,14 +73,13 @@ static size_t arguments_bytes(const struct lanemap_resp_parser *parser)
 
 size_t lanemap_client_describe(const struct lanemap_client *client, char *line, size_t n_line)
 {
-        char address[LANEMAP_CLIENT_PLACE_BYTES], local[LANEMAP_CLIENT_PLACE_BYTES], flags[8];
+        char local[LANEMAP_CLIENT_ADDRESS_BYTES], flags[8];
         const struct lanemap_reply *out = &client->out;
         const char *subcommand =
                 client->last_container == client->last_command ? client->last_subcommand : NULL;
         int n;
 
-        lanemap_client_address(client, address, sizeof(address));
-        lanemap_client_local_address(client, local, sizeof(local));
+        local_address_format(client, local);
         flags_format(client, flags);
         n = snprintf(
                 line, n_line,
@@ -95,7 +87,7 @@ size_t lanemap_client_describe(const struct lanemap_client *client, char *line, 
                 "sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu "
                 "rbs=%zu rbp=%zu obl=%zu oll=%zu omem=%" PRIu64 " tot-mem=%" PRIu64
                 " events=%s%s cmd=%s%s%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
-                client->id, address, local, client->watch.fd, client->name,
+                client->id, client->address, local, client->watch.fd, client->name,
                 (long long)(client->server->now - client->created),
                 (long long)(client->server->now - client->last_active), flags,
                 client->transaction ? (int)client->transaction->n_commands : -1,
@@ -257,19 +249,16 @@ static bool filter_take(const struct lanemap_call *call, uint32_t i, struct filt
 static bool filter_fits(const struct lanemap_call *call, const struct filter *filter,
                         const struct lanemap_client *client)
 {
-        char text[LANEMAP_CLIENT_PLACE_BYTES];
+        char text[LANEMAP_CLIENT_ADDRESS_BYTES];
 
         if (client->close_now || filter->none || (filter->id && client->id != filter->id) ||
             (filter->skip_me && client == call->client) ||
             (uint64_t)(client->server->now - client->created) < filter->age_seconds)
                 return false;
-        if (filter->address) {
-                lanemap_client_address(client, text, sizeof(text));
-                if (!text_is(call, filter->address, text))
-                        return false;
-        }
+        if (filter->address && !text_is(call, filter->address, client->address))
+                return false;
         if (filter->local) {
-                lanemap_client_local_address(client, text, sizeof(text));
+                local_address_format(client, text);
                 if (!text_is(call, filter->local, text))
                         return false;
         }

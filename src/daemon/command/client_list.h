@@ -4,15 +4,10 @@
 
 #include "daemon/command/call.h"
 
-#define LANEMAP_CLIENT_LINE_BYTES_MAX ((size_t)10240) /* two paths of 4096, and words */
-#define LANEMAP_CLIENT_PLACE_BYTES    ((size_t)4128)
+#define LANEMAP_CLIENT_LINE_BYTES_MAX ((size_t)2048)
 
 /* One line in Redis's words, with its newline. Return: its bytes. */
 size_t lanemap_client_describe(const struct lanemap_client *client, char *line, size_t n_line);
-
-/* Where it comes from and where it came to, as addr= and laddr= show them. */
-void lanemap_client_address(const struct lanemap_client *client, char *text, size_t n_text);
-void lanemap_client_local_address(const struct lanemap_client *client, char *text, size_t n_text);
 
 /* CLIENT LIST and CLIENT KILL. */
 void lanemap_client_list(const struct lanemap_call *call);
