@@ -55,15 +55,25 @@ class Group:
         return True
 
 
-def add_until_refused(client, n_max, n_keys=0):
-    """Adds keys to the n_keys that are there, a thousand at a time. Return: how many there are, and the refusal."""
-    for begin in range(n_keys, n_max, 1000):
-        client.send_commands(*[["SADD", f"public.orders.customer_id={i}", i] for i in range(begin, begin + 1000)])
-        replies = [client.reply() for _ in range(1000)]
-        n_added = sum(reply == (":", 1) for reply in replies)
-        if n_added < 1000:
-            return begin + n_added, replies[-1]
-    raise AssertionError(f"{n_max} keys were added in less memory than they need")
+class Adder:
+    """Adds keys, a thousand at a time; of a thousand some may be refused, and later ones be taken again."""
+
+    def __init__(self, client):
+        self.client = client
+        self.n_named = self.n_keys = 0
+
+    def add_until_refused(self, n_max):
+        """Return: the first refusal."""
+        while self.n_named < n_max:
+            names = range(self.n_named, self.n_named + 1000)
+            self.client.send_commands(*[["SADD", f"public.orders.customer_id={i}", i] for i in names])
+            replies = [self.client.reply() for _ in names]
+            refusals = [reply for reply in replies if reply != (":", 1)]
+            self.n_named += 1000
+            self.n_keys += 1000 - len(refusals)
+            if refusals:
+                return refusals[0]
+        raise AssertionError(f"{n_max} keys were added in less memory than they need")
 
 
 def shared_bytes(name):
@@ -75,7 +85,8 @@ class Memory(unittest.TestCase):
     def test_adding_stops_before_the_limit_and_goes_on_when_it_is_raised(self):
         with Group(16 * MIB) as group, Daemon(wrapper=group.wrapper) as daemon:
             client = daemon.client(120)
-            n_keys, refusal = add_until_refused(client, 3000000)
+            adder = Adder(client)
+            refusal = adder.add_until_refused(3000000)
             equal(refusal[0], "-")
             match = re.match(r"OOM (\S+) is (\d+) bytes, and this index needs about (\d+): nothing is added", refusal[1])
             assert match, refusal
@@ -86,8 +97,8 @@ class Memory(unittest.TestCase):
             equal((facts["memory_limit_file"], facts["memory_limit"], facts["memory_short"]), (match[1], match[2], "1"))
             # A merge may free enough for some more to be added: then it is short again, until nothing is left to merge.
             while match[1] not in info(client)["status"]:
-                n_keys, refusal = add_until_refused(client, 3000000, n_keys)
-                assert refusal[1].startswith("OOM "), refusal
+                refusal = adder.add_until_refused(3000000)
+                assert refusal[0] == "-" and refusal[1].startswith("OOM "), refusal
             assert match[1] in daemon.messages()
             # A transaction with an addition is refused whole; removals and reads go on.
             equal(client("MULTI"), ("+", "OK"))
@@ -96,7 +107,7 @@ class Memory(unittest.TestCase):
             assert client("EXEC")[1].startswith("EXECABORT")
             equal(client("SCARD", "public.orders.customer_id=1"), (":", 1))
             equal(client("SREM", "public.orders.customer_id=1", 1), (":", 1))
-            equal(client("DBSIZE"), (":", n_keys - 1))
+            equal(client("DBSIZE"), (":", adder.n_keys - 1))
             assert daemon.process.poll() is None, "killed"
             group.limit(64 * MIB)
             eventually(lambda: info(client)["memory_short"] == "0")
