@@ -556,6 +556,10 @@ struct lanemap_writer_stats {
         uint64_t n_overlay_growths;        /* counter, growths: of an overlay's table */
         uint64_t n_generation_flips;       /* counter, flips: to another data object */
         uint64_t n_log_syncs;              /* counter, syncs */
+        uint64_t n_log_slow_syncs;         /* counter, syncs: that took longer than a second */
+        uint64_t log_sync_max_ns;          /* gauge, ns: that the longest sync took */
+        uint64_t log_sync_pending_ns;      /* gauge, ns: that the sync under way has taken so far,
+                                              or 0 */
         uint64_t user_bytes_in;            /* counter, bytes: of operations, in the log */
         uint64_t segment_bytes_written;    /* counter, bytes: by flushes and merges */
         uint64_t flush_bytes_written;      /* counter, bytes */

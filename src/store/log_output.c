@@ -96,11 +96,26 @@ int lanemap_log_output_put(struct lanemap_log_output *output, const void *record
                                         (off_t)output->end);
 }
 
-int lanemap_log_output_sync(struct lanemap_log_output *output)
+int lanemap_log_output_head(struct lanemap_log_output *output)
+{
+        unsigned char header[LANEMAP_LOG_HEADER_BYTES];
+        int r;
+
+        lanemap_log_header_encode(&output->header, header);
+        r = lanemap_files_pwrite_all(output->files, output->fd, header, sizeof(header), 0);
+        if (r == 0)
+                r = lanemap_files_pwrite_all(output->files, output->fd, header, sizeof(header),
+                                             LANEMAP_LOG_HEADER_COPY_OFF);
+        return r;
+}
+
+int lanemap_log_output_sync(const struct lanemap_log_output *output)
 {
         struct stat st;
         int r = output->files->sync(output->files, output->fd);
 
+        if (r == 0 && !output->is_listed)
+                r = output->files->sync_directory(output->files, output->dir_fd);
         /* Synced, and in no directory: nobody would find it after a crash. */
         if (r == 0 && fstat(output->fd, &st) == 0 && st.st_nlink == 0)
                 return -ESTALE;
@@ -109,23 +124,13 @@ int lanemap_log_output_sync(struct lanemap_log_output *output)
 
 int lanemap_log_output_finish(struct lanemap_log_output *output)
 {
-        unsigned char header[LANEMAP_LOG_HEADER_BYTES];
-        int r;
+        int r = output->files->sync(output->files, output->fd);
 
-        r = lanemap_log_output_sync(output);
-        if (r < 0)
-                return r;
-
-        lanemap_log_header_encode(&output->header, header);
-        r = lanemap_files_pwrite_all(output->files, output->fd, header, sizeof(header), 0);
         if (r == 0)
-                r = lanemap_files_pwrite_all(output->files, output->fd, header, sizeof(header),
-                                             LANEMAP_LOG_HEADER_COPY_OFF);
+                r = lanemap_log_output_head(output);
         if (r == 0)
                 r = lanemap_log_output_sync(output);
-        if (r == 0)
-                r = output->files->sync_directory(output->files, output->dir_fd);
-
+        output->is_listed = r == 0;
         return r;
 }
 

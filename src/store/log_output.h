@@ -1,10 +1,11 @@
 /*
  * One log file on its way to the disk. Inside the room only.
  *
- *         begin -> (put)* -> finish -> (put, sync)*      or abandon, at any time
+ *         begin -> (put)* -> head or finish -> (put, sync)*      or abandon, at any time
  *
- * Until finish the file has no header, so a crash leaves something that recovery passes over. From
- * the moment finish is called the header may be on the disk, whatever finish answers.
+ * Until head the file has no header, so a crash leaves something that recovery passes over. From
+ * the moment head is called the header may be on the disk, whatever head answers. The first sync
+ * after it syncs the directory entry too.
  */
 #ifndef LANEMAP_STORE_LOG_OUTPUT_H
 #define LANEMAP_STORE_LOG_OUTPUT_H
@@ -20,6 +21,7 @@ struct lanemap_log_output {
         uint64_t seed;
         uint64_t end;       /* after the last record written */
         uint64_t allocated; /* bytes that the disk has allocated: writes up to here have room */
+        bool is_listed;     /* its header and its directory entry are synced */
 };
 
 /*
@@ -36,10 +38,16 @@ int lanemap_log_output_allocate(struct lanemap_log_output *output, uint64_t end)
 /* Write sealed records at output->end, which the caller then advances, under its lock. */
 int lanemap_log_output_put(struct lanemap_log_output *output, const void *records, size_t bytes);
 
-int lanemap_log_output_sync(struct lanemap_log_output *output);
+/* Write both headers; sync nothing. */
+int lanemap_log_output_head(struct lanemap_log_output *output);
 
-/* Sync (the length, and the records so far), both headers, sync, directory sync. */
+/* Sync the records, then head, then sync all: for records that may be durable elsewhere, where the
+ * header makes them void. Sets is_listed. */
 int lanemap_log_output_finish(struct lanemap_log_output *output);
+
+/* Sync what was written, and a file that is not listed yet in its directory, too. The caller sets
+ * is_listed of what it keeps. */
+int lanemap_log_output_sync(const struct lanemap_log_output *output);
 
 void lanemap_log_output_close(struct lanemap_log_output *output);
 

@@ -157,6 +157,7 @@ int lanemap_log_open(const struct lanemap_log_config *config, struct lanemap_log
         log->last_op = log->last;
         log->proven = log->durable;
         pthread_mutex_init(&log->sync_mutex, NULL);
+        pthread_mutex_init(&log->write_mutex, NULL);
         pthread_mutex_init(&log->drop_mutex, NULL);
         pthread_mutex_init(&log->mutex, NULL);
 
@@ -188,6 +189,7 @@ void lanemap_log_close(struct lanemap_log *log)
         lanemap_free(log->files);
         pthread_mutex_destroy(&log->mutex);
         pthread_mutex_destroy(&log->drop_mutex);
+        pthread_mutex_destroy(&log->write_mutex);
         pthread_mutex_destroy(&log->sync_mutex);
         lanemap_free(log);
 }
@@ -228,9 +230,18 @@ void lanemap_log_adopt(struct lanemap_log *log, const struct lanemap_log_output 
                 .finished = 1,
         };
         log->current = *output;
-        lanemap_store_release(&log->number, number);
         lanemap_store_release(&log->next_number, number + 1);
-        lanemap_store_release(&log->proven, LANEMAP_MAX(log->proven, output->header.after));
+        if (output->is_listed)
+                lanemap_log_note_listed(log);
+}
+
+void lanemap_log_note_listed(struct lanemap_log *log)
+{
+        const struct lanemap_log_header *header = &log->current.header;
+
+        log->current.is_listed = true;
+        lanemap_store_release(&log->number, header->number);
+        lanemap_store_release(&log->proven, LANEMAP_MAX(log->proven, header->after));
 }
 
 void lanemap_log_block_free(struct lanemap_log_block *block)
@@ -261,7 +272,8 @@ static int ensure_memory(struct lanemap_log *log, size_t bytes)
         }
 
         block->next = NULL;
-        block->n_bytes = block->n_written = block->n_durable = 0;
+        block->n_bytes = block->n_written = block->n_syncing = block->n_again = block->n_durable =
+                0;
         if (log->tail)
                 log->tail->next = block;
         else
@@ -272,7 +284,6 @@ static int ensure_memory(struct lanemap_log *log, size_t bytes)
 
 int lanemap_log_ensure_room(struct lanemap_log *log, size_t bytes)
 {
-        uint64_t needed = log->n_unwritten + bytes;
         int r;
 
         if (log->error)
@@ -280,9 +291,12 @@ int lanemap_log_ensure_room(struct lanemap_log *log, size_t bytes)
 
         r = ensure_memory(log, bytes);
         if (r == 0)
-                r = lanemap_log_output_allocate(&log->current, log->current.end + needed);
+                r = lanemap_log_output_allocate(&log->current,
+                                                log->current.end + log->n_unwritten + bytes);
+        /* All that is not durable goes there again. */
         if (r == 0 && log->successor)
-                r = lanemap_log_output_allocate(log->successor, log->successor->end + needed);
+                r = lanemap_log_output_allocate(log->successor,
+                                                LANEMAP_LOG_RECORDS_OFF + log->n_buffered + bytes);
 
         return r == -EDQUOT ? -ENOSPC : r;
 }
@@ -318,7 +332,7 @@ uint64_t lanemap_log_append_locked(struct lanemap_log *log, const struct lanemap
         lanemap_log_record_encode(log->header.fingerprint_bits, seq, ops, n_ops,
                                   block->bytes + block->n_bytes);
         block->n_bytes += bytes;
-        log->n_buffered += bytes;
+        lanemap_store_relaxed(&log->n_buffered, log->n_buffered + bytes);
         log->n_unwritten += bytes;
         log->stats.n_records++;
         log->stats.op_bytes += bytes;
@@ -336,7 +350,7 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
         size_t bytes = lanemap_log_record_bytes(log->header.fingerprint_bits, ops, n_ops);
 
         pthread_mutex_lock(&log->mutex);
-        /* Its operations are published: the disk has to have room for it (W2). */
+        /* Its operations are published: the disk has to have room for it (E2). */
         lanemap_check(bytes <= log->n_reserved);
         log->n_reserved = 0;
         *ret_seq = lanemap_log_append_locked(log, ops, n_ops, bytes);
@@ -446,9 +460,22 @@ uint64_t lanemap_log_next_number(const struct lanemap_log *log)
         return lanemap_load_acquire(&log->next_number);
 }
 
-uint64_t lanemap_log_progress_ns(const struct lanemap_log *log)
+uint64_t lanemap_log_sync_since_ns(const struct lanemap_log *log)
 {
-        return lanemap_load_relaxed(&log->progress_ns);
+        return lanemap_load_relaxed(&log->sync_since_ns);
+}
+
+uint64_t lanemap_log_busy_since_ns(const struct lanemap_log *log)
+{
+        uint64_t sync_ns = lanemap_load_relaxed(&log->sync_since_ns);
+        uint64_t write_ns = lanemap_load_relaxed(&log->write_since_ns);
+
+        return sync_ns && (!write_ns || sync_ns < write_ns) ? sync_ns : write_ns;
+}
+
+bool lanemap_log_is_full(const struct lanemap_log *log)
+{
+        return lanemap_load_relaxed(&log->is_full);
 }
 
 bool lanemap_log_is_ready(struct lanemap_log *log, size_t bytes, size_t allocated_bytes)
@@ -467,18 +494,12 @@ bool lanemap_log_is_ready(struct lanemap_log *log, size_t bytes, size_t allocate
         return ready;
 }
 
-bool lanemap_log_is_filling(struct lanemap_log *log)
+bool lanemap_log_is_filling(const struct lanemap_log *log)
 {
-        bool filling;
+        uint64_t bytes = lanemap_load_relaxed(&log->n_buffered);
 
-        if (pthread_mutex_trylock(&log->mutex) != 0)
-                return false;
-
-        filling = log->n_buffered > log->buffer_bytes / 2 ||
-                  (log->n_buffered > 0 &&
-                   log->n_buffered + LANEMAP_LOG_RECORD_BYTES_MAX > log->buffer_bytes);
-        pthread_mutex_unlock(&log->mutex);
-        return filling;
+        return bytes > log->buffer_bytes / 2 ||
+               (bytes > 0 && bytes + LANEMAP_LOG_RECORD_BYTES_MAX > log->buffer_bytes);
 }
 
 int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,

@@ -1,26 +1,31 @@
 /*
- * Writing the log. Records are appended to memory by whoever applies them, and written and synced
- * by another thread in groups.
+ * Writing the log. Records are appended to memory by whoever applies them, written by the same
+ * thread or another one, and synced by a third, in groups.
  *
- *         apply thread, under the engine's lock          sync thread
- *         reserve -> (apply) -> append -> publish        write_and_sync -> durable advances
+ *         apply thread, under the engine's lock        any thread         sync thread
+ *         reserve -> (apply) -> append -> publish      write              write_and_sync
+ *                                                      written advances   durable advances
+ *
+ * There are two turns: one thread at a time writes, one syncs. Writes go on during a sync.
  *
  * A writer only ever starts new files. After a short write or a failed sync the file is given up
  * for good, since what the kernel still holds of it proves nothing: everything that is not durable
  * is written again into a new file, from memory, where it is kept until it is durable.
  *
- *   W1  A record is durable only after the sync of its file, of that file's header and of its
+ *   E1  A record is durable only after the sync of its file, of that file's header and of its
  *       directory entry.
- *   W2  After a successful reserve, append cannot fail, and there is room on the disk for it.
- *   W3  While the log cannot be written, reserve refuses: nothing is applied that cannot be logged.
- *   W4  The header of a new file names an `after` that is durable, and is written only when the
- *       records that the file takes over are synced.
- *   W5  As soon as the header of a new file may have reached the disk, no older file is written.
+ *   E2  After a successful reserve, append cannot fail, and there is room on the disk for it.
+ *   E3  While the log cannot be written, reserve refuses: nothing is applied that cannot be logged.
+ *   E4  The header of a new file names an `after` that is durable, and is written when the file has
+ *       all records above `after` that were written to the one before: who kills the process then
+ *       finds them in the page cache. The first file of a writer takes over records of which
+ *       some may be durable: they are synced before its header is written.
+ *   E5  As soon as the header of a new file may have reached the disk, no older file is written.
+ *   E6  A write waits for no sync, and for no new file but while it takes over what is not durable.
  *
- * Thread: calls may be made from any thread at any time (one mutex inside for what is shared,
- * another one that lets one thread at a time write and sync), with two exceptions: a reserve and
- * the append that uses it must not be interleaved with another such pair (the engine's lock does
- * that), and close comes last.
+ * Thread: calls may be made from any thread at any time (one mutex inside for what is shared, two
+ * for the turns), with two exceptions: a reserve and the append that uses it must not be
+ * interleaved with another such pair (the engine's lock does that), and close comes last.
  */
 #ifndef LANEMAP_STORE_LOG_WRITE_H
 #define LANEMAP_STORE_LOG_WRITE_H
@@ -32,6 +37,9 @@
 
 #define LANEMAP_LOG_FILE_BYTES_DEFAULT   (UINT64_C(64) << 20)
 #define LANEMAP_LOG_BUFFER_BYTES_DEFAULT (UINT64_C(64) << 20)
+
+/* A sync that takes longer is counted as slow. */
+#define LANEMAP_LOG_SLOW_NS (UINT64_C(1) * 1000 * 1000 * 1000)
 
 struct lanemap_log_config {
         const struct lanemap_files *files; /* kept; outlives the log */
@@ -89,6 +97,24 @@ void lanemap_log_append(struct lanemap_log *log, const struct lanemap_log_op *op
                         uint64_t *ret_seq);
 
 /*
+ * Write everything that is appended and not yet written, into the current file even if it is full.
+ * Waits for another thread's write, never for a sync or a new file.
+ *
+ * Return: 0. Errors: errno of the file layer; -EIO the file was given up: the next
+ * lanemap_log_write_and_sync() starts another.
+ */
+int lanemap_log_write(struct lanemap_log *log);
+
+/*
+ * The same for a thread that must not wait: writes only while no other thread writes or syncs, and
+ * the last write was quick and has just been, so that the disk is known to get on.
+ *
+ * Return: 0; 1 nothing was written, or not all of it: lanemap_log_write() has to. Errors: as
+ * lanemap_log_write(). Cost: a pwrite.
+ */
+int lanemap_log_try_write(struct lanemap_log *log);
+
+/*
  * Write everything that is appended and not yet written; with want_sync also sync it, after which
  * all that was appended before the call is durable. Goes on to a new file where one is full, or
  * has failed. While lanemap_log_error() says something it is called although nothing new has been
@@ -126,13 +152,19 @@ uint64_t lanemap_log_proven(const struct lanemap_log *log);
 /* When the oldest record that is not durable was appended, or a little earlier; 0: all are. */
 uint64_t lanemap_log_oldest_unsynced_ns(const struct lanemap_log *log);
 
-/* When a write or a sync last ended, by the monotonic clock; 0: none has yet. */
-uint64_t lanemap_log_progress_ns(const struct lanemap_log *log);
+/* Since when a sync, or the making of a new file, has been at its present step; 0: none is. By the
+ * monotonic clock. */
+uint64_t lanemap_log_sync_since_ns(const struct lanemap_log *log);
+
+/* The same of a sync or a write, whichever has been at it longer. */
+uint64_t lanemap_log_busy_since_ns(const struct lanemap_log *log);
+
+/* Return: true if the current file is full: the next lanemap_log_write_and_sync() starts one. */
+bool lanemap_log_is_full(const struct lanemap_log *log);
 
 /* Return: true if what is not durable takes half of the memory that it may, or so much that a large
- * record has no room: it is time for a sync. Waits for nothing: false while another thread is in
- * the log. */
-bool lanemap_log_is_filling(struct lanemap_log *log);
+ * record has no room: it is time for a sync. Cost: a load. */
+bool lanemap_log_is_filling(const struct lanemap_log *log);
 
 /*
  * Return: true if a reserve would return at once: there is room in memory for `bytes`, and
@@ -169,7 +201,9 @@ struct lanemap_log_stats {
         uint64_t op_bytes;       /* appended, as records */
         uint64_t n_syncs;        /* fdatasyncs of records */
         uint64_t n_rotations;
-        uint64_t n_restarts; /* files given up after a failure */
+        uint64_t n_restarts;   /* files given up after a failure */
+        uint64_t n_slow_syncs; /* that took longer than LANEMAP_LOG_SLOW_NS */
+        uint64_t sync_max_ns;  /* the longest */
 };
 void lanemap_log_get_stats(struct lanemap_log *log, struct lanemap_log_stats *ret_stats);
 /* Return: 0; -EAGAIN another thread, at a disk that hangs perhaps, has been in the log for

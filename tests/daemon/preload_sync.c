@@ -1,7 +1,7 @@
 /*
  * Loaded into lanemapd by LD_PRELOAD: fdatasync and fsync wait while the file $LANEMAP_TEST_HOLD
- * exists, and fail with EIO while $LANEMAP_TEST_FAIL exists. So a test decides when the log gets
- * durable.
+ * exists, and make that name with ".waits" behind it; they fail with EIO while $LANEMAP_TEST_FAIL
+ * exists. So a test decides when the log gets durable.
  *
  * posix_fallocate of many bytes waits while $LANEMAP_TEST_HOLD_ROOM exists, and makes that name
  * with ".waits" behind it: an apply of very many operations stands in its midst.
@@ -17,20 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int sync_hooked(int fd, long call)
-{
-        const char *hold = getenv("LANEMAP_TEST_HOLD");
-        const char *fail = getenv("LANEMAP_TEST_FAIL");
-
-        while (hold && access(hold, F_OK) == 0)
-                usleep(1000);
-        if (fail && access(fail, F_OK) == 0) {
-                errno = EIO;
-                return -1;
-        }
-        return (int)syscall(call, fd);
-}
-
 /* While the file exists that is named by the environment. */
 static void wait_while_held(const char *variable)
 {
@@ -43,6 +29,18 @@ static void wait_while_held(const char *variable)
         close(open(waits, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         while (access(hold, F_OK) == 0)
                 usleep(1000);
+}
+
+static int sync_hooked(int fd, long call)
+{
+        const char *fail = getenv("LANEMAP_TEST_FAIL");
+
+        wait_while_held("LANEMAP_TEST_HOLD");
+        if (fail && access(fail, F_OK) == 0) {
+                errno = EIO;
+                return -1;
+        }
+        return (int)syscall(call, fd);
 }
 
 #define ROOM_BYTES (2 << 20)

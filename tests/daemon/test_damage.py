@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import Daemon, encode, equal, eventually, main
+from harness import Daemon, encode, equal, eventually, info, main
 
 
 def filled(*options):
@@ -28,10 +28,6 @@ def flip(path, offset, bits=0x10):
         byte = file.read(1)[0]
         file.seek(offset)
         file.write(bytes([byte ^ bits]))
-
-
-def info(client):
-    return dict(line.split(":", 1) for line in client("INFO", "everything")[1].decode().split("\r\n") if ":" in line)
 
 
 def with_daemon(daemon, body):

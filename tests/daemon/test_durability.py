@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from harness import Client, Daemon, SkipTest, encode, equal, eventually, main, run
+from harness import Client, Daemon, SkipTest, encode, equal, eventually, info, main, run
 
 UNKNOWN = "ERR outcome unknown: the log cannot be written (Input/output error); the operation may or may not survive"
 
@@ -27,18 +27,17 @@ UNFINISHED = re.compile(r"^(\d+) +(\w+)\((\d+)<(.*?)>(.*)<unfinished \.\.\.>$")
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>.* = (-?\d+)")
 
 
-def trace_events(path):
+def trace_events(lines):
     """(start line, end line, call, path behind the descriptor, arguments, result) in the order of their ends."""
     pending, events = {}, []
-    with open(path, encoding="utf-8", errors="replace") as trace:
-        for number, line in enumerate(trace):
-            if match := UNFINISHED.match(line):
-                pending[match[1], match[2]] = number, match[4], match[5]
-            elif match := RESUMED.match(line):
-                start, file, args = pending.pop((match[1], match[2]), (number, "", ""))
-                events.append((start, number, match[2], file, args, int(match[3])))
-            elif match := CALL.match(line):
-                events.append((number, number, match[2], match[4], match[5], int(match[6])))
+    for number, line in enumerate(lines):
+        if match := UNFINISHED.match(line):
+            pending[match[1], match[2]] = number, match[4], match[5]
+        elif match := RESUMED.match(line):
+            start, file, args = pending.pop((match[1], match[2]), (number, "", ""))
+            events.append((start, number, match[2], file, args, int(match[3])))
+        elif match := CALL.match(line):
+            events.append((number, number, match[2], match[4], match[5], int(match[6])))
     return events
 
 
@@ -60,6 +59,29 @@ def check_trace(events, data):
             n_early += not synced
             last_send, last_write, synced = end, None, False
     return n_checked, n_early
+
+
+def traced(daemon, calls, body):
+    """Runs body() beside a daemon under strace. Return: the lines of its trace."""
+    if not shutil.which("strace"):
+        raise SkipTest("no strace")
+    if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
+        raise SkipTest("strace is not permitted here")
+    with daemon:
+        equal(daemon.stop(), 0)
+        trace = os.path.join(daemon.directory, "trace")
+        daemon.wrapper = ["strace", "-f", "-y", "-s", "16", "-o", trace, "-e", f"trace={calls}"]
+        daemon.env = {"LD_PRELOAD": ""}
+        daemon.start()
+        try:
+            body()
+        finally:
+            children = subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True, check=False)
+            for child in children.stdout.split():
+                os.kill(int(child), signal.SIGTERM)
+            daemon.process.wait(30)
+        with open(trace, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
 
 
 class Durability(unittest.TestCase):
@@ -140,6 +162,48 @@ class Durability(unittest.TestCase):
                 finally:
                     os.unlink(daemon.hold)
 
+    def test_a_sync_under_way_holds_up_no_write(self):
+        """The log is written while it is synced: who need not wait for the disk does not."""
+        need_preload()
+        with Daemon("--appendfsync", "no") as daemon:
+            asks, writer, other = daemon.client(30), daemon.client(), daemon.client()
+            equal(asks("SADD", "k", 0), (":", 1))
+            touch(daemon.hold)
+            try:
+                asks.send_commands(["WAITAOF", 1, 0, 0])
+                eventually(lambda: os.path.exists(daemon.hold + ".waits"))
+                for i in range(1, 300):
+                    equal(writer("SADD", "k", i), (":", 1))
+                    equal(other("SCARD", "k"), (":", i + 1))
+                assert asks.is_silent(0.01)
+                # Its own reply says when it is durable, and what comes meanwhile is not.
+                eventually(lambda: int(info(other)["log_sync_pending_ns"]) > 1500000000, 30)
+                equal(info(other)["log_slow_syncs"], "0")
+            finally:
+                os.unlink(daemon.hold)
+            equal(asks.reply(), ("*", [(":", 1), (":", 0)]))
+            eventually(lambda: info(other)["log_slow_syncs"] == "1")
+            assert int(info(other)["log_sync_max_ns"]) > 1500000000
+            eventually(lambda: info(other)["log_sync_pending_ns"] == "0")
+            eventually(lambda: re.search(r"writing and syncing the log took \d+\.\d s", daemon.messages()))
+            equal(daemon.stop(signal.SIGKILL), -9)
+            daemon.start()
+            equal(daemon.client()("SCARD", "k"), (":", 300))
+
+    def test_the_thread_that_applied_writes_the_log(self):
+        """Without a sync in the way an add costs no hand-over to another thread."""
+        daemon, pids = Daemon("--appendfsync", "no"), []
+
+        def body():
+            client = daemon.client(60)
+            for i in range(300):
+                equal(client("SADD", f"k{i}", i), (":", 1))
+            pids.append(int(info(client)["process_id"]))
+        trace = traced(daemon, "pwrite64,pwritev,pwritev2", body)
+        writes = [int(line.split()[0]) for line in trace if re.search(rf"pwrite\w*\(\d+<{re.escape(daemon.data)}/log-", line)]
+        assert len(writes) >= 100, f"{len(writes)} writes"
+        assert writes.count(pids[0]) > len(writes) // 2, f"{writes.count(pids[0])} of {len(writes)} by the loop"
+
     def test_everysec_waits_when_a_record_is_a_second_old(self):
         need_preload()
         with Daemon("--appendfsync", "everysec") as daemon:
@@ -207,35 +271,21 @@ class Durability(unittest.TestCase):
             equal(daemon.client()("SMEMBERS", "k"), before, "what was acknowledged after the trouble")
 
     def test_system_calls_are_in_order(self):
-        if not shutil.which("strace"):
-            raise SkipTest("no strace")
-        if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False).returncode:
-            raise SkipTest("strace is not permitted here")
-        with Daemon() as daemon:
-            equal(daemon.stop(), 0)
-            trace = os.path.join(daemon.directory, "trace")
-            daemon.wrapper = ["strace", "-f", "-y", "-s", "16", "-o", trace, "-e",
-                              "trace=fdatasync,fsync,pwrite64,pwritev,write,writev,sendto"]
-            daemon.env = {"LD_PRELOAD": ""}
-            daemon.start()
-            try:
-                client = daemon.client(60)
-                for i in range(40):
-                    equal(client("SADD", f"k{i}", i), (":", 1))
-                for i in range(10):
-                    client.send_commands(*[["SADD", f"p{i}", j] for j in range(20)])
-                    for _ in range(20):
-                        equal(client.reply(), (":", 1))
-                client.close()
-            finally:
-                pid = subprocess.run(["pgrep", "-P", str(daemon.process.pid)], capture_output=True, text=True,
-                                     check=False).stdout.split()
-                for child in pid:
-                    os.kill(int(child), signal.SIGTERM)
-                daemon.process.wait(30)
-            n_checked, n_early = check_trace(trace_events(trace), daemon.data)
-            assert n_checked >= 50, f"{n_checked} replies seen in the trace"
-            equal(n_early, 0, "replies sent before the log was durable")
+        calls = "fdatasync,fsync,pwrite64,pwritev,write,writev,sendto"
+        daemon = Daemon()
+
+        def body():
+            client = daemon.client(60)
+            for i in range(40):
+                equal(client("SADD", f"k{i}", i), (":", 1))
+            for i in range(10):
+                client.send_commands(*[["SADD", f"p{i}", j] for j in range(20)])
+                for _ in range(20):
+                    equal(client.reply(), (":", 1))
+            client.close()
+        n_checked, n_early = check_trace(trace_events(traced(daemon, calls, body)), daemon.data)
+        assert n_checked >= 50, f"{n_checked} replies seen in the trace"
+        equal(n_early, 0, "replies sent before the log was durable")
 
 
 if __name__ == "__main__":

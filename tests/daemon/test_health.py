@@ -3,7 +3,7 @@ import os
 import socket
 import unittest
 
-from harness import Daemon, SkipTest, encode, equal, eventually, main
+from harness import Daemon, SkipTest, encode, equal, eventually, info, main
 
 
 def need_preload():
@@ -13,12 +13,6 @@ def need_preload():
 
 def touch(path):
     open(path, "w", encoding="ascii").close()
-
-
-def info(client):
-    kind, text = client("INFO")
-    equal(kind, "$")
-    return dict(line.split(":", 1) for line in text.decode().split("\r\n") if ":" in line)
 
 
 class Notified:

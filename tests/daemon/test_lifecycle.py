@@ -9,7 +9,7 @@ import tempfile
 import threading
 import unittest
 
-from harness import Client, Closed, Daemon, SkipTest, encode, equal, eventually, free_port, main
+from harness import Client, Closed, Daemon, SkipTest, encode, equal, eventually, free_port, info, main
 
 
 def run(*args, env=None):
@@ -20,10 +20,6 @@ def run(*args, env=None):
 def choices(client):
     lines = dict(line.split(":", 1) for line in client("INFO", "lanemap")[1].decode().splitlines() if ":" in line)
     return [lines[name] for name in ("segment_kind_young", "segment_kind_bottom", "filter")]
-
-
-def info(client):
-    return dict(line.split(":", 1) for line in client("INFO", "lanemap")[1].decode().splitlines() if ":" in line)
 
 
 def listening(port):

@@ -5,17 +5,11 @@ import signal
 import threading
 import unittest
 
-from harness import Daemon, SkipTest, encode, equal, eventually, main
+from harness import Daemon, SkipTest, encode, equal, eventually, info, main
 
 
 def touch(path):
     open(path, "w", encoding="ascii").close()
-
-
-def info(client):
-    kind, text = client("INFO")
-    equal(kind, "$")
-    return dict(line.split(":", 1) for line in text.decode().split("\r\n") if ":" in line)
 
 
 class Feeder:

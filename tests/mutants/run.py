@@ -41,6 +41,7 @@ BOOTED = ('tests/systemd/run.py', ['operate::1', 'tenants::0', 'tenants::1'])
 FULL = ('tests/crash/takeover_full', ['--rounds', '6', '--seed', '17'])
 GIVE_BACK = ('tests/unit/test_writer_give_back', [])
 GROUP = ('tests/unit/test_writer_group', [])
+DURABILITY = ('tests/daemon/test_durability.py', None)
 INDEX = ('tests/property/test_property_index', [])
 
 # What `meson install` puts into a booted system.
@@ -62,7 +63,8 @@ MUTANTS = [
     ('smove-of-what-is-in-the-batch', 'I6', 'src/daemon/command/set.c', 'server->batch.n_ops > 0) {\n                lanemap_batch_flush(server);\n                if', 'false) {\n                if',
      ('tests/daemon/test_keys.py', ['Keys.test_smove_comes_after_what_others_sent_before'])),
     ('log-without-syncs-fills-up', 'W17', 'src/writer/core/sync.c',
-     'return lanemap_log_is_filling(writer->log);', 'return false;',
+     'if (lanemap_log_durable(writer->log) < target || lanemap_log_is_filling(writer->log))',
+     'if (lanemap_log_durable(writer->log) < target)',
      ('tests/unit/test_writer_pressure', ['--filter', '*/a_log*'])),
     ('watched-key-not-noticed', 'W22', 'src/daemon/client/batch.c',
      'lanemap_watched_applied(server, ops, results, n);', '',
@@ -223,6 +225,24 @@ MUTANTS = [
     ('group-that-cancels-out-has-no-position', 'W20', 'src/writer/apply/apply.c',
      'lanemap_store_release(&writer->lanes.position, apply->position);\n                lanemap_engine_counts_publish(writer);',
      'lanemap_engine_counts_publish(writer);', GROUP),
+    ('writes-wait-for-a-sync', 'W23', 'src/store/log_sync.c',
+     'int lanemap_log_write(struct lanemap_log *log)\n{\n',
+     'int lanemap_log_write(struct lanemap_log *log)\n{\n        pthread_mutex_lock(&log->sync_mutex);\n'
+     '        pthread_mutex_unlock(&log->sync_mutex);\n',
+     DURABILITY),
+    ('written-in-the-midst-of-a-sync-is-durable', 'W2', 'src/store/log_sync.c',
+     'lanemap_store_release(&log->durable, through);\n        if (!log->given_up)',
+     'lanemap_store_release(&log->durable, log->written);\n        if (!log->given_up)',
+     ('tests/unit/test_store_log', [])),
+    ('next-file-leaves-out-what-is-written', 'W3', 'src/store/log_sync.c',
+     'block->n_again = block->n_durable;', 'block->n_again = block->n_written;',
+     ('tests/unit/test_store_log_faults', [])),
+    ('whoever-waits-is-not-woken', 'W23', 'src/writer/core/sync.c',
+     'lanemap_store_relaxed(&writer->sync.is_awaited, true);', '', DURABILITY),
+    ('loop-writes-no-log', 'W23', 'src/store/log_sync.c',
+     'if (pthread_mutex_trylock(&log->write_mutex) != 0)', 'if (1)', DURABILITY),
+    ('slow-syncs-uncounted', 'W11', 'src/store/log_sync.c',
+     'log->stats.n_slow_syncs += took_ns > LANEMAP_LOG_SLOW_NS;', '', DURABILITY),
     ('long-apply-in-the-loop', 'W17', 'src/daemon/client/batch.h',
      '#define LANEMAP_BATCH_OPS_LONG ((size_t)16384)', '#define LANEMAP_BATCH_OPS_LONG ((size_t)16384 << 20)',
      ('tests/daemon/test_protocol.py', None)),

@@ -126,6 +126,13 @@ def encode(*command):
     return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in args)
 
 
+def info(client):
+    """The fields of INFO, by name."""
+    kind, text = client("INFO", "everything")
+    equal(kind, "$")
+    return dict(line.split(":", 1) for line in text.decode().split("\r\n") if ":" in line)
+
+
 def eventually(what, seconds=20):
     """Calls what() until it is true; answers what it answered."""
     end = time.monotonic() + seconds

@@ -458,7 +458,7 @@ static int apply_run(struct lanemap_writer *writer, struct apply *apply, uint64_
         lanemap_mutex_unlock(&writer->lanes.lock);
 
         lanemap_engine_hits_take(writer);
-        lanemap_engine_sync_signal(writer);
+        lanemap_engine_log_write(writer);
         return r < 0 ? r : bad;
 }
 

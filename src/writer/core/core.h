@@ -88,6 +88,10 @@ uint64_t lanemap_engine_log_age_ns(struct lanemap_writer *writer);
 /* ---- core/sync.c ---- */
 
 void *lanemap_engine_sync_main(void *writer);
+void *lanemap_engine_log_write_main(void *writer);
+/* After an apply: writes the log at once where the policy allows it and nobody has to wait, or
+ * wakes the thread that does. */
+void lanemap_engine_log_write(struct lanemap_writer *writer);
 
 /* ---- core/thread.c ---- */
 
@@ -114,6 +118,7 @@ void lanemap_engine_workers_signal(struct lanemap_writer *writer);
 void lanemap_engine_scrub_signal(struct lanemap_writer *writer);
 void lanemap_engine_serve_signal(struct lanemap_writer *writer);
 void lanemap_engine_sync_signal(struct lanemap_writer *writer);
+void lanemap_engine_log_write_signal(struct lanemap_writer *writer);
 void lanemap_engine_event_notify(struct lanemap_writer *writer);
 /* Each sleep ends at a signal, at `stopping`, or after ns nanoseconds */
 void lanemap_engine_flusher_sleep(struct lanemap_writer *writer, uint64_t ns);

@@ -6,7 +6,8 @@
  *
  *   any       apply, lookups, statistics, requests: the caller's threads
  *   heart     beats, and does nothing else                                  core/heart.c
- *   sync      writes and syncs the log                                      core/sync.c
+ *   sync      syncs the log, goes on to new files                           core/sync.c
+ *   write     writes the log when the thread that applied does not          core/sync.c
  *   watch     checks that shared objects, locks and directory are there     life/watch.c
  *   flusher   freezes overlays and flushes them, serves requests            life/flusher.c
  *   workers   merge segments, help to build them                            compact/merge.c
@@ -323,15 +324,20 @@ struct engine_commit {
                                        under lanes.lock */
 };
 
-/* The sync thread, and who waits for it. */
+/* The threads of the log, and who waits for them. */
 struct engine_sync {
         pthread_t thread;
         bool has_thread;
+        pthread_t write_thread;
+        bool has_write_thread;
         struct lanemap_mutex lock;
-        pthread_cond_t wake;         /* there is something to write or sync */
+        pthread_cond_t wake;         /* there is something to sync */
+        pthread_cond_t write_wake;   /* there is something to write, which nobody else writes */
         pthread_cond_t durable_wake; /* the durable position moved, or failed */
         uint64_t target;             /* under sync.lock: gets durable whatever the policy */
         bool is_idle;                /* atomic: the thread is, or is about to be, asleep */
+        bool write_is_idle;          /* atomic: the other one */
+        bool is_awaited;             /* atomic: event_fd is to say when a position moves (E7) */
         bool stopping;               /* atomic: last, when nothing needs the log any more */
         uint32_t appendfsync;        /* atomic */
         int event_fd;

@@ -58,12 +58,15 @@ uint32_t lanemap_engine_merge_part(struct lanemap_writer *writer)
 
 static uint64_t part_age_ns(struct lanemap_writer *writer, uint32_t part)
 {
-        uint64_t since_ns = lanemap_load_relaxed(&writer->health.busy_since_ns[part]), now_ns;
+        uint64_t since_ns = lanemap_load_relaxed(&writer->health.busy_since_ns[part]), log_ns,
+                 now_ns;
 
+        /* The log notes its steps itself: several threads are at it. */
+        log_ns = part == WRITER_PART_LOG ? lanemap_log_busy_since_ns(writer->log) : 0;
+        if (log_ns && (!since_ns || log_ns < since_ns))
+                since_ns = log_ns;
         if (since_ns == 0)
                 return 0;
-        if (part == WRITER_PART_LOG)
-                since_ns = LANEMAP_MAX(since_ns, lanemap_log_progress_ns(writer->log));
         now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
         return now_ns > since_ns ? now_ns - since_ns : 0;
 }

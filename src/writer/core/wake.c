@@ -56,6 +56,18 @@ void lanemap_engine_sync_signal(struct lanemap_writer *writer)
         lanemap_mutex_unlock(&writer->sync.lock);
 }
 
+/* The same for the thread that writes. */
+void lanemap_engine_log_write_signal(struct lanemap_writer *writer)
+{
+        lanemap_fence_full();
+        if (!lanemap_load_relaxed(&writer->sync.write_is_idle))
+                return;
+
+        lanemap_mutex_lock(&writer->sync.lock);
+        pthread_cond_signal(&writer->sync.write_wake);
+        lanemap_mutex_unlock(&writer->sync.lock);
+}
+
 void lanemap_engine_flusher_signal(struct lanemap_writer *writer)
 {
         lanemap_mutex_lock(&writer->workers.lock);

@@ -40,10 +40,13 @@ static void sync_stop(struct lanemap_writer *writer)
         lanemap_store_release(&writer->sync.stopping, true);
         lanemap_mutex_lock(&writer->sync.lock);
         pthread_cond_signal(&writer->sync.wake);
+        pthread_cond_signal(&writer->sync.write_wake);
         lanemap_mutex_unlock(&writer->sync.lock);
+        if (writer->sync.has_write_thread)
+                pthread_join(writer->sync.write_thread, NULL);
         if (writer->sync.has_thread)
                 pthread_join(writer->sync.thread, NULL);
-        writer->sync.has_thread = false;
+        writer->sync.has_write_thread = writer->sync.has_thread = false;
 }
 
 static void segments_free(struct lanemap_writer *writer)

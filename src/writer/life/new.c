@@ -121,6 +121,7 @@ int lanemap_engine_new(const struct lanemap_writer_options *options,
         pthread_cond_init(&writer->requests.done, NULL);
         lanemap_engine_cond_init(&writer->pressure.wake);
         lanemap_engine_cond_init(&writer->sync.wake);
+        lanemap_engine_cond_init(&writer->sync.write_wake);
         lanemap_engine_cond_init(&writer->sync.durable_wake);
         lanemap_engine_cond_init(&writer->workers.flusher_wake);
         lanemap_engine_cond_init(&writer->workers.wake);

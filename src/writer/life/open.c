@@ -124,6 +124,11 @@ static int threads_start(struct lanemap_writer *writer)
         r = lanemap_engine_thread_new(&writer->sync.thread, lanemap_engine_sync_main, writer);
         writer->sync.has_thread = r == 0;
         if (r == 0) {
+                r = lanemap_engine_thread_new(&writer->sync.write_thread,
+                                              lanemap_engine_log_write_main, writer);
+                writer->sync.has_write_thread = r == 0;
+        }
+        if (r == 0) {
                 r = lanemap_engine_thread_new(&writer->workers.flusher_thread,
                                               lanemap_engine_flusher_main, writer);
                 writer->workers.has_flusher_thread = r == 0;

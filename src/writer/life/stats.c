@@ -68,6 +68,13 @@ static void lanes_count(const struct lanemap_writer *writer, struct lanemap_writ
         }
 }
 
+static uint64_t log_sync_pending_ns(struct lanemap_writer *writer)
+{
+        uint64_t since_ns = lanemap_log_sync_since_ns(writer->log);
+
+        return since_ns ? lanemap_now_ns(&lanemap_clock_monotonic) - since_ns : 0;
+}
+
 int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
                              struct lanemap_writer_stats *ret_stats)
 {
@@ -109,6 +116,9 @@ int lanemap_writer_try_stats(struct lanemap_writer *writer, uint64_t wait_ns,
         stats.log_bytes = log.bytes;
         stats.n_log_files = log.n_files;
         stats.n_log_syncs = log.n_syncs;
+        stats.n_log_slow_syncs = log.n_slow_syncs;
+        stats.log_sync_max_ns = log.sync_max_ns;
+        stats.log_sync_pending_ns = log_sync_pending_ns(writer);
         stats.user_bytes_in = log.op_bytes;
         stats.segment_bytes_written = stats.flush_bytes_written + stats.merge_bytes_written;
         *ret_stats = stats;

@@ -377,3 +377,69 @@ Test(log, the_age_of_what_is_not_durable)
         lanemap_log_close(log);
         log_model_deinit(&model);
 }
+
+/* ---- E6: writes in the midst of syncs ---- */
+
+struct busy_files {
+        struct lanemap_files files; /* a copy of lanemap_files_posix, but for sync */
+        struct log_model *model;
+        struct lanemap_log *log;
+        bool is_busy;
+        uint64_t n_syncs;
+};
+
+static int busy_sync(const struct lanemap_files *files, int fd)
+{
+        struct busy_files *busy = (struct busy_files *)(uintptr_t)files;
+        uint64_t written;
+
+        if (busy->is_busy) {
+                busy->n_syncs++;
+                log_model_append_n(busy->model, busy->log, 1);
+                written = lanemap_log_written(busy->log);
+                cr_assert_eq(lanemap_log_write(busy->log), 0);
+                cr_expect_eq(lanemap_log_written(busy->log), lanemap_log_last(busy->log));
+                cr_expect_gt(lanemap_log_written(busy->log), written);
+                /* One that must not wait leaves it to others. */
+                log_model_append_n(busy->model, busy->log, 1);
+                cr_expect_eq(lanemap_log_try_write(busy->log), 1);
+        }
+        return lanemap_files_posix.sync(&lanemap_files_posix, fd);
+}
+
+/* What is written while a sync is under way is written, and not durable: not in the file that is
+ * synced, and not in the next one either, which is being made. */
+Test(log, writes_in_the_midst_of_syncs)
+{
+        struct busy_files busy = {.files = lanemap_files_posix};
+        struct lanemap_log_recovery recovery;
+        struct lanemap_log_stats stats;
+        struct log_model model;
+
+        busy.files.sync = busy_sync;
+        busy.model = &model;
+        log_model_init(&model, 64);
+        model.config.files = &busy.files;
+        model.config.file_bytes = 16384;
+        cr_assert_eq(lanemap_log_open(&model.config, &busy.log), 0);
+        busy.is_busy = true;
+        for (unsigned i = 0; i < 200; i++) {
+                uint64_t before = lanemap_log_last(busy.log) + 1;
+
+                log_model_append_n(&model, busy.log, 1);
+                cr_assert_eq(lanemap_log_write_and_sync(busy.log, true), 0);
+                cr_expect_geq(lanemap_log_durable(busy.log), before);
+                cr_expect_lt(lanemap_log_durable(busy.log), lanemap_log_written(busy.log));
+                cr_expect_eq(lanemap_log_sync_since_ns(busy.log), 0);
+        }
+        busy.is_busy = false;
+        lanemap_log_get_stats(busy.log, &stats);
+        cr_expect_geq(stats.n_rotations, 3);
+        cr_expect_gt(busy.n_syncs, 200, "also of what a rotation syncs");
+        log_model_must_sync(&model, busy.log);
+        lanemap_log_close(busy.log);
+        log_model_must_recover(&model, &recovery);
+        cr_expect_eq(recovery.last_seq, model.n_records);
+        lanemap_log_recovery_deinit(&recovery);
+        log_model_deinit(&model);
+}

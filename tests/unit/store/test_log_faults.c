@@ -209,7 +209,7 @@ Test(log_faults, short_writes)
         log_model_deinit(&model);
 }
 
-/* W3. */
+/* E3. */
 Test(log_faults, a_failed_sync_gives_the_file_up)
 {
         struct faulty_files faulty;
@@ -299,14 +299,14 @@ static void disk_fill(int error)
         log_model_deinit(&model);
 }
 
-/* W5. A quota is a disk, too. */
+/* E5. A quota is a disk, too. */
 Test(log_faults, a_full_disk_refuses_before_anything_is_applied)
 {
         disk_fill(-ENOSPC);
         disk_fill(-EDQUOT);
 }
 
-/* W2: a full disk lets the next file not begin; the old one has room for all that was promised. */
+/* E2: a full disk lets the next file not begin; the old one has room for all that was promised. */
 Test(log_faults, a_full_disk_at_rotation)
 {
         struct faulty_files faulty;
@@ -368,7 +368,7 @@ static int meddler_sync_directory(const struct lanemap_files *files, int fd)
         return 0;
 }
 
-/* W2 holds at any moment of a rotation: whatever is reserved while the next file is being made has
+/* E2 holds at any moment of a rotation: whatever is reserved while the next file is being made has
  * room in it, on a disk that is full when it is written. */
 Test(log_faults, records_appended_in_the_midst_of_a_rotation)
 {

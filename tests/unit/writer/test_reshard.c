@@ -38,6 +38,7 @@ static int place_open(struct place *place, uint32_t n_lanes, struct lanemap_writ
         options.fingerprint_bits = place->fingerprint_bits;
         options.segment_kind_young = options.segment_kind_bottom = place->kind;
         options.flush_bytes = UINT64_C(1) << 30; /* only when it is asked for */
+        options.log_file_bytes = 0;              /* nor because the log has grown */
         options.scrub_bytes_per_second = UINT64_MAX;
         return lanemap_writer_open(&options, ret_writer);
 }
