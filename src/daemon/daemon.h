@@ -52,17 +52,17 @@ struct lanemap_transaction;
 struct lanemap_job;
 
 /* Bounds per client. */
-#define LANEMAP_QUERY_BYTES_MAX    ((size_t)64 << 20) /* unread input */
-#define LANEMAP_OUTPUT_BYTES_SEND  ((size_t)1 << 20)  /* send in the midst of a round */
-#define LANEMAP_OUTPUT_BYTES_PAUSE ((size_t)4 << 20)  /* replies not sent: run no command (S5) */
-#define LANEMAP_OUTPUT_BYTES_TURN  ((size_t)4 << 20)  /* of one round: then it is another's turn */
-#define LANEMAP_SEND_BYTES_TURN    ((size_t)1 << 20)  /* the same, of what is sent */
-#define LANEMAP_IDS_RUN            ((size_t)4096)     /* text of so many is made when it is sent */
-#define LANEMAP_STRANGER_BYTES     ((size_t)16 << 10) /* before the password: input, and replies */
-#define LANEMAP_CLIENTS_RESERVED   ((size_t)64)       /* for the Unix socket; a quarter of few */
-#define LANEMAP_CLIENT_ADDRESS_BYTES ((size_t)128)        /* a path of a socket is shorter */
-#define LANEMAP_READ_BYTES         ((size_t)16 << 10)
-#define LANEMAP_READ_BYTES_MAX     ((size_t)256 << 10)
+#define LANEMAP_QUERY_BYTES_MAX      ((size_t)64 << 20) /* unread input */
+#define LANEMAP_OUTPUT_BYTES_SEND    ((size_t)1 << 20)  /* send in the midst of a round */
+#define LANEMAP_OUTPUT_BYTES_PAUSE   ((size_t)4 << 20)  /* replies not sent: run no command (S5) */
+#define LANEMAP_OUTPUT_BYTES_TURN    ((size_t)4 << 20) /* of one round: then it is another's turn */
+#define LANEMAP_SEND_BYTES_TURN      ((size_t)1 << 20) /* the same, of what is sent */
+#define LANEMAP_IDS_RUN              ((size_t)4096)    /* text of so many is made when it is sent */
+#define LANEMAP_STRANGER_BYTES       ((size_t)16 << 10) /* before the password: input, and replies */
+#define LANEMAP_CLIENTS_RESERVED     ((size_t)64)       /* for the Unix socket; a quarter of few */
+#define LANEMAP_CLIENT_ADDRESS_BYTES ((size_t)128)      /* a path of a socket is shorter */
+#define LANEMAP_READ_BYTES           ((size_t)16 << 10)
+#define LANEMAP_READ_BYTES_MAX       ((size_t)256 << 10)
 
 enum lanemap_blocked {
         LANEMAP_BLOCKED_NOT = 0,
@@ -118,7 +118,7 @@ struct lanemap_client {
         uint64_t wait_until_ns;
         bool wait_replicas; /* for replicas too, of which there are none */
         char name[64];
-        char lib_name[64], lib_ver[64]; /* CLIENT SETINFO */
+        char lib_name[64], lib_ver[64];             /* CLIENT SETINFO */
         char address[LANEMAP_CLIENT_ADDRESS_BYTES]; /* the peer's: HOST:PORT, or PATH:0 */
 };
 
@@ -213,7 +213,7 @@ struct lanemap_server {
         size_t n_clients, n_clients_max;
         size_t n_tcp_clients, n_tcp_clients_max;
         size_t n_blocked;
-        size_t n_requests; /* of them: that wait for a flush, a compaction, a flip */
+        size_t n_requests;       /* of them: that wait for a flush, a compaction, a flip */
         size_t n_parked;         /* clients whose next command is a write that has to wait */
         uint64_t write_retry_ns; /* when the engine said that writes are worth trying again */
         uint64_t round_ns;       /* when this round began */

@@ -29,10 +29,12 @@ static void local_address_format(const struct lanemap_client *client,
                 address.any.sa_family = AF_UNSPEC;
         if (address.any.sa_family == AF_INET &&
             inet_ntop(AF_INET, &address.v4.sin_addr, host, sizeof(host)))
-                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "%s:%u", host, ntohs(address.v4.sin_port));
+                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "%s:%u", host,
+                         ntohs(address.v4.sin_port));
         else if (address.any.sa_family == AF_INET6 &&
                  inet_ntop(AF_INET6, &address.v6.sin6_addr, host, sizeof(host)))
-                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "[%s]:%u", host, ntohs(address.v6.sin6_port));
+                snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "[%s]:%u", host,
+                         ntohs(address.v6.sin6_port));
         else
                 snprintf(text, LANEMAP_CLIENT_ADDRESS_BYTES, "?:0");
 }
