@@ -58,7 +58,7 @@ struct lanemap_job;
 #define LANEMAP_OUTPUT_BYTES_TURN    ((size_t)4 << 20) /* of one round: then it is another's turn */
 #define LANEMAP_SEND_BYTES_TURN      ((size_t)1 << 20) /* the same, of what is sent */
 #define LANEMAP_IDS_RUN              ((size_t)4096)    /* text of so many is made when it is sent */
-#define LANEMAP_STRANGER_BYTES       ((size_t)16 << 10) /* before the password: input, and replies */
+#define LANEMAP_STRANGER_BYTES       ((size_t)16 << 10) /* before the password: input, replies */
 #define LANEMAP_CLIENTS_RESERVED     ((size_t)64)       /* for the Unix socket; a quarter of few */
 #define LANEMAP_CLIENT_ADDRESS_BYTES ((size_t)128)      /* a path of a socket is shorter */
 #define LANEMAP_READ_BYTES           ((size_t)16 << 10)

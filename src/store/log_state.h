@@ -100,6 +100,10 @@ uint64_t lanemap_log_append_locked(struct lanemap_log *log, const struct lanemap
  * always a free place on the list of files (lanemap_log_files_reserve()). */
 void lanemap_log_adopt(struct lanemap_log *log, const struct lanemap_log_output *output);
 
+/* With the sync turn, or before there are other threads. Return: 0: the log has its first file, and
+ * is not failing. Errors: as lanemap_log_open(); nothing has changed, and it can be tried again. */
+int lanemap_log_first_file(struct lanemap_log *log);
+
 /* Under mutex. The current file's header and directory entry are synced. */
 void lanemap_log_note_listed(struct lanemap_log *log);
 

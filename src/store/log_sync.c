@@ -495,6 +495,9 @@ static int log_restart(struct lanemap_log *log)
         struct lanemap_log_output output;
         int r;
 
+        if (log->current.fd < 0)
+                return lanemap_log_first_file(log);
+
         r = output_begin(log, &output);
         if (r < 0)
                 return r;

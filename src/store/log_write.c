@@ -1,6 +1,6 @@
 /*
- * The log's memory: opening, reserving, appending, dropping, and what it says about itself. The
- * disk side is log_sync.c. See log_write.h and log_state.h.
+ * The log's memory: reserving, appending, dropping, and what it says about itself. The disk side is
+ * log_sync.c, the beginning log_open.c. See log_write.h and log_state.h.
  */
 #include "store/log_write.h"
 
@@ -16,183 +16,6 @@
 
 #define BLOCK_BYTES_MIN (UINT32_C(16) << 10)
 #define BLOCK_BYTES_MAX (UINT32_C(1) << 20)
-#define COPY_BYTES      (UINT32_C(1) << 20)
-
-/* Records of a predecessor on their way into the first file. */
-struct copy {
-        struct lanemap_log_output *output;
-        uint64_t after;
-        unsigned char *bytes;
-        size_t capacity;
-        size_t n_bytes;
-};
-
-static int copy_flush(struct copy *copy)
-{
-        struct lanemap_log_output *output = copy->output;
-        int r;
-
-        r = lanemap_log_output_allocate(output, output->end + copy->n_bytes);
-        if (r == 0)
-                r = lanemap_log_output_put(output, copy->bytes, copy->n_bytes);
-        if (r < 0)
-                return r;
-
-        output->end += copy->n_bytes;
-        copy->n_bytes = 0;
-        return 0;
-}
-
-static int copy_visit(void *arg, const struct lanemap_log_scan *scan,
-                      const struct lanemap_log_record *record, const unsigned char *bytes)
-{
-        struct copy *copy = arg;
-        int r;
-
-        if (copy->n_bytes > 0 && copy->n_bytes + record->bytes > copy->capacity) {
-                r = copy_flush(copy);
-                if (r < 0)
-                        return r;
-        }
-
-        if (record->bytes > copy->capacity) {
-                size_t capacity = LANEMAP_MAX((size_t)record->bytes, (size_t)COPY_BYTES);
-                void *grown = lanemap_realloc(copy->bytes, capacity);
-
-                if (!grown)
-                        return -ENOMEM;
-                copy->bytes = grown;
-                copy->capacity = capacity;
-        }
-
-        memcpy(copy->bytes + copy->n_bytes, bytes, record->bytes);
-        lanemap_log_record_seal(copy->bytes + copy->n_bytes, copy->after, copy->output->seed);
-        copy->n_bytes += record->bytes;
-        return 0;
-}
-
-static int copy_unproven(const struct lanemap_log_config *config, struct lanemap_log_output *output)
-{
-        const struct lanemap_log_recovery *recovery = config->recovery;
-        struct copy copy = {.output = output, .after = output->header.after};
-        int r;
-
-        if (!recovery || recovery->last_seq <= copy.after)
-                return 0;
-
-        r = lanemap_log_walk(config->files, config->dir_fd, recovery->files, recovery->n_files,
-                             copy.after, recovery->last_seq, copy_visit, &copy);
-        if (r == 0)
-                r = copy_flush(&copy);
-
-        lanemap_free(copy.bytes);
-        return r;
-}
-
-static int log_open_file(struct lanemap_log *log, const struct lanemap_log_config *config)
-{
-        struct lanemap_log_header header = log->header;
-        struct lanemap_log_output output;
-        int r;
-
-        header.number = log->next_number;
-        header.after = log->durable;
-        r = lanemap_log_output_begin(log->files_layer, log->dir_fd, &header, 0, &output);
-        if (r < 0)
-                return r;
-
-        r = copy_unproven(config, &output);
-        if (r == 0)
-                r = lanemap_log_output_finish(&output);
-        if (r < 0) {
-                lanemap_log_output_abandon(&output);
-                return r;
-        }
-
-        lanemap_log_adopt(log, &output);
-        for (size_t i = 0; i + 1 < log->n_files; i++) /* what is larger is void now */
-                log->files[i].last_seq = LANEMAP_MIN(log->files[i].last_seq, header.after);
-        log->written = log->durable = log->last;
-        return 0;
-}
-
-static int log_take_files(struct lanemap_log *log, const struct lanemap_log_recovery *recovery)
-{
-        log->files_capacity = 8 + (recovery ? recovery->n_files : 0);
-        log->files = lanemap_alloc(log->files_capacity * sizeof(*log->files));
-        if (!log->files)
-                return -ENOMEM;
-
-        if (recovery && recovery->n_files > 0) {
-                memcpy(log->files, recovery->files, recovery->n_files * sizeof(*log->files));
-                log->n_files = recovery->n_files;
-        }
-
-        return 0;
-}
-
-int lanemap_log_open(const struct lanemap_log_config *config, struct lanemap_log **ret_log)
-{
-        const struct lanemap_log_recovery *recovery = config->recovery;
-        struct lanemap_log *log;
-        int r;
-
-        log = lanemap_alloc_zero(sizeof(*log));
-        if (!log)
-                return -ENOMEM;
-
-        log->files_layer = config->files;
-        log->clock = config->clock;
-        log->dir_fd = config->dir_fd;
-        log->header.fingerprint_bits = config->fingerprint_bits;
-        memcpy(log->header.index_uuid, config->index_uuid, sizeof(log->header.index_uuid));
-        log->file_bytes = config->file_bytes ? config->file_bytes : LANEMAP_LOG_FILE_BYTES_DEFAULT;
-        log->buffer_bytes =
-                config->buffer_bytes ? config->buffer_bytes : LANEMAP_LOG_BUFFER_BYTES_DEFAULT;
-        log->rotate_at = log->file_bytes;
-        log->current.fd = -1;
-        log->next_number = LANEMAP_MAX(config->next_number, recovery ? recovery->next_number : 1);
-        log->durable = LANEMAP_MAX(config->after, recovery ? recovery->proven : 0);
-        log->last = LANEMAP_MAX(log->durable, recovery ? recovery->last_seq : 0);
-        log->last_op = log->last;
-        log->proven = log->durable;
-        pthread_mutex_init(&log->sync_mutex, NULL);
-        pthread_mutex_init(&log->write_mutex, NULL);
-        pthread_mutex_init(&log->drop_mutex, NULL);
-        pthread_mutex_init(&log->mutex, NULL);
-
-        r = log_take_files(log, recovery);
-        if (r == 0)
-                r = log_open_file(log, config);
-        if (r < 0) {
-                lanemap_log_close(log);
-                return r;
-        }
-
-        *ret_log = log;
-        return 0;
-}
-
-void lanemap_log_close(struct lanemap_log *log)
-{
-        if (!log)
-                return;
-
-        lanemap_log_output_close(&log->current);
-        while (log->head) {
-                struct lanemap_log_block *next = log->head->next;
-
-                lanemap_log_block_free(log->head);
-                log->head = next;
-        }
-        lanemap_log_block_free(log->spare);
-        lanemap_free(log->files);
-        pthread_mutex_destroy(&log->mutex);
-        pthread_mutex_destroy(&log->drop_mutex);
-        pthread_mutex_destroy(&log->write_mutex);
-        pthread_mutex_destroy(&log->sync_mutex);
-        lanemap_free(log);
-}
 
 int lanemap_log_files_reserve(struct lanemap_log *log)
 {
@@ -502,6 +325,19 @@ bool lanemap_log_is_filling(const struct lanemap_log *log)
                (bytes > 0 && bytes + LANEMAP_LOG_RECORD_BYTES_MAX > log->buffer_bytes);
 }
 
+/* Under mutex: the list has the current file as it is. */
+static void current_note(struct lanemap_log *log)
+{
+        struct lanemap_log_file *file;
+
+        if (log->current.fd < 0)
+                return;
+
+        file = &log->files[log->n_files - 1];
+        file->last_seq = log->last;
+        file->bytes = log->current.allocated;
+}
+
 int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,
                           struct lanemap_log_stats *ret_stats)
 {
@@ -511,8 +347,9 @@ int lanemap_log_try_stats(struct lanemap_log *log, uint64_t wait_ns,
         *ret_stats = log->stats;
         ret_stats->n_files = log->n_files;
         ret_stats->buffered_bytes = log->n_buffered;
-        ret_stats->bytes = log->current.allocated;
-        for (size_t i = 0; i + 1 < log->n_files; i++)
+        current_note(log);
+        ret_stats->bytes = 0;
+        for (size_t i = 0; i < log->n_files; i++)
                 ret_stats->bytes += log->files[i].bytes;
         pthread_mutex_unlock(&log->mutex);
         return 0;
@@ -530,8 +367,7 @@ size_t lanemap_log_get_files(struct lanemap_log *log, struct lanemap_log_file *r
 
         pthread_mutex_lock(&log->mutex);
         n_files = log->n_files;
-        log->files[n_files - 1].last_seq = log->last;
-        log->files[n_files - 1].bytes = log->current.allocated;
+        current_note(log);
         for (size_t i = 0; i < LANEMAP_MIN(n_files, capacity); i++)
                 ret_files[i] = log->files[i];
         pthread_mutex_unlock(&log->mutex);

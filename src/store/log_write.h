@@ -47,6 +47,8 @@ struct lanemap_log_config {
         int dir_fd;                        /* kept; not closed */
         uint32_t fingerprint_bits;
         unsigned char index_uuid[16];
+        bool may_be_full;      /* a full disk is no error: see lanemap_log_open() */
+        uint64_t number;       /* lanemap_log_number() until there is a file */
         uint64_t next_number;  /* of the first file; numbers already in use are passed over */
         uint64_t after;        /* the highest position that the manifest names; 0: a new index */
         uint64_t file_bytes;   /* a larger file is followed by a new one; 0: the default */
@@ -63,6 +65,10 @@ struct lanemap_log;
  * page cache proves nothing); the old files stay until lanemap_log_drop(). The next record is
  * numbered 1 + the largest of config->after, recovery->proven and recovery->last_seq; everything
  * before it is durable when this returns.
+ *
+ * With config->may_be_full a disk without room for that file is no error. The log is failing then
+ * (E3) with -ENOSPC or -EDQUOT, and lanemap_log_write_and_sync() tries again. Durable is then what
+ * is proven, or all of it where the file system can say what is on the disk (O_DIRECT).
  *
  * Return: 0. Errors: -ENOSPC, -EIO, -ENOMEM, errno of the file layer; then a file without records
  * that count may be left, which the next recovery passes over.

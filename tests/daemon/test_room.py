@@ -87,6 +87,7 @@ def check_waiting(daemon, told, what):
 
 class Room(unittest.TestCase):
     def test_a_full_disk(self):
+        """An index that was there is served, and takes no writes until there is room."""
         daemon = NotStarted()
         with Disk(daemon, "2m") as disk, daemon:
             daemon.start()
@@ -97,57 +98,61 @@ class Room(unittest.TestCase):
             disk.fill()
             told = Notified(daemon)
             daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
-            daemon.start(wait=False)
-            client = check_waiting(daemon, told, r"a log file cannot be started: No space left|No space left")
-            got = tool("get", daemon.name, "k7")
-            assert "7" in got.stdout and got.returncode == 0, f"what was published is read: {got}"
-            disk.free()
+            daemon.start()
             told.until("READY=1")
-            eventually(lambda: client("PING") == ("+", "PONG"))
+            assert "new writes are refused" in told.until("STATUS=Serving")[-1]
+            client = daemon.client()
+            assert re.search("(?i)no space", client("SADD", "k7", 9)[1]), client("SADD", "k7", 9)
+            got = tool("get", daemon.name, "k7")
+            equal((got.returncode, got.stdout), (0, "k7\t7\n"), got)
+            disk.free()
+            eventually(lambda: client("SADD", "after", 1) == (":", 1))
             for i in range(200):
                 equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
-            equal(client("SADD", "after", 1), (":", 1))
-            assert "waiting_for_room" not in info(client)
             eventually(lambda: info(client)["status"] == f"Serving {daemon.name}")
 
     def test_a_full_ext4_after_a_reboot(self):
-        """Nothing is published that could be read, and there is a log to replay: it waits, and comes up by itself."""
+        """Nothing is published, and there is a log to replay: it answers all the same, also under `always`."""
         daemon = NotStarted()
         with Disk(daemon, "16m", ext4=True) as disk, daemon:
             daemon.start()
             client = daemon.client()
             for i in range(200):
                 equal(client("SADD", f"k{i}", i), (":", 1))
+            for _ in range(2):
+                equal(daemon.stop(9), -9)
+                for path in glob.glob(f"/dev/shm/lanemap.{daemon.name}*"):
+                    os.unlink(path)
+                disk.fill()
+                daemon.start()
+                client = daemon.client()
+                equal(client("SADD", "k", 1)[1].split(":")[0], "ERR no space")
+                for i in range(200):
+                    equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
+                equal(tool("get", daemon.name, "k7").returncode, 0)
+                facts = info(client)
+                equal((facts["durable"], facts["n_log_files"]), (facts["position"], "1"))
+                assert "(No space left on device): new writes are refused" in facts["status"], facts
+            disk.free()
+            eventually(lambda: client("SADD", "after", 1) == (":", 1))
+            equal(client("SCARD", "k"), (":", 0))
             equal(daemon.stop(9), -9)
-            for path in glob.glob(f"/dev/shm/lanemap.{daemon.name}*"):
-                os.unlink(path)
+            daemon.start()
+            equal(daemon.client()("DBSIZE"), (":", 201))
+
+    def test_a_stop_while_it_waits(self):
+        """A new index has no room at all: there is nothing to serve."""
+        daemon = NotStarted()
+        with Disk(daemon, "2m") as disk, daemon:
             disk.fill()
             told = Notified(daemon)
             daemon.env = {"NOTIFY_SOCKET": told.path, "WATCHDOG_USEC": "30000000"}
             daemon.start(wait=False)
-            client = check_waiting(daemon, told, r"a log file cannot be started: No space left|No space left")
-            equal(daemon.process.poll(), None)
-            disk.free()
-            told.until("READY=1")
-            eventually(lambda: client("PING") == ("+", "PONG"))
-            for i in range(200):
-                equal(client("SMEMBERS", f"k{i}"), ("*", [("$", str(i).encode())]))
-            equal(client("SADD", "after", 1), (":", 1))
-            equal(tool("get", daemon.name, "k7").returncode, 0)
-
-    def test_a_stop_while_it_waits(self):
-        daemon = NotStarted()
-        with Disk(daemon, "2m") as disk, daemon:
-            daemon.start()
-            equal(daemon.client()("SADD", "k", 1), (":", 1))
-            equal(daemon.stop(9), -9)
-            disk.fill()
-            daemon.start(wait=False)
-            eventually(lambda: "waits for room" in daemon.messages())
+            check_waiting(daemon, told, "No space left")
             equal(daemon.stop(), 0)
             disk.free()
             daemon.start()
-            equal(daemon.client()("SCARD", "k"), (":", 1))
+            equal(daemon.client()("SADD", "k", 1), (":", 1))
 
     def test_full_shared_memory(self):
         """A /dev/shm of its own, 1 MiB, that is full from the start."""

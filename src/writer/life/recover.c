@@ -271,7 +271,8 @@ int lanemap_engine_segments_load(struct lanemap_writer *writer,
 /* ---- log ---- */
 
 /* The new file comes before the replay: in it, what a predecessor's page cache holds is made
- * durable, so that whatever is replayed may be flushed and named by a manifest at once. */
+ * durable, so that whatever is replayed may be flushed and named by a manifest at once. Where the
+ * disk is full, that waits, and so does what needs it; lookups do not. */
 int lanemap_engine_log_load(struct lanemap_writer *writer, const struct lanemap_manifest *manifest)
 {
         struct lanemap_log_recover_config recover = {
@@ -305,6 +306,8 @@ int lanemap_engine_log_load(struct lanemap_writer *writer, const struct lanemap_
                 .clock = writer->clock,
                 .dir_fd = writer->place.dir_fd,
                 .fingerprint_bits = writer->identity.hash_key.fingerprint_bits,
+                .may_be_full = true,
+                .number = manifest->log_number,
                 .next_number = LANEMAP_MAX(manifest->next_log_number, recovery.next_number),
                 .after = recover.highest_position,
                 .file_bytes = writer->options.log_file_bytes,

@@ -209,6 +209,65 @@ Test(log_faults, short_writes)
         log_model_deinit(&model);
 }
 
+/* A disk that is full at the start: nothing is lost, nothing taken, and it goes on with room. */
+Test(log_faults, a_log_that_opens_on_a_full_disk)
+{
+        struct lanemap_log_file files[4];
+        struct lanemap_log_stats stats;
+        struct faulty_files faulty;
+        struct lanemap_log *log;
+        struct log_model model;
+        uint64_t since = 0;
+
+        log_model_init(&model, 64);
+        faulty_files_init(&faulty, model.dir_fd);
+        model.config.files = &faulty.files;
+        cr_assert_eq(lanemap_log_open(&model.config, &log), 0);
+        log_model_append_n(&model, log, 10);
+        log_model_must_sync(&model, log);
+        log_model_append_n(&model, log, 10);
+        log_model_must_sync(&model, log);
+        lanemap_log_close(log);
+
+        faulty.disk_full = true;
+        cr_expect_eq(log_model_reopen(&model, &log), -ENOSPC, "not asked for");
+        model.config.may_be_full = true;
+        model.config.number = 1;
+        model.durable = 10; /* the rest is, but nothing on the disk says so */
+        /* Whether or not the disk can be asked, a sync that fails proves nothing. */
+        faulty.calls = FAULTY_SYNC;
+        faulty.n_calls = 0;
+        faulty.fail_at = 1;
+        cr_assert_eq(log_model_reopen(&model, &log), 0);
+        cr_expect_eq(lanemap_log_error(log, &since), -ENOSPC);
+        cr_expect_eq(lanemap_log_last(log), 20);
+        cr_expect_eq(lanemap_log_written(log), 20);
+        cr_expect_eq(lanemap_log_durable(log), 10);
+        cr_expect_eq(lanemap_log_number(log), 1);
+        cr_expect_eq(lanemap_log_reserve(log, LANEMAP_LOG_EMPTY_BYTES), -ENOSPC);
+        cr_expect_eq(lanemap_log_settle(log), 0, "what is not durable is not settled");
+        cr_expect_lt(lanemap_log_write_and_sync(log, true), 0);
+        cr_expect_eq(lanemap_log_drop(log, 20, UINT64_MAX), 0, "the last one stays");
+        cr_expect_eq(lanemap_log_get_files(log, files, 4), 1);
+        cr_expect_eq(files[0].last_seq, 20);
+        lanemap_log_get_stats(log, &stats);
+        cr_expect_gt(stats.bytes, 0);
+
+        faulty.disk_full = false;
+        log_model_must_sync(&model, log);
+        cr_expect_eq(lanemap_log_error(log, &since), 0);
+        log_model_append_n(&model, log, 10);
+        log_model_must_sync(&model, log);
+        cr_expect_eq(lanemap_log_number(log), 2);
+        lanemap_log_close(log);
+        faulty_files_cut_power(&faulty, true, 0);
+        cr_assert_eq(log_model_reopen(&model, &log), 0);
+        cr_expect_eq(lanemap_log_last(log), 30);
+        lanemap_log_close(log);
+        faulty_files_deinit(&faulty);
+        log_model_deinit(&model);
+}
+
 /* E3. */
 Test(log_faults, a_failed_sync_gives_the_file_up)
 {
