@@ -41,6 +41,7 @@ struct latency_options {
         uint32_t quiet_ms; /* a measurement beside nothing, or beside clients that do nothing */
         uint32_t settle_ms;
         bool quick;
+        bool first; /* the daemon's first thread runs before all others */
 };
 
 /* ---- the measurements ---- */

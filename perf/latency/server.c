@@ -1,6 +1,7 @@
 /* See private.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,15 @@ static void server_fill(const struct latency_server *server, uint64_t n_keys)
         }
 }
 
+/* The daemon's first thread, not those that it starts: they do not inherit it. */
+static void server_raise(const struct latency_server *server)
+{
+        const struct sched_param first = {.sched_priority = 1};
+
+        if (sched_setscheduler(server->pid, SCHED_FIFO | SCHED_RESET_ON_FORK, &first) < 0)
+                perf_die("--first", -errno);
+}
+
 void latency_server_start(const struct latency_options *options, bool redis,
                           const char *appendfsync, uint64_t n_keys, struct latency_server *server)
 {
@@ -45,6 +55,8 @@ void latency_server_start(const struct latency_options *options, bool redis,
         if (r < 0)
                 perf_die(program, r);
         server_fill(server, n_keys);
+        if (options->first && !redis)
+                server_raise(server);
 }
 
 void latency_server_stop(struct latency_server *server)

@@ -2,10 +2,10 @@
 #include "common/clock.h"
 #include "daemon/client/health.h"
 
-/* The loop waits so long for each of two locks of the engine's; longer for numbers that would be
- * older than a second. */
-#define STATS_WAIT_NS     (UINT64_C(2) * 1000 * 1000)
-#define STATS_WAIT_NS_MAX (UINT64_C(50) * 1000 * 1000)
+/* The loop, and everybody with it, waits so long for each of two locks of the engine's; longer for
+ * numbers that would be older than a second. */
+#define STATS_WAIT_NS     (UINT64_C(1) * 1000 * 1000)
+#define STATS_WAIT_NS_MAX (UINT64_C(4) * 1000 * 1000)
 #define STATS_AGE_NS      (UINT64_C(1000) * 1000 * 1000)
 
 bool lanemap_health_stats(struct lanemap_server *server, struct lanemap_writer_stats *ret_stats,

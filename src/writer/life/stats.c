@@ -164,24 +164,42 @@ static void ids_distinct(struct id_list *list)
         list->n = n;
 }
 
-/* Duplicates are dropped whenever the list is full; it grows only when half of it or more was
- * distinct. */
+static int ids_grow(struct id_list *list)
+{
+        size_t capacity = list->capacity ? list->capacity * 2 : 4096;
+        uint32_t *ids = lanemap_realloc(list->ids, capacity * sizeof(*ids));
+
+        if (!ids)
+                return -ENOMEM;
+        list->ids = ids;
+        list->capacity = capacity;
+        return 0;
+}
+
 static int ids_push(struct id_list *list, uint32_t id)
 {
-        if (list->n == list->capacity) {
-                ids_distinct(list);
-                if (list->n * 2 >= list->capacity) {
-                        size_t capacity = list->capacity ? list->capacity * 2 : 4096;
-                        uint32_t *ids = lanemap_realloc(list->ids, capacity * sizeof(*ids));
+        int r = list->n == list->capacity ? ids_grow(list) : 0;
 
-                        if (!ids)
-                                return -ENOMEM;
-                        list->ids = ids;
-                        list->capacity = capacity;
+        if (r == 0)
+                list->ids[list->n++] = id;
+        return r;
+}
+
+/* Adds those of a lane. Duplicates are dropped whenever the list is full; it grows only when half
+ * of it or more was distinct. */
+static int ids_add(struct id_list *list, const struct id_list *lane)
+{
+        for (size_t i = 0; i < lane->n; i++) {
+                int r = 0;
+
+                if (list->n == list->capacity) {
+                        ids_distinct(list);
+                        r = list->n * 2 >= list->capacity ? ids_grow(list) : 0;
                 }
+                if (r < 0)
+                        return r;
+                list->ids[list->n++] = lane->ids[i];
         }
-
-        list->ids[list->n++] = id;
         return 0;
 }
 
@@ -231,31 +249,45 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
         return r == LANEMAP_CURSOR_END ? 0 : r;
 }
 
+/*
+ * The ids of a lane. Under the lock they are only gathered, milliseconds for a lane of a hundred
+ * thousand keys: to sort them takes much longer, and who writes waits for the lock.
+ *
+ * ret_given_up  a copy of a segment cannot be read and is used no more: everything once again
+ */
+static int lane_ids(struct lanemap_writer *writer, uint32_t lane, struct id_list *list,
+                    bool *ret_given_up)
+{
+        struct lanemap_heap *heap = lanemap_heap_new();
+        struct lane_snapshot *snapshot = heap ? lanemap_heap_alloc(heap, sizeof(*snapshot)) : NULL;
+        int r;
+
+        if (!snapshot) {
+                lanemap_heap_free(heap);
+                return -ENOMEM;
+        }
+
+        lanemap_mutex_lock(&writer->lanes.lock);
+        r = snapshot_merge(&writer->lanes.items[lane], heap, snapshot, list);
+        *ret_given_up = r == -EBADMSG && lanemap_engine_copies_give_up(writer);
+        lanemap_mutex_unlock(&writer->lanes.lock);
+        lanemap_heap_free(heap);
+        return r;
+}
+
 int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t *ret_n_ids)
 {
-        struct id_list list = {0};
+        struct id_list list = {0}, lane = {0};
         bool given_up = false;
         int r = 0;
 
         for (uint32_t i = 0; i < writer->identity.n_lanes && r == 0; i++) {
-                struct lanemap_heap *heap = lanemap_heap_new();
-                struct lane_snapshot *snapshot =
-                        heap ? lanemap_heap_alloc(heap, sizeof(*snapshot)) : NULL;
-
-                if (!snapshot) {
-                        lanemap_heap_free(heap);
-                        r = -ENOMEM;
-                        break;
-                }
-
-                /* A lane at a time under the lock: milliseconds for a lane of a hundred thousand
-                 * keys. */
-                lanemap_mutex_lock(&writer->lanes.lock);
-                r = snapshot_merge(&writer->lanes.items[i], heap, snapshot, &list);
-                given_up = r == -EBADMSG && lanemap_engine_copies_give_up(writer);
-                lanemap_mutex_unlock(&writer->lanes.lock);
-                lanemap_heap_free(heap);
+                lane.n = 0;
+                r = lane_ids(writer, i, &lane, &given_up);
+                if (r == 0)
+                        r = ids_add(&list, &lane);
         }
+        lanemap_free(lane.ids);
         lanemap_engine_hits_take(writer);
         if (given_up) { /* ids of a copy that cannot be read: from its original, all over again */
                 lanemap_free(list.ids);
