@@ -222,6 +222,40 @@ class Budget(unittest.TestCase):
                 assert text.startswith("OOM this would bring the memory of all clients to "), text
             equal(client("SCARD", "big"), (":", 300000))
 
+    def test_what_is_left_of_long_lists_costs_no_more_than_it_is(self):
+        """Replies that wait for the log: a list of a million ids was read for each, 5000 are left of it."""
+        need_preload()
+
+        def memory():
+            with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as status:
+                return sum(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon"))
+
+        with Daemon() as daemon:
+            writer = daemon.client(60)
+            n, n_left = 1000000, 5000
+            add(writer, "a", range(n))
+            add(writer, "b", range(n - n_left))
+            add(writer, "c", range(n - n_left, n))
+            for command in ["SDIFF", "a", "b"], ["SINTER", "a", "c"], ["SUNION", *["c"] * 40]:
+                clients = [daemon.client(60) for _ in range(40)]
+                equal(len(clients[0](*command)[1]), n_left)  # so what it needs while it is at it is there
+                before = memory()
+                touch(daemon.hold)
+                writer.send_commands(["SADD", "d", 1], ["SREM", "d", 1])
+                eventually(writer.is_taken)
+                for client in clients:
+                    client.send_commands(command)
+                for client in clients:
+                    eventually(client.is_taken)
+                equal(daemon.client()("PING"), ("+", "PONG"))  # met after they were run
+                grown = memory() - before
+                os.unlink(daemon.hold)
+                for client in clients:
+                    equal(len(client.reply()[1]), n_left)
+                    client.close()
+                equal([writer.reply(), writer.reply()], [(":", 1)] * 2)
+                assert grown < 12 * MIB, f"{command[0]}: {grown} bytes for 40 replies"
+
     def test_forms_of_the_limit(self):
         with Daemon("--appendfsync", "no") as daemon:
             client = daemon.client()

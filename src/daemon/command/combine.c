@@ -23,7 +23,7 @@ struct combination {
         const struct lanemap_call *call;
         uint32_t first, end; /* arguments */
         uint32_t *ids;
-        size_t n_ids;
+        size_t n_ids, ids_capacity;
 };
 
 /* Replies an error, or puts the command off, unless it may be run. */
@@ -63,6 +63,7 @@ static bool first_read(struct combination *combination, uint32_t i)
 {
         if (!lanemap_posting_read(combination->call, i, false, &combination->n_ids))
                 return false;
+        combination->ids_capacity = combination->n_ids;
         if (combination->n_ids > 0)
                 combination->ids =
                         lanemap_posting_take(combination->call->server, combination->n_ids);
@@ -268,6 +269,7 @@ static bool unite(struct combination *combination)
         while (lists.n > 1)
                 lists_merge(&lists);
         combination->n_ids = lists.ends[0];
+        combination->ids_capacity = n_ids;
         combination->ids = lists.ids;
         lists.ids = NULL;
         lists_free(&lists);
@@ -290,6 +292,8 @@ static void ids_reply(struct combination *combination)
         if (n_ids < LANEMAP_IDS_RUN) {
                 lanemap_reply_ids(reply, combination->ids, n_ids);
         } else {
+                combination->ids =
+                        lanemap_posting_fit(combination->ids, n_ids, combination->ids_capacity);
                 lanemap_reply_run(reply, '$', combination->ids, n_ids);
                 combination->ids = NULL;
         }

@@ -143,12 +143,26 @@ bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint
         return true;
 }
 
+/* An allocator may leave a block as large as it is when half of it is wanted, so it is not asked to
+ * shrink it. What is little more than needed is not copied: it may be megabytes. */
+uint32_t *lanemap_posting_fit(uint32_t *ids, size_t n_ids, size_t capacity)
+{
+        uint32_t *fitting;
+
+        if (n_ids > capacity / 4 * 3)
+                return ids;
+        fitting = lanemap_alloc(n_ids * sizeof(*fitting));
+        if (!fitting)
+                return ids;
+        memcpy(fitting, ids, n_ids * sizeof(*fitting));
+        lanemap_free(ids);
+        return fitting;
+}
+
 uint32_t *lanemap_posting_take(struct lanemap_server *server, size_t n_ids)
 {
-        uint32_t *ids = lanemap_realloc(server->ids, n_ids * sizeof(*ids));
+        uint32_t *ids = lanemap_posting_fit(server->ids, n_ids, server->ids_capacity);
 
-        if (!ids) /* it need not shrink */
-                ids = server->ids;
         server->ids = NULL;
         server->ids_capacity = 0;
         return ids;

@@ -41,6 +41,10 @@ bool lanemap_posting_read(const struct lanemap_call *call, uint32_t i, bool coun
 bool lanemap_posting_read_from(const struct lanemap_call *call, uint32_t i, uint32_t from, size_t n,
                                const uint32_t **ret_ids, size_t *ret_n_ids);
 
+/* Memory of ids that is kept until a client has read them: not much more than n_ids need. Return:
+ * where they are now. */
+uint32_t *lanemap_posting_fit(uint32_t *ids, size_t n_ids, size_t capacity);
+
 /* The ids that were just read are the caller's from now on. Owner: the caller, lanemap_free(). */
 uint32_t *lanemap_posting_take(struct lanemap_server *server, size_t n_ids);
 

@@ -203,6 +203,22 @@ static int ids_add(struct id_list *list, const struct id_list *lane)
         return 0;
 }
 
+/* It is kept until a client has read it: not much more memory than the ids need. */
+static void ids_fit(struct id_list *list)
+{
+        uint32_t *ids;
+
+        if (list->n == 0 || list->n > list->capacity / 4 * 3)
+                return;
+        ids = lanemap_alloc(list->n * sizeof(*ids));
+        if (!ids)
+                return;
+        memcpy(ids, list->ids, list->n * sizeof(*ids));
+        lanemap_free(list->ids);
+        list->ids = ids;
+        list->capacity = list->n;
+}
+
 /* The cursors over one lane's levels; they stay where they are. */
 struct lane_snapshot {
         struct lanemap_overlay_cursor overlays[2];
@@ -299,6 +315,7 @@ int lanemap_writer_ids(struct lanemap_writer *writer, uint32_t **ret_ids, size_t
         }
 
         ids_distinct(&list);
+        ids_fit(&list);
         *ret_ids = list.ids;
         *ret_n_ids = list.n;
         return 0;
