@@ -7,14 +7,16 @@
  * One thread runs everything here (the loop); other threads are the engine's own and the
  * short-lived helpers of loop/job.h, which touch nothing of these objects. One round of the loop:
  *
- *         wait -> read and run the commands of every ready client, gathering writes in the batch
+ *         wait -> read and run the commands of every ready client, gathering writes in the batch;
+ *                 a slice of the transaction whose turn it is
  *              -> apply the batch, write its replies
  *              -> ask the engine how far replies may leave (loop/gate.h), send
  *
  * S1  Every reply passes the gate with the last position that was applied when it was computed.
  * S2  A client is freed only at the end of a round, so a batch never names one that is gone.
  * S3  No client can make another wait for more than the work of its own bounded messages: what
- * takes long runs in the engine or in a helper thread, and only its client is paused.
+ * takes long runs in the engine, in a helper thread, or in slices (a transaction), and only its
+ * client is paused.
  * S4  The loop waits for no flush, no merge, no memory and no log. While the engine would make a
  * write wait, clients whose next command is a write are parked, and go on in the order in which
  * they were parked; a batch that it refuses to take is held, and comes before every other write.
@@ -69,6 +71,7 @@ enum lanemap_blocked {
         LANEMAP_BLOCKED_REQUEST, /* FLUSH, COMPACT, FLIP: client->ticket */
         LANEMAP_BLOCKED_JOB,     /* client->job makes the answer */
         LANEMAP_BLOCKED_DURABLE, /* WAITAOF: until client->ticket is durable */
+        LANEMAP_BLOCKED_EXEC,    /* client->transaction is run in slices */
 };
 
 struct lanemap_client {
@@ -123,6 +126,9 @@ struct lanemap_client {
 };
 
 TAILQ_HEAD(lanemap_client_list, lanemap_client);
+
+/* client/transaction.h */
+TAILQ_HEAD(lanemap_transaction_list, lanemap_transaction);
 
 /* client/watched.c */
 LIST_HEAD(lanemap_watched_bucket, lanemap_watched_key);
@@ -220,6 +226,8 @@ struct lanemap_server {
         uint64_t next_client_id;
 
         struct lanemap_batch batch;
+        struct lanemap_transaction *executing; /* runs, or is applied: nobody else writes (X1) */
+        struct lanemap_transaction_list execs; /* of EXEC in slices, in their order */
         struct lanemap_watched watched;
         struct lanemap_reply discarded; /* replies of commands that are run again */
         uint64_t position;              /* the last one applied, as far as we were told */

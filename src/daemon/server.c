@@ -21,6 +21,7 @@
 #include "daemon/client/slowlog.h"
 #include "daemon/client/state.h"
 #include "daemon/client/stop.h"
+#include "daemon/client/transaction.h"
 #include "daemon/command/dispatch.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/table.h"
@@ -58,6 +59,7 @@ static void round_end(struct lanemap_server *server)
 
         if (server->batch.held_keys)
                 lanemap_batch_flush(server);
+        lanemap_command_exec_go_on(server);
         if (LANEMAP_UNLIKELY(!TAILQ_EMPTY(&server->durable_waits)))
                 lanemap_command_waits_end(server);
         /* One that is parked goes to the end of the list: its turn is in the next round. */
@@ -68,6 +70,7 @@ static void round_end(struct lanemap_server *server)
         }
         lanemap_batch_flush(server);
         lanemap_server_gate(server);
+        lanemap_command_exec_answer(server);
         lanemap_budget_round(server);
         for (client = TAILQ_FIRST(&server->touched); client; client = next) {
                 lanemap_client_gate(client);
@@ -92,7 +95,7 @@ static int write_retry_ms(const struct lanemap_server *server)
 {
         uint64_t now_ns = lanemap_now_ns(&lanemap_clock_monotonic);
 
-        if (server->batch.helper.is_running)
+        if (lanemap_transaction_is_helped(server) || server->executing)
                 return 1000;
         if (server->write_retry_ns <= now_ns)
                 return 0;
@@ -104,12 +107,18 @@ static int write_retry_ms(const struct lanemap_server *server)
 static int round_timeout(const struct lanemap_server *server)
 {
         const struct lanemap_client *client;
+        enum lanemap_exec_state exec;
         int timeout = server->watchdog_usec ? (int)LANEMAP_MIN(server->watchdog_usec / 4000, 1000U)
                                             : 1000;
 
         if (server->stopping)
                 timeout = LANEMAP_MIN(timeout, 20);
         if (server->batch.held_keys)
+                timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
+        exec = lanemap_command_exec_state(server);
+        if (exec == LANEMAP_EXEC_IS_DUE)
+                return 0;
+        if (exec == LANEMAP_EXEC_WAITS)
                 timeout = LANEMAP_MIN(timeout, write_retry_ms(server));
         timeout = (int)LANEMAP_MIN((uint64_t)timeout, lanemap_command_waits_ms(server));
         TAILQ_FOREACH(client, &server->touched, touched)
@@ -163,7 +172,7 @@ static bool server_is_done(const struct lanemap_server *server)
 {
         if (!server->stopping)
                 return false;
-        return (server->n_clients == 0 && !server->batch.held_keys) ||
+        return (server->n_clients == 0 && !server->batch.held_keys && !server->executing) ||
                lanemap_now_ns(&lanemap_clock_monotonic) > server->stop_deadline_ns;
 }
 
@@ -224,6 +233,7 @@ static int server_init(struct lanemap_server *server)
         TAILQ_INIT(&server->clients);
         TAILQ_INIT(&server->touched);
         TAILQ_INIT(&server->durable_waits);
+        TAILQ_INIT(&server->execs);
         TAILQ_INIT(&server->slow);
         lanemap_meter_init(server);
         run_id_draw(server->run_id);
@@ -263,6 +273,7 @@ static void server_deinit(struct lanemap_server *server)
                 lanemap_client_free(client);
         lanemap_job_finish(server);
         lanemap_batch_deinit(&server->batch); /* its thread may be at an apply */
+        lanemap_transaction_end_all(server);  /* so may theirs */
         lanemap_writer_close(server->writer);
         lanemap_slowlog_reset(server);
         lanemap_free(server->ids);

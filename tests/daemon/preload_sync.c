@@ -7,7 +7,9 @@
  * with ".waits" behind it: an apply of very many operations stands in its midst.
  *
  * epoll_wait of the first thread, the loop, waits before it looks while $LANEMAP_TEST_HOLD_LOOP
- * exists, and makes that name with ".waits" behind it: other threads go on alone.
+ * exists, and makes that name with ".waits" behind it: other threads go on alone. When that file
+ * is gone, it becomes the one with ".again" behind its name, where there is one: so it goes on for
+ * one round, and waits again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +31,8 @@ static void wait_while_held(const char *variable)
         close(open(waits, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         while (access(hold, F_OK) == 0)
                 usleep(1000);
+        snprintf(waits, sizeof(waits), "%s.again", hold);
+        (void)rename(waits, hold);
 }
 
 static int sync_hooked(int fd, long call)

@@ -284,6 +284,17 @@ static bool something_send(struct lanemap_reply *reply, const struct plain *plai
         return n > 0;
 }
 
+static void move_all(struct lanemap_reply *to, struct lanemap_reply *from, uint64_t through)
+{
+        uint64_t before = from->stream;
+
+        while (lanemap_reply_move_some(to, from, through)) {
+                cr_assert_gt(from->stream, before, "it went on");
+                before = from->stream;
+        }
+        cr_assert_geq(from->stream, through);
+}
+
 Test(resp, runs_of_ids_are_the_same_bytes)
 {
         static struct plain plain;
@@ -302,9 +313,9 @@ Test(resp, runs_of_ids_are_the_same_bytes)
                                 through = plain.n_bytes;
                 }
                 if (seed % 3 == 0) { /* as EXEC does */
-                        lanemap_reply_move(&other, &reply, through);
+                        move_all(&other, &reply, through);
                         cr_assert_eq(lanemap_reply_stream_end(&other), through);
-                        lanemap_reply_move(&other, &reply, lanemap_reply_stream_end(&reply));
+                        move_all(&other, &reply, lanemap_reply_stream_end(&reply));
                         cr_assert_eq(lanemap_reply_bytes(&reply), 0);
                         to = &other;
                 } else if (seed % 3 == 1) { /* as when the log cannot be written */

@@ -31,10 +31,27 @@ void lanemap_batch_deinit(struct lanemap_batch *batch)
         memset(batch, 0, sizeof(*batch));
 }
 
-struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops)
+/* The capacity is that of both. */
+static int ops_room(struct lanemap_batch *batch, size_t n_ops)
 {
         size_t results_capacity = batch->ops_capacity;
 
+        if (lanemap_array_fit((void **)&batch->results, &results_capacity, n_ops,
+                              sizeof(*batch->results)) < 0)
+                return -ENOMEM;
+        return lanemap_array_fit((void **)&batch->ops, &batch->ops_capacity, n_ops,
+                                 sizeof(*batch->ops));
+}
+
+void lanemap_batch_room(struct lanemap_batch *batch, size_t n_ops, size_t n_entries)
+{
+        (void)lanemap_array_fit((void **)&batch->entries, &batch->entries_capacity, n_entries,
+                                sizeof(*batch->entries));
+        (void)ops_room(batch, LANEMAP_MIN(n_ops, LANEMAP_BATCH_OPS_MAX));
+}
+
+struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops)
+{
         if (LANEMAP_UNLIKELY(batch->n_entries == batch->entries_capacity) &&
             lanemap_array_fit((void **)&batch->entries, &batch->entries_capacity,
                               LANEMAP_MAX(batch->n_entries + 1, BATCH_FIRST),
@@ -43,12 +60,7 @@ struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_o
         if (LANEMAP_LIKELY(batch->ops_capacity - batch->n_ops >= n_ops))
                 return batch->ops + batch->n_ops;
 
-        /* The capacity is that of both. */
-        n_ops = LANEMAP_MAX(batch->n_ops + n_ops, BATCH_FIRST);
-        if (lanemap_array_fit((void **)&batch->results, &results_capacity, n_ops,
-                              sizeof(*batch->results)) < 0 ||
-            lanemap_array_fit((void **)&batch->ops, &batch->ops_capacity, n_ops,
-                              sizeof(*batch->ops)) < 0)
+        if (ops_room(batch, LANEMAP_MAX(batch->n_ops + n_ops, BATCH_FIRST)) < 0)
                 return NULL;
         return batch->ops + batch->n_ops;
 }
@@ -270,15 +282,8 @@ static void *helper_main(void *arg)
         return NULL;
 }
 
-static bool helper_works(const struct lanemap_batch_helper *helper)
+bool lanemap_batch_help(struct lanemap_server *server, struct lanemap_batch *batch)
 {
-        return helper->is_running && !atomic_load_explicit(&helper->done, memory_order_acquire);
-}
-
-/* All operations of a batch that is held. Return: false: there is no thread to be had. */
-static bool helper_start(struct lanemap_server *server)
-{
-        struct lanemap_batch *batch = &server->batch;
         struct lanemap_batch_helper *helper = &batch->helper;
 
         *helper = (struct lanemap_batch_helper){
@@ -292,9 +297,11 @@ static bool helper_start(struct lanemap_server *server)
         return helper->is_running;
 }
 
-static int helper_end(struct lanemap_batch_helper *helper, size_t *ret_n_applied,
-                      uint64_t *ret_position)
+int lanemap_batch_help_end(struct lanemap_batch *batch, size_t *ret_n_applied,
+                           uint64_t *ret_position)
 {
+        struct lanemap_batch_helper *helper = &batch->helper;
+
         pthread_join(helper->thread, NULL);
         helper->is_running = false;
         *ret_n_applied = helper->n_applied;
@@ -325,17 +332,22 @@ static void batch_is_slow(struct lanemap_server *server, size_t op, uint64_t tic
                            4, ticks);
 }
 
-void lanemap_batch_applied(struct lanemap_server *server, const struct lanemap_op *ops,
-                           const struct lanemap_op_result *results, size_t n, uint64_t position,
-                           uint64_t ticks)
+void lanemap_batch_count(struct lanemap_server *server, size_t n, uint64_t position, uint64_t ticks)
 {
         server->apply_ticks += ticks;
         server->n_applies++;
         server->gate_is_due = true;
         if (n > 0)
                 server->position = LANEMAP_MAX(server->position, position);
-        lanemap_watched_applied(server, ops, results, n);
         lanemap_memory_applied(server, n);
+}
+
+void lanemap_batch_applied(struct lanemap_server *server, const struct lanemap_op *ops,
+                           const struct lanemap_op_result *results, size_t n, uint64_t position,
+                           uint64_t ticks)
+{
+        lanemap_batch_count(server, n, position, ticks);
+        lanemap_watched_applied(server, ops, results, n);
 }
 
 /* The operations from `op` on: what the thread made of them, or here and now. */
@@ -348,7 +360,7 @@ static int batch_apply(struct lanemap_server *server, size_t op, size_t *ret_n_a
         int r;
 
         if (was_helped)
-                r = helper_end(&batch->helper, ret_n_applied, &position);
+                r = lanemap_batch_help_end(batch, ret_n_applied, &position);
         else
                 r = lanemap_writer_try_apply(server->writer, batch->ops + op, batch->n_ops - op,
                                              batch->results + op, ret_n_applied, &position,
@@ -375,7 +387,7 @@ void lanemap_batch_flush(struct lanemap_server *server)
         struct lanemap_batch *batch = &server->batch;
         size_t entry = 0, op = 0;
 
-        if (helper_works(&batch->helper))
+        if (lanemap_batch_helper_works(&batch->helper))
                 return;
         if (batch->held_keys && !batch->helper.is_running && !lanemap_server_write_is_due(server))
                 return;
@@ -387,7 +399,7 @@ void lanemap_batch_flush(struct lanemap_server *server)
                 if (!batch->helper.is_running && batch->n_ops - op > LANEMAP_BATCH_OPS_LONG &&
                     batch_hold(batch, entry, op) == 0) {
                         entry = op = 0;
-                        if (helper_start(server))
+                        if (lanemap_batch_help(server, batch))
                                 return;
                 }
                 r = batch_apply(server, op, &n_applied);

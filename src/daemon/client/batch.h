@@ -19,7 +19,7 @@
  * B6  A batch of very many operations is held (B4) and applied in a thread of its own: the loop
  *     goes on meanwhile. The thread reads operations and writes results; entries are the loop's.
  *     What reads as of one moment and looks more than once (EXEC, SINTER, EXISTS of several
- *     keys, ...) waits for it.
+ *     keys, ...) waits for it. So it is with the batch of a transaction.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.
@@ -103,10 +103,14 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_batch_op_code(const struct lanemap_op *op
         return op->code & ~LANEMAP_OP_WITH_NEXT;
 }
 
-/* From here on the operations [first, first + n) are all applied, or none. */
+/* The operations [first, first + n) are all applied, or none. */
 void lanemap_batch_join(struct lanemap_batch *batch, size_t first, size_t n);
 
 void lanemap_batch_deinit(struct lanemap_batch *batch);
+
+/* Room for all that it will have, as far as there is memory; lanemap_batch_reserve() makes what is
+ * missing. */
+void lanemap_batch_room(struct lanemap_batch *batch, size_t n_ops, size_t n_entries);
 
 /* Room for n_ops more operations and an entry. Return: the first operation, or NULL. */
 struct lanemap_op *lanemap_batch_reserve(struct lanemap_batch *batch, size_t n_ops);
@@ -120,13 +124,28 @@ void lanemap_batch_commit(struct lanemap_batch *batch, struct lanemap_client *cl
 void lanemap_batch_answer(struct lanemap_batch *batch, const struct lanemap_batch_entry *entry,
                           struct lanemap_reply *reply);
 
+/* A thread applies all operations of the batch. Return: false: there is none to be had. */
+bool lanemap_batch_help(struct lanemap_server *server, struct lanemap_batch *batch);
+
+/* Return: whether it is at it. */
+LANEMAP_ALWAYS_INLINE bool lanemap_batch_helper_works(const struct lanemap_batch_helper *helper)
+{
+        return helper->is_running && !atomic_load_explicit(&helper->done, memory_order_acquire);
+}
+
+/* It has done its work, or is waited for. Return: as lanemap_writer_apply(). */
+int lanemap_batch_help_end(struct lanemap_batch *batch, size_t *ret_n_applied,
+                           uint64_t *ret_position);
+
 /* What it answers when apply failed with r, and nothing of it was applied. */
 void lanemap_batch_refuse(struct lanemap_reply *reply, int r);
 
-/*
- * An apply of n operations is over, in which the index changed to `position`; it took `ticks`. For
- * those who count, who watch keys, and for the gate.
- */
+/* An apply of n operations is over, in which the index changed to `position`; it took `ticks`. For
+ * those who count, and for the gate. */
+void lanemap_batch_count(struct lanemap_server *server, size_t n, uint64_t position,
+                         uint64_t ticks);
+
+/* The same, and for those who watch keys. */
 void lanemap_batch_applied(struct lanemap_server *server, const struct lanemap_op *ops,
                            const struct lanemap_op_result *results, size_t n, uint64_t position,
                            uint64_t ticks);

@@ -20,9 +20,7 @@ static uint64_t transaction_bytes(const struct lanemap_transaction *transaction)
 {
         const struct lanemap_batch *batch = &transaction->batch;
 
-        return sizeof(*transaction) + transaction->bytes_capacity +
-               transaction->args_capacity * sizeof(*transaction->args) +
-               transaction->commands_capacity * sizeof(*transaction->commands) +
+        return sizeof(*transaction) + transaction->queue_bytes +
                batch->ops_capacity * (sizeof(*batch->ops) + sizeof(*batch->results)) +
                batch->entries_capacity * sizeof(*batch->entries) +
                lanemap_reply_memory(&transaction->reply);
@@ -66,7 +64,8 @@ void lanemap_budget_trim(struct lanemap_client *client)
 {
         if (client->n_batched > 0) /* B3 */
                 return;
-        lanemap_reply_trim(&client->out);
+        if (client->blocked != LANEMAP_BLOCKED_EXEC) /* room for its answer: X2 */
+                lanemap_reply_trim(&client->out);
         if (client->parsed_bytes == 0)
                 lanemap_resp_parser_trim(&client->parser);
         if (client->query_begin == client->query_end && client->query_capacity > 0) {

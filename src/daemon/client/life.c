@@ -115,7 +115,7 @@ void lanemap_client_free(struct lanemap_client *client)
         lanemap_resp_parser_deinit(&client->parser);
         lanemap_reply_deinit(&client->out);
         lanemap_gate_deinit(&client->gate);
-        lanemap_transaction_free(client->transaction);
+        lanemap_transaction_leave(client);
         lanemap_free(client->query);
         lanemap_free(client);
 }
@@ -258,8 +258,7 @@ static void client_protocol_error(struct lanemap_client *client, int r)
                 lanemap_client_close(client);
                 return;
         }
-        lanemap_transaction_free(client->transaction);
-        client->transaction = NULL;
+        lanemap_transaction_leave(client);
         reply = lanemap_client_reply(client);
         if (client->run_again) { /* its writes are held: the same bytes are met again after them */
                 client->run_again = false;

@@ -43,7 +43,7 @@ bool lanemap_server_may_write(struct lanemap_server *server)
 
         if (!server->writer)
                 return true;
-        if (server->batch.held_keys || !lanemap_server_write_is_due(server))
+        if (server->executing || server->batch.held_keys || !lanemap_server_write_is_due(server))
                 return false;
         server->write_retry_ns = 0;
         if (lanemap_writer_apply_is_ready(server->writer, LANEMAP_BATCH_LOG_BYTES_MAX, &wait_ns))
@@ -58,7 +58,7 @@ static void errors_count(struct lanemap_client *client)
         client->out.n_errors = 0;
 }
 
-static void reply_end_at(struct lanemap_client *client, uint64_t position)
+void lanemap_client_reply_end_at(struct lanemap_client *client, uint64_t position)
 {
         struct lanemap_server *server = client->server;
         int r;
@@ -76,28 +76,34 @@ static void reply_end_at(struct lanemap_client *client, uint64_t position)
 
 void lanemap_client_reply_end(struct lanemap_client *client)
 {
-        reply_end_at(client, client->server->position);
+        lanemap_client_reply_end_at(client, client->server->position);
 }
 
 void lanemap_client_reply_end_ungated(struct lanemap_client *client)
 {
-        reply_end_at(client, 0);
+        lanemap_client_reply_end_at(client, 0);
+}
+
+void lanemap_client_reply_unknown(struct lanemap_client *client)
+{
+        struct lanemap_server *server = client->server;
+
+        lanemap_reply_error(&client->out,
+                            "ERR outcome unknown: the log cannot be written (%s); the operation "
+                            "may or may not survive",
+                            strerror(-server->log_error));
+        server->n_outcome_unknown++;
 }
 
 /* Everything that waits is replaced by errors, which wait for nothing. */
 static void client_outcome_unknown(struct lanemap_client *client)
 {
-        struct lanemap_server *server = client->server;
         uint64_t n_replies = lanemap_gate_drop(&client->gate);
 
         lanemap_reply_cut(&client->out, client->gate.released);
         for (uint64_t i = 0; i < n_replies; i++)
-                lanemap_reply_error(&client->out,
-                                    "ERR outcome unknown: the log cannot be written (%s); the "
-                                    "operation may or may not survive",
-                                    strerror(-server->log_error));
+                lanemap_client_reply_unknown(client);
         client->gate.released = lanemap_reply_stream_end(&client->out);
-        server->n_outcome_unknown += n_replies;
 }
 
 void lanemap_client_gate(struct lanemap_client *client)

@@ -17,6 +17,10 @@ bool lanemap_server_write_is_due(const struct lanemap_server *server);
 
 /* A reply is whole: it waits for server->position. */
 void lanemap_client_reply_end(struct lanemap_client *client);
+/* A reply, or a part of it, waits for that position. */
+void lanemap_client_reply_end_at(struct lanemap_client *client, uint64_t position);
+/* Nobody can say whether what was asked for will survive. */
+void lanemap_client_reply_unknown(struct lanemap_client *client);
 /* A reply is whole that tells nothing of the data: it waits for the replies before it, only. */
 void lanemap_client_reply_end_ungated(struct lanemap_client *client);
 

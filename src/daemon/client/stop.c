@@ -3,6 +3,7 @@
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/client/stop.h"
+#include "daemon/client/transaction.h"
 #include "daemon/loop/listen.h"
 #include "daemon/loop/log.h"
 #include "daemon/loop/notify.h"
@@ -22,8 +23,13 @@ void lanemap_server_stop(struct lanemap_server *server)
         lanemap_listen_close(server);
         TAILQ_FOREACH(client, &server->clients, all)
         {
-                if (client->blocked != LANEMAP_BLOCKED_NOT) {
+                bool drops = client->blocked != LANEMAP_BLOCKED_EXEC ||
+                             lanemap_transaction_may_drop(client->transaction); /* X2 */
+
+                if (client->blocked != LANEMAP_BLOCKED_NOT && drops) {
                         lanemap_client_job_forget(client);
+                        if (client->blocked == LANEMAP_BLOCKED_EXEC)
+                                lanemap_transaction_leave(client);
                         lanemap_reply_error(&client->out, "ERR lanemapd is stopping");
                         lanemap_client_reply_end(client);
                         lanemap_client_unblock(client);

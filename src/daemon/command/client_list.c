@@ -62,9 +62,7 @@ static size_t transaction_bytes(const struct lanemap_transaction *transaction)
 {
         if (!transaction)
                 return 0;
-        return transaction->bytes_capacity +
-               transaction->args_capacity * sizeof(*transaction->args) +
-               transaction->commands_capacity * sizeof(*transaction->commands);
+        return transaction->queue_bytes;
 }
 
 static size_t arguments_bytes(const struct lanemap_resp_parser *parser)

@@ -199,8 +199,7 @@ void lanemap_command_reset(const struct lanemap_call *call)
         struct lanemap_client *client = call->client;
         struct lanemap_reply *reply = lanemap_client_reply(client);
 
-        lanemap_transaction_free(client->transaction);
-        client->transaction = NULL;
+        lanemap_transaction_leave(client);
         lanemap_watched_forget(client);
         client->out.protocol = 2;
         client->name[0] = 0;

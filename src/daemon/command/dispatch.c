@@ -54,8 +54,7 @@ static void refuse_arity(const struct lanemap_call *call)
                             exec ? "EXECABORT Transaction discarded because of:" : "ERR",
                             call->command->name);
         if (exec) {
-                lanemap_transaction_free(call->client->transaction);
-                call->client->transaction = NULL;
+                lanemap_transaction_leave(call->client);
                 lanemap_watched_forget(call->client);
         }
 }
@@ -99,12 +98,20 @@ static bool command_check(const struct lanemap_call *call)
         return true;
 }
 
+/* At most: one for each key, or for each argument after one key. */
+static size_t call_n_ops_max(const struct lanemap_call *call)
+{
+        if (!(call->command->flags & LANEMAP_COMMAND_WRITE))
+                return 0;
+        return LANEMAP_MAX(call->n_args - (call->command->last_key < 0 ? 1u : 2u), 1u);
+}
+
 static void command_queue(const struct lanemap_call *call)
 {
         int r;
 
         r = lanemap_transaction_queue(call->client->transaction, call->command, call->message,
-                                      call->args, call->n_args);
+                                      call->args, call->n_args, call_n_ops_max(call));
         call->client->transaction->writes |= call->command->flags & LANEMAP_COMMAND_WRITE;
         if (r == 0)
                 lanemap_reply_simple(lanemap_client_reply(call->client), "QUEUED");
@@ -169,7 +176,8 @@ static void command_run(const struct lanemap_call *call)
                 command->run(call);
                 ticks = lanemap_meter_ticks() - ticks;
                 counts->ticks += may_be_long ? ticks : ticks * LANEMAP_METER_SAMPLE;
-                if (lanemap_meter_is_slow(call->server, ticks) && !call->client->run_again)
+                if (lanemap_meter_is_slow(call->server, ticks) && !call->client->run_again &&
+                    call->client->blocked != LANEMAP_BLOCKED_EXEC)
                         lanemap_meter_slow(call->client, "command", call->message, call->args,
                                            call->n_args, ticks);
         }

@@ -51,10 +51,22 @@ bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i);
 
 /* command/transaction.c */
 void lanemap_command_multi(const struct lanemap_call *call);
-void lanemap_command_exec(const struct lanemap_call *call);
 void lanemap_command_discard(const struct lanemap_call *call);
 void lanemap_command_watch(const struct lanemap_call *call);
 void lanemap_command_unwatch(const struct lanemap_call *call);
+
+/* command/exec.c */
+void lanemap_command_exec(const struct lanemap_call *call);
+/* Once a round: a slice of the transaction whose turn it is. */
+void lanemap_command_exec_go_on(struct lanemap_server *server);
+/* Once a round, when it is known what may leave: a slice of long answers. */
+void lanemap_command_exec_answer(struct lanemap_server *server);
+enum lanemap_exec_state {
+        LANEMAP_EXEC_SLEEPS, /* there is none, or something else wakes the loop */
+        LANEMAP_EXEC_WAITS,  /* until the engine takes writes */
+        LANEMAP_EXEC_IS_DUE,
+};
+enum lanemap_exec_state lanemap_command_exec_state(const struct lanemap_server *server);
 
 /* command/commands.c */
 void lanemap_command_command(const struct lanemap_call *call);

@@ -41,7 +41,7 @@ void lanemap_posting_fail(const struct lanemap_call *call, int r)
 
 bool lanemap_posting_must_wait(const struct lanemap_call *call)
 {
-        if (lanemap_transaction_runs(call->client) || !call->server->batch.helper.is_running)
+        if (lanemap_transaction_runs(call->client) || !lanemap_transaction_is_helped(call->server))
                 return false;
         call->client->run_again = true;
         return true;

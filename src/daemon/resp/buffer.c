@@ -233,23 +233,25 @@ void lanemap_reply_sent(struct lanemap_reply *reply, size_t n)
                 reply->begin = reply->end = 0;
 }
 
-void lanemap_reply_move(struct lanemap_reply *to, struct lanemap_reply *from, uint64_t through)
+bool lanemap_reply_move_some(struct lanemap_reply *to, struct lanemap_reply *from, uint64_t through)
 {
-        while (from->stream < through) {
-                struct lanemap_reply_run *run = from->n_runs ? &from->runs[from->run_first] : NULL;
-                size_t n = run ? run->n_before : from->end - from->begin;
+        struct lanemap_reply_run *run = from->n_runs ? &from->runs[from->run_first] : NULL;
+        size_t n = run ? run->n_before : from->end - from->begin;
 
-                n = (size_t)LANEMAP_MIN((uint64_t)n, through - from->stream);
-                lanemap_check(n > 0 || run);
-                if (n > 0) {
-                        lanemap_reply_raw(to, from->bytes + from->begin, n);
-                        lanemap_reply_sent(from, n);
-                } else {
-                        lanemap_reply_run(to, run->type, run->ids, run->n_ids);
-                        from->stream += run->n_bytes;
-                        run_forget(from, run);
-                }
+        if (from->stream >= through)
+                return false;
+        n = (size_t)LANEMAP_MIN((uint64_t)n, through - from->stream);
+        n = LANEMAP_MIN(n, LANEMAP_REPLY_MOVE_BYTES);
+        lanemap_check(n > 0 || run);
+        if (n > 0) {
+                lanemap_reply_raw(to, from->bytes + from->begin, n);
+                lanemap_reply_sent(from, n);
+        } else {
+                lanemap_reply_run(to, run->type, run->ids, run->n_ids);
+                from->stream += run->n_bytes;
+                run_forget(from, run);
         }
+        return true;
 }
 
 void lanemap_reply_cut(struct lanemap_reply *reply, uint64_t stream_from)

@@ -21,7 +21,8 @@
 
 #include "common/base.h"
 
-#define LANEMAP_REPLY_PIECE_IDS ((size_t)8192)
+#define LANEMAP_REPLY_PIECE_IDS  ((size_t)8192)
+#define LANEMAP_REPLY_MOVE_BYTES ((size_t)64 << 10)
 
 struct lanemap_reply_run {
         uint32_t *ids;
@@ -94,9 +95,14 @@ size_t lanemap_reply_next(struct lanemap_reply *reply, const char **ret_bytes);
 /* n bytes, at most what lanemap_reply_next() returned, have been sent. */
 void lanemap_reply_sent(struct lanemap_reply *reply, size_t n);
 
-/* Moves what comes before byte `through` of `from` to the end of `to`. It does not lie in a run,
- * and no part of a run of `from` was sent. */
-void lanemap_reply_move(struct lanemap_reply *to, struct lanemap_reply *from, uint64_t through);
+/*
+ * Moves what comes before byte `through` of `from` to the end of `to`: LANEMAP_REPLY_MOVE_BYTES at
+ * most, or a run. That byte does not lie in a run, and no part of a run of `from` was sent.
+ *
+ * Return: false: there is nothing.
+ */
+bool lanemap_reply_move_some(struct lanemap_reply *to, struct lanemap_reply *from,
+                             uint64_t through);
 
 /* Forget everything from that byte of the stream on. It does not lie in a run. */
 void lanemap_reply_cut(struct lanemap_reply *reply, uint64_t stream_from);
