@@ -23,9 +23,12 @@ struct lanemap_fingerprint {
         uint32_t ext;
 };
 
+/* The key as SipHash begins with it. */
 struct lanemap_hash_key {
-        uint64_t k0;
-        uint64_t k1;
+        uint64_t v0;
+        uint64_t v1;
+        uint64_t v2;
+        uint64_t v3;
         uint32_t fingerprint_bits; /* 64, 80 or 96 */
 };
 

@@ -219,6 +219,7 @@ void lanemap_guard_fork_child(void)
         uintptr_t thread = lanemap_guard_thread();
         struct guard_block *block;
 
+        lanemap_store_relaxed(&lanemap_guards.n_forks, lanemap_guards.n_forks + 1);
         for (block = &first_block; block; block = block->next) {
                 for (uint32_t i = 0; i < UINT32_C(1) << block->log2; i++) {
                         struct lanemap_guard *guard = &block->guards[i];

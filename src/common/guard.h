@@ -49,6 +49,7 @@ struct lanemap_guards {
         struct lanemap_guard first[1 << LANEMAP_GUARD_FIRST_LOG2];
         uint64_t clock; /* a multiple of the step, and 1: a word of depth 1 */
         bool is_fenced; /* the kernel has no membarrier: entering executes a fence */
+        uint64_t n_forks; /* between the first process and this one, at which threads vanished */
 };
 extern struct lanemap_guards lanemap_guards __attribute__((visibility("hidden")));
 
@@ -129,6 +130,12 @@ uint64_t lanemap_guard_stamp(void);
 
 /* U2. Everything stamped no later may be released. Cost: one membarrier(2). */
 uint64_t lanemap_guard_horizon(void);
+
+/* The forks that lie behind this process: a thread that did something at another number is gone. */
+LANEMAP_ALWAYS_INLINE uint64_t lanemap_guard_forks(void)
+{
+        return lanemap_load_relaxed(&lanemap_guards.n_forks);
+}
 
 /* U3. In the child of a fork, by its only thread. */
 void lanemap_guard_fork_child(void);

@@ -1,5 +1,62 @@
-/* Postings of either kind of level. See read.h. */
+/* Views, and postings of either kind of level. See read.h. */
 #include "lane/read.h"
+
+static struct lanemap_overlay_cells table_decode(const struct lanemap_lane_source *source,
+                                                 uint64_t off, uint8_t log2_cells)
+{
+        const struct lanemap_overlay_table table = {
+                .off = off, .log2_cells = log2_cells, .cell_bytes = source->cell_bytes};
+
+        return lanemap_overlay_cells(&source->window, &table);
+}
+
+int lanemap_lane_decode(const struct lanemap_lane_source *source, uint64_t view_off,
+                        struct lanemap_lane_levels *ret_levels)
+{
+        struct lanemap_lane_levels *levels = ret_levels;
+        const struct lanemap_lane_view_shm *view =
+                lanemap_window_at(&source->window, view_off, sizeof(*view), 16);
+        uint64_t frozen_off;
+        uint32_t n_segments;
+
+        if (!view || lanemap_load_relaxed(&view->magic) != LANEMAP_LANE_VIEW_MAGIC)
+                return -EBADMSG;
+
+        n_segments = lanemap_load_relaxed(&view->n_segments);
+        if (n_segments > LANEMAP_LANE_SEGMENTS_MAX ||
+            !lanemap_window_at(&source->window, view_off,
+                               sizeof(*view) + n_segments * sizeof(view->segments[0]), 16))
+                return -EBADMSG;
+
+        levels->active = table_decode(source, lanemap_load_relaxed(&view->active_off),
+                                      lanemap_load_relaxed(&view->active_log2_cells));
+        if (!levels->active.first)
+                return -EBADMSG;
+
+        frozen_off = lanemap_load_relaxed(&view->frozen_off);
+        levels->has_frozen = frozen_off != 0;
+        levels->frozen = (struct lanemap_overlay_cells){.first = NULL};
+        if (frozen_off) {
+                levels->frozen = table_decode(source, frozen_off,
+                                              lanemap_load_relaxed(&view->frozen_log2_cells));
+                if (!levels->frozen.first)
+                        return -EBADMSG;
+        }
+
+        levels->cell_bytes = source->cell_bytes;
+        levels->n_segments = (uint16_t)n_segments;
+        for (uint32_t i = 0; i < n_segments; i++) {
+                levels->segments[i] = lanemap_lane_segment(source->files, &view->segments[i]);
+                if (!levels->segments[i])
+                        return LANEMAP_LANE_E_UNMAPPED;
+        }
+
+        levels->is_simple = n_segments == 1 && !levels->has_frozen &&
+                            levels->cell_bytes == sizeof(struct lanemap_overlay_cell_shm) &&
+                            levels->segments[0]->kind == LANEMAP_SEGMENT_KIND_PACKED &&
+                            !levels->segments[0]->has_filter;
+        return 0;
+}
 
 /* N3: what has just been read of a posting in a segment. Return: r, or -EBADMSG. */
 static int read_end(const struct lanemap_segment *from, int r)

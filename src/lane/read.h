@@ -9,8 +9,9 @@
  * N3. A segment whose owner could not read a page of it (G6) answers -EBADMSG, never "absent": the
  *     mark is looked at after the last load of its bytes. Newer levels answer as always.
  *
- * In two stages, so that a batch overlaps its cache misses: lanemap_lane_open() requests the first
- * line of every level that it may visit; lanemap_lane_find() resolves them.
+ * In stages, so that a batch overlaps its cache misses: lanemap_lane_decode() reads the view, once
+ * for many keys; lanemap_lane_prefetch() requests the first line of every level that a key may be
+ * in; lanemap_lane_find() resolves them.
  *
  * Thread: any. Cost: all first lines are requested at once, so about two DRAM accesses, however
  * many levels.
@@ -60,15 +61,18 @@ struct lanemap_lane_source {
         uint32_t cell_bytes;
 };
 
-/* A view, opened: every pointer checked. */
+/*
+ * A view, decoded: every pointer checked, nothing in shared memory. It is good for any key of the
+ * lane, for as long as the view's block and the segments' mappings are.
+ */
 struct lanemap_lane_levels {
-        const unsigned char *active_cells;
-        const unsigned char *frozen_cells; /* NULL: none */
-        struct lanemap_overlay_table active;
-        struct lanemap_overlay_table frozen;
-        uint32_t n_segments;
-        uint32_t rank; /* of the key's slot, in the lane as in each of its sections */
+        struct lanemap_overlay_cells active;
+        uint32_t cell_bytes;
+        uint16_t n_segments;
+        bool has_frozen;
+        bool is_simple; /* as lanemap_lane_find_simple() needs it */
         const struct lanemap_segment *segments[LANEMAP_LANE_SEGMENTS_MAX];
+        struct lanemap_overlay_cells frozen;
 };
 
 /* A posting that was found: a value word in the data object, or a posting in a segment. */
@@ -101,85 +105,44 @@ lanemap_lane_segment(const struct lanemap_lane_files *files,
 }
 
 /*
- * Opens the view at view_off for one key and requests the first line of every level.
- *
- * rank    of the key's slot in its lane
+ * Decodes the view at view_off.
  *
  * Return: 0, LANEMAP_LANE_E_UNMAPPED, -EBADMSG.
  */
-LANEMAP_ALWAYS_INLINE int lanemap_lane_open(const struct lanemap_lane_source *source,
-                                            uint64_t view_off, struct lanemap_fingerprint fp,
-                                            uint32_t rank, struct lanemap_lane_levels *ret_levels)
+int lanemap_lane_decode(const struct lanemap_lane_source *source, uint64_t view_off,
+                        struct lanemap_lane_levels *ret_levels);
+
+/*
+ * Requests the first line of every level.
+ *
+ * rank    of the key's slot in its lane, and so in each of its sections
+ */
+LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch(const struct lanemap_lane_levels *levels,
+                                                 struct lanemap_fingerprint fp, uint32_t rank)
 {
-        struct lanemap_lane_levels *levels = ret_levels;
-        const struct lanemap_lane_view_shm *view =
-                lanemap_window_at(&source->window, view_off, sizeof(*view), 16);
-        uint64_t frozen_off;
-        uint32_t n_segments;
-
-        if (LANEMAP_UNLIKELY(!view ||
-                             lanemap_load_relaxed(&view->magic) != LANEMAP_LANE_VIEW_MAGIC))
-                return -EBADMSG;
-
-        n_segments = lanemap_load_relaxed(&view->n_segments);
-        if (LANEMAP_UNLIKELY(
-                    n_segments > LANEMAP_LANE_SEGMENTS_MAX ||
-                    !lanemap_window_at(&source->window, view_off,
-                                       sizeof(*view) + n_segments * sizeof(view->segments[0]), 16)))
-                return -EBADMSG;
-
-        levels->active.off = lanemap_load_relaxed(&view->active_off);
-        levels->active.log2_cells = lanemap_load_relaxed(&view->active_log2_cells);
-        levels->active.cell_bytes = source->cell_bytes;
-        levels->active_cells = lanemap_overlay_cells(&source->window, &levels->active);
-        if (LANEMAP_UNLIKELY(!levels->active_cells))
-                return -EBADMSG;
-
-        lanemap_overlay_prefetch(levels->active_cells, &levels->active, fp);
-
-        frozen_off = lanemap_load_relaxed(&view->frozen_off);
-        levels->frozen_cells = NULL;
-        if (frozen_off) {
-                levels->frozen.off = frozen_off;
-                levels->frozen.log2_cells = lanemap_load_relaxed(&view->frozen_log2_cells);
-                levels->frozen.cell_bytes = source->cell_bytes;
-                levels->frozen_cells = lanemap_overlay_cells(&source->window, &levels->frozen);
-                if (LANEMAP_UNLIKELY(!levels->frozen_cells))
-                        return -EBADMSG;
-
-                lanemap_overlay_prefetch(levels->frozen_cells, &levels->frozen, fp);
-        }
-
-        levels->n_segments = n_segments;
-        levels->rank = rank;
-        for (uint32_t i = 0; i < n_segments; i++) {
-                const struct lanemap_lane_segment_shm *entry = &view->segments[i];
-                const struct lanemap_segment *segment = lanemap_lane_segment(source->files, entry);
-
-                if (LANEMAP_UNLIKELY(!segment))
-                        return LANEMAP_LANE_E_UNMAPPED;
-
-                levels->segments[i] = segment;
-                lanemap_segment_prefetch_directory(segment, fp, rank);
-        }
-
-        return 0;
+        lanemap_overlay_prefetch(levels->active, levels->cell_bytes, fp);
+        if (LANEMAP_UNLIKELY(levels->has_frozen))
+                lanemap_overlay_prefetch(levels->frozen, levels->cell_bytes, fp);
+        for (uint32_t i = 0; i < levels->n_segments; i++)
+                lanemap_segment_prefetch_directory(levels->segments[i], fp, rank);
 }
 
 /* Between the stages, in a batch: the directory lines have arrived; requests what they point to. */
 LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_entries(const struct lanemap_lane_levels *levels,
-                                                         struct lanemap_fingerprint fp)
+                                                         struct lanemap_fingerprint fp,
+                                                         uint32_t rank)
 {
         for (uint32_t i = 0; i < levels->n_segments; i++)
-                lanemap_segment_prefetch_entry(levels->segments[i], fp, levels->rank);
+                lanemap_segment_prefetch_entry(levels->segments[i], fp, rank);
 }
 
 /* And once more, when these have arrived: where the value is, if the key is there. */
 LANEMAP_ALWAYS_INLINE void lanemap_lane_prefetch_values(const struct lanemap_lane_levels *levels,
-                                                        struct lanemap_fingerprint fp)
+                                                        struct lanemap_fingerprint fp,
+                                                        uint32_t rank)
 {
         for (uint32_t i = 0; i < levels->n_segments; i++)
-                lanemap_segment_prefetch_value(levels->segments[i], fp, levels->rank);
+                lanemap_segment_prefetch_value(levels->segments[i], fp, rank);
 }
 
 /* Segments, newest first, as their owner keeps them; an inline function, compiled into the loop. */
@@ -207,20 +170,21 @@ LANEMAP_ALWAYS_INLINE bool lanemap_lane_segments_readable(lanemap_lane_segment_a
 /*
  * The one search through the levels below the active overlay: frozen overlay, then segments.
  *
- * frozen_cells   NULL: none
+ * frozen   no first cell: none
  *
  * Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG.
  */
-LANEMAP_ALWAYS_INLINE int lanemap_lane_find_below_active(
-        const unsigned char *frozen_cells, const struct lanemap_overlay_table *frozen,
-        lanemap_lane_segment_at *segment_at, const void *owner, uint32_t n_segments,
-        struct lanemap_fingerprint fp, uint32_t rank, struct lanemap_lane_posting *ret_posting)
+LANEMAP_ALWAYS_INLINE int
+lanemap_lane_find_below_active(struct lanemap_overlay_cells frozen, uint32_t cell_bytes,
+                               lanemap_lane_segment_at *segment_at, const void *owner,
+                               uint32_t n_segments, struct lanemap_fingerprint fp, uint32_t rank,
+                               struct lanemap_lane_posting *ret_posting)
 {
         int r = LANEMAP_SEGMENT_E_ABSENT;
         uint32_t n_looked = 0;
 
-        if (frozen_cells &&
-            lanemap_overlay_find(frozen_cells, frozen, fp, &ret_posting->overlay_value) == 0) {
+        if (LANEMAP_UNLIKELY(frozen.first) &&
+            lanemap_overlay_find(frozen, cell_bytes, fp, &ret_posting->overlay_value) == 0) {
                 ret_posting->in_overlay = true;
                 return 0;
         }
@@ -238,18 +202,61 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_find_below_active(
 
 /* Return: 0 (the posting may be a tombstone), LANEMAP_LANE_E_ABSENT, -EBADMSG. */
 LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *levels,
-                                            struct lanemap_fingerprint fp,
+                                            struct lanemap_fingerprint fp, uint32_t rank,
                                             struct lanemap_lane_posting *ret_posting)
 {
-        if (lanemap_overlay_find(levels->active_cells, &levels->active, fp,
+        struct lanemap_overlay_cells frozen = {.first = NULL};
+
+        if (lanemap_overlay_find(levels->active, levels->cell_bytes, fp,
                                  &ret_posting->overlay_value) == 0) {
                 ret_posting->in_overlay = true;
                 return 0;
         }
 
-        return lanemap_lane_find_below_active(levels->frozen_cells, &levels->frozen,
+        if (LANEMAP_UNLIKELY(levels->has_frozen))
+                frozen = levels->frozen;
+        return lanemap_lane_find_below_active(frozen, levels->cell_bytes,
                                               lanemap_lane_segment_in_array, levels->segments,
-                                              levels->n_segments, fp, levels->rank, ret_posting);
+                                              levels->n_segments, fp, rank, ret_posting);
+}
+
+/*
+ * The same in the levels that nearly all lookups meet: fingerprints of 64 bits, no frozen overlay,
+ * one packed section without a filter. The first lines are requested here.
+ */
+LANEMAP_ALWAYS_INLINE int lanemap_lane_find_simple(struct lanemap_overlay_cells active,
+                                                   const struct lanemap_segment *segment,
+                                                   uint64_t hash, uint32_t rank,
+                                                   struct lanemap_lane_posting *ret_posting)
+{
+        const struct lanemap_fingerprint fp = {.hash = hash};
+        uint64_t dense = lanemap_dense_hash(hash, rank), value = 0;
+        const unsigned char *record = lanemap_packed_record(&segment->packed, dense);
+        struct lanemap_packed_range range;
+        int r = LANEMAP_SEGMENT_E_ABSENT;
+
+        lanemap_prefetch(record);
+        if (lanemap_overlay_find(active, sizeof(struct lanemap_overlay_cell_shm), fp,
+                                 &ret_posting->overlay_value) == 0) {
+                ret_posting->in_overlay = true;
+                return 0;
+        }
+
+        ret_posting->in_overlay = false;
+        ret_posting->from = segment;
+        if (LANEMAP_LIKELY(record))
+                r = lanemap_packed_range_in(&segment->packed, record, dense, &range);
+        if (LANEMAP_LIKELY(r == 0))
+                r = lanemap_packed_find_in(&segment->packed, range, dense, 0, &value);
+        if (r == 0)
+                r = lanemap_segment_value(segment, value, &ret_posting->segment);
+
+        /* N3. */
+        lanemap_fence_acquire();
+        if (lanemap_segment_is_unreadable(segment))
+                return -EBADMSG;
+
+        return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
 }
 
 /* Counts the ids. Return: 0, -EBADMSG. */

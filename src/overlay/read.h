@@ -29,25 +29,33 @@ struct lanemap_overlay_table {
         uint32_t cell_bytes;
 };
 
-/* The table's first byte, or NULL: not inside the window. */
-LANEMAP_ALWAYS_INLINE const unsigned char *
+/* A table that is inside the window. */
+struct lanemap_overlay_cells {
+        const unsigned char *first; /* NULL: none */
+        uint64_t mask;              /* the number of cells, less one */
+};
+
+/* Return: the table's cells; first is NULL when they are not inside the window. */
+LANEMAP_ALWAYS_INLINE struct lanemap_overlay_cells
 lanemap_overlay_cells(const struct lanemap_window *window,
                       const struct lanemap_overlay_table *table)
 {
-        if (LANEMAP_UNLIKELY(table->log2_cells > LANEMAP_OVERLAY_LOG2_CELLS_MAX))
-                return NULL;
+        struct lanemap_overlay_cells cells = {.first = NULL};
 
-        return lanemap_window_at(window, table->off,
-                                 (uint64_t)table->cell_bytes << table->log2_cells, 8);
+        if (LANEMAP_UNLIKELY(table->log2_cells > LANEMAP_OVERLAY_LOG2_CELLS_MAX))
+                return cells;
+
+        cells.first = lanemap_window_at(window, table->off,
+                                        (uint64_t)table->cell_bytes << table->log2_cells, 8);
+        cells.mask = (UINT64_C(1) << table->log2_cells) - 1;
+        return cells;
 }
 
-LANEMAP_ALWAYS_INLINE void lanemap_overlay_prefetch(const unsigned char *cells,
-                                                    const struct lanemap_overlay_table *table,
+LANEMAP_ALWAYS_INLINE void lanemap_overlay_prefetch(struct lanemap_overlay_cells cells,
+                                                    uint32_t cell_bytes,
                                                     struct lanemap_fingerprint fp)
 {
-        uint64_t mask = (UINT64_C(1) << table->log2_cells) - 1;
-
-        lanemap_prefetch(cells + (fp.hash & mask) * table->cell_bytes);
+        lanemap_prefetch(cells.first + (fp.hash & cells.mask) * cell_bytes);
 }
 
 /*
@@ -57,15 +65,15 @@ LANEMAP_ALWAYS_INLINE void lanemap_overlay_prefetch(const unsigned char *cells,
  * the value sees the hash. Weaker, a reader could compare with a hash that is not there yet and
  * call a present key absent.
  */
-LANEMAP_ALWAYS_INLINE int lanemap_overlay_find(const unsigned char *cells,
-                                               const struct lanemap_overlay_table *table,
-                                               struct lanemap_fingerprint fp, uint64_t *ret_value)
+LANEMAP_ALWAYS_INLINE int lanemap_overlay_find(struct lanemap_overlay_cells cells,
+                                               uint32_t cell_bytes, struct lanemap_fingerprint fp,
+                                               uint64_t *ret_value)
 {
-        uint64_t mask = (UINT64_C(1) << table->log2_cells) - 1;
-        uint64_t at = fp.hash & mask;
+        uint64_t at = fp.hash & cells.mask;
 
-        for (uint64_t n_probes = 0; n_probes <= mask; n_probes++, at = (at + 1) & mask) {
-                const unsigned char *bytes = cells + at * table->cell_bytes;
+        for (uint64_t n_probes = 0; n_probes <= cells.mask;
+             n_probes++, at = (at + 1) & cells.mask) {
+                const unsigned char *bytes = cells.first + at * cell_bytes;
                 const struct lanemap_overlay_wide_cell_shm *cell = (const void *)bytes;
                 uint64_t value = lanemap_load_acquire(&cell->value);
 
@@ -73,8 +81,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_overlay_find(const unsigned char *cells,
                         return LANEMAP_OVERLAY_E_ABSENT;
                 if (lanemap_load_relaxed(&cell->hash) != fp.hash)
                         continue;
-                if (table->cell_bytes == sizeof(*cell) &&
-                    lanemap_load_relaxed(&cell->ext) != fp.ext)
+                if (cell_bytes == sizeof(*cell) && lanemap_load_relaxed(&cell->ext) != fp.ext)
                         continue;
 
                 *ret_value = value;

@@ -15,6 +15,17 @@
 #include "common/entry.h"
 #include "overlay/posting_write.h"
 
+/* The cells of a table of the writer's own. */
+LANEMAP_ALWAYS_INLINE struct lanemap_overlay_cells
+lanemap_overlay_own_cells(const struct lanemap_arena *arena,
+                          const struct lanemap_overlay_table *table)
+{
+        return (struct lanemap_overlay_cells){
+                .first = lanemap_arena_at(arena, table->off),
+                .mask = (UINT64_C(1) << table->log2_cells) - 1,
+        };
+}
+
 struct lanemap_overlay {
         struct lanemap_arena *arena;
         struct lanemap_overlay_table table;

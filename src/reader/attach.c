@@ -149,6 +149,10 @@ static int data_map(const struct lanemap_reader *reader, struct reader_attachmen
             0)
                 return -EBADMSG;
 
+        attachment->region.kept = lanemap_shm_kept_new(attachment->region.n_lanes);
+        if (!attachment->region.kept)
+                return -ENOMEM;
+
         /* One that has only grown: a lookup may be waiting, and has what it needs in memory. */
         if (!before || before->region.generation != attachment->region.generation)
                 lanemap_reader_data_populate(attachment);
@@ -271,6 +275,7 @@ void lanemap_reader_attachment_release(struct reader_retired *retired)
                 close(attachment->data_fd);
         if (attachment->directory_fd >= 0)
                 close(attachment->directory_fd);
+        free(attachment->region.kept);
         free(attachment->copy_directory);
         free(attachment);
 }

@@ -64,6 +64,18 @@ static void retire(struct lanemap_reader *reader, struct reader_retired *retired
                 retired->release(retired);
 }
 
+/* A file that has just left the table. What lookups keep of it is no longer found once the serial
+ * number is another one (P9 in shm/kept_read.h): before it is stamped. */
+static void file_retire(struct lanemap_reader *reader, struct reader_attachment *attachment,
+                        struct lanemap_lane_file *file)
+{
+        /* Pairs with the acquire load in levels_decode() (shm/read.c): weaker, a file could be kept
+         * that was found in the table before it left, under the number of the time after. */
+        lanemap_store_release(&attachment->region.files_serial,
+                              attachment->region.files_serial + 1);
+        retire(reader, reader_retired_of(file));
+}
+
 /* Return: 1 it was mapped, 0 it was there already, or a negative errno; -EBADMSG also where the
  * file has no such section, which no mapping would change. */
 static int segment_ensure(struct lanemap_reader *reader, struct reader_attachment *attachment,
@@ -94,7 +106,7 @@ static int segment_ensure(struct lanemap_reader *reader, struct reader_attachmen
         /* Pairs with the acquire load in lanemap_lane_segment(). */
         lanemap_store_release(&attachment->region.files->slots[entry->file_slot], file);
         if (old)
-                retire(reader, reader_retired_of(old));
+                file_retire(reader, attachment, old);
         return 1;
 }
 
@@ -214,7 +226,7 @@ static int files_trim(struct lanemap_reader *reader, struct reader_attachment *a
                         continue;
 
                 lanemap_store_release(&files->slots[slot], NULL);
-                retire(reader, reader_retired_of(file));
+                file_retire(reader, attachment, file);
                 n_retired++;
         }
 
@@ -345,7 +357,7 @@ static int file_put(struct lanemap_reader *reader, struct reader_attachment *att
         /* Pairs with the acquire load in lanemap_lane_segment(). */
         lanemap_store_release(&attachment->region.files->slots[slot], file);
         if (old)
-                retire(reader, reader_retired_of(old));
+                file_retire(reader, attachment, old);
         return 1;
 }
 

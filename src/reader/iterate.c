@@ -34,22 +34,19 @@ static int gather_push(struct gather *gather, struct lanemap_fingerprint fp)
         return 0;
 }
 
-static int gather_table(struct gather *gather, const unsigned char *cells,
-                        const struct lanemap_overlay_table *table)
+static int gather_table(struct gather *gather, struct lanemap_overlay_cells cells,
+                        uint32_t cell_bytes)
 {
-        if (!cells)
-                return 0;
-
-        for (uint64_t i = 0; i < UINT64_C(1) << table->log2_cells; i++) {
+        for (uint64_t i = 0; i <= cells.mask; i++) {
                 const struct lanemap_overlay_wide_cell_shm *cell =
-                        (const void *)(cells + i * table->cell_bytes);
+                        (const void *)(cells.first + i * cell_bytes);
                 struct lanemap_fingerprint fp = {0};
                 int r;
 
                 if (lanemap_load_acquire(&cell->value) == 0)
                         continue;
                 fp.hash = lanemap_load_relaxed(&cell->hash);
-                if (table->cell_bytes == sizeof(*cell))
+                if (cell_bytes == sizeof(*cell))
                         fp.ext = lanemap_load_relaxed(&cell->ext);
                 r = gather_push(gather, fp);
                 if (r < 0)
@@ -70,9 +67,9 @@ static int gather_levels(void *arg, const struct lanemap_lane_levels *levels)
         int r;
 
         gather->n = 0;
-        r = gather_table(gather, levels->active_cells, &levels->active);
-        if (r == 0)
-                r = gather_table(gather, levels->frozen_cells, &levels->frozen);
+        r = gather_table(gather, levels->active, levels->cell_bytes);
+        if (r == 0 && levels->has_frozen)
+                r = gather_table(gather, levels->frozen, levels->cell_bytes);
         for (uint32_t s = 0; r == 0 && s < levels->n_segments; s++)
                 r = lanemap_segment_walk(levels->segments[s], gather_found, gather);
         return r;

@@ -12,6 +12,7 @@
 
 #include "common/guard.h"
 #include "reader/retry.h"
+#include "shm/question_read.h"
 
 const char *lanemap_version(void)
 {
@@ -90,8 +91,8 @@ LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region, vo
 {
         struct lookup *lookup = arg;
 
-        return lanemap_shm_lookup(
-                region, lanemap_shm_fingerprint(region, lookup->key, lookup->key_bytes),
+        return lanemap_shm_lookup_inline(
+                region, lanemap_shm_fingerprint_inline(region, lookup->key, lookup->key_bytes),
                 lookup->ids, lookup->capacity, lookup->ret_n_ids, &lookup->n_retries);
 }
 

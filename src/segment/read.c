@@ -64,7 +64,24 @@ static int section_parse(const unsigned char *p, struct lanemap_segment *ret_seg
                 .fingerprint_bits = (uint8_t)LANEMAP_SECTION32(p, fingerprint_bits),
                 .value_flagged = (uint8_t)flagged,
                 .value_bits = (uint8_t)value_bits,
+                .inline_max = (uint32_t)LANEMAP_MIN(
+                        flagged ? lanemap_bits_mask(value_bits) : UINT64_MAX, UINT32_MAX - 1),
         };
+        return 0;
+}
+
+int lanemap_segment_value_open(const struct lanemap_segment *segment, uint64_t value,
+                               struct lanemap_segment_posting *ret_posting)
+{
+        uint64_t mask = lanemap_bits_mask(segment->value_bits);
+
+        if (!segment->value_flagged || value <= mask)
+                return -EBADMSG;
+        if ((value & mask) != mask)
+                return lanemap_segment_posting_open(segment->postings, segment->postings_bytes,
+                                                    value & mask, segment->ids_max, ret_posting);
+
+        *ret_posting = (struct lanemap_segment_posting){.n_ids = 0};
         return 0;
 }
 

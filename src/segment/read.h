@@ -51,7 +51,8 @@ struct lanemap_segment {
         uint8_t value_flagged;
         uint8_t value_bits; /* without the flag */
         uint8_t has_filter;
-        uint8_t unreadable; /* atomic: G6 */
+        uint8_t unreadable;  /* atomic: G6 */
+        uint32_t inline_max; /* a value field up to this is the one id itself */
         union {
                 struct lanemap_packed packed;
                 struct lanemap_recsplit recsplit;
@@ -136,24 +137,17 @@ LANEMAP_ALWAYS_INLINE bool lanemap_segment_passes(const struct lanemap_segment *
                lanemap_filter_passes(&segment->filter, dense, ext);
 }
 
+/* A value field that is no id: a tombstone, a list, or bad bytes. Return: 0. Errors: -EBADMSG. */
+int lanemap_segment_value_open(const struct lanemap_segment *segment, uint64_t value,
+                               struct lanemap_segment_posting *ret_posting);
+
 /* Turns a value field into a posting. Return: 0. Errors: -EBADMSG. */
 LANEMAP_ALWAYS_INLINE int lanemap_segment_value(const struct lanemap_segment *segment,
                                                 uint64_t value,
                                                 struct lanemap_segment_posting *ret_posting)
 {
-        uint64_t mask = lanemap_bits_mask(segment->value_bits);
-
-        if (segment->value_flagged && value > mask) {
-                if ((value & mask) != mask)
-                        return lanemap_segment_posting_open(segment->postings,
-                                                            segment->postings_bytes, value & mask,
-                                                            segment->ids_max, ret_posting);
-
-                *ret_posting = (struct lanemap_segment_posting){.n_ids = 0};
-                return 0;
-        }
-        if (LANEMAP_UNLIKELY(value >= UINT32_MAX))
-                return -EBADMSG;
+        if (LANEMAP_UNLIKELY(value > segment->inline_max))
+                return lanemap_segment_value_open(segment, value, ret_posting);
 
         *ret_posting = (struct lanemap_segment_posting){.n_ids = 1, .id = (uint32_t)value};
         return 0;

@@ -42,170 +42,77 @@ int lanemap_shm_region_init(struct lanemap_shm_region *region, const void *base,
         return 0;
 }
 
-/* The state of one try; the epoch is loaded first, so that nothing below is older than it. */
-struct try_state {
-        uint64_t epoch;
-        struct lanemap_lane_source source;
-};
+#include "shm/question_read.h"
 
-LANEMAP_ALWAYS_INLINE int try_begin(const struct lanemap_shm_region *region, struct try_state *try)
+/* Decodes the view that a lane's word leads to, and keeps it for the next lookup. */
+int lanemap_shm_levels_decode(const struct lanemap_shm_region *region,
+                              const struct lanemap_shm_try *try, uint32_t lane, uint64_t word,
+                              struct lanemap_lane_levels *ret_levels)
 {
-        const struct lanemap_shm_control *control = region->control;
-
-        /* Pairs with the release store of E at the end of a batch (P1): weaker, a reader with a
-         * late epoch could still follow a word to a block that this epoch says is unlinked. */
-        try->epoch = lanemap_load_acquire(&control->epoch);
-        if (LANEMAP_UNLIKELY(lanemap_load_acquire(&control->generation) != region->generation))
-                return LANEMAP_SHM_E_GENERATION;
-
-        try->source.window.base = region->base;
-        try->source.window.bytes = lanemap_load_relaxed(&region->bytes);
-        /* Pairs with the release store of a new table by its owner. */
-        try->source.files = lanemap_load_acquire(&region->files);
-        try->source.cell_bytes = region->cell_bytes;
-        return 0;
-}
-
-/* Return: true if everything seen since try_begin() may be believed (P2, P3). */
-LANEMAP_ALWAYS_INLINE bool try_end(const struct lanemap_shm_region *region,
-                                   const struct try_state *try)
-{
-        lanemap_fence_acquire();
-        return LANEMAP_LIKELY(lanemap_load_relaxed(&region->control->watermark) <= try->epoch);
-}
-
-/* Where a fingerprint lives. The slot table never changes, but its bytes are not trusted. */
-LANEMAP_ALWAYS_INLINE int slot_lane(const struct lanemap_shm_region *region, uint64_t hash,
-                                    const struct lanemap_lane_shm **ret_lane, uint32_t *ret_rank)
-{
-        const struct lanemap_slot *slot = &region->slots[lanemap_slot_of(hash)];
-        uint32_t lane = lanemap_load_relaxed(&slot->lane);
-
-        if (LANEMAP_UNLIKELY(lane >= region->n_lanes))
-                return -EBADMSG;
-
-        *ret_lane = &region->lanes[lane];
-        *ret_rank = lanemap_load_relaxed(&slot->rank);
-        return 0;
-}
-
-LANEMAP_ALWAYS_INLINE int levels_open(const struct lanemap_shm_region *region,
-                                      const struct try_state *try, struct lanemap_fingerprint fp,
-                                      struct lanemap_lane_levels *levels)
-{
-        const struct lanemap_lane_shm *lane;
-        uint32_t rank;
+        struct lanemap_lane_source source = {.cell_bytes = region->cell_bytes};
+        uint64_t serial;
         int r;
 
-        r = slot_lane(region, fp.hash, &lane, &rank);
-        if (LANEMAP_UNLIKELY(r < 0))
-                return r;
+        /* Before the table is looked at: what has left it at a later number may be found (P9). */
+        serial = lanemap_load_acquire(&region->files_serial);
+        source.window = lanemap_shm_window(region);
+        /* Pairs with the release store of a new table by its owner. */
+        source.files = lanemap_load_acquire(&region->files);
+        r = lanemap_lane_decode(&source, word, ret_levels);
+        if (r != 0)
+                return r == LANEMAP_LANE_E_UNMAPPED ? LANEMAP_SHM_E_UNMAPPED : r;
 
-        /* Pairs with the release store in lanemap_lane_view_publish(). */
-        r = lanemap_lane_open(&try->source, lanemap_load_acquire(&lane->view_off), fp, rank,
-                              levels);
-        return r == LANEMAP_LANE_E_UNMAPPED ? LANEMAP_SHM_E_UNMAPPED : r;
+        if (region->kept && lanemap_shm_epoch_holds(region, try->epoch))
+                lanemap_shm_kept_put(&region->kept[lane], word, serial, try->epoch, ret_levels);
+        return 0;
 }
 
-LANEMAP_ALWAYS_INLINE int posting_find(const struct lanemap_shm_region *region,
-                                       const struct try_state *try, struct lanemap_fingerprint fp,
-                                       struct lanemap_lane_posting *posting, bool *absent)
+int lanemap_shm_posting_find_any(const struct lanemap_shm_region *region,
+                                 struct lanemap_shm_try *try, struct lanemap_fingerprint fp,
+                                 uint32_t lane, uint32_t rank,
+                                 struct lanemap_lane_posting *ret_posting)
 {
         struct lanemap_lane_levels levels;
         int r;
 
-        r = levels_open(region, try, fp, &levels);
+        r = lanemap_shm_levels_get(region, try, lane, &levels);
         if (LANEMAP_UNLIKELY(r != 0))
                 return r;
 
-        r = lanemap_lane_find(&levels, fp, posting);
-        *absent = r == LANEMAP_LANE_E_ABSENT;
-        return *absent ? 0 : r;
-}
+        lanemap_lane_prefetch(&levels, fp, rank);
+        r = lanemap_lane_find(&levels, fp, rank, ret_posting);
+        if (r != LANEMAP_LANE_E_ABSENT)
+                return r;
 
-/* A question about one generation. Return: 0, LANEMAP_SHM_E_*, or a negative errno. */
-typedef int question_fn(const struct lanemap_shm_region *region, const struct try_state *try,
-                        void *arg);
-
-/*
- * The one retry loop of P0: asks until an outcome may be believed (P3), at most
- * LANEMAP_SHM_TRIES_MAX times (P5). The question writes its answer into arg; only an outcome of 0
- * makes it true. Inlined with its question: a lookup makes no indirect call.
- */
-LANEMAP_ALWAYS_INLINE int question_ask(const struct lanemap_shm_region *region,
-                                       question_fn *question, void *arg, uint64_t *n_tries)
-{
-        for (uint32_t i = 0; i < LANEMAP_SHM_TRIES_MAX; i++) {
-                struct try_state try;
-                int r;
-
-                r = try_begin(region, &try);
-                if (LANEMAP_UNLIKELY(r != 0))
-                        return r;
-
-                r = question(region, &try, arg);
-                if (try_end(region, &try))
-                        return r;
-                ++*n_tries;
-        }
-
-        return -EAGAIN;
-}
-
-struct lookup {
-        struct lanemap_fingerprint fp;
-        uint32_t *ids;
-        size_t capacity;
-        size_t n_ids;
-};
-
-LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region,
-                                     const struct try_state *try, void *arg)
-{
-        struct lookup *lookup = arg;
-        struct lanemap_lane_posting posting;
-        bool absent;
-        int r;
-
-        lookup->n_ids = 0;
-        r = posting_find(region, try, lookup->fp, &posting, &absent);
-        if (r == 0 && !absent)
-                r = lanemap_lane_posting_copy(&try->source.window, &posting, lookup->ids,
-                                              lookup->capacity, &lookup->n_ids);
-        return r;
+        *ret_posting = (struct lanemap_lane_posting){.in_overlay = false};
+        return 0;
 }
 
 int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                        uint32_t *ids, size_t capacity, size_t *ret_n_ids, uint64_t *n_tries)
 {
-        struct lookup lookup = {.fp = fp, .ids = ids, .capacity = capacity};
-        int r;
-
-        r = question_ask(region, lookup_try, &lookup, n_tries);
-        if (LANEMAP_LIKELY(r == 0))
-                *ret_n_ids = lookup.n_ids;
-        return r;
+        return lanemap_shm_lookup_inline(region, fp, ids, capacity, ret_n_ids, n_tries);
 }
 
 struct lookup_from {
-        struct lookup lookup;
+        struct lanemap_shm_lookup lookup;
         uint32_t from;
 };
 
-static int lookup_from_try(const struct lanemap_shm_region *region, const struct try_state *try,
+static int lookup_from_try(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
                            void *arg)
 {
+        struct lanemap_window window = lanemap_shm_window(region);
         struct lookup_from *ask = arg;
-        struct lookup *lookup = &ask->lookup;
+        struct lanemap_shm_lookup *lookup = &ask->lookup;
         struct lanemap_lane_posting posting;
-        bool absent;
         int r;
 
         lookup->n_ids = 0;
-        r = posting_find(region, try, lookup->fp, &posting, &absent);
-        if (r == 0 && !absent)
-                r = lanemap_lane_posting_copy_from(&try->source.window, &posting, ask->from,
-                                                   lookup->ids, lookup->capacity, &lookup->n_ids);
+        r = lanemap_shm_posting_find(region, try, lookup->fp, &posting);
+        if (r == 0)
+                r = lanemap_lane_posting_copy_from(&window, &posting, ask->from, lookup->ids,
+                                                   lookup->capacity, &lookup->n_ids);
         return r;
 }
 
@@ -217,7 +124,7 @@ int lanemap_shm_lookup_from(const struct lanemap_shm_region *region, struct lane
                                   .from = from};
         int r;
 
-        r = question_ask(region, lookup_from_try, &ask, n_tries);
+        r = lanemap_shm_question_ask(region, lookup_from_try, &ask, n_tries);
         if (LANEMAP_LIKELY(r == 0))
                 *ret_n_ids = ask.lookup.n_ids;
         return r;
@@ -230,19 +137,19 @@ struct contains {
 };
 
 LANEMAP_ALWAYS_INLINE int contains_try(const struct lanemap_shm_region *region,
-                                       const struct try_state *try, void *arg)
+                                       struct lanemap_shm_try *try, void *arg)
 {
+        struct lanemap_window window = lanemap_shm_window(region);
         struct contains *contains = arg;
         struct lanemap_lane_posting posting;
-        bool absent;
         int r;
 
         contains->found = false;
-        r = posting_find(region, try, contains->fp, &posting, &absent);
-        if (r != 0 || absent)
+        r = lanemap_shm_posting_find(region, try, contains->fp, &posting);
+        if (r != 0)
                 return r;
 
-        r = lanemap_lane_posting_contains(&try->source.window, &posting, contains->id);
+        r = lanemap_lane_posting_contains(&window, &posting, contains->id);
         contains->found = r == 1;
         return r < 0 ? r : 0;
 }
@@ -253,7 +160,7 @@ int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap
         struct contains contains = {.fp = fp, .id = id};
         int r;
 
-        r = question_ask(region, contains_try, &contains, n_tries);
+        r = lanemap_shm_question_ask(region, contains_try, &contains, n_tries);
         if (LANEMAP_LIKELY(r == 0))
                 *ret_found = contains.found;
         return r;
@@ -270,10 +177,12 @@ struct chunk {
 };
 
 /* All levels of all keys are opened, then requested, then searched: the misses overlap. */
-static int chunk_try(const struct lanemap_shm_region *region, const struct try_state *try,
+static int chunk_try(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
                      void *arg)
 {
         struct lanemap_lane_levels levels[LANEMAP_SHM_CHUNK_KEYS];
+        struct lanemap_window window = lanemap_shm_window(region);
+        uint32_t lane, ranks[LANEMAP_SHM_CHUNK_KEYS];
         struct lanemap_lane_posting posting;
         struct chunk *chunk = arg;
         const struct lanemap_fingerprint *fps = chunk->fps;
@@ -281,22 +190,25 @@ static int chunk_try(const struct lanemap_shm_region *region, const struct try_s
         int r;
 
         for (size_t i = 0; i < chunk->n_keys; i++) {
-                r = levels_open(region, try, fps[i], &levels[i]);
+                r = lanemap_shm_slot(region, fps[i].hash, &lane, &ranks[i]);
+                if (LANEMAP_LIKELY(r == 0))
+                        r = lanemap_shm_levels_get(region, try, lane, &levels[i]);
                 if (LANEMAP_UNLIKELY(r != 0))
                         return r;
+
+                lanemap_lane_prefetch(&levels[i], fps[i], ranks[i]);
         }
         for (size_t i = 0; i < chunk->n_keys; i++)
-                lanemap_lane_prefetch_entries(&levels[i], fps[i]);
+                lanemap_lane_prefetch_entries(&levels[i], fps[i], ranks[i]);
         for (size_t i = 0; i < chunk->n_keys; i++)
-                lanemap_lane_prefetch_values(&levels[i], fps[i]);
+                lanemap_lane_prefetch_values(&levels[i], fps[i], ranks[i]);
 
         for (size_t i = 0; i < chunk->n_keys; i++) {
                 n_ids = 0;
-                r = lanemap_lane_find(&levels[i], fps[i], &posting);
+                r = lanemap_lane_find(&levels[i], fps[i], ranks[i], &posting);
                 if (r == 0)
-                        r = lanemap_lane_posting_copy(&try->source.window, &posting,
-                                                      chunk->ids + used, chunk->capacity - used,
-                                                      &n_ids);
+                        r = lanemap_lane_posting_copy(&window, &posting, chunk->ids + used,
+                                                      chunk->capacity - used, &n_ids);
                 if (LANEMAP_UNLIKELY(r < 0))
                         return r;
 
@@ -328,7 +240,7 @@ int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
         };
         int r;
 
-        r = question_ask(region, chunk_try, &chunk, n_tries);
+        r = lanemap_shm_question_ask(region, chunk_try, &chunk, n_tries);
         if (r == 0)
                 *ret_used = chunk.used;
         return r;
@@ -341,26 +253,22 @@ struct view_open {
 };
 
 LANEMAP_ALWAYS_INLINE int view_try(const struct lanemap_shm_region *region,
-                                   const struct try_state *try, void *arg)
+                                   struct lanemap_shm_try *try, void *arg)
 {
-        struct lanemap_lane_posting posting = {.in_overlay = false};
+        struct lanemap_lane_posting posting;
+        struct lanemap_window window = lanemap_shm_window(region);
         struct view_open *open = arg;
-        bool absent = false;
         int r;
 
         open->n_ids = 0;
         open->view->region = region;
         open->view->epoch = try->epoch;
-        open->view->window = try->source.window;
-        r = posting_find(region, try, open->fp, &posting, &absent);
+        open->view->window = window;
+        r = lanemap_shm_posting_find(region, try, open->fp, &posting);
         if (r != 0)
                 return r;
 
-        /* No posting is an empty one. */
-        if (absent)
-                posting = (struct lanemap_lane_posting){.in_overlay = false};
-        return lanemap_lane_walk_begin(&try->source.window, &posting, &open->view->walk,
-                                       &open->n_ids);
+        return lanemap_lane_walk_begin(&window, &posting, &open->view->walk, &open->n_ids);
 }
 
 int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
@@ -370,7 +278,7 @@ int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanem
         struct view_open open = {.fp = fp, .view = ret_view};
         int r;
 
-        r = question_ask(region, view_try, &open, n_tries);
+        r = lanemap_shm_question_ask(region, view_try, &open, n_tries);
         if (LANEMAP_LIKELY(r == 0))
                 *ret_n_ids = open.n_ids;
         return r;
@@ -378,7 +286,7 @@ int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanem
 
 bool lanemap_shm_view_end(const struct lanemap_shm_view *view)
 {
-        /* As try_end(): what was read of the posting is not moved after the load of W (P2). The
+        /* As lanemap_shm_epoch_holds(): what was read of the posting is not moved after the load of W (P2). The
          * caller's own loads are among it; it is a call into another object for them. */
         lanemap_fence_acquire();
         return lanemap_load_relaxed(&view->region->control->watermark) <= view->epoch;
@@ -399,13 +307,14 @@ struct segment_list {
         uint32_t n;
 };
 
-static int segments_try(const struct lanemap_shm_region *region, const struct try_state *try,
+static int segments_try(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
                         void *arg)
 {
+        struct lanemap_window window = lanemap_shm_window(region);
         struct segment_list *list = arg;
         uint64_t view_off = lanemap_load_acquire(&region->lanes[list->lane].view_off);
         const struct lanemap_lane_view_shm *view =
-                lanemap_window_at(&try->source.window, view_off, sizeof(*view), 16);
+                lanemap_window_at(&window, view_off, sizeof(*view), 16);
         uint32_t n;
 
         if (!view || lanemap_load_relaxed(&view->magic) != LANEMAP_LANE_VIEW_MAGIC)
@@ -413,8 +322,8 @@ static int segments_try(const struct lanemap_shm_region *region, const struct tr
 
         n = lanemap_load_relaxed(&view->n_segments);
         if (n > LANEMAP_LANE_SEGMENTS_MAX ||
-            !lanemap_window_at(&try->source.window, view_off,
-                               sizeof(*view) + n * sizeof(view->segments[0]), 16))
+            !lanemap_window_at(&window, view_off, sizeof(*view) + n * sizeof(view->segments[0]),
+                               16))
                 return -EBADMSG;
 
         for (uint32_t i = 0; i < n; i++) {
@@ -438,7 +347,7 @@ int lanemap_shm_lane_segments(const struct lanemap_shm_region *region, uint32_t 
         uint64_t n_tries = 0;
         int r;
 
-        r = question_ask(region, segments_try, &list, &n_tries);
+        r = lanemap_shm_question_ask(region, segments_try, &list, &n_tries);
         if (r == 0)
                 *ret_n = list.n;
         return r;
@@ -450,19 +359,15 @@ struct levels_visit {
         void *arg;
 };
 
-static int levels_try(const struct lanemap_shm_region *region, const struct try_state *try,
+static int levels_try(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
                       void *arg)
 {
         const struct levels_visit *visit = arg;
         struct lanemap_lane_levels levels;
         int r;
 
-        r = lanemap_lane_open(&try->source,
-                              lanemap_load_acquire(&region->lanes[visit->lane].view_off),
-                              (struct lanemap_fingerprint){0}, 0, &levels);
-        if (r != 0)
-                return r == LANEMAP_LANE_E_UNMAPPED ? LANEMAP_SHM_E_UNMAPPED : r;
-        return visit->fn(visit->arg, &levels);
+        r = lanemap_shm_levels_get(region, try, visit->lane, &levels);
+        return r != 0 ? r : visit->fn(visit->arg, &levels);
 }
 
 int lanemap_shm_lane_visit(const struct lanemap_shm_region *region, uint32_t lane,
@@ -472,5 +377,5 @@ int lanemap_shm_lane_visit(const struct lanemap_shm_region *region, uint32_t lan
         struct levels_visit visit = {.lane = lane, .fn = fn, .arg = arg};
         uint64_t n_tries = 0;
 
-        return question_ask(region, levels_try, &visit, &n_tries);
+        return lanemap_shm_question_ask(region, levels_try, &visit, &n_tries);
 }

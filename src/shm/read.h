@@ -32,6 +32,7 @@
 
 #include "lane/read.h"
 #include "shm/format.h"
+#include "shm/kept_read.h"
 
 #define LANEMAP_SHM_E_GENERATION 1 /* another generation is in force */
 #define LANEMAP_SHM_E_UNMAPPED   2 /* a view names a segment that is not mapped here */
@@ -51,12 +52,15 @@ struct lanemap_shm_region {
         uint32_t n_lanes;
         uint32_t cell_bytes;
         struct lanemap_hash_key hash_key;
-        struct lanemap_lane_files *files; /* replaced by its owner; loaded once per lookup */
+        struct lanemap_lane_files *files; /* replaced by its owner; loaded once per decoding */
+        uint64_t files_serial; /* P9: raised by its owner (release) after a file has left the table,
+                                  before it is retired */
+        struct lanemap_shm_kept *kept; /* one per lane; NULL: each lookup decodes its view */
 };
 
 /*
- * Validates a mapped data object's head and fills what lookups need of it. control, files and
- * generation are the caller's to set before.
+ * Validates a mapped data object's head and fills what lookups need of it. control, files, kept and
+ * generation are the caller's to set.
  *
  * bytes       the object's size as fstat says
  *

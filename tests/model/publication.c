@@ -40,6 +40,7 @@ enum weakening {
         GENERATION_STORE_RELAXED,
         EPOCH_RESTARTS,
         UNLINK_AFTER_EPOCH,
+        KEPT_WITHOUT_EPOCH,
         N_WEAKENINGS,
 };
 
@@ -58,6 +59,7 @@ static const char *const weakening_names[N_WEAKENINGS] = {
         [GENERATION_STORE_RELAXED] = "generation stored relaxed",
         [EPOCH_RESTARTS] = "E and W begin again after a new generation",
         [UNLINK_AFTER_EPOCH] = "unlinked after the epoch that says so",
+        [KEPT_WITHOUT_EPOCH] = "a kept view believed at the epoch of the lookup that uses it",
 };
 
 enum location {
@@ -124,7 +126,8 @@ struct scene {
         /* A litmus case: registers of the last script that must never be seen together. */
         uint8_t forbidden_registers[2];
         bool is_litmus;
-        bool looks_for_zero;               /* the readers' key has hash 0 */
+        bool looks_for_zero; /* the readers' key has hash 0 */
+        bool keeps_views;    /* the word leads to a block that names the table; readers keep that */
         uint8_t must_notice[N_WEAKENINGS]; /* ends with NONE */
 };
 
@@ -189,13 +192,27 @@ static void script_run(struct explorer_step *step)
 
 /* ---- the reader ---- */
 
-enum { R_EPOCH, R_VIEW, R_VALUE, R_HALF, R_OUTCOME, R_KNOWN, R_TRIES, R_LOOKUPS, R_ATTACHED };
+enum {
+        R_EPOCH,
+        R_VIEW,
+        R_VALUE,
+        R_HALF,
+        R_OUTCOME,
+        R_KNOWN,
+        R_TRIES,
+        R_LOOKUPS,
+        R_ATTACHED,
+        R_KEPT_WORD,
+        R_KEPT_TABLE,
+        R_KEPT_EPOCH,
+};
 enum {
         AT_ACKNOWLEDGED,
         AT_ANSWERED,
         AT_EPOCH,
         AT_GENERATION,
         AT_VIEW,
+        AT_DECODE,
         AT_VALUE,
         AT_HASH,
         AT_HALF,
@@ -231,7 +248,7 @@ static void lookup_end(const struct scene *scene, struct explorer_step *step,
         uint8_t known = thread->registers[R_KNOWN], attached = thread->registers[R_ATTACHED];
         uint8_t n_lookups = thread->registers[R_LOOKUPS] + 1u;
 
-        memset(thread->registers, 0, sizeof(thread->registers));
+        memset(thread->registers, 0, R_KEPT_WORD);
         thread->registers[R_KNOWN] = known;
         thread->registers[R_ATTACHED] = attached;
         thread->registers[R_LOOKUPS] = n_lookups;
@@ -249,6 +266,7 @@ static void lookup_end(const struct scene *scene, struct explorer_step *step,
 static void again(const struct scene *scene, struct explorer_step *step,
                   struct explorer_thread *thread)
 {
+        thread->registers[R_KEPT_WORD] = 0;
         thread->pc = AT_EPOCH;
         if (++thread->registers[R_TRIES] == TRIES_MAX)
                 lookup_end(scene, step, thread); /* -EAGAIN is no answer */
@@ -278,6 +296,24 @@ static uint8_t value_follow(struct explorer_thread *thread)
         return AT_FENCE;
 }
 
+/* P7: what is kept of this word is used at the epoch of its decoding. */
+static uint8_t view_follow(const struct trial *trial, struct explorer_thread *thread)
+{
+        uint8_t *registers = thread->registers;
+
+        if (!word_is_block(registers[R_VIEW]))
+                return AT_FENCE;
+        if (!trial->scene->keeps_views)
+                return AT_VALUE;
+        if (registers[R_KEPT_WORD] != registers[R_VIEW])
+                return AT_DECODE;
+
+        registers[R_VIEW] = registers[R_KEPT_TABLE];
+        if (trial->weakening != KEPT_WITHOUT_EPOCH)
+                registers[R_EPOCH] = registers[R_KEPT_EPOCH];
+        return AT_VALUE;
+}
+
 static void reader_search(struct explorer_step *step, struct explorer_thread *thread)
 {
         uint8_t hash = trial_of(step->program)->scene->looks_for_zero ? 0 : HASH;
@@ -289,6 +325,13 @@ static void reader_search(struct explorer_step *step, struct explorer_thread *th
                                      EXPLORER_ACQUIRE);
                 registers[R_VIEW] = word;
                 registers[R_OUTCOME] = BAD_BYTES;
+                thread->pc = view_follow(trial_of(step->program), thread);
+                break;
+        case AT_DECODE:
+                word = explorer_load(step, block_at(registers[R_VIEW]), EXPLORER_RELAXED);
+                registers[R_KEPT_WORD] = registers[R_VIEW];
+                registers[R_KEPT_TABLE] = registers[R_VIEW] = word;
+                registers[R_KEPT_EPOCH] = registers[R_EPOCH];
                 thread->pc = word_is_block(word) ? AT_VALUE : AT_FENCE;
                 break;
         case AT_VALUE:
@@ -617,6 +660,35 @@ static const struct scene scenes[] = {
                              {STORE, BLOCK + 2, FOREIGN, RLX}}},
                 .must_notice = {GENERATION_UNCHECKED, GENERATION_STORE_RELAXED, EPOCH_RESTARTS,
                                 NO_RELEASE_FENCE, NO_END_CHECK},
+        },
+        {
+                /* Block 0 is a view of table 1; then block 2, of table 3; then block 0 again, of
+                 * table 3, under the same word. */
+                .name = "P7: a view is kept, and its word comes again, one reader that looks twice",
+                .n_scripts = 1,
+                .n_readers = 1,
+                .n_lookups = 2,
+                .keeps_views = true,
+                .initial = {[E] = 1,
+                            [GENERATION] = 1,
+                            [VIEW_1] = AT(0),
+                            [BLOCK] = AT(1),
+                            [BLOCK + 2] = HASH,
+                            [BLOCK + 3] = INLINE(1)},
+                .outcomes = {1, 2},
+                .scripts = {{{STORE, BLOCK + 6, HASH, RLX},
+                             {STORE, BLOCK + 7, INLINE(1), REL},
+                             {STORE, BLOCK + 4, AT(3), RLX},
+                             {STORE, VIEW_1, AT(2), REL, .relaxed_when = VIEW_STORE_RELAXED},
+                             {STORE, E, 2, REL},
+                             {STORE, BLOCK + 7, INLINE(2), REL, .publishes = 1},
+                             {STORE, ACKNOWLEDGED, 1, REL},
+                             RAISE_WATERMARK(2),
+                             RELEASE_FENCE,
+                             {STORE, BLOCK, AT(3), RLX},
+                             RAISE_LATE(2),
+                             {STORE, VIEW_1, AT(0), REL, .relaxed_when = VIEW_STORE_RELAXED}}},
+                .must_notice = {KEPT_WITHOUT_EPOCH, NO_END_CHECK, VIEW_STORE_RELAXED},
         },
 };
 

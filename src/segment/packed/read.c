@@ -32,7 +32,10 @@ static int packed_open(struct lanemap_segment *segment)
         packed->tag_shift = (uint8_t)(packed->sub_shift - LANEMAP_PACKED_TAG_BITS);
         packed->ext_bits = (uint8_t)ext_bits;
         packed->value_bits = (uint8_t)(segment->value_bits + segment->value_flagged);
-        packed->entry_bits = (uint8_t)(packed->tag_shift + ext_bits + packed->value_bits);
+        packed->value_shift = (uint8_t)(packed->tag_shift + ext_bits);
+        packed->entry_bits = (uint8_t)(packed->value_shift + packed->value_bits);
+        packed->remainder_mask = lanemap_bits_mask(packed->tag_shift);
+        packed->value_mask = lanemap_bits_mask(packed->value_bits);
         if (entry_bits != packed->entry_bits)
                 return -EBADMSG;
 

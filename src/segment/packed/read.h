@@ -21,11 +21,14 @@ struct lanemap_packed {
         const unsigned char *tags;
         const unsigned char *payload;
         uint64_t n_groups;
+        uint64_t remainder_mask; /* tag_shift bits */
+        uint64_t value_mask;     /* value_bits bits */
         uint32_t n_entries;
         uint8_t sub_shift; /* dense >> sub_shift: group and sub-block */
         uint8_t tag_shift; /* also the width of the remainder */
         uint8_t ext_bits;
-        uint8_t value_bits; /* with the flag */
+        uint8_t value_shift; /* where in an entry its value is: after remainder and ext */
+        uint8_t value_bits;  /* with the flag */
         uint8_t entry_bits;
 };
 
@@ -45,28 +48,47 @@ LANEMAP_ALWAYS_INLINE uint64_t lanemap_packed_field(const unsigned char *bytes, 
         return lanemap_load_le64(bytes + (at >> 3)) >> (at & 7) & lanemap_bits_mask(n_bits);
 }
 
-/* The directory record of a group: *ret_range within [0, n_entries]. */
-LANEMAP_ALWAYS_INLINE int lanemap_packed_range(const struct lanemap_packed *packed, uint64_t dense,
-                                               struct lanemap_packed_range *ret_range)
+/* The directory record of the group of a dense hash, or NULL: it is past the last one. */
+LANEMAP_ALWAYS_INLINE const unsigned char *
+lanemap_packed_record(const struct lanemap_packed *packed, uint64_t dense)
 {
-        uint64_t sub = dense >> packed->sub_shift, group = sub >> LANEMAP_PACKED_SUB_BITS;
-        uint64_t record, counts, from, to, first;
+        uint64_t group = dense >> packed->sub_shift >> LANEMAP_PACKED_SUB_BITS;
 
         if (LANEMAP_UNLIKELY(group >= packed->n_groups))
-                return LANEMAP_SEGMENT_E_ABSENT;
+                return NULL;
 
-        record = lanemap_load_le64(packed->directory + group * LANEMAP_PACKED_RECORD_BYTES);
-        counts = record >> 32 << 8; /* a zero below: what lies before sub-block 0 */
-        sub = (sub & 3) * 8;
-        from = counts >> sub & 0xff;
-        to = counts >> (sub + 8) & 0xff;
-        first = record & UINT32_MAX;
+        return packed->directory + group * LANEMAP_PACKED_RECORD_BYTES;
+}
+
+/* What a record says of the sub-block of a dense hash: *ret_range within [0, n_entries]. */
+LANEMAP_ALWAYS_INLINE int lanemap_packed_range_in(const struct lanemap_packed *packed,
+                                                  const unsigned char *record, uint64_t dense,
+                                                  struct lanemap_packed_range *ret_range)
+{
+        uint64_t word = lanemap_load_le64(record), counts, from, to, first;
+
+        counts = word >> 32 << 8; /* a zero below: what lies before sub-block 0 */
+        counts >>= (dense >> packed->sub_shift & 3) * 8;
+        from = counts & 0xff;
+        to = counts >> 8 & 0xff;
+        first = word & UINT32_MAX;
         if (LANEMAP_UNLIKELY(from > to || first + to > packed->n_entries))
                 return -EBADMSG;
 
         ret_range->first = first + from;
         ret_range->end = first + to;
         return 0;
+}
+
+LANEMAP_ALWAYS_INLINE int lanemap_packed_range(const struct lanemap_packed *packed, uint64_t dense,
+                                               struct lanemap_packed_range *ret_range)
+{
+        const unsigned char *record = lanemap_packed_record(packed, dense);
+
+        if (LANEMAP_UNLIKELY(!record))
+                return LANEMAP_SEGMENT_E_ABSENT;
+
+        return lanemap_packed_range_in(packed, record, dense, ret_range);
 }
 
 LANEMAP_ALWAYS_INLINE uint8_t lanemap_packed_tag(const struct lanemap_packed *packed,
@@ -93,16 +115,24 @@ LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_tags(const struct lanemap_pac
         lanemap_prefetch(packed->tags + range.end);
 }
 
+/* Which of the 32 tags from entry i on are this tag, and before the end of the range. */
+LANEMAP_ALWAYS_INLINE uint32_t lanemap_packed_match(const struct lanemap_packed *packed, uint64_t i,
+                                                    uint64_t end, uint8_t tag)
+{
+        uint32_t match = lanemap_tag_match(packed->tags + i, tag);
+
+        return LANEMAP_LIKELY(end - i < 32) ? match & ~(UINT32_MAX << (end - i)) : match;
+}
+
 /* Requests the payload of the first entry that has this tag: for a batch, whose tags have arrived.
  * A miss has none, but for one in fifteen. */
 LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_match(const struct lanemap_packed *packed,
                                                          struct lanemap_packed_range range,
                                                          uint8_t tag)
 {
-        uint32_t match = lanemap_tag_match(packed->tags + range.first, tag);
-        uint64_t n = range.end - range.first, at;
+        uint32_t match = lanemap_packed_match(packed, range.first, range.end, tag);
+        uint64_t at;
 
-        match &= (uint32_t)lanemap_bits_mask((uint32_t)LANEMAP_MIN(n, 32));
         if (!match)
                 return;
 
@@ -114,7 +144,8 @@ LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_match(const struct lanemap_pa
 LANEMAP_ALWAYS_INLINE bool lanemap_packed_entry_is(const struct lanemap_packed *packed, uint64_t at,
                                                    uint64_t remainder, uint32_t ext)
 {
-        if (lanemap_packed_field(packed->payload, at, packed->tag_shift) != remainder)
+        if ((lanemap_load_le64(packed->payload + (at >> 3)) >> (at & 7) & packed->remainder_mask) !=
+            remainder)
                 return false;
         if (packed->ext_bits == 0)
                 return ext == 0;
@@ -124,13 +155,44 @@ LANEMAP_ALWAYS_INLINE bool lanemap_packed_entry_is(const struct lanemap_packed *
 }
 
 /*
+ * Looks among the entries of a range.
+ *
+ * Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Thread: any.
+ */
+LANEMAP_ALWAYS_INLINE int lanemap_packed_find_in(const struct lanemap_packed *packed,
+                                                 struct lanemap_packed_range range, uint64_t dense,
+                                                 uint32_t ext, uint64_t *ret_value)
+{
+        uint64_t remainder = dense & packed->remainder_mask, i = range.first;
+        uint8_t tag = lanemap_packed_tag(packed, dense);
+
+        lanemap_packed_prefetch_payload(packed, range, tag);
+        do {
+                uint32_t match = lanemap_packed_match(packed, i, range.end, tag);
+
+                for (; match; match &= match - 1) {
+                        uint64_t at = (i + (uint32_t)__builtin_ctz(match)) * packed->entry_bits;
+
+                        if (!lanemap_packed_entry_is(packed, at, remainder, ext))
+                                continue;
+
+                        at += packed->value_shift;
+                        *ret_value = lanemap_load_le64(packed->payload + (at >> 3)) >> (at & 7) &
+                                     packed->value_mask;
+                        return 0;
+                }
+                i += LANEMAP_TAG_MATCH_BYTES;
+        } while (LANEMAP_UNLIKELY(i < range.end));
+
+        return LANEMAP_SEGMENT_E_ABSENT;
+}
+
+/*
  * Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Errors: -EBADMSG. Thread: any.
  */
 LANEMAP_ALWAYS_INLINE int lanemap_packed_find(const struct lanemap_packed *packed, uint64_t dense,
                                               uint32_t ext, uint64_t *ret_value)
 {
-        uint64_t remainder = dense & lanemap_bits_mask(packed->tag_shift);
-        uint8_t tag = lanemap_packed_tag(packed, dense);
         struct lanemap_packed_range range;
         int r;
 
@@ -138,26 +200,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_packed_find(const struct lanemap_packed *packe
         if (LANEMAP_UNLIKELY(r != 0))
                 return r;
 
-        lanemap_packed_prefetch_payload(packed, range, tag);
-
-        for (uint64_t i = range.first; i < range.end; i += LANEMAP_TAG_MATCH_BYTES) {
-                uint32_t match = lanemap_tag_match(packed->tags + i, tag);
-                uint64_t left = range.end - i;
-
-                match &= (uint32_t)lanemap_bits_mask((uint32_t)LANEMAP_MIN(left, 32));
-                for (; match; match &= match - 1) {
-                        uint64_t at = (i + (uint32_t)__builtin_ctz(match)) * packed->entry_bits;
-
-                        if (!lanemap_packed_entry_is(packed, at, remainder, ext))
-                                continue;
-
-                        at += (uint64_t)packed->tag_shift + packed->ext_bits;
-                        *ret_value = lanemap_packed_field(packed->payload, at, packed->value_bits);
-                        return 0;
-                }
-        }
-
-        return LANEMAP_SEGMENT_E_ABSENT;
+        return lanemap_packed_find_in(packed, range, dense, ext, ret_value);
 }
 
 #endif

@@ -381,8 +381,8 @@ static void group_publish(struct lanemap_writer *writer, struct writer_group *gr
                         const struct lanemap_overlay_table *table =
                                 &writer->lanes.items[next->lane].active.table;
 
-                        lanemap_overlay_prefetch(lanemap_arena_at(arena, table->off), table,
-                                                 next->fp);
+                        lanemap_overlay_prefetch(lanemap_overlay_own_cells(arena, table),
+                                                 table->cell_bytes, next->fp);
                 }
                 if (group->keys[i].value)
                         key_publish(writer, group, &group->keys[i], position);

@@ -78,11 +78,11 @@ void lanemap_engine_lane_prefetch(struct lanemap_writer *writer, struct lanemap_
         const struct writer_lane *lane = &writer->lanes.items[slot->lane];
         const struct lanemap_arena *arena = lanemap_engine_arena(writer);
 
-        lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->active.table.off),
-                                 &lane->active.table, fp);
+        lanemap_overlay_prefetch(lanemap_overlay_own_cells(arena, &lane->active.table),
+                                 writer->identity.cell_bytes, fp);
         if (lane->has_frozen)
-                lanemap_overlay_prefetch(lanemap_arena_at(arena, lane->frozen.table.off),
-                                         &lane->frozen.table, fp);
+                lanemap_overlay_prefetch(lanemap_overlay_own_cells(arena, &lane->frozen.table),
+                                         writer->identity.cell_bytes, fp);
         for (uint32_t i = 0; i < lane->n_segments; i++)
                 lanemap_segment_prefetch_directory(lane->segments[i]->segment, fp, slot->rank);
 }
@@ -102,15 +102,15 @@ static int below_active_find(const struct lanemap_writer *writer, const struct w
                              struct lanemap_fingerprint fp, uint32_t rank, struct writer_key *below)
 {
         struct lanemap_window window = window_of(writer);
-        const unsigned char *frozen_cells = NULL;
+        struct lanemap_overlay_cells frozen = {.first = NULL};
         int r;
 
         if (lane->has_frozen)
-                frozen_cells =
-                        lanemap_arena_at(lanemap_engine_arena(writer), lane->frozen.table.off);
+                frozen = lanemap_overlay_own_cells(lanemap_engine_arena(writer),
+                                                   &lane->frozen.table);
 
         below->n_ids = 0;
-        r = lanemap_lane_find_below_active(frozen_cells, &lane->frozen.table,
+        r = lanemap_lane_find_below_active(frozen, writer->identity.cell_bytes,
                                            lanemap_engine_lane_segment_at, lane, lane->n_segments,
                                            fp, rank, &below->posting);
         if (r != 0)

@@ -88,9 +88,9 @@ static int64_t find_by_rank(struct bench *bench, uint64_t n, uint32_t rank)
         size_t n_ids = 0;
         int r;
 
-        r = lanemap_lane_open(&bench->source, bench->lane.view_off, HASH(n), rank, &levels);
+        r = lanemap_lane_decode(&bench->source, bench->lane.view_off, &levels);
         if (r == 0)
-                r = lanemap_lane_find(&levels, HASH(n), &posting);
+                r = lanemap_lane_find(&levels, HASH(n), rank, &posting);
         if (r == LANEMAP_LANE_E_ABSENT)
                 return UINT32_MAX;
         if (r == 0)

@@ -51,7 +51,7 @@ static void fill_and_find(uint32_t bits)
 {
         struct lanemap_window window = {.base = arena.arena.base};
         struct lanemap_overlay overlay;
-        const unsigned char *cells;
+        struct lanemap_overlay_cells cells;
         uint64_t value;
 
         cr_assert_eq(lanemap_overlay_init(&overlay, &arena.arena, LANEMAP_OVERLAY_LOG2_CELLS_MIN,
@@ -63,14 +63,15 @@ static void fill_and_find(uint32_t bits)
 
         window.bytes = arena.used_bytes;
         cells = lanemap_overlay_cells(&window, &overlay.table);
-        cr_assert_not_null(cells);
+        cr_assert_not_null(cells.first);
         for (uint64_t i = 0; i < 5000; i++) {
-                cr_assert_eq(lanemap_overlay_find(cells, &overlay.table, fp_of(i, bits), &value),
+                cr_assert_eq(lanemap_overlay_find(cells, overlay.table.cell_bytes, fp_of(i, bits),
+                                                  &value),
                              0);
                 cr_assert_eq(value >> LANEMAP_OVERLAY_INLINE_SHIFT, i);
-                cr_assert_eq(
-                        lanemap_overlay_find(cells, &overlay.table, fp_of(i + 5000, bits), &value),
-                        LANEMAP_OVERLAY_E_ABSENT);
+                cr_assert_eq(lanemap_overlay_find(cells, overlay.table.cell_bytes,
+                                                  fp_of(i + 5000, bits), &value),
+                             LANEMAP_OVERLAY_E_ABSENT);
         }
         lanemap_overlay_retire(&overlay);
         cr_assert_eq(arena.n_live, 0);
