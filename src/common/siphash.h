@@ -41,14 +41,17 @@ LANEMAP_ALWAYS_INLINE void lanemap_sip_compress(struct lanemap_sip_state *s, uin
         s->v0 ^= word;
 }
 
-/* The bytes after the last whole word, with the length in the top byte. A short switch of
- * overlapping loads instead of a byte loop: keys are short, so the tail is most of the work. */
+/* The bytes after the last whole word, with the length in the top byte. Keys are short, so this is
+ * much of the work: one load that ends where the key ends, where the key has a whole word. */
 LANEMAP_ALWAYS_INLINE uint64_t lanemap_sip_tail(const unsigned char *p, size_t bytes)
 {
         size_t left = bytes & 7;
         uint64_t tail = (uint64_t)bytes << 56;
 
-        if (left >= 4)
+        if (LANEMAP_LIKELY(bytes >= 8))
+                /* 56 - 8 * left bits, and 8 before, since 64 at once would be too many. */
+                tail |= lanemap_load_le64(p + left - 8) >> 8 >> (left * 8 ^ 56);
+        else if (left >= 4)
                 tail |= (uint64_t)lanemap_load_le32(p) | (uint64_t)lanemap_load_le32(p + left - 4)
                                                                  << (8 * (left - 4));
         else if (left > 0)

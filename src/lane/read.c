@@ -10,6 +10,9 @@ static struct lanemap_overlay_cells table_decode(const struct lanemap_lane_sourc
         return lanemap_overlay_cells(&source->window, &table);
 }
 
+/* A packed section without a group. */
+static const struct lanemap_segment no_segment = {.kind = LANEMAP_SEGMENT_KIND_PACKED};
+
 int lanemap_lane_decode(const struct lanemap_lane_source *source, uint64_t view_off,
                         struct lanemap_lane_levels *ret_levels)
 {
@@ -51,11 +54,30 @@ int lanemap_lane_decode(const struct lanemap_lane_source *source, uint64_t view_
                         return LANEMAP_LANE_E_UNMAPPED;
         }
 
-        levels->is_simple = n_segments == 1 && !levels->has_frozen &&
+        if (n_segments == 0)
+                levels->segments[0] = &no_segment;
+        levels->is_simple = n_segments <= 1 && !levels->has_frozen &&
                             levels->cell_bytes == sizeof(struct lanemap_overlay_cell_shm) &&
                             levels->segments[0]->kind == LANEMAP_SEGMENT_KIND_PACKED &&
                             !levels->segments[0]->has_filter;
         return 0;
+}
+
+int lanemap_lane_simple_posting(enum lanemap_lane_place place, uint64_t value,
+                                const struct lanemap_segment *segment,
+                                struct lanemap_lane_posting *ret_posting)
+{
+        struct lanemap_lane_posting posting = {
+                .in_overlay = place == LANEMAP_LANE_IN_OVERLAY,
+                .overlay_value = value,
+                .from = segment,
+        };
+        int r = 0;
+
+        if (place == LANEMAP_LANE_IN_SEGMENT)
+                r = lanemap_segment_value(segment, value, &posting.segment);
+        *ret_posting = posting;
+        return r;
 }
 
 /* N3: what has just been read of a posting in a segment. Return: r, or -EBADMSG. */

@@ -70,7 +70,8 @@ struct lanemap_lane_levels {
         uint32_t cell_bytes;
         uint16_t n_segments;
         bool has_frozen;
-        bool is_simple; /* as lanemap_lane_find_simple() needs it */
+        bool is_simple; /* as lanemap_lane_find_simple() needs it; then there is a first segment,
+                           perhaps one without entries */
         const struct lanemap_segment *segments[LANEMAP_LANE_SEGMENTS_MAX];
         struct lanemap_overlay_cells frozen;
 };
@@ -220,44 +221,52 @@ LANEMAP_ALWAYS_INLINE int lanemap_lane_find(const struct lanemap_lane_levels *le
                                               levels->n_segments, fp, rank, ret_posting);
 }
 
+/* Where a key is in simple levels. */
+enum lanemap_lane_place {
+        LANEMAP_LANE_NOWHERE,
+        LANEMAP_LANE_IN_OVERLAY, /* and its value word */
+        LANEMAP_LANE_IN_SEGMENT, /* and its value field */
+        LANEMAP_LANE_UNKNOWN,    /* lanemap_lane_find() has to say */
+};
+
 /*
- * The same in the levels that nearly all lookups meet: fingerprints of 64 bits, no frozen overlay,
- * one packed section without a filter. The first lines are requested here.
+ * The search in the levels that nearly all lookups meet: fingerprints of 64 bits, no frozen
+ * overlay, at most one section, packed and without a filter. The first lines are requested here.
  */
-LANEMAP_ALWAYS_INLINE int lanemap_lane_find_simple(struct lanemap_overlay_cells active,
-                                                   const struct lanemap_segment *segment,
-                                                   uint64_t hash, uint32_t rank,
-                                                   struct lanemap_lane_posting *ret_posting)
+LANEMAP_ALWAYS_INLINE enum lanemap_lane_place
+lanemap_lane_find_simple(struct lanemap_overlay_cells active, const struct lanemap_segment *segment,
+                         uint64_t hash, uint32_t rank, uint64_t *ret_value)
 {
         const struct lanemap_fingerprint fp = {.hash = hash};
-        uint64_t dense = lanemap_dense_hash(hash, rank), value = 0;
-        const unsigned char *record = lanemap_packed_record(&segment->packed, dense);
+        uint64_t dense = lanemap_dense_hash(hash, rank);
+        uint64_t sub = lanemap_packed_sub(&segment->packed, dense);
+        const unsigned char *record = lanemap_packed_record(&segment->packed, sub);
         struct lanemap_packed_range range;
-        int r = LANEMAP_SEGMENT_E_ABSENT;
+        bool is_there;
 
         lanemap_prefetch(record);
-        if (lanemap_overlay_find(active, sizeof(struct lanemap_overlay_cell_shm), fp,
-                                 &ret_posting->overlay_value) == 0) {
-                ret_posting->in_overlay = true;
-                return 0;
-        }
+        if (lanemap_overlay_find(active, sizeof(struct lanemap_overlay_cell_shm), fp, ret_value) ==
+            0)
+                return LANEMAP_LANE_IN_OVERLAY;
 
-        ret_posting->in_overlay = false;
-        ret_posting->from = segment;
-        if (LANEMAP_LIKELY(record))
-                r = lanemap_packed_range_in(&segment->packed, record, dense, &range);
-        if (LANEMAP_LIKELY(r == 0))
-                r = lanemap_packed_find_in(&segment->packed, range, dense, 0, &value);
-        if (r == 0)
-                r = lanemap_segment_value(segment, value, &ret_posting->segment);
+        if (LANEMAP_UNLIKELY(!record))
+                return LANEMAP_LANE_NOWHERE;
+        if (LANEMAP_UNLIKELY(lanemap_packed_range_in(&segment->packed, record, sub, &range) != 0))
+                return LANEMAP_LANE_UNKNOWN;
 
+        is_there = lanemap_packed_find_in(&segment->packed, range, dense, false, 0, ret_value) == 0;
         /* N3. */
         lanemap_fence_acquire();
         if (lanemap_segment_is_unreadable(segment))
-                return -EBADMSG;
+                return LANEMAP_LANE_UNKNOWN;
 
-        return r == LANEMAP_SEGMENT_E_ABSENT ? LANEMAP_LANE_E_ABSENT : r;
+        return is_there ? LANEMAP_LANE_IN_SEGMENT : LANEMAP_LANE_NOWHERE;
 }
+
+/* The posting of a key that was found in simple levels. Return: 0, -EBADMSG. */
+int lanemap_lane_simple_posting(enum lanemap_lane_place place, uint64_t value,
+                                const struct lanemap_segment *segment,
+                                struct lanemap_lane_posting *ret_posting);
 
 /* Counts the ids. Return: 0, -EBADMSG. */
 int lanemap_lane_posting_count(const struct lanemap_window *window,

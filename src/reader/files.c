@@ -49,7 +49,7 @@ static int table_fit(struct reader_attachment *attachment, uint32_t slot,
         table->n_slots = n;
         if (old)
                 memcpy(table->slots, old->slots, n_old * sizeof(table->slots[0]));
-        /* Pairs with the acquire load in try_begin() (shm/read.c). */
+        /* Pairs with the acquire load in lanemap_shm_levels_decode() (shm/read.c). */
         lanemap_store_release(&attachment->region.files, table);
         *ret_old = old;
         return 0;
@@ -69,8 +69,9 @@ static void retire(struct lanemap_reader *reader, struct reader_retired *retired
 static void file_retire(struct lanemap_reader *reader, struct reader_attachment *attachment,
                         struct lanemap_lane_file *file)
 {
-        /* Pairs with the acquire load in levels_decode() (shm/read.c): weaker, a file could be kept
-         * that was found in the table before it left, under the number of the time after. */
+        /* Pairs with the acquire load in lanemap_shm_levels_decode() (shm/read.c): weaker, a file
+         * could be kept that was found in the table before it left, under the number of the time
+         * after. */
         lanemap_store_release(&attachment->region.files_serial,
                               attachment->region.files_serial + 1);
         retire(reader, reader_retired_of(file));

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/guard.h"
+#include "common/siphash.h"
 #include "reader/retry.h"
 #include "shm/question_read.h"
 
@@ -87,26 +88,44 @@ struct lookup {
         uint64_t n_retries;
 };
 
-LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region, void *arg)
+static int lookup_try(const struct lanemap_shm_region *region, void *arg)
 {
         struct lookup *lookup = arg;
 
-        return lanemap_shm_lookup_inline(
-                region, lanemap_shm_fingerprint_inline(region, lookup->key, lookup->key_bytes),
+        return lanemap_shm_lookup(
+                region, lanemap_shm_fingerprint(region, lookup->key, lookup->key_bytes),
                 lookup->ids, lookup->capacity, lookup->ret_n_ids, &lookup->n_retries);
+}
+
+/* A lookup that the simple try has not answered; it leaves the guard. */
+static __attribute__((noinline)) int lookup_go_on(struct lanemap_reader *reader,
+                                                  struct lanemap_guard *guard,
+                                                  const struct reader_attachment *attachment,
+                                                  struct lanemap_fingerprint fp,
+                                                  struct lookup *lookup)
+{
+        struct reader_snapshot seen = reader_snapshot_of(attachment);
+        int r;
+
+        r = lanemap_shm_lookup(&attachment->region, fp, lookup->ids, lookup->capacity,
+                               lookup->ret_n_ids, &lookup->n_retries);
+        lanemap_guard_leave(guard);
+        if (LANEMAP_UNLIKELY(r != 0)) {
+                r = lanemap_reader_refresh(reader, r, &seen);
+                if (r == 0)
+                        r = reader_retry(reader, lookup_try, lookup);
+        }
+        return answer_finish(reader, r, 1, lookup->n_retries);
 }
 
 int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
                           uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids)
 {
-        struct lookup lookup = {
-                .key = key,
-                .key_bytes = key_bytes,
-                .ids = ids,
-                .capacity = ids_capacity,
-                .ret_n_ids = ret_n_ids,
-        };
-        int r;
+        const struct reader_attachment *attachment;
+        struct lanemap_fingerprint fp = {.ext = 0};
+        struct lanemap_guard *guard;
+        struct lookup lookup;
+        uint64_t hash;
 
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
                              (!ids && ids_capacity) || !ret_n_ids))
@@ -114,8 +133,26 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
         if (LANEMAP_UNLIKELY(reader_is_too_old(reader)))
                 return -ESTALE;
 
-        r = reader_retry(reader, lookup_try, &lookup);
-        return answer_finish(reader, r, 1, lookup.n_retries);
+        guard = lanemap_guard_enter();
+        attachment = reader_attachment_get(reader);
+        if (LANEMAP_LIKELY(attachment->region.hash_key.fingerprint_bits == 64)) {
+                hash = lanemap_sip_hash(&attachment->region.hash_key, key, key_bytes);
+                if (LANEMAP_LIKELY(lanemap_shm_lookup_simple(&attachment->region, hash, ids,
+                                                             ids_capacity, ret_n_ids))) {
+                        lanemap_guard_leave(guard);
+                        return answer_finish(reader, 0, 1, 0);
+                }
+                fp.hash = hash;
+        } else {
+                fp = lanemap_shm_fingerprint(&attachment->region, key, key_bytes);
+        }
+
+        lookup = (struct lookup){.key = key,
+                                 .key_bytes = key_bytes,
+                                 .ids = ids,
+                                 .capacity = ids_capacity,
+                                 .ret_n_ids = ret_n_ids};
+        return lookup_go_on(reader, guard, attachment, fp, &lookup);
 }
 
 struct contains {

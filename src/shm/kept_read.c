@@ -31,7 +31,7 @@ static void levels_store(struct lanemap_lane_levels *to, const struct lanemap_la
         lanemap_store_relaxed(&to->has_frozen, from->has_frozen);
         lanemap_store_relaxed(&to->is_simple, from->is_simple);
         lanemap_store_relaxed(&to->n_segments, from->n_segments);
-        for (uint32_t i = 0; i < from->n_segments; i++)
+        for (uint32_t i = 0; i < LANEMAP_MAX(from->n_segments, from->is_simple); i++)
                 lanemap_store_relaxed(&to->segments[i], from->segments[i]);
         lanemap_store_relaxed(&to->frozen.first, from->frozen.first);
         lanemap_store_relaxed(&to->frozen.mask, from->frozen.mask);

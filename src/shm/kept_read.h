@@ -46,19 +46,17 @@ struct lanemap_shm_kept *lanemap_shm_kept_new(uint32_t n_lanes);
 void lanemap_shm_kept_put(struct lanemap_shm_kept *kept, uint64_t word, uint64_t serial,
                           uint64_t epoch, const struct lanemap_lane_levels *levels);
 
-/* Asks if what is kept is of this word and this serial number. Return: the sequence number; odd: it
- * is not, or is being written. */
-LANEMAP_ALWAYS_INLINE uint64_t lanemap_shm_kept_begin(const struct lanemap_shm_kept *kept,
-                                                      uint64_t word, uint64_t serial)
+/* Return: true if what is kept is of this word and this serial number, and nobody writes. */
+LANEMAP_ALWAYS_INLINE bool lanemap_shm_kept_begin(const struct lanemap_shm_kept *kept,
+                                                  uint64_t word, uint64_t serial,
+                                                  uint64_t *ret_sequence)
 {
         /* Pairs with the release store in lanemap_shm_kept_put(): weaker, a segment could be seen
          * before its fields, or the word before the unlinkings that its epoch stands for. */
-        uint64_t sequence = lanemap_load_acquire(&kept->sequence);
-
-        return LANEMAP_LIKELY(lanemap_load_relaxed(&kept->word) == word &&
-                              lanemap_load_relaxed(&kept->serial) == serial)
-                       ? sequence
-                       : 1;
+        *ret_sequence = lanemap_load_acquire(&kept->sequence);
+        return LANEMAP_LIKELY(lanemap_load_relaxed(&kept->word) == word) &&
+               LANEMAP_LIKELY(lanemap_load_relaxed(&kept->serial) == serial) &&
+               LANEMAP_LIKELY(!(*ret_sequence & 1));
 }
 
 /* Return: true if all that was loaded since belongs together. */
@@ -78,9 +76,9 @@ LANEMAP_ALWAYS_INLINE bool lanemap_shm_kept_get(const struct lanemap_shm_kept *k
 {
         const struct lanemap_lane_levels *from = &kept->levels;
         struct lanemap_lane_levels *to = ret_levels;
-        uint64_t sequence = lanemap_shm_kept_begin(kept, word, serial);
+        uint64_t sequence;
 
-        if (LANEMAP_UNLIKELY(sequence & 1))
+        if (LANEMAP_UNLIKELY(!lanemap_shm_kept_begin(kept, word, serial, &sequence)))
                 return false;
 
         *ret_epoch = lanemap_load_relaxed(&kept->epoch);

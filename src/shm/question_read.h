@@ -5,7 +5,6 @@
 #ifndef LANEMAP_SHM_QUESTION_READ_H
 #define LANEMAP_SHM_QUESTION_READ_H
 
-#include "common/siphash.h"
 #include "shm/read.h"
 
 /* The state of one try; the epoch is loaded first, so that nothing below is older than it. */
@@ -84,73 +83,45 @@ LANEMAP_ALWAYS_INLINE int lanemap_shm_levels_get(const struct lanemap_shm_region
         return lanemap_shm_levels_decode(region, try, lane, word, ret_levels);
 }
 
-/* In levels of any kind. */
-int lanemap_shm_posting_find_any(const struct lanemap_shm_region *region,
-                                 struct lanemap_shm_try *try, struct lanemap_fingerprint fp,
-                                 uint32_t lane, uint32_t rank,
-                                 struct lanemap_lane_posting *ret_posting);
+/* Levels that are kept and simple, out of the memory that threads share. */
+struct lanemap_shm_simple {
+        struct lanemap_overlay_cells active;
+        const struct lanemap_segment *segment;
+        uint64_t epoch;
+};
 
-/* In levels that are kept and simple, where they lie. Return: true and as
- * lanemap_shm_posting_find(); false: there are none for the lane's word. */
-LANEMAP_ALWAYS_INLINE bool
-lanemap_shm_find_kept(const struct lanemap_shm_region *region, const struct lanemap_shm_kept *kept,
-                      struct lanemap_shm_try *try, struct lanemap_fingerprint fp, uint32_t lane,
-                      uint32_t rank, struct lanemap_lane_posting *ret_posting, int *ret_r)
+/* Return: true and the levels of a lane's word now, if they are kept and simple. */
+LANEMAP_ALWAYS_INLINE bool lanemap_shm_simple_get(const struct lanemap_shm_region *region,
+                                                  const struct lanemap_shm_kept *kept,
+                                                  uint32_t lane,
+                                                  struct lanemap_shm_simple *ret_simple)
 {
         const struct lanemap_lane_levels *levels = &kept->levels;
-        const struct lanemap_segment *segment;
-        struct lanemap_overlay_cells active;
-        uint64_t sequence, epoch;
-        bool is_simple;
-
         /* As in lanemap_shm_levels_get(). */
-        sequence = lanemap_shm_kept_begin(kept, lanemap_load_acquire(&region->lanes[lane].view_off),
-                                          lanemap_load_relaxed(&region->files_serial));
-        is_simple = lanemap_load_relaxed(&levels->is_simple);
-        if (LANEMAP_UNLIKELY((sequence & 1) || !is_simple))
+        uint64_t word = lanemap_load_acquire(&region->lanes[lane].view_off), sequence;
+
+        if (LANEMAP_UNLIKELY(!lanemap_shm_kept_begin(kept, word,
+                                                     lanemap_load_relaxed(&region->files_serial),
+                                                     &sequence) ||
+                             !lanemap_load_relaxed(&levels->is_simple)))
                 return false;
 
-        epoch = lanemap_load_relaxed(&kept->epoch);
-        segment = lanemap_load_relaxed(&levels->segments[0]);
-        active.first = lanemap_load_relaxed(&levels->active.first);
-        active.mask = lanemap_load_relaxed(&levels->active.mask);
-        if (LANEMAP_UNLIKELY(!lanemap_shm_kept_end(kept, sequence)))
-                return false;
-
-        try->oldest = epoch;
-        *ret_r = lanemap_lane_find_simple(active, segment, fp.hash, rank, ret_posting);
-        if (*ret_r == LANEMAP_LANE_E_ABSENT) {
-                *ret_posting = (struct lanemap_lane_posting){.in_overlay = false};
-                *ret_r = 0;
-        }
-        return true;
+        ret_simple->epoch = lanemap_load_relaxed(&kept->epoch);
+        ret_simple->segment = lanemap_load_relaxed(&levels->segments[0]);
+        ret_simple->active.first = lanemap_load_relaxed(&levels->active.first);
+        ret_simple->active.mask = lanemap_load_relaxed(&levels->active.mask);
+        return lanemap_shm_kept_end(kept, sequence);
 }
 
 /*
- * Finds a key's posting. What is kept is used where it lies when it is simple.
+ * Finds a key's posting.
  *
- * Return: 0 (the posting may be a tombstone), LANEMAP_SHM_E_*, -EBADMSG. A key that no level knows
- * has an empty posting.
+ * Return: 0 (the posting may be a tombstone; a key that no level knows has an empty one),
+ * LANEMAP_SHM_E_UNMAPPED, -EBADMSG.
  */
-LANEMAP_ALWAYS_INLINE int lanemap_shm_posting_find(const struct lanemap_shm_region *region,
-                                                   struct lanemap_shm_try *try,
-                                                   struct lanemap_fingerprint fp,
-                                                   struct lanemap_lane_posting *ret_posting)
-{
-        uint32_t lane, rank;
-        int r;
-
-        r = lanemap_shm_slot(region, fp.hash, &lane, &rank);
-        if (LANEMAP_UNLIKELY(r != 0))
-                return r;
-
-        if (LANEMAP_LIKELY(try->kept) &&
-            LANEMAP_LIKELY(lanemap_shm_find_kept(region, &try->kept[lane], try, fp, lane, rank,
-                                                 ret_posting, &r)))
-                return r;
-
-        return lanemap_shm_posting_find_any(region, try, fp, lane, rank, ret_posting);
-}
+int lanemap_shm_posting_find(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
+                             struct lanemap_fingerprint fp,
+                             struct lanemap_lane_posting *ret_posting);
 
 /* A question about one generation. Return: 0, LANEMAP_SHM_E_*, or a negative errno. */
 typedef int lanemap_shm_question(const struct lanemap_shm_region *region,
@@ -183,64 +154,54 @@ LANEMAP_ALWAYS_INLINE int lanemap_shm_question_ask(const struct lanemap_shm_regi
         return -EAGAIN;
 }
 
-/* lanemap_shm_fingerprint(), inline where the index has 64 bits. */
-LANEMAP_ALWAYS_INLINE struct lanemap_fingerprint
-lanemap_shm_fingerprint_inline(const struct lanemap_shm_region *region, const void *key,
-                               size_t key_bytes)
+/* A posting that was found in simple levels. Return: true if its ids were copied, or counted where
+ * there is no room. */
+bool lanemap_shm_simple_copy(const struct lanemap_shm_region *region,
+                             const struct lanemap_segment *segment, enum lanemap_lane_place place,
+                             uint64_t value, uint32_t *ids, size_t capacity, size_t *ret_n_ids);
+
+/*
+ * The first try of nearly all lookups: in levels that are kept and simple, in a region that keeps
+ * them, of an index whose fingerprints have 64 bits. It has no struct in memory and no loop but the
+ * probing.
+ *
+ * Return: true and the answer. false: lanemap_shm_lookup() has to say, whatever the cause; ids may
+ * have been written to.
+ */
+LANEMAP_ALWAYS_INLINE bool lanemap_shm_lookup_simple(const struct lanemap_shm_region *region,
+                                                     uint64_t hash, uint32_t *ids, size_t capacity,
+                                                     size_t *ret_n_ids)
 {
-        struct lanemap_fingerprint fp = {0};
+        struct lanemap_shm_simple simple;
+        enum lanemap_lane_place place;
+        size_t n_ids = 1, n_copied;
+        uint64_t value = 0;
+        uint32_t lane, rank;
 
-        if (LANEMAP_UNLIKELY(region->hash_key.fingerprint_bits != 64))
-                return lanemap_fingerprint_of(&region->hash_key, key, key_bytes);
+        if (LANEMAP_UNLIKELY(lanemap_load_acquire(&region->control->generation) !=
+                             region->generation) ||
+            LANEMAP_UNLIKELY(lanemap_shm_slot(region, hash, &lane, &rank) != 0) ||
+            LANEMAP_UNLIKELY(!lanemap_shm_simple_get(region, &region->kept[lane], lane, &simple)))
+                return false;
 
-        fp.hash = lanemap_sip_hash(&region->hash_key, key, key_bytes);
-        return fp;
-}
-
-struct lanemap_shm_lookup {
-        struct lanemap_fingerprint fp;
-        uint32_t *ids;
-        size_t capacity;
-        size_t n_ids;
-};
-
-LANEMAP_ALWAYS_INLINE int lanemap_shm_lookup_try(const struct lanemap_shm_region *region,
-                                                 struct lanemap_shm_try *try, void *arg)
-{
-        struct lanemap_shm_lookup *lookup = arg;
-        struct lanemap_lane_posting posting, found;
-        struct lanemap_window window;
-        int r;
-
-        r = lanemap_shm_posting_find(region, try, lookup->fp, &posting);
-        if (LANEMAP_LIKELY(r == 0 && !posting.in_overlay && !posting.segment.bytes)) {
-                lookup->n_ids = posting.segment.n_ids;
-                if (lookup->n_ids <= lookup->capacity && lookup->n_ids)
-                        lookup->ids[0] = posting.segment.id;
-                return 0;
+        place = lanemap_lane_find_simple(simple.active, simple.segment, hash, rank, &value);
+        if (place == LANEMAP_LANE_IN_SEGMENT && value <= simple.segment->inline_max) {
+                if (LANEMAP_LIKELY(capacity))
+                        ids[0] = (uint32_t)value;
+        } else if (place == LANEMAP_LANE_NOWHERE) {
+                n_ids = 0;
+        } else {
+                if (!lanemap_shm_simple_copy(region, simple.segment, place, value, ids, capacity,
+                                             &n_copied))
+                        return false;
+                n_ids = n_copied;
         }
-        if (r != 0)
-                return r;
 
-        window = lanemap_shm_window(region);
-        found = posting; /* which stays in registers */
-        return lanemap_lane_posting_copy(&window, &found, lookup->ids, lookup->capacity,
-                                         &lookup->n_ids);
-}
+        if (LANEMAP_UNLIKELY(!lanemap_shm_epoch_holds(region, simple.epoch)))
+                return false;
 
-/* lanemap_shm_lookup(), inline. */
-LANEMAP_ALWAYS_INLINE int lanemap_shm_lookup_inline(const struct lanemap_shm_region *region,
-                                                    struct lanemap_fingerprint fp, uint32_t *ids,
-                                                    size_t capacity, size_t *ret_n_ids,
-                                                    uint64_t *n_tries)
-{
-        struct lanemap_shm_lookup lookup = {.fp = fp, .ids = ids, .capacity = capacity};
-        int r;
-
-        r = lanemap_shm_question_ask(region, lanemap_shm_lookup_try, &lookup, n_tries);
-        if (LANEMAP_LIKELY(r == 0))
-                *ret_n_ids = lookup.n_ids;
-        return r;
+        *ret_n_ids = n_ids;
+        return true;
 }
 
 #endif

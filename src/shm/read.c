@@ -67,15 +67,17 @@ int lanemap_shm_levels_decode(const struct lanemap_shm_region *region,
         return 0;
 }
 
-int lanemap_shm_posting_find_any(const struct lanemap_shm_region *region,
-                                 struct lanemap_shm_try *try, struct lanemap_fingerprint fp,
-                                 uint32_t lane, uint32_t rank,
-                                 struct lanemap_lane_posting *ret_posting)
+int lanemap_shm_posting_find(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
+                             struct lanemap_fingerprint fp,
+                             struct lanemap_lane_posting *ret_posting)
 {
         struct lanemap_lane_levels levels;
+        uint32_t lane, rank;
         int r;
 
-        r = lanemap_shm_levels_get(region, try, lane, &levels);
+        r = lanemap_shm_slot(region, fp.hash, &lane, &rank);
+        if (r == 0)
+                r = lanemap_shm_levels_get(region, try, lane, &levels);
         if (LANEMAP_UNLIKELY(r != 0))
                 return r;
 
@@ -88,14 +90,55 @@ int lanemap_shm_posting_find_any(const struct lanemap_shm_region *region,
         return 0;
 }
 
+bool lanemap_shm_simple_copy(const struct lanemap_shm_region *region,
+                             const struct lanemap_segment *segment, enum lanemap_lane_place place,
+                             uint64_t value, uint32_t *ids, size_t capacity, size_t *ret_n_ids)
+{
+        struct lanemap_window window = lanemap_shm_window(region);
+        struct lanemap_lane_posting posting;
+
+        return place != LANEMAP_LANE_UNKNOWN &&
+               lanemap_lane_simple_posting(place, value, segment, &posting) == 0 &&
+               lanemap_lane_posting_copy(&window, &posting, ids, capacity, ret_n_ids) == 0;
+}
+
+struct lookup {
+        struct lanemap_fingerprint fp;
+        uint32_t *ids;
+        size_t capacity;
+        size_t n_ids;
+};
+
+LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region,
+                                     struct lanemap_shm_try *try, void *arg)
+{
+        struct lanemap_window window = lanemap_shm_window(region);
+        struct lookup *lookup = arg;
+        struct lanemap_lane_posting posting;
+        int r;
+
+        lookup->n_ids = 0;
+        r = lanemap_shm_posting_find(region, try, lookup->fp, &posting);
+        if (r == 0)
+                r = lanemap_lane_posting_copy(&window, &posting, lookup->ids, lookup->capacity,
+                                              &lookup->n_ids);
+        return r;
+}
+
 int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                        uint32_t *ids, size_t capacity, size_t *ret_n_ids, uint64_t *n_tries)
 {
-        return lanemap_shm_lookup_inline(region, fp, ids, capacity, ret_n_ids, n_tries);
+        struct lookup lookup = {.fp = fp, .ids = ids, .capacity = capacity};
+        int r;
+
+        r = lanemap_shm_question_ask(region, lookup_try, &lookup, n_tries);
+        if (LANEMAP_LIKELY(r == 0))
+                *ret_n_ids = lookup.n_ids;
+        return r;
 }
 
 struct lookup_from {
-        struct lanemap_shm_lookup lookup;
+        struct lookup lookup;
         uint32_t from;
 };
 
@@ -104,7 +147,7 @@ static int lookup_from_try(const struct lanemap_shm_region *region, struct lanem
 {
         struct lanemap_window window = lanemap_shm_window(region);
         struct lookup_from *ask = arg;
-        struct lanemap_shm_lookup *lookup = &ask->lookup;
+        struct lookup *lookup = &ask->lookup;
         struct lanemap_lane_posting posting;
         int r;
 
@@ -166,86 +209,6 @@ int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap
         return r;
 }
 
-struct chunk {
-        const struct lanemap_fingerprint *fps;
-        size_t n_keys;
-        uint32_t *ids;
-        size_t capacity;
-        size_t used_before;
-        size_t used;
-        struct lanemap_span *spans;
-};
-
-/* All levels of all keys are opened, then requested, then searched: the misses overlap. */
-static int chunk_try(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
-                     void *arg)
-{
-        struct lanemap_lane_levels levels[LANEMAP_SHM_CHUNK_KEYS];
-        struct lanemap_window window = lanemap_shm_window(region);
-        uint32_t lane, ranks[LANEMAP_SHM_CHUNK_KEYS];
-        struct lanemap_lane_posting posting;
-        struct chunk *chunk = arg;
-        const struct lanemap_fingerprint *fps = chunk->fps;
-        size_t n_ids, used = chunk->used_before;
-        int r;
-
-        for (size_t i = 0; i < chunk->n_keys; i++) {
-                r = lanemap_shm_slot(region, fps[i].hash, &lane, &ranks[i]);
-                if (LANEMAP_LIKELY(r == 0))
-                        r = lanemap_shm_levels_get(region, try, lane, &levels[i]);
-                if (LANEMAP_UNLIKELY(r != 0))
-                        return r;
-
-                lanemap_lane_prefetch(&levels[i], fps[i], ranks[i]);
-        }
-        for (size_t i = 0; i < chunk->n_keys; i++)
-                lanemap_lane_prefetch_entries(&levels[i], fps[i], ranks[i]);
-        for (size_t i = 0; i < chunk->n_keys; i++)
-                lanemap_lane_prefetch_values(&levels[i], fps[i], ranks[i]);
-
-        for (size_t i = 0; i < chunk->n_keys; i++) {
-                n_ids = 0;
-                r = lanemap_lane_find(&levels[i], fps[i], ranks[i], &posting);
-                if (r == 0)
-                        r = lanemap_lane_posting_copy(&window, &posting, chunk->ids + used,
-                                                      chunk->capacity - used, &n_ids);
-                if (LANEMAP_UNLIKELY(r < 0))
-                        return r;
-
-                chunk->spans[i].n_ids = n_ids;
-                if (n_ids <= chunk->capacity - used) {
-                        chunk->spans[i].offset = used;
-                        used += n_ids;
-                } else {
-                        chunk->spans[i].offset = LANEMAP_SPAN_UNWRITTEN;
-                }
-        }
-
-        chunk->used = used;
-        return 0;
-}
-
-int lanemap_shm_lookup_chunk(const struct lanemap_shm_region *region,
-                             const struct lanemap_fingerprint *fps, size_t n_keys, uint32_t *ids,
-                             size_t capacity, size_t used, struct lanemap_span *ret_spans,
-                             size_t *ret_used, uint64_t *n_tries)
-{
-        struct chunk chunk = {
-                .fps = fps,
-                .n_keys = n_keys,
-                .ids = ids,
-                .capacity = capacity,
-                .used_before = used,
-                .spans = ret_spans,
-        };
-        int r;
-
-        r = lanemap_shm_question_ask(region, chunk_try, &chunk, n_tries);
-        if (r == 0)
-                *ret_used = chunk.used;
-        return r;
-}
-
 struct view_open {
         struct lanemap_fingerprint fp;
         struct lanemap_shm_view *view;
@@ -286,8 +249,9 @@ int lanemap_shm_view_begin(const struct lanemap_shm_region *region, struct lanem
 
 bool lanemap_shm_view_end(const struct lanemap_shm_view *view)
 {
-        /* As lanemap_shm_epoch_holds(): what was read of the posting is not moved after the load of W (P2). The
-         * caller's own loads are among it; it is a call into another object for them. */
+        /* As lanemap_shm_epoch_holds(): what was read of the posting is not moved after the load of
+         * W (P2). The caller's own loads are among it; it is a call into another object for them.
+         */
         lanemap_fence_acquire();
         return lanemap_load_relaxed(&view->region->control->watermark) <= view->epoch;
 }

@@ -112,7 +112,7 @@ MUTANTS = [
      'return LANEMAP_LIKELY(lanemap_load_relaxed(&region->control->watermark) <= epoch);', 'return true;',
      REUSE),
     ('kept-view-believed-for-ever', 'R1', 'src/shm/question_read.h',
-     '        try->oldest = epoch;\n', '', REUSE),
+     'lanemap_shm_epoch_holds(region, simple.epoch)', 'true', REUSE),
     ('kept-views-of-retired-files', 'R5', 'src/reader/files.c',
      'attachment->region.files_serial + 1', 'attachment->region.files_serial', STORM),
     ('kept-view-seen-while-it-is-written', 'R1', 'src/shm/kept_read.h',

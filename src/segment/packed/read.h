@@ -48,11 +48,18 @@ LANEMAP_ALWAYS_INLINE uint64_t lanemap_packed_field(const unsigned char *bytes, 
         return lanemap_load_le64(bytes + (at >> 3)) >> (at & 7) & lanemap_bits_mask(n_bits);
 }
 
-/* The directory record of the group of a dense hash, or NULL: it is past the last one. */
-LANEMAP_ALWAYS_INLINE const unsigned char *
-lanemap_packed_record(const struct lanemap_packed *packed, uint64_t dense)
+/* The sub-block of a dense hash, counted over all groups. */
+LANEMAP_ALWAYS_INLINE uint64_t lanemap_packed_sub(const struct lanemap_packed *packed,
+                                                  uint64_t dense)
 {
-        uint64_t group = dense >> packed->sub_shift >> LANEMAP_PACKED_SUB_BITS;
+        return dense >> packed->sub_shift;
+}
+
+/* The directory record of the sub-block's group, or NULL: it is past the last one. */
+LANEMAP_ALWAYS_INLINE const unsigned char *
+lanemap_packed_record(const struct lanemap_packed *packed, uint64_t sub)
+{
+        uint64_t group = sub >> LANEMAP_PACKED_SUB_BITS;
 
         if (LANEMAP_UNLIKELY(group >= packed->n_groups))
                 return NULL;
@@ -60,15 +67,16 @@ lanemap_packed_record(const struct lanemap_packed *packed, uint64_t dense)
         return packed->directory + group * LANEMAP_PACKED_RECORD_BYTES;
 }
 
-/* What a record says of the sub-block of a dense hash: *ret_range within [0, n_entries]. */
+/* What a record says of the sub-block: *ret_range within [0, n_entries]. Return: 0. Errors:
+ * -EBADMSG. */
 LANEMAP_ALWAYS_INLINE int lanemap_packed_range_in(const struct lanemap_packed *packed,
-                                                  const unsigned char *record, uint64_t dense,
+                                                  const unsigned char *record, uint64_t sub,
                                                   struct lanemap_packed_range *ret_range)
 {
         uint64_t word = lanemap_load_le64(record), counts, from, to, first;
 
         counts = word >> 32 << 8; /* a zero below: what lies before sub-block 0 */
-        counts >>= (dense >> packed->sub_shift & 3) * 8;
+        counts >>= (sub & 3) * 8;
         from = counts & 0xff;
         to = counts >> 8 & 0xff;
         first = word & UINT32_MAX;
@@ -83,12 +91,13 @@ LANEMAP_ALWAYS_INLINE int lanemap_packed_range_in(const struct lanemap_packed *p
 LANEMAP_ALWAYS_INLINE int lanemap_packed_range(const struct lanemap_packed *packed, uint64_t dense,
                                                struct lanemap_packed_range *ret_range)
 {
-        const unsigned char *record = lanemap_packed_record(packed, dense);
+        uint64_t sub = lanemap_packed_sub(packed, dense);
+        const unsigned char *record = lanemap_packed_record(packed, sub);
 
         if (LANEMAP_UNLIKELY(!record))
                 return LANEMAP_SEGMENT_E_ABSENT;
 
-        return lanemap_packed_range_in(packed, record, dense, ret_range);
+        return lanemap_packed_range_in(packed, record, sub, ret_range);
 }
 
 LANEMAP_ALWAYS_INLINE uint8_t lanemap_packed_tag(const struct lanemap_packed *packed,
@@ -121,7 +130,17 @@ LANEMAP_ALWAYS_INLINE uint32_t lanemap_packed_match(const struct lanemap_packed 
 {
         uint32_t match = lanemap_tag_match(packed->tags + i, tag);
 
-        return LANEMAP_LIKELY(end - i < 32) ? match & ~(UINT32_MAX << (end - i)) : match;
+        return LANEMAP_LIKELY(end - i < 32) ? match & ((UINT32_C(1) << (end - i)) - 1) : match;
+}
+
+/* The payload of an entry may lie across two lines. */
+LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_entry(const struct lanemap_packed *packed,
+                                                         uint64_t entry)
+{
+        uint64_t at = entry * packed->entry_bits >> 3;
+
+        lanemap_prefetch(packed->payload + at);
+        lanemap_prefetch(packed->payload + at + 15);
 }
 
 /* Requests the payload of the first entry that has this tag: for a batch, whose tags have arrived.
@@ -131,23 +150,18 @@ LANEMAP_ALWAYS_INLINE void lanemap_packed_prefetch_match(const struct lanemap_pa
                                                          uint8_t tag)
 {
         uint32_t match = lanemap_packed_match(packed, range.first, range.end, tag);
-        uint64_t at;
 
-        if (!match)
-                return;
-
-        at = (range.first + (uint32_t)__builtin_ctz(match)) * packed->entry_bits >> 3;
-        lanemap_prefetch(packed->payload + at);
-        lanemap_prefetch(packed->payload + at + 15);
+        if (match)
+                lanemap_packed_prefetch_entry(packed, range.first + (uint32_t)__builtin_ctz(match));
 }
 
 LANEMAP_ALWAYS_INLINE bool lanemap_packed_entry_is(const struct lanemap_packed *packed, uint64_t at,
-                                                   uint64_t remainder, uint32_t ext)
+                                                   uint64_t remainder, bool has_ext, uint32_t ext)
 {
         if ((lanemap_load_le64(packed->payload + (at >> 3)) >> (at & 7) & packed->remainder_mask) !=
             remainder)
                 return false;
-        if (packed->ext_bits == 0)
+        if (!has_ext || packed->ext_bits == 0)
                 return ext == 0;
 
         return lanemap_packed_field(packed->payload, at + packed->tag_shift, packed->ext_bits) ==
@@ -157,23 +171,23 @@ LANEMAP_ALWAYS_INLINE bool lanemap_packed_entry_is(const struct lanemap_packed *
 /*
  * Looks among the entries of a range.
  *
+ * match        what lanemap_packed_match() said of its beginning
+ * has_ext      false: the index is known to have fingerprints of 64 bits; ext is 0
+ *
  * Return: 0 and the value field, LANEMAP_SEGMENT_E_ABSENT. Thread: any.
  */
-LANEMAP_ALWAYS_INLINE int lanemap_packed_find_in(const struct lanemap_packed *packed,
-                                                 struct lanemap_packed_range range, uint64_t dense,
-                                                 uint32_t ext, uint64_t *ret_value)
+LANEMAP_ALWAYS_INLINE int lanemap_packed_find_matched(const struct lanemap_packed *packed,
+                                                      struct lanemap_packed_range range,
+                                                      uint32_t match, uint64_t dense, bool has_ext,
+                                                      uint32_t ext, uint64_t *ret_value)
 {
         uint64_t remainder = dense & packed->remainder_mask, i = range.first;
-        uint8_t tag = lanemap_packed_tag(packed, dense);
 
-        lanemap_packed_prefetch_payload(packed, range, tag);
-        do {
-                uint32_t match = lanemap_packed_match(packed, i, range.end, tag);
-
+        for (;;) {
                 for (; match; match &= match - 1) {
                         uint64_t at = (i + (uint32_t)__builtin_ctz(match)) * packed->entry_bits;
 
-                        if (!lanemap_packed_entry_is(packed, at, remainder, ext))
+                        if (!lanemap_packed_entry_is(packed, at, remainder, has_ext, ext))
                                 continue;
 
                         at += packed->value_shift;
@@ -182,9 +196,25 @@ LANEMAP_ALWAYS_INLINE int lanemap_packed_find_in(const struct lanemap_packed *pa
                         return 0;
                 }
                 i += LANEMAP_TAG_MATCH_BYTES;
-        } while (LANEMAP_UNLIKELY(i < range.end));
+                if (LANEMAP_LIKELY(i >= range.end))
+                        return LANEMAP_SEGMENT_E_ABSENT;
 
-        return LANEMAP_SEGMENT_E_ABSENT;
+                match = lanemap_packed_match(packed, i, range.end,
+                                             lanemap_packed_tag(packed, dense));
+        }
+}
+
+/* The same, from its beginning. The payload is requested together with the tags. */
+LANEMAP_ALWAYS_INLINE int lanemap_packed_find_in(const struct lanemap_packed *packed,
+                                                 struct lanemap_packed_range range, uint64_t dense,
+                                                 bool has_ext, uint32_t ext, uint64_t *ret_value)
+{
+        uint8_t tag = lanemap_packed_tag(packed, dense);
+
+        lanemap_packed_prefetch_payload(packed, range, tag);
+        return lanemap_packed_find_matched(
+                packed, range, lanemap_packed_match(packed, range.first, range.end, tag), dense,
+                has_ext, ext, ret_value);
 }
 
 /*
@@ -200,7 +230,7 @@ LANEMAP_ALWAYS_INLINE int lanemap_packed_find(const struct lanemap_packed *packe
         if (LANEMAP_UNLIKELY(r != 0))
                 return r;
 
-        return lanemap_packed_find_in(packed, range, dense, ext, ret_value);
+        return lanemap_packed_find_in(packed, range, dense, true, ext, ret_value);
 }
 
 #endif
