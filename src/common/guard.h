@@ -47,8 +47,8 @@ struct lanemap_guard {
 /* One address for all that entering needs. */
 struct lanemap_guards {
         struct lanemap_guard first[1 << LANEMAP_GUARD_FIRST_LOG2];
-        uint64_t clock; /* a multiple of the step, and 1: a word of depth 1 */
-        bool is_fenced; /* the kernel has no membarrier: entering executes a fence */
+        uint64_t clock;   /* a multiple of the step, and 1: a word of depth 1 */
+        bool is_fenced;   /* the kernel has no membarrier: entering executes a fence */
         uint64_t n_forks; /* between the first process and this one, at which threads vanished */
 };
 extern struct lanemap_guards lanemap_guards __attribute__((visibility("hidden")));

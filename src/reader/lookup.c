@@ -205,8 +205,7 @@ static int chunk_try(const struct lanemap_shm_region *region, void *arg)
         struct lanemap_fingerprint fps[LANEMAP_SHM_CHUNK_KEYS];
         struct chunk *chunk = arg;
 
-        for (size_t i = 0; i < chunk->n_keys; i++)
-                fps[i] = lanemap_shm_fingerprint(region, chunk->keys[i].data, chunk->keys[i].bytes);
+        lanemap_fingerprints_of(&region->hash_key, chunk->keys, chunk->n_keys, fps);
         return lanemap_shm_lookup_chunk(region, fps, chunk->n_keys, chunk->ids, chunk->capacity,
                                         chunk->used, chunk->spans, &chunk->used, &chunk->n_retries);
 }

@@ -1,7 +1,9 @@
 /* SipHash-2-4 against the published vectors and, over many lengths, against libsodium. */
 #include <criterion/criterion.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/bits.h"
 #include "common/fingerprint.h"
@@ -92,4 +94,50 @@ Test(fingerprint, order_is_by_hash_and_then_by_the_extra_bits)
         cr_expect_lt(lanemap_fingerprint_compare(b, c), 0);
         cr_expect_gt(lanemap_fingerprint_compare(c, a), 0);
         cr_expect_eq(lanemap_fingerprint_compare(b, b), 0);
+}
+
+/* Keys whose first byte follows a page that cannot be read, and whose last byte stands before one.
+ */
+static unsigned char *fenced_page(void)
+{
+        unsigned char *pages =
+                mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        cr_assert(pages != MAP_FAILED);
+        cr_assert_eq(mprotect(pages, 4096, PROT_NONE), 0);
+        cr_assert_eq(mprotect(pages + 2 * 4096, 4096, PROT_NONE), 0);
+        return pages + 4096;
+}
+
+/* Groups of keys of all lengths together, by every kind of vectors that this processor has. */
+Test(fingerprint, many_at_once_are_as_one_by_one)
+{
+        enum { KEYS = 35, ROUNDS = 3000 };
+        static const uint32_t widths[] = {64, 80, 96};
+        struct lanemap_fingerprint fps[KEYS], fp;
+        unsigned char *page = fenced_page();
+        struct lanemap_key keys[KEYS];
+        struct lanemap_hash_key key;
+
+        for (size_t i = 0; i < 4096; i++)
+                page[i] = (unsigned char)(i * 167 + i / 256);
+        for (uint32_t round = 0; round < ROUNDS; round++) {
+                size_t n_keys = round % (KEYS + 1), bytes_max = round % 3 ? 40 : 300;
+
+                lanemap_hash_key_init(&key, key_bytes, widths[round % 7 ? 0 : round % 3]);
+                key.vectors = round % (lanemap_sip_vectors_best() + 1u);
+                for (size_t i = 0; i < n_keys; i++) {
+                        keys[i].bytes = 1 + (size_t)rand() % bytes_max;
+                        keys[i].data = rand() % 2 ? page : page + 4096 - keys[i].bytes;
+                }
+                memset(fps, 0xee, sizeof(fps));
+                lanemap_fingerprints_of(&key, keys, n_keys, fps);
+                for (size_t i = 0; i < n_keys; i++) {
+                        fp = lanemap_fingerprint_of(&key, keys[i].data, keys[i].bytes);
+                        cr_assert(lanemap_fingerprint_equal(fps[i], fp),
+                                  "round %u, vectors %u, key %zu of %zu, %zu bytes", round,
+                                  key.vectors, i, n_keys, keys[i].bytes);
+                }
+        }
+        munmap(page - 4096, 3 * 4096);
 }
