@@ -244,6 +244,53 @@ int lanemap_reader_contains(struct lanemap_reader *reader, const void *key, size
                             uint32_t id);
 
 /*
+ * Keys that are asked for again and again: hashed once, then looked up by their fingerprint.
+ * Hashing is nearly half of a lookup's instructions.
+ *
+ * A fingerprint belongs to the index that it was made of, whichever process made it, for as long as
+ * that index exists: writers may be reborn, generations change. An index that was made anew under
+ * the same name has another hash key, and answers -ESTALE.
+ */
+struct lanemap_reader_fingerprint {
+        uint64_t uuid[2]; /* of the index, as bytes in memory */
+        uint64_t hash;    /* as lanemap_reader_iterate() gives them */
+        uint32_t hash_ext;
+        uint32_t reserved; /* 0 */
+};
+
+/*
+ * The fingerprint of a key in the index that is attached.
+ *
+ * key          1 .. LANEMAP_KEY_BYTES_MAX bytes; not kept
+ *
+ * Return: 0. Errors: -EINVAL. Thread: as lanemap_reader_lookup(). Cost: hashing; of the index only
+ * what is in every processor's cache is looked at.
+ */
+int lanemap_reader_fingerprint(struct lanemap_reader *reader, const void *key, size_t key_bytes,
+                               struct lanemap_reader_fingerprint *ret_fingerprint);
+
+/*
+ * lanemap_reader_lookup() by fingerprint.
+ *
+ * Return: 0, as lanemap_reader_lookup(). Errors: as its; -ESTALE also when the fingerprint is
+ * another index's. Thread: as lanemap_reader_lookup(). Cost: as its, without hashing.
+ */
+int lanemap_reader_lookup_fingerprint(struct lanemap_reader *reader,
+                                      const struct lanemap_reader_fingerprint *fingerprint,
+                                      uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids);
+
+/*
+ * lanemap_reader_lookup_batch() by fingerprint.
+ *
+ * Return: as lanemap_reader_lookup_batch(). Errors: as its; -ESTALE also when one of them is
+ * another index's. Thread: as lanemap_reader_lookup(). Cost: as its, without hashing.
+ */
+int lanemap_reader_lookup_fingerprints(struct lanemap_reader *reader,
+                                       const struct lanemap_reader_fingerprint *fingerprints,
+                                       size_t n_fingerprints, uint32_t *ids, size_t ids_capacity,
+                                       struct lanemap_span *ret_spans);
+
+/*
  * Views: the ids of one key where they are, without a copy. Use first, then ask whether what was
  * used was true:
  *

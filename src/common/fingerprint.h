@@ -13,8 +13,6 @@
 #ifndef LANEMAP_COMMON_FINGERPRINT_H
 #define LANEMAP_COMMON_FINGERPRINT_H
 
-#include <lanemap/lanemap.h>
-
 #include "common/base.h"
 
 #define LANEMAP_HASH_KEY_BYTES 16
@@ -32,20 +30,10 @@ struct lanemap_hash_key {
         uint64_t v2;
         uint64_t v3;
         uint32_t fingerprint_bits; /* 64, 80 or 96 */
-        uint32_t vectors;          /* enum lanemap_sip_vectors: what hashes many keys */
+        uint32_t vectors;          /* what hashes many keys (siphash_many.h) */
 };
 
-/* The instructions that hash many keys at once. */
-enum lanemap_sip_vectors {
-        LANEMAP_SIP_PLAIN,  /* none: one key after the other */
-        LANEMAP_SIP_AVX2,   /* four keys */
-        LANEMAP_SIP_AVX512, /* four keys, with an instruction that rotates */
-};
-
-/* Return: the best that this processor has. */
-enum lanemap_sip_vectors lanemap_sip_vectors_best(void);
-
-/* The 16 bytes are read little-endian, as the paper does. Chooses the vectors, too. */
+/* The 16 bytes are read little-endian, as the paper does. No vectors are chosen. */
 void lanemap_hash_key_init(struct lanemap_hash_key *hash_key, const unsigned char *bytes,
                            uint32_t fingerprint_bits);
 
@@ -56,10 +44,6 @@ void lanemap_siphash24_128(const struct lanemap_hash_key *key, const void *data,
 /* Cost: about 1.5 cycles a byte and 40 of start-up. */
 struct lanemap_fingerprint lanemap_fingerprint_of(const struct lanemap_hash_key *key,
                                                   const void *data, size_t bytes);
-
-/* The same of n keys. Cost: half of it for each, where there are vectors. */
-void lanemap_fingerprints_of(const struct lanemap_hash_key *key, const struct lanemap_key *keys,
-                             size_t n_keys, struct lanemap_fingerprint *ret_fps);
 
 LANEMAP_ALWAYS_INLINE bool lanemap_fingerprint_equal(struct lanemap_fingerprint a,
                                                      struct lanemap_fingerprint b)

@@ -1,11 +1,13 @@
 /*
- * Fingerprints of many keys: SipHash-2-4 of four keys at once, in the vectors of AVX2 or AVX-512
+ * See siphash_many.h. SipHash-2-4 of four keys at once, in the vectors of AVX2 or AVX-512
  * (256 bits of it: wider ones can slow down the processor that somebody else's program runs on).
  * The same function is compiled for each; without them keys are hashed one after the other. All
  * forms agree bit for bit.
  *
  * Keys of one group may have different lengths: a key that has no more words keeps its state.
  */
+#include "common/siphash_many.h"
+
 #include "common/siphash.h"
 
 #if defined(__x86_64__)

@@ -101,7 +101,7 @@ int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
         bool has_helper = helper_lives(reader);
         int r = 0, n_done;
 
-        if (outcome == -EAGAIN)
+        if (outcome == -EAGAIN || outcome == -ESTALE)
                 return outcome;
 
         lanemap_reader_lock();

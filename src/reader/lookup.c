@@ -12,6 +12,7 @@
 
 #include "common/guard.h"
 #include "common/siphash.h"
+#include "common/siphash_many.h"
 #include "reader/retry.h"
 #include "shm/question_read.h"
 
@@ -125,7 +126,7 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
         struct lanemap_fingerprint fp = {.ext = 0};
         struct lanemap_guard *guard;
         struct lookup lookup;
-        uint64_t hash;
+        uint64_t hash, n_retries = 0;
 
         if (LANEMAP_UNLIKELY(!reader || !reader_key_is_valid(key, key_bytes) ||
                              (!ids && ids_capacity) || !ret_n_ids))
@@ -137,8 +138,8 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
         attachment = reader_attachment_get(reader);
         if (LANEMAP_LIKELY(attachment->region.hash_key.fingerprint_bits == 64)) {
                 hash = lanemap_sip_hash(&attachment->region.hash_key, key, key_bytes);
-                if (LANEMAP_LIKELY(lanemap_shm_lookup_simple(&attachment->region, hash, ids,
-                                                             ids_capacity, ret_n_ids))) {
+                if (LANEMAP_LIKELY(lanemap_shm_lookup_simple(
+                            &attachment->region, hash, ids, ids_capacity, ret_n_ids, &n_retries))) {
                         lanemap_guard_leave(guard);
                         return answer_finish(reader, 0, 1, 0);
                 }
@@ -151,7 +152,8 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
                                  .key_bytes = key_bytes,
                                  .ids = ids,
                                  .capacity = ids_capacity,
-                                 .ret_n_ids = ret_n_ids};
+                                 .ret_n_ids = ret_n_ids,
+                                 .n_retries = n_retries};
         return lookup_go_on(reader, guard, attachment, fp, &lookup);
 }
 

@@ -1,8 +1,8 @@
 /*
  * Many keys at once (lanemap_shm_lookup_chunk() in read.h), in stages: each goes over all keys and
  * requests the memory that the next one needs, so that the waiting overlaps. Of a key in simple
- * levels (lane/read.h) each stage leaves what it has computed for the next one; keys in other levels
- * go through the stages of their kinds.
+ * levels (lane/read.h) each stage leaves what it has computed for the next one; keys in other
+ * levels go through the stages of their kinds.
  */
 #include "shm/question_read.h"
 

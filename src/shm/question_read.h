@@ -166,12 +166,13 @@ bool lanemap_shm_simple_copy(const struct lanemap_shm_region *region,
  * probing.
  *
  * Return: true and the answer. false: lanemap_shm_lookup() has to say, whatever the cause; ids may
- * have been written to.
+ * have been written to, and *n_tries is counted up where memory was reused under this one.
  */
 LANEMAP_ALWAYS_INLINE bool lanemap_shm_lookup_simple(const struct lanemap_shm_region *region,
                                                      uint64_t hash, uint32_t *ids, size_t capacity,
-                                                     size_t *ret_n_ids)
+                                                     size_t *ret_n_ids, uint64_t *n_tries)
 {
+        uint64_t epoch = lanemap_load_acquire(&region->control->epoch);
         struct lanemap_shm_simple simple;
         enum lanemap_lane_place place;
         size_t n_ids = 1, n_copied;
@@ -197,8 +198,10 @@ LANEMAP_ALWAYS_INLINE bool lanemap_shm_lookup_simple(const struct lanemap_shm_re
                 n_ids = n_copied;
         }
 
-        if (LANEMAP_UNLIKELY(!lanemap_shm_epoch_holds(region, simple.epoch)))
+        if (LANEMAP_UNLIKELY(!lanemap_shm_epoch_holds(region, simple.epoch))) {
+                *n_tries += !lanemap_shm_epoch_holds(region, epoch);
                 return false;
+        }
 
         *ret_n_ids = n_ids;
         return true;

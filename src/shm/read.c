@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "common/siphash_many.h"
+#include "shm/question_read.h"
+
 int lanemap_shm_region_init(struct lanemap_shm_region *region, const void *base, uint64_t bytes)
 {
         struct lanemap_window window = {.base = base, .bytes = bytes};
@@ -38,11 +41,11 @@ int lanemap_shm_region_init(struct lanemap_shm_region *region, const void *base,
         lanemap_store_relaxed(&region->bytes, bytes);
         region->n_lanes = n_lanes;
         region->cell_bytes = lanemap_overlay_cell_bytes(fingerprint_bits);
+        memcpy(region->uuid, data->uuid, sizeof(region->uuid));
         lanemap_hash_key_init(&region->hash_key, data->hash_key, fingerprint_bits);
+        region->hash_key.vectors = lanemap_sip_vectors_best();
         return 0;
 }
-
-#include "shm/question_read.h"
 
 /* Decodes the view that a lane's word leads to, and keeps it for the next lookup. */
 int lanemap_shm_levels_decode(const struct lanemap_shm_region *region,

@@ -52,6 +52,7 @@ struct lanemap_shm_region {
         uint32_t n_lanes;
         uint32_t cell_bytes;
         struct lanemap_hash_key hash_key;
+        uint64_t uuid[2];
         struct lanemap_lane_files *files; /* replaced by its owner; loaded once per decoding */
         uint64_t files_serial; /* P9: raised by its owner (release) after a file has left the table,
                                   before it is retired */

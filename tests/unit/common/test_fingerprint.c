@@ -7,6 +7,7 @@
 
 #include "common/bits.h"
 #include "common/fingerprint.h"
+#include "common/siphash_many.h"
 
 static const unsigned char key_bytes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
