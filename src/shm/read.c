@@ -122,7 +122,7 @@ LANEMAP_ALWAYS_INLINE int lookup_try(const struct lanemap_shm_region *region,
 
         lookup->n_ids = 0;
         r = lanemap_shm_posting_find(region, try, lookup->fp, &posting);
-        if (r == 0)
+        if (r == 0 && (posting.in_overlay || posting.segment.n_ids > 0))
                 r = lanemap_lane_posting_copy(&window, &posting, lookup->ids, lookup->capacity,
                                               &lookup->n_ids);
         return r;
