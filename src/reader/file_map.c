@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/probes.h"
 #include "lane/file_read.h"
 
 static_assert(sizeof(struct reader_retired) % alignof(max_align_t) == 0,
@@ -199,6 +200,7 @@ int lanemap_reader_file_map(const struct reader_attachment *attachment,
         bool wants_copy = entry->flags & LANEMAP_LANE_SEGMENT_COPY;
         unsigned char check[LANEMAP_SEGMENT_CHECKSUM_BYTES] = {0};
         char name[LANEMAP_SEGMENT_NAME_BYTES];
+        uint64_t start_ns = LANEMAP_PROBE_START_NS(segment__map, lanemap_reader_now_ns());
         int r = -ENOENT;
 
         lanemap_store_le64(check, entry->file_check);
@@ -207,6 +209,9 @@ int lanemap_reader_file_map(const struct reader_attachment *attachment,
                 r = copy_map(attachment, entry, name, ret_file);
         if (r < 0)
                 r = original_map(attachment, entry, name, ret_file);
+        LANEMAP_PROBE(segment__map, entry->file_number, r < 0 ? UINT64_C(0) : (*ret_file)->n_bytes,
+                      r == 0 && (*ret_file)->is_copy,
+                      LANEMAP_PROBE_SINCE_NS(start_ns, lanemap_reader_now_ns()), r);
         if (r < 0)
                 return r;
 

@@ -13,19 +13,12 @@
 #include <unistd.h>
 
 #include "common/guard.h"
+#include "common/probes.h"
 #include "common/signals.h"
 
 #define HELPER_INTERVAL_NS (10 * 1000 * 1000)
 
 #define POLL_TRIES_MAX 100
-
-uint64_t lanemap_reader_now_ns(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
                                          const struct lanemap_shm_control *control)
@@ -48,12 +41,17 @@ uint64_t lanemap_reader_heartbeat_age_ns(struct lanemap_reader *reader,
 static int attachment_replace(struct lanemap_reader *reader, const struct reader_attachment *seen)
 {
         struct reader_attachment *old = reader->attachment, *attachment;
+        uint64_t start_ns;
         int r;
 
         if (old != seen)
                 return 0;
 
+        start_ns = LANEMAP_PROBE_START_NS(follow, lanemap_reader_now_ns());
         r = lanemap_reader_attachment_new(reader, &attachment);
+        LANEMAP_PROBE(follow, (const char *)reader->name,
+                      r < 0 ? UINT64_C(0) : attachment->region.generation,
+                      LANEMAP_PROBE_SINCE_NS(start_ns, lanemap_reader_now_ns()), r);
         if (r < 0)
                 return r;
 
@@ -99,11 +97,13 @@ int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
                            const struct reader_snapshot *seen)
 {
         bool has_helper = helper_lives(reader);
+        uint64_t start_ns;
         int r = 0, n_done;
 
         if (outcome == -EAGAIN || outcome == -ESTALE)
                 return outcome;
 
+        start_ns = LANEMAP_PROBE_START_NS(mend, lanemap_reader_now_ns());
         lanemap_reader_lock();
         if (is_in_force(reader, seen)) {
                 if (outcome == LANEMAP_SHM_E_GENERATION)
@@ -121,7 +121,10 @@ int lanemap_reader_refresh(struct lanemap_reader *reader, int outcome,
                 lanemap_reader_drain(reader);
 
         /* The generation changed during the refresh: the next try sees it. */
-        return r > 0 ? 0 : r;
+        r = r > 0 ? 0 : r;
+        LANEMAP_PROBE(mend, (const char *)reader->name, outcome,
+                      LANEMAP_PROBE_SINCE_NS(start_ns, lanemap_reader_now_ns()), r);
+        return r;
 }
 
 /* Return: true if the name leads to another control object than ours: the old one was removed and a
@@ -269,6 +272,7 @@ int lanemap_reader_start_helper(struct lanemap_reader *reader)
         if (r != 0)
                 return -r;
 
+        (void)pthread_setname_np(reader->helper, "lanemap-helper");
         reader->has_helper = true;
         reader->helper_pid = getpid();
         return 0;

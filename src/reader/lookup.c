@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/guard.h"
+#include "common/probes.h"
 #include "common/siphash.h"
 #include "common/siphash_many.h"
 #include "reader/retry.h"
@@ -67,6 +68,8 @@ int lanemap_reader_age_check(struct lanemap_reader *reader)
 
 void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries)
 {
+        if (n_retries)
+                LANEMAP_PROBE(retry, (const char *)reader->name, n_lookups, n_retries);
         statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
 }
 

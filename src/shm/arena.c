@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/order.h"
+#include "common/probes.h"
 
 #define PAGE_BYTES     LANEMAP_SHM_PAGE_BYTES
 #define NO_PAGE        UINT32_MAX
@@ -365,7 +366,7 @@ static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_t
 {
         struct lanemap_shm_control *control = arena->config.control;
         size_t n = 0, n_stamped = arena->queue_n - arena->queue_n_pending;
-        uint64_t left = arena->quarantine_bytes;
+        uint64_t held_bytes = arena->quarantine_bytes, left = held_bytes;
 
         while (n < n_stamped && left > keep_bytes && queue_at(arena, n)->since_ns < older_than_ns)
                 left -= queue_at(arena, n++)->bytes;
@@ -386,6 +387,7 @@ static void quarantine_release(struct lanemap_shm_arena *arena, uint64_t older_t
                 block_free(arena, entry->off, entry->bytes);
                 arena->quarantine_bytes -= entry->bytes;
         }
+        LANEMAP_PROBE(reclaim, n, held_bytes - arena->quarantine_bytes, control->watermark);
         arena->queue_first = (arena->queue_first + n) & (arena->queue_capacity - 1);
         arena->queue_n -= n;
         queue_trim(arena);

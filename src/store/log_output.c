@@ -8,6 +8,8 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "common/probes.h"
+
 #define ALLOCATE_BYTES_MIN (UINT64_C(64) << 10)
 #define ALLOCATE_BYTES_MAX (UINT64_C(4) << 20)
 #define PAGE_BYTES         UINT64_C(4096)
@@ -92,6 +94,7 @@ int lanemap_log_output_allocate(struct lanemap_log_output *output, uint64_t end)
 
 int lanemap_log_output_put(struct lanemap_log_output *output, const void *records, size_t bytes)
 {
+        LANEMAP_PROBE(log__write, output->end, bytes);
         return lanemap_files_pwrite_all(output->files, output->fd, records, bytes,
                                         (off_t)output->end);
 }
@@ -112,8 +115,11 @@ int lanemap_log_output_head(struct lanemap_log_output *output)
 int lanemap_log_output_sync(const struct lanemap_log_output *output)
 {
         struct stat st;
-        int r = output->files->sync(output->files, output->fd);
+        int r;
 
+        LANEMAP_PROBE(log__sync__start, output->end);
+        r = output->files->sync(output->files, output->fd);
+        LANEMAP_PROBE(log__sync__done, output->end, r);
         if (r == 0 && !output->is_listed)
                 r = output->files->sync_directory(output->files, output->dir_fd);
         /* Synced, and in no directory: nobody would find it after a crash. */

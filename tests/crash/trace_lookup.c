@@ -2,7 +2,9 @@
  * What a lookup executes, instruction by instruction (R2): no system call, no mfence, nothing with
  * a lock prefix, no exchange with memory, and nothing outside of the library but the caller.
  *
- *         trace_lookup PATH-OF-TRACED-READER
+ *         trace_lookup PATH-OF-TRACED-READER [FILE]
+ *
+ * FILE gets the address in liblanemap.so of each instruction of it, a line each.
  *
  * This process is the writer, and single-steps a reader (traced_reader.c) through lookups of every
  * kind after it has warmed up. x86-64 only: elsewhere it says so and is skipped.
@@ -23,6 +25,7 @@
 struct module {
         uint64_t from;
         uint64_t to;
+        uint64_t off; /* in its file, where text has the same address */
         bool allowed;
         char name[256];
 };
@@ -34,6 +37,7 @@ struct trace {
         uint64_t n_instructions;
         uint64_t n_in_library;
         uint32_t n_bad;
+        FILE *addresses; /* may be NULL */
 };
 
 static void modules_read(struct trace *trace)
@@ -48,8 +52,8 @@ static void modules_read(struct trace *trace)
                 struct module *module = &trace->modules[trace->n_modules];
 
                 module->name[0] = '\0';
-                if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %*s %255s", &module->from,
-                           &module->to, flags, module->name) < 3 ||
+                if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %*s %255s",
+                           &module->from, &module->to, flags, &module->off, module->name) < 4 ||
                     !strchr(flags, 'x'))
                         continue;
                 module->allowed = strstr(module->name, "liblanemap.so") ||
@@ -114,7 +118,12 @@ static void instruction_look(struct trace *trace)
         if (!why && (!module || !module->allowed))
                 why = "outside of the library";
         trace->n_instructions++;
-        trace->n_in_library += module && strstr(module->name, "liblanemap.so");
+        if (module && strstr(module->name, "liblanemap.so")) {
+                trace->n_in_library++;
+                if (trace->addresses)
+                        fprintf(trace->addresses, "%" PRIx64 "\n",
+                                (uint64_t)registers.rip - module->from + module->off);
+        }
         if (why && trace->n_bad++ < 20)
                 printf("WRONG: %s, in %s at offset 0x%" PRIx64 "\n", why,
                        module ? module->name : "nowhere",
@@ -195,7 +204,9 @@ int main(int argc, char **argv)
         struct scratch scratch;
         int status;
 
-        must(argc == 2);
+        must(argc == 2 || argc == 3);
+        if (argc == 3)
+                must((trace.addresses = fopen(argv[2], "we")) != NULL);
         scratch_init(&scratch, "trace");
         writer = index_make(&scratch);
         fflush(stdout);
@@ -208,6 +219,7 @@ int main(int argc, char **argv)
         }
 
         lookups_step(&trace);
+        must(!trace.addresses || fclose(trace.addresses) == 0);
         must(ptrace(PTRACE_CONT, trace.pid, NULL, NULL) == 0);
         must(waitpid(trace.pid, &status, 0) == trace.pid);
         must(WIFEXITED(status) && WEXITSTATUS(status) == 0);

@@ -50,7 +50,8 @@ INSIDE = {
 }
 
 # The files of common that only the write side uses.
-COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor', 'lock', 'mutex', 'option', 'option_text', 'owner'}
+COMMON_WRITE = {'alloc', 'file', 'clock', 'arena', 'executor', 'lock', 'mutex', 'option', 'option_text', 'owner',
+                'probes_write'}
 
 
 def place(path, source):

@@ -44,6 +44,9 @@ GROUP = ('tests/unit/test_writer_group', [])
 DURABILITY = ('tests/daemon/test_durability.py', None)
 INDEX = ('tests/property/test_property_index', [])
 
+# What tests/tracing looks at.
+TRACED = ['src/liblanemap.so.0.1.0', 'tests/crash/trace_lookup', 'tests/crash/traced_reader']
+
 # What `meson install` puts into a booted system.
 INSTALLED = ['src/daemon/lanemapd', 'src/liblanemap.so.0.1.0', 'src/liblanemap.a', 'src/liblanemap-writer.a',
              'tools/lanemap/lanemap']
@@ -53,6 +56,16 @@ WITHOUT = {}
 
 # name, the guarantee, file, what stands there, what the mutant says, (program, arguments)
 MUTANTS = [
+    ('probe-on-each-lookup', 'I8', 'src/reader/lookup.c',
+     '        if (LANEMAP_UNLIKELY(reader->statistics || n_retries))\n                lanemap_reader_account(',
+     '        LANEMAP_PROBE(retry, (const char *)reader->name, n_lookups, n_retries);\n'
+     '        if (LANEMAP_UNLIKELY(reader->statistics || n_retries))\n                lanemap_reader_account(',
+     ('tests/tracing/test_untraced.py', None)),
+    ('probe-that-lacks-an-argument', 'I8', 'src/daemon/client/release.c',
+     'LANEMAP_PROBE(reply__release, client->id, server->acknowledged);', 'LANEMAP_PROBE(reply__release, client->id);',
+     ('tests/tracing/test_notes.py', ['Notes'])),
+    ('threads-without-names', 'I9', 'src/writer/core/thread.c', 'if (r == 0)\n                (void)pthread_setname_np(*ret_thread, name);',
+     'if (r < 0)\n                (void)pthread_setname_np(*ret_thread, name);', ('tests/tracing/test_threads.py', ['Threads.test_daemon'])),
     ('sscan-skips-an-id', 'I6', 'src/daemon/command/scan.c', 'next = ids[n];', 'next = (uint64_t)ids[n] + 1;',
      ('tests/daemon/test_keys.py', ['Keys.test_sscan_of_any_length_in_any_parts'])),
     ('sscan-copies-all', 'I6', 'src/daemon/command/posting.c', 'from, server->ids, n, &n_ids,',
@@ -598,7 +611,9 @@ def command_of(build, program):
     if not name.endswith('.py'):
         return [str(build / name)] + [argument.replace('{build}', str(build)) for argument in arguments]
     source = build.parent / 'source'
-    return ['env', f'PYTHONPATH={source / "tests/support"}', f'LANEMAPD={build / "src/daemon/lanemapd"}',
+    return ['env', f'PYTHONPATH={source / "tests/support"}:{source / "tests/tracing"}', f'BUILD={build}',
+            f'LIBLANEMAP={build / TRACED[0]}', f'TRACE_LOOKUP={build / TRACED[1]}', f'TRACED_READER={build / TRACED[2]}',
+            f'LANEMAPD={build / "src/daemon/lanemapd"}',
             f'LANEMAP={build / "tools/lanemap/lanemap"}', f'PRELOAD_SYNC={build / "tests/daemon/preload_sync.so"}',
             'python3', str(source / name), *(arguments or [])]
 
@@ -608,7 +623,8 @@ def targets_of(program):
     if name == BOOTED[0]:
         return INSTALLED
     if name.endswith('.py'):
-        return ['src/daemon/lanemapd', 'tools/lanemap/lanemap', 'tests/daemon/preload_sync.so']
+        return ['src/daemon/lanemapd', 'tools/lanemap/lanemap', 'tests/daemon/preload_sync.so'] + \
+            (TRACED if name.startswith('tests/tracing/') else [])
     return [name] + [argument.replace('{build}/', '') for argument in arguments if argument.startswith('{build}/')]
 
 

@@ -273,6 +273,7 @@ static void *helper_main(void *arg)
         uint64_t ticks = lanemap_meter_ticks();
         int fd = helper->event_fd;
 
+        (void)pthread_setname_np(pthread_self(), "lanemapd-apply");
         helper->r = lanemap_writer_apply(helper->writer, helper->ops, helper->n_ops,
                                          helper->results, &helper->n_applied, &helper->position);
         helper->ticks = lanemap_meter_ticks() - ticks;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/probes.h"
 #include "daemon/client/release.h"
 #include "daemon/client/state.h"
 #include "daemon/loop/log.h"
@@ -109,9 +110,12 @@ static void client_outcome_unknown(struct lanemap_client *client)
 void lanemap_client_gate(struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;
+        uint64_t released = client->gate.released;
 
         if (!lanemap_gate_is_open(&client->gate)) {
                 lanemap_gate_release(&client->gate, server->acknowledged);
+                if (client->gate.released != released)
+                        LANEMAP_PROBE(reply__release, client->id, server->acknowledged);
                 if (!lanemap_gate_is_open(&client->gate) && server->log_error < 0)
                         client_outcome_unknown(client);
         }

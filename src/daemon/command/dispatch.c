@@ -1,6 +1,7 @@
 /* See command/dispatch.h. */
 #include <stdio.h>
 
+#include "common/probes.h"
 #include "daemon/client/memory.h"
 #include "daemon/client/meter.h"
 #include "daemon/client/release.h"
@@ -212,7 +213,11 @@ bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                                      !(call.command->flags & LANEMAP_COMMAND_AT_ONCE))) {
                         command_queue(&call);
                 } else {
+                        LANEMAP_PROBE(command__start, client->id, call.command->name, n_args,
+                                      call_writes(&call));
                         command_run(&call);
+                        LANEMAP_PROBE(command__done, client->id, call.command->name,
+                                      client->run_again);
                         gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);
                 }
         }

@@ -11,6 +11,7 @@ static void *job_thread(void *arg)
         uint64_t one = 1;
         int fd = job->event_fd;
 
+        (void)pthread_setname_np(pthread_self(), "lanemapd-job");
         job->r = job->run(job);
         atomic_store_explicit(&job->done, true, memory_order_release);
         if (write(fd, &one, sizeof(one)) < 0)

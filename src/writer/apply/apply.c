@@ -18,6 +18,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/lock.h"
+#include "common/probes.h"
 #include "writer/apply/group.h"
 #include "writer/core/core.h"
 #include "writer/health/health.h"
@@ -448,13 +449,18 @@ static int apply_run(struct lanemap_writer *writer, struct apply *apply, uint64_
         apply->clears = ops_clear(apply->ops, apply->n_ops);
         apply->wait_ns = LANEMAP_ENGINE_TRY_NS;
 
+        LANEMAP_PROBE(apply__start, apply->n_ops);
         if (!lanemap_mutex_lock_within(&writer->lanes.lock,
-                                       apply->may_wait ? LANEMAP_LOCK_FOR_EVER : 0))
+                                       apply->may_wait ? LANEMAP_LOCK_FOR_EVER : 0)) {
+                LANEMAP_PROBE(apply__done, UINT64_C(0), apply->n_applied, apply->n_ops, -EAGAIN);
                 return -EAGAIN;
+        }
         if (apply->n_ops > 0)
                 r = apply_locked(writer, apply);
         if (ret_position)
                 *ret_position = lanemap_load_relaxed(&writer->lanes.position);
+        LANEMAP_PROBE(apply__done, lanemap_load_relaxed(&writer->lanes.position), apply->n_applied,
+                      apply->n_ops, r);
         lanemap_mutex_unlock(&writer->lanes.lock);
 
         lanemap_engine_hits_take(writer);

@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "common/lock.h"
+#include "common/probes.h"
 #include "writer/core/core.h"
 
 /* Active overlays may outgrow the flush threshold this many times before applies wait for the
@@ -92,6 +93,15 @@ static uint64_t overlays_budget(const struct lanemap_writer *writer)
                            LANEMAP_MAX(writer->shm.room_bytes / 4 / STALL_RATIO, empty_bytes));
 }
 
+static void stall_end(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
+{
+        uint64_t ns = lanemap_now_ns(writer->clock) - writer->pressure.stalled_ns;
+
+        writer->lanes.stats.write_stall_ns += ns;
+        writer->pressure.stalled_ns = 0;
+        LANEMAP_PROBE(stall__done, ns);
+}
+
 /* Return: true if applies are held up until a flush ends. Counts the times that they were. */
 static bool flush_is_behind(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
@@ -100,12 +110,12 @@ static bool flush_is_behind(struct lanemap_writer *writer) LANEMAP_REQUIRES(writ
         if (LANEMAP_LIKELY(!behind)) {
                 writer->pressure.stall_since_ns = 0;
                 if (LANEMAP_UNLIKELY(writer->pressure.stalled_ns > 0))
-                        writer->lanes.stats.write_stall_ns +=
-                                lanemap_now_ns(writer->clock) - writer->pressure.stalled_ns;
-                writer->pressure.stalled_ns = 0;
+                        stall_end(writer);
         } else if (writer->pressure.stalled_ns == 0) {
                 writer->pressure.stalled_ns = lanemap_now_ns(writer->clock);
                 writer->lanes.stats.n_write_stalls++;
+                LANEMAP_PROBE(stall__start, writer->pressure.active_bytes,
+                              writer->pressure.n_segments_deepest);
         }
         return behind;
 }
@@ -157,6 +167,7 @@ void lanemap_engine_pressure_charge(struct lanemap_writer *writer, size_t n_ops)
         writer->pressure.resume_ns = until_ns + delay_ns;
         writer->lanes.stats.n_write_delays++;
         writer->lanes.stats.write_delay_ns += delay_ns;
+        LANEMAP_PROBE(delay, delay_ns, n_ops);
 }
 
 /* Return: how long an apply has to wait for its turn, which comes at resume_ns; 0: it need not, or

@@ -22,6 +22,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/probes.h"
 #include "common/rcu.h"
 #include "writer/apply/apply.h"
 #include "writer/core/core.h"
@@ -339,6 +340,8 @@ int lanemap_engine_lanes_rehouse(struct lanemap_writer *writer, writer_lanes_cop
 static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->lanes.lock)
 {
         uint64_t old_generation = writer->shm.object->generation;
+        uint64_t start_ns = lanemap_now_ns(writer->clock);
+        struct lanemap_shm_arena_stats stats;
         struct lanemap_shm_region *region;
         int r;
 
@@ -350,6 +353,9 @@ static int flip_locked(struct lanemap_writer *writer) LANEMAP_REQUIRES(writer->l
         lanemap_store_release(&writer->shm.region, region);
         retired_objects_add(writer, old_generation);
         writer->lanes.stats.n_generation_flips++;
+        lanemap_shm_arena_get_stats(writer->shm.object->arena, &stats);
+        LANEMAP_PROBE(flip, writer->shm.object->generation, stats.bytes,
+                      lanemap_now_ns(writer->clock) - start_ns);
         return 0;
 }
 

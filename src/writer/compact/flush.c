@@ -14,6 +14,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/probes.h"
 #include "writer/apply/apply.h"
 #include "writer/core/core.h"
 
@@ -271,8 +272,10 @@ static int flush_run(void *arg)
                 if (r != 0)
                         break;
 
+                LANEMAP_PROBE(flush__start, flush.n, flush.is_leftover);
                 r = flush_build_and_commit(writer, &flush);
                 flush_end(writer, &flush);
+                LANEMAP_PROBE(flush__done, flush.n, flush.built.n_entries, flush.built.n_bytes, r);
                 lanemap_engine_files_reap(writer);
                 n_flushes += r == 0 && flush.n > 0;
                 /* A clear came in between: the manifest has to say so. An input is damaged: another

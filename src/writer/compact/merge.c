@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/probes.h"
 #include "writer/core/core.h"
 
 struct merge {
@@ -108,6 +109,15 @@ static int merge_build_and_commit(struct lanemap_writer *writer, struct merge *m
         return lanemap_engine_commit_run(writer, &commit);
 }
 
+static uint32_t merge_n_inputs(const struct merge *merge)
+{
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < merge->n; i++)
+                n += merge->lanes[i].n_segments;
+        return n;
+}
+
 static int merge_run(void *arg)
 {
         struct lanemap_writer *writer = arg;
@@ -124,8 +134,10 @@ static int merge_run(void *arg)
                 merge_plan(writer, &merge);
 
         if (merge.n > 0) {
+                LANEMAP_PROBE(merge__start, merge.n, merge_n_inputs(&merge));
                 r = merge_build_and_commit(writer, &merge);
                 merge_end(writer, &merge, r);
+                LANEMAP_PROBE(merge__done, merge.n, merge.built.n_entries, merge.built.n_bytes, r);
                 lanemap_engine_files_reap(writer);
         }
 

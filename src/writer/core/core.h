@@ -95,8 +95,9 @@ void lanemap_engine_log_write(struct lanemap_writer *writer);
 
 /* ---- core/thread.c ---- */
 
-/* A thread of the engine's, to which no signals go. Return: 0, -errno. */
-int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
+/* A thread of the engine's, to which no signals go. name: for ps, top and perf, at most 15 bytes.
+ * Return: 0, -errno. */
+int lanemap_engine_thread_new(pthread_t *ret_thread, const char *name, void *(*main)(void *writer),
                               struct lanemap_writer *writer);
 /* Of threads with long work: lowers the calling thread's priority to so much niceness. */
 #define LANEMAP_ENGINE_NICE_FLUSHER 2

@@ -32,7 +32,8 @@ static void *heart_main(void *arg)
 
 int lanemap_engine_heart_start(struct lanemap_writer *writer)
 {
-        int r = lanemap_engine_thread_new(&writer->heart.thread, heart_main, writer);
+        int r = lanemap_engine_thread_new(&writer->heart.thread, "lanemap-heart", heart_main,
+                                          writer);
 
         writer->heart.has_thread = r == 0;
         return r;

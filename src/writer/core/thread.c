@@ -7,7 +7,7 @@
 #include "common/signals.h"
 
 /* Signals are the program's business, not the engine's threads'. */
-int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer),
+int lanemap_engine_thread_new(pthread_t *ret_thread, const char *name, void *(*main)(void *writer),
                               struct lanemap_writer *writer)
 {
         sigset_t before;
@@ -16,6 +16,8 @@ int lanemap_engine_thread_new(pthread_t *ret_thread, void *(*main)(void *writer)
         lanemap_signals_block(&before);
         r = -pthread_create(ret_thread, NULL, main, writer);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (r == 0)
+                (void)pthread_setname_np(*ret_thread, name); /* without it, it is harder to find */
         return r;
 }
 

@@ -3,6 +3,7 @@
 #include "writer/core/core.h"
 
 #include "common/check.h"
+#include "common/probes.h"
 
 static uint32_t lane_segment_entries(const struct writer_lane *lane,
                                      struct lanemap_lane_segment_shm *entries)
@@ -41,6 +42,7 @@ void lanemap_engine_lane_publish(struct lanemap_writer *writer, uint32_t lane_in
         lanemap_lane_view_publish(lanemap_engine_arena(writer),
                                   &writer->shm.object->lanes[lane_index], view, &options,
                                   &lane->view);
+        LANEMAP_PROBE(publish, lane_index, lane->n_segments, lane->has_frozen);
 }
 
 int lanemap_engine_lane_publish_new(struct lanemap_writer *writer, uint32_t lane_index)

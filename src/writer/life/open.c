@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/probes.h"
 #include "common/signals.h"
 #include "store/garbage.h"
 #include "store/lock.h"
@@ -121,33 +122,37 @@ static int threads_start(struct lanemap_writer *writer)
                 return -ENOMEM;
 
         writer->pressure.compaction_rate.per_second = writer->options.compaction_bytes_per_second;
-        r = lanemap_engine_thread_new(&writer->sync.thread, lanemap_engine_sync_main, writer);
+        r = lanemap_engine_thread_new(&writer->sync.thread, "lanemap-sync",
+                                      lanemap_engine_sync_main, writer);
         writer->sync.has_thread = r == 0;
         if (r == 0) {
-                r = lanemap_engine_thread_new(&writer->sync.write_thread,
+                r = lanemap_engine_thread_new(&writer->sync.write_thread, "lanemap-log",
                                               lanemap_engine_log_write_main, writer);
                 writer->sync.has_write_thread = r == 0;
         }
         if (r == 0) {
-                r = lanemap_engine_thread_new(&writer->workers.flusher_thread,
+                r = lanemap_engine_thread_new(&writer->workers.flusher_thread, "lanemap-flush",
                                               lanemap_engine_flusher_main, writer);
                 writer->workers.has_flusher_thread = r == 0;
         }
         for (uint32_t i = 0; i < writer->options.n_workers && r == 0; i++) {
-                r = lanemap_engine_thread_new(&writer->workers.threads[i],
+                char name[16];
+
+                snprintf(name, sizeof(name), "lanemap-merge%u", i % 100);
+                r = lanemap_engine_thread_new(&writer->workers.threads[i], name,
                                               lanemap_engine_worker_main, writer);
                 writer->workers.n_threads += r == 0;
         }
         if (r == 0)
                 r = lanemap_engine_watch_start(writer);
         if (r == 0 && writer->options.scrub_bytes_per_second != UINT64_MAX) {
-                r = lanemap_engine_thread_new(&writer->workers.scrub_thread,
+                r = lanemap_engine_thread_new(&writer->workers.scrub_thread, "lanemap-scrub",
                                               lanemap_engine_scrub_main, writer);
                 writer->workers.has_scrub_thread = r == 0;
         }
         if (r == 0) {
-                r = lanemap_engine_thread_new(&writer->serve.thread, lanemap_engine_serve_main,
-                                              writer);
+                r = lanemap_engine_thread_new(&writer->serve.thread, "lanemap-serve",
+                                              lanemap_engine_serve_main, writer);
                 writer->serve.has_thread = r == 0;
         }
 
@@ -171,12 +176,20 @@ static const char *memory_advice(int r)
                                             : "";
 }
 
+static uint64_t since_ns(const struct lanemap_writer *writer, uint64_t start_ns)
+{
+        return lanemap_now_ns(writer->clock) - start_ns;
+}
+
 static int index_recover(struct lanemap_writer *writer,
                          const struct lanemap_manifest *manifest) LANEMAP_NO_OTHER_THREAD
 {
+        uint64_t start_ns;
         int r;
 
+        start_ns = lanemap_now_ns(writer->clock);
         r = lanemap_engine_segments_load(writer, manifest);
+        LANEMAP_PROBE(recover__segments, manifest->n_files, since_ns(writer, start_ns), r);
         if (r < 0)
                 return r;
 
@@ -187,7 +200,9 @@ static int index_recover(struct lanemap_writer *writer,
                                            "memory to replay the log in cannot be had: %s%s",
                                            strerror(-r), memory_advice(r));
 
+        start_ns = lanemap_now_ns(writer->clock);
         r = lanemap_engine_log_load(writer, manifest);
+        LANEMAP_PROBE(recover__replay, writer->lanes.position, since_ns(writer, start_ns), r);
         if (r < 0)
                 return r;
 
@@ -252,6 +267,7 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
         r = lanemap_engine_new(options, &writer);
         if (r == 0) {
                 start_ns = lanemap_now_ns(writer->clock);
+                LANEMAP_PROBE(recover__start, (const char *)writer->identity.directory);
                 r = locks_claim(writer);
                 if (r == 0)
                         r = lanemap_engine_copies_find(writer);
@@ -262,7 +278,9 @@ int lanemap_writer_open(const struct lanemap_writer_options *options,
                 if (r == 0)
                         r = index_open(writer, &manifest);
                 lanemap_manifest_deinit(&manifest);
-                writer->lanes.stats.recovery_ns = lanemap_now_ns(writer->clock) - start_ns;
+                writer->lanes.stats.recovery_ns = since_ns(writer, start_ns);
+                LANEMAP_PROBE(recover__done, writer->lanes.n_keys, writer->lanes.stats.recovery_ns,
+                              r);
         }
         if (r < 0) {
                 if (writer)

@@ -340,7 +340,7 @@ int lanemap_engine_watch_start(struct lanemap_writer *writer)
                 return -errno;
 
         watch->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK); /* -1: looking has to do */
-        r = lanemap_engine_thread_new(&watch->thread, watch_main, writer);
+        r = lanemap_engine_thread_new(&watch->thread, "lanemap-watch", watch_main, writer);
         watch->has_thread = r == 0;
         return r;
 }
