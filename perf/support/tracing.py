@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -87,8 +88,17 @@ def name_of(pid):
         return None
 
 
+class Formatter(argparse.HelpFormatter):
+    """Lines of a description stay lines, and names of manual pages are whole."""
+
+    def _fill_text(self, text, width, indent):
+        return '\n'.join(textwrap.fill(line, width, initial_indent=indent, subsequent_indent=indent,
+                                       break_on_hyphens=False) for line in text.splitlines())
+
+
 def parser(description, costs=COST, permission=PERMISSION):
-    p = argparse.ArgumentParser(description=description, epilog=f'{permission} {costs} See lanemap-perf(7).')
+    p = argparse.ArgumentParser(description=description, epilog=f'{permission} {costs} See lanemap-perf(7).',
+                                formatter_class=Formatter)
     p.add_argument('--pid', type=int, help='the process; without: the one lanemapd that runs')
     p.add_argument('--seconds', type=float, default=10, help='how long (10)')
     return p
@@ -149,3 +159,10 @@ def size_text(n):
         if n >= size:
             return f'{n / size:.1f} {unit}'
     return f'{n} B'
+
+
+def has_counters():
+    """Whether perf can count cycles on this machine; most virtual ones have no such counter."""
+    done = subprocess.run([need('perf', 'linux-perf'), 'stat', '-x', ';', '-e', 'cycles:u', 'true'], capture_output=True,
+                          text=True, check=False)
+    return done.returncode == 0 and re.search(r'^\d+;', done.stderr, re.M) is not None
