@@ -3,11 +3,11 @@
  * by name, whatever the build. Provider `lanemap`, USDT notes of sys/sdt.h; `perf/probe --list`
  * shows them in a binary, lanemap-perf(7) how to use them.
  *
- * E1. A probe that nobody traces is a nop behind a test of its semaphore. Its arguments are not
+ * E11. A probe that nobody traces is a nop behind a test of its semaphore. Its arguments are not
  *     computed. A build with -Dprobes=disabled has neither.
- * E2. No probe stands on the path of a lookup that is answered at its first try: such a lookup has
+ * E12. No probe stands on the path of a lookup that is answered at its first try: such a lookup has
  *     no instruction more than in a build without probes.
- * E3. Each probe is in the table below with the arguments that it has in the binary.
+ * E13. Each probe is in the table below with the arguments that it has in the binary.
  *     tests/tracing/test_notes.py reads this comment and the ELF notes.
  *
  * A traced probe costs its process about a microsecond, for the trap. Arguments are integers, or
@@ -45,8 +45,8 @@
  *   delay(ns, n_ops)
  *       The next apply has to wait so long, because flushes and merges have more to do than they
  *       should. n_ops: how many operations it pays for.
- *   log__write(off, bytes)
- *       Records are about to be written. off: where in the log file.
+ *   log__write(off, bytes, ns, r)
+ *       Records were written to the log file, or could not be. off: where. ns: of pwrite.
  *   log__sync__start(off)
  *       fdatasync of the log file is about to begin. off: end of the records in it.
  *   log__sync__done(off, r)
@@ -85,8 +85,8 @@
  *   command__done(client, command, is_put_off)
  *       It has run. is_put_off: it has to wait, and is started again later.
  *   reply__release(client, position)
- *       Replies of a client that waited for the log go to its socket. position: what is
- *       acknowledged: durable under `always`, else written.
+ *       Replies of a client have waited for the log for long enough, or need not, and go to its
+ *       socket. position: what is acknowledged: durable under `always`, else written.
  */
 #ifndef LANEMAP_COMMON_PROBES_H
 #define LANEMAP_COMMON_PROBES_H

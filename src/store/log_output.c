@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "common/clock.h"
 #include "common/probes.h"
 
 #define ALLOCATE_BYTES_MIN (UINT64_C(64) << 10)
@@ -92,11 +93,20 @@ int lanemap_log_output_allocate(struct lanemap_log_output *output, uint64_t end)
         return 0;
 }
 
+static inline uint64_t now_ns(void)
+{
+        return lanemap_now_ns(&lanemap_clock_monotonic);
+}
+
 int lanemap_log_output_put(struct lanemap_log_output *output, const void *records, size_t bytes)
 {
-        LANEMAP_PROBE(log__write, output->end, bytes);
-        return lanemap_files_pwrite_all(output->files, output->fd, records, bytes,
-                                        (off_t)output->end);
+        uint64_t start_ns = LANEMAP_PROBE_START_NS(log__write, now_ns());
+        int r = lanemap_files_pwrite_all(output->files, output->fd, records, bytes,
+                                         (off_t)output->end);
+
+        LANEMAP_PROBE(log__write, output->end, bytes, LANEMAP_PROBE_SINCE_NS(start_ns, now_ns()),
+                      r);
+        return r;
 }
 
 int lanemap_log_output_head(struct lanemap_log_output *output)

@@ -62,7 +62,7 @@ MUTANTS = [
      '        if (LANEMAP_UNLIKELY(reader->statistics || n_retries))\n                lanemap_reader_account(',
      ('tests/tracing/test_untraced.py', None)),
     ('probe-that-lacks-an-argument', 'I8', 'src/daemon/client/release.c',
-     'LANEMAP_PROBE(reply__release, client->id, server->acknowledged);', 'LANEMAP_PROBE(reply__release, client->id);',
+     'LANEMAP_PROBE(reply__release, client->id, client->server->acknowledged);', 'LANEMAP_PROBE(reply__release, client->id);',
      ('tests/tracing/test_notes.py', ['Notes'])),
     ('threads-without-names', 'I9', 'src/writer/core/thread.c', 'if (r == 0)\n                (void)pthread_setname_np(*ret_thread, name);',
      'if (r < 0)\n                (void)pthread_setname_np(*ret_thread, name);', ('tests/tracing/test_threads.py', ['Threads.test_daemon'])),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The probes that binaries have are those that src/common/probes.h documents (E3), each behind a semaphore (E1); a build
+"""The probes that binaries have are those that src/common/probes.h documents (E13), each behind a semaphore (E11); a build
 without probes has nothing of them."""
 import json
 import os

@@ -121,12 +121,12 @@ class WriterLatency(unittest.TestCase):
         """Two applies in one group under always, one that did not wait for the sync, one without a reply. The lines do
         not come in the order of time."""
         module = script_load('writer-latency')
-        lines = ['S 9000', 'A 1500 1000 1200 7 2', 'A 1900 1600 1700 8 1', 'w 2000', 's 2300', 'R 9400 8',
-                 'A 20000 0 19000 9 1', 'w 20500', 'R 21000 9', 's 30000', 'S 31000', 'A 40000 39000 39500 10 1']
+        lines = ['S 9000', 'A 1500 1000 1200 7 2', 'A 1900 1600 1700 8 1', 'w 2250 2000', 's 2300', 'R 9400 8',
+                 'A 20000 0 19000 9 1', 'w 20800 20500', 'R 21000 9', 's 30000', 'S 31000', 'A 40000 39000 39500 10 1']
         writes, n_open = module.writes_of(lines)
         self.assertEqual([(w.position, w.n_ops, w.stages()) for w in writes],
-                         [(7, 2, [200, 300, 500, 300, 6700, 400]), (8, 1, [100, 200, 100, 300, 6700, 400]),
-                          (9, 1, [0, 1000, 500, 500, 0, 0])])
+                         [(7, 2, [200, 300, 500, 250, 6750, 400]), (8, 1, [100, 200, 100, 250, 6750, 400]),
+                          (9, 1, [0, 1000, 500, 300, 0, 200])])
         self.assertEqual(n_open, 1)
 
     def test_of_a_daemon(self):

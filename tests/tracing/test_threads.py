@@ -7,7 +7,7 @@ import unittest
 import harness
 from support_tracing import LIBRARY
 
-WRITERS = {'lanemap-heart', 'lanemap-sync', 'lanemap-flush', 'lanemap-watch', 'lanemap-scrub', 'lanemap-serve'}
+WRITERS = {'lanemap-heart', 'lanemap-sync', 'lanemap-log', 'lanemap-flush', 'lanemap-watch', 'lanemap-scrub', 'lanemap-serve'}
 
 
 def names_of(pid):

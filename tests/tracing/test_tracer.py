@@ -24,7 +24,7 @@ class Daemon(unittest.TestCase):
         path = harness.LANEMAPD
         program = probe(path, 'command__start', '0', '*1', '2', '3') + probe(path, 'command__done', '0', '*1', '2') + \
             probe(path, 'apply__start', '0') + probe(path, 'apply__done', '0', '1', '2', '3') + \
-            probe(path, 'log__write', '0', '1') + probe(path, 'log__sync__done', '0', '1') + \
+            probe(path, 'log__write', '0', '1', '2', '3') + probe(path, 'log__sync__done', '0', '1') + \
             probe(path, 'reply__release', '0', '1')
         with harness.Daemon('--appendfsync', 'always') as daemon:
             client = daemon.client()
@@ -42,8 +42,9 @@ class Daemon(unittest.TestCase):
         position = int(next(match for match in applied if match).group(1))
         self.assertIn(f'reply__release {number} {position}', lines)
         self.assertTrue([line for line in lines if re.fullmatch(r'log__sync__done \d+ 0', line)], lines)
-        written = [int(line.split()[2]) for line in lines if line.startswith('log__write')]
-        self.assertGreater(max(written), 3 * 12)
+        written = [list(map(int, line.split()[1:])) for line in lines if line.startswith('log__write')]
+        self.assertGreater(max(n_bytes for _, n_bytes, _, _ in written), 3 * 12)
+        self.assertTrue(all(ns > 0 and r == 0 for _, _, ns, r in written), written)
 
     def test_a_flush_and_what_it_publishes(self):
         path = harness.LANEMAPD

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""E2: a lookup that is answered at its first try executes nothing of a probe: neither its nop nor the test of its
+"""E12: a lookup that is answered at its first try executes nothing of a probe: neither its nop nor the test of its
 semaphore. By the addresses of all instructions that lookups of every kind execute, as the processor steps through them."""
 import os
 import re

@@ -59,14 +59,23 @@ static void errors_count(struct lanemap_client *client)
         client->out.n_errors = 0;
 }
 
+/* before: gate.released as it was. */
+static void release_note(const struct lanemap_client *client, uint64_t before)
+{
+        if (client->gate.released != before)
+                LANEMAP_PROBE(reply__release, client->id, client->server->acknowledged);
+}
+
 void lanemap_client_reply_end_at(struct lanemap_client *client, uint64_t position)
 {
         struct lanemap_server *server = client->server;
+        uint64_t released = client->gate.released;
         int r;
 
         errors_count(client);
         r = lanemap_gate_push(&client->gate, lanemap_reply_stream_end(&client->out), position,
                               server->acknowledged);
+        release_note(client, released);
         if (r < 0 || client->out.failed) {
                 lanemap_log(LOG_WARNING, "client %llu: no memory for its replies, closing",
                             (unsigned long long)client->id);
@@ -114,8 +123,7 @@ void lanemap_client_gate(struct lanemap_client *client)
 
         if (!lanemap_gate_is_open(&client->gate)) {
                 lanemap_gate_release(&client->gate, server->acknowledged);
-                if (client->gate.released != released)
-                        LANEMAP_PROBE(reply__release, client->id, server->acknowledged);
+                release_note(client, released);
                 if (!lanemap_gate_is_open(&client->gate) && server->log_error < 0)
                         client_outcome_unknown(client);
         }
