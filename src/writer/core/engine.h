@@ -15,6 +15,9 @@
  *   serve     warms, copies and locks what is served                        serve/serve.c
  *   jobs      one flush or merge each, on a stack of its own, waited for    common/alloc.h
  *
+ * As ps, top and perf show them: lanemap-heart, -sync, -log, -watch, -flush, -merge0 and on,
+ * -scrub, -serve; a job has the name of the thread that waits for it.
+ *
  * Locks, in the order in which a thread may take them. "I/O": may be held over it.
  *
  *   lock                guards                                       I/O   taken by
