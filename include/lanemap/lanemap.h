@@ -114,6 +114,12 @@ struct lanemap_reader_options {
         struct lanemap_error *error; /* filled when attach fails; may be NULL */
         uint32_t trust;              /* enum lanemap_trust */
         uint32_t trusted_uid;        /* with LANEMAP_TRUST_UID: the user that the writer runs as */
+        uint32_t sample_every;       /* while a tracer watches the probes lookup__sample or
+                                        lookup__slow, one in so many lookups of a thread is timed
+                                        for them; 0: none; lanemap-perf(7) */
+        uint32_t reserved;           /* 0 */
+        uint64_t slow_ns;            /* a timed lookup that took as long fires lookup__slow; 0: none
+                                        does */
 };
 
 enum lanemap_state {

@@ -10,6 +10,8 @@
  * E13. Each probe is in the table below with the arguments that it has in the binary.
  *     tests/tracing/test_notes.py reads this comment and the ELF notes.
  *
+ * No probe has more than six arguments: Debian's bpftrace reads no more.
+ *
  * A traced probe costs its process about a microsecond, for the trap. Arguments are integers, or
  * addresses of strings that end in a zero byte; both are valid until the probe returns. r is 0 for
  * done, a negative errno, or a positive outcome that the probe names. A name with _start has one
@@ -29,6 +31,13 @@
  *       A lookup had no answer in what this process has mapped, refreshed that, and is asked again
  *       if r is 0. outcome: 1 another generation, 2 a segment file is not mapped, negative: bytes
  *       failed validation, which is how growth of the object looks. ns: of the refresh.
+ *
+ *   lookup__sample(index, ns, n_lookups, n_retries)
+ *       One in options.sample_every calls to lookup, contains, batch or view of a thread has ended.
+ *       ns: of the call; of a view, from its begin to its end. n_lookups: keys of a batch, else 1.
+ *   lookup__slow(index, ns, n_retries, n_minor, n_major, n_switches)
+ *       Such a call took options.slow_ns or longer. n_minor, n_major: page faults of the thread in
+ *       it; major: a disk was read. n_switches: how often its processor went to another thread.
  *
  * In the writer library (each in the thread that does the work):
  *
@@ -97,7 +106,9 @@
         PROBE(retry)                 \
         PROBE(follow)                \
         PROBE(segment__map)          \
-        PROBE(mend)
+        PROBE(mend)                  \
+        PROBE(lookup__sample)        \
+        PROBE(lookup__slow)
 
 #define LANEMAP_PROBES_WRITER(PROBE) \
         PROBE(apply__start)          \

@@ -312,7 +312,11 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
         pthread_condattr_destroy(&attributes);
         memcpy(reader->name, name, strlen(name) + 1);
         reader->stale_after_ns = options->stale_after_ns;
-        reader->statistics = options->statistics != 0;
+        reader->counts_lookups = options->statistics != 0;
+        reader->timing.sample_every = options->sample_every;
+        reader->timing.slow_ns = options->slow_ns;
+        reader->begins_slowly = options->stale_after_ns > 0 || options->sample_every > 0;
+        reader->statistics = reader->counts_lookups || options->sample_every > 0;
         reader->trust.kind = (enum lanemap_trust)options->trust;
         reader->trust.uid = options->trusted_uid;
         if (options->directory) {

@@ -57,6 +57,10 @@ int lanemap_reader_age_check(struct lanemap_reader *reader)
         struct lanemap_guard *guard;
         uint64_t age_ns;
 
+        lanemap_reader_timing_begin(reader);
+        if (reader->stale_after_ns == 0)
+                return 0;
+
         guard = lanemap_guard_enter();
         age_ns = lanemap_reader_heartbeat_age_ns(reader,
                                                  reader_attachment_get(reader)->region.control);
@@ -70,7 +74,8 @@ void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, u
 {
         if (n_retries)
                 LANEMAP_PROBE(retry, (const char *)reader->name, n_lookups, n_retries);
-        statistics_add(reader, reader->statistics ? n_lookups : 0, n_retries);
+        lanemap_reader_timing_end(reader, n_lookups, n_retries);
+        statistics_add(reader, reader->counts_lookups ? n_lookups : 0, n_retries);
 }
 
 /* Counts an answer, if anybody wants that or it took more than one try. */
@@ -372,7 +377,7 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
 
         r = options_read(given, &options);
         if (r < 0 || !ret_reader || !lanemap_shm_name_is_valid(name) ||
-            options.trust > LANEMAP_TRUST_ANYONE) {
+            options.trust > LANEMAP_TRUST_ANYONE || options.reserved) {
                 lanemap_reader_explain(name, -EINVAL, "", options.error);
                 return -EINVAL;
         }

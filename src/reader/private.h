@@ -41,6 +41,12 @@ struct reader_retired {
 
 #define READER_DETAIL_BYTES 200
 
+/* Which lookups are timed, for probes (reader/timing.c). */
+struct reader_timing {
+        uint32_t sample_every; /* 0: none */
+        uint64_t slow_ns;
+};
+
 /* Whose objects and files are mapped. */
 struct reader_trust {
         enum lanemap_trust kind;
@@ -76,7 +82,10 @@ struct lanemap_reader {
         char *directory; /* NULL: where the writer says */
         int shm_dir_fd;
         uint64_t stale_after_ns;
-        bool statistics;
+        bool begins_slowly; /* a lookup has to look at its age, or at a clock, before it begins */
+        bool statistics;    /* and is accounted for, or timed, when it ends */
+        bool counts_lookups;
+        struct reader_timing timing;
         struct reader_trust trust;
         char detail[READER_DETAIL_BYTES]; /* which object or file it was that attaching failed at */
 
@@ -137,14 +146,21 @@ LANEMAP_ALWAYS_INLINE bool reader_key_is_valid(const void *key, size_t key_bytes
 /* Adds to the counters of status; lookups only with options.statistics. */
 void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries);
 
-/* With a limit: the age of the writer's last sign of life. A successor with a control object of its
- * own is followed. Return: 0, or -ESTALE beyond the limit without a successor. */
+/* Of lookups that are timed: the clock is looked at. With a limit: the age of the writer's last sign
+ * of life. A successor with a control object of its own is followed. Return: 0, or -ESTALE beyond
+ * the limit without a successor. */
 int lanemap_reader_age_check(struct lanemap_reader *reader);
+
+/* One in timing.sample_every lookups of a thread is timed, while a tracer asks for it: begin before
+ * it, end with its answer ready. */
+void lanemap_reader_timing_begin(const struct lanemap_reader *reader);
+void lanemap_reader_timing_end(const struct lanemap_reader *reader, uint64_t n_lookups,
+                               uint64_t n_retries);
 
 /* Before a lookup does anything: then no output has been touched. */
 LANEMAP_ALWAYS_INLINE bool reader_is_too_old(struct lanemap_reader *reader)
 {
-        return LANEMAP_UNLIKELY(reader->stale_after_ns) && lanemap_reader_age_check(reader) < 0;
+        return LANEMAP_UNLIKELY(reader->begins_slowly) && lanemap_reader_age_check(reader) < 0;
 }
 
 void lanemap_reader_lock(void);

@@ -1,4 +1,5 @@
 """Shared by the tests of probes: whether this machine lets them trace, and a bpftrace that runs beside a test."""
+import ctypes
 import functools
 import os
 import shutil
@@ -18,6 +19,43 @@ PERF = harness.SOURCE / 'perf'
 
 def has_probes():
     return bool(tracing.notes(LIBRARY))
+
+
+class Options(ctypes.Structure):
+    """struct lanemap_reader_options of include/lanemap/lanemap.h."""
+    _fields_ = [('size', ctypes.c_size_t), ('attach_timeout_ns', ctypes.c_uint64), ('stale_after_ns', ctypes.c_uint64),
+                ('directory', ctypes.c_char_p), ('helper_thread', ctypes.c_int), ('statistics', ctypes.c_int),
+                ('error', ctypes.c_void_p), ('trust', ctypes.c_uint32), ('trusted_uid', ctypes.c_uint32),
+                ('sample_every', ctypes.c_uint32), ('reserved', ctypes.c_uint32), ('slow_ns', ctypes.c_uint64)]
+
+
+class Reader:
+    """A reader in this process."""
+
+    def __init__(self, name, **options):
+        self.library = ctypes.CDLL(LIBRARY)
+        self.pointer = ctypes.c_void_p()
+        r = self.library.lanemap_reader_attach(
+            name.encode(), ctypes.byref(Options(size=ctypes.sizeof(Options), **options)), ctypes.byref(self.pointer))
+        if r != 0:
+            raise AssertionError(f'attach: {r}')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.library.lanemap_reader_detach(self.pointer)
+
+    def poll(self):
+        return self.library.lanemap_reader_poll(self.pointer)
+
+    def lookup(self, key, ids=None):
+        ids, n_ids = ids or (ctypes.c_uint32 * 8)(), ctypes.c_size_t()
+        r = self.library.lanemap_reader_lookup(self.pointer, key, ctypes.c_size_t(len(key)), ids, ctypes.c_size_t(8),
+                                               ctypes.byref(n_ids))
+        if r != 0:
+            raise AssertionError(f'lookup: {r}')
+        return list(ids[:n_ids.value])
 
 
 @functools.cache

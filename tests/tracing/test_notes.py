@@ -29,6 +29,7 @@ class Notes(unittest.TestCase):
         self.assertEqual({note[0] for note in notes}, names, path)
         for name, n_arguments, _, semaphore in notes:
             self.assertEqual(n_arguments, len(documented[name]), f'{name} in {path}')
+            self.assertLessEqual(n_arguments, 6, name)
             self.assertNotEqual(semaphore, 0, name)
 
     def test_library_has_what_is_documented(self):

@@ -45,7 +45,7 @@ class Symbols(unittest.TestCase):
             self.assertNotIn(symbol, symbols_of(path))
             self.assertRegex(symbols_of(self.debug_file_of(path)), rf'(?m) [tT] {symbol}$')
         if has_probes():
-            self.assertEqual({note[0] for note in tracing.notes(library)}, {'retry', 'follow', 'segment__map', 'mend'})
+            self.assertEqual({note[0] for note in tracing.notes(library)}, {'retry', 'follow', 'segment__map', 'mend', 'lookup__sample', 'lookup__slow'})
 
     def test_perf_finds_them(self):
         perf_or_skip()

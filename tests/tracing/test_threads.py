@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Threads have names by which ps, top and perf tell them apart, also in a program that only reads."""
-import ctypes
 import os
 import unittest
 
 import harness
-from support_tracing import LIBRARY
+from support_tracing import Reader
 
 WRITERS = {'lanemap-heart', 'lanemap-sync', 'lanemap-log', 'lanemap-flush', 'lanemap-watch', 'lanemap-scrub', 'lanemap-serve'}
 
@@ -16,13 +15,6 @@ def names_of(pid):
         with open(f'/proc/{pid}/task/{task}/comm', encoding='utf-8') as comm:
             names.append(comm.read().strip())
     return sorted(names)
-
-
-class Options(ctypes.Structure):
-    """The front of struct lanemap_reader_options in include/lanemap/lanemap.h."""
-    _fields_ = [('size', ctypes.c_size_t), ('attach_timeout_ns', ctypes.c_uint64), ('stale_after_ns', ctypes.c_uint64),
-                ('directory', ctypes.c_char_p), ('helper_thread', ctypes.c_int), ('statistics', ctypes.c_int),
-                ('error', ctypes.c_void_p)]
 
 
 class Threads(unittest.TestCase):
@@ -65,15 +57,9 @@ class Threads(unittest.TestCase):
 
 def reader_names(name):
     """The names of the threads that a reader adds to its process."""
-    library = ctypes.CDLL(LIBRARY)
-    reader = ctypes.c_void_p()
     before = names_of('self')
-    options = Options(size=ctypes.sizeof(Options), helper_thread=1)
-    r = library.lanemap_reader_attach(name.encode(), ctypes.byref(options), ctypes.byref(reader))
-    if r != 0:
-        raise AssertionError(f'attach: {r}')
-    after = names_of('self')
-    library.lanemap_reader_detach(reader)
+    with Reader(name, helper_thread=1):
+        after = names_of('self')
     for old in before:
         after.remove(old)
     return after

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A real tracer sees probes of a running lanemapd and of a reader, with the arguments that they are documented to have."""
 import ctypes
+import mmap
 import os
 import re
 import unittest
 
 import harness
-from support_tracing import LIBRARY, Tracer, tracing, tracing_or_skip
+from support_tracing import LIBRARY, Reader, Tracer, tracing_or_skip
 
 
 def probe(path, name, *arguments):
@@ -71,30 +72,26 @@ class Daemon(unittest.TestCase):
             self.assertIn(f'publish {lane} 1 0', lines)
 
 
-class Reader(unittest.TestCase):
+class Readers(unittest.TestCase):
+    """This process is the reader."""
+
     def setUp(self):
         tracing_or_skip()
 
     def test_it_maps_segments_and_follows(self):
-        """This process is the reader: it attaches, and the writer is reborn."""
-        library = ctypes.CDLL(LIBRARY)
-        reader = ctypes.c_void_p()
         program = probe(LIBRARY, 'follow', '*0', '1', '2', '3') + probe(LIBRARY, 'segment__map', '0', '1', '2', '3', '4') + \
             probe(LIBRARY, 'mend', '*0', '1', '2', '3')
-        with harness.Daemon() as daemon, Tracer(program, os.getpid()) as tracer:
+        with harness.Daemon() as daemon, Tracer(program, os.getpid()) as tracer, Reader(daemon.name) as reader:
             client = daemon.client()
-            name = daemon.name.encode()
-            self.assertEqual(library.lanemap_reader_attach(name, None, ctypes.byref(reader)), 0)
-            self.addCleanup(library.lanemap_reader_detach, reader)
 
-            def save():
+            def flush():
                 """Until the tracer is there: a new segment file each time, which a poll maps."""
-                save.n += 1
-                client('SADD', f'key-{save.n}', save.n)
+                flush.n += 1
+                client('SADD', f'key-{flush.n}', flush.n)
                 client('LANEMAP.FLUSH')
-                self.assertGreaterEqual(library.lanemap_reader_poll(reader), 0)
-            save.n = 0
-            line = tracer.until(lambda line: line.startswith('segment__map'), save)
+                self.assertGreaterEqual(reader.poll(), 0)
+            flush.n = 0
+            line = tracer.until(lambda line: line.startswith('segment__map'), flush)
             _, number, n_bytes, is_copy, ns, r = line.split()
             self.assertGreater(int(number), 0)
             self.assertGreater(int(n_bytes), 100)
@@ -103,10 +100,7 @@ class Reader(unittest.TestCase):
 
             daemon.stop()
             daemon.start()
-            ids, n_ids = (ctypes.c_uint32 * 8)(), ctypes.c_size_t()
-            r = library.lanemap_reader_lookup(reader, b'key-1', ctypes.c_size_t(5), ids, ctypes.c_size_t(8),
-                                              ctypes.byref(n_ids))
-            self.assertEqual((r, n_ids.value, ids[0]), (0, 1, 1))
+            self.assertEqual(reader.lookup(b'key-1'), [1])
             followed = tracer.until(lambda line: line.startswith('follow')).split()
             mended = tracer.until(lambda line: line.startswith('mend')).split()
         self.assertEqual((followed[1], followed[4]), (daemon.name, '0'))
@@ -114,6 +108,37 @@ class Reader(unittest.TestCase):
         self.assertGreater(int(followed[3]), 0)
         self.assertEqual((mended[1], mended[2], mended[4]), (daemon.name, '1', '0'))
         self.assertGreaterEqual(int(mended[3]), int(followed[3]))
+
+    def test_one_in_four_lookups_is_sampled(self):
+        """And each of them is slow, since it takes a nanosecond or more; what it writes its ids to is a page that was not
+        there before."""
+        program = probe(LIBRARY, 'lookup__sample', '*0', '1', '2', '3') + \
+            probe(LIBRARY, 'lookup__slow', '*0', '1', '2', '3', '4', '5')
+        with harness.Daemon() as daemon, Tracer(program, os.getpid()) as tracer:
+            daemon.client()('SADD', 'here', 7)
+            with Reader(daemon.name, sample_every=4, slow_ns=1) as reader:
+                tracer.until(lambda line: line.startswith('lookup__slow'), lambda: reader.lookup(b'here'))
+                before = sum(line.startswith('lookup__sample') for line in tracer.lines())
+                pages = mmap.mmap(-1, 400 * 4096)
+                for i in range(400):
+                    page = (ctypes.c_uint32 * 8).from_buffer(pages, i * 4096)
+                    self.assertEqual(reader.lookup(b'here', page), [7])
+                    del page
+                tracer.until(lambda _: sum(line.startswith('lookup__slow') for line in tracer.lines()) >= before + 100)
+                lines = tracer.lines()
+            with Reader(daemon.name, sample_every=1, slow_ns=10**12) as patient:
+                patient.lookup(b'here')
+                tracer.until(lambda _: sum(line.startswith('lookup__sample') for line in tracer.lines()) > before + 100)
+                self.assertEqual(sum(line.startswith('lookup__slow') for line in tracer.lines()), before + 100)
+        samples = [line.split()[1:] for line in lines if line.startswith('lookup__sample')]
+        slow = [line.split()[1:] for line in lines if line.startswith('lookup__slow')]
+        self.assertEqual(len(samples), before + 100)
+        for index, ns, n_lookups, n_retries in samples:
+            self.assertEqual((index, n_lookups, n_retries), (daemon.name, '1', '0'))
+            self.assertGreater(int(ns), 0)
+        self.assertEqual([line[:3] for line in slow], [[index, ns, n_retries] for index, ns, _, n_retries in samples])
+        self.assertTrue(all(int(n_minor) >= 1 for _, _, _, n_minor, _, _ in slow[before:]), slow[before:])
+        self.assertEqual(sum(int(n_major) for _, _, _, _, n_major, _ in slow), 0)
 
 
 if __name__ == '__main__':
