@@ -219,7 +219,9 @@ int lanemap_reader_attach(const char *name, const struct lanemap_reader_options 
  * since, what mapping them can answer.
  *
  * Thread: any number at once on one reader object; not from a signal handler. Cost: a few DRAM
- * accesses; no allocation, no system call, no full fence in the steady state.
+ * accesses and under 500 instructions, of which 200 hash a key of 20 bytes; no allocation, no
+ * system call, no full fence in the steady state. A lane whose view has changed is decoded once
+ * more, which takes a locked instruction.
  */
 int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t key_bytes,
                           uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids);
@@ -235,7 +237,8 @@ int lanemap_reader_lookup(struct lanemap_reader *reader, const void *key, size_t
  * lanemap_reader_lookup(); ret_spans and ids are then undefined.
  *
  * Thread: as lanemap_reader_lookup(). Every answer is true at some moment of the call; two keys of
- * one batch may be answered as of different moments.
+ * one batch may be answered as of different moments. Cost: each key less than a lookup; four are
+ * hashed at once where the processor has AVX2 or AVX-512.
  */
 int lanemap_reader_lookup_batch(struct lanemap_reader *reader, const struct lanemap_key *keys,
                                 size_t n_keys, uint32_t *ids, size_t ids_capacity,

@@ -16,7 +16,8 @@
  *     between.
  * A3. When nothing is short, no block is given out earlier than quarantine.ns after its batch, nor
  *     earlier than quarantine.linger_ns while all that wait are at most quarantine.linger_bytes. So
- *     a reader has to try again only when it was stopped for that long within one lookup.
+ *     a reader has to try again only when it was stopped for that long within one lookup, or when
+ *     it decoded the lane's view that long ago (P7 in kept_read.h).
  *
  * Thread: the writer, under its lock.
  */
