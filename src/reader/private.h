@@ -146,9 +146,9 @@ LANEMAP_ALWAYS_INLINE bool reader_key_is_valid(const void *key, size_t key_bytes
 /* Adds to the counters of status; lookups only with options.statistics. */
 void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, uint64_t n_retries);
 
-/* Of lookups that are timed: the clock is looked at. With a limit: the age of the writer's last sign
- * of life. A successor with a control object of its own is followed. Return: 0, or -ESTALE beyond
- * the limit without a successor. */
+/* Of lookups that are timed: the clock is looked at. With a limit: the age of the writer's last
+ * sign of life. A successor with a control object of its own is followed. Return: 0, or -ESTALE
+ * beyond the limit without a successor. */
 int lanemap_reader_age_check(struct lanemap_reader *reader);
 
 /* One in timing.sample_every lookups of a thread is timed, while a tracer asks for it: begin before

@@ -129,7 +129,7 @@ MUTANTS = [
     ('kept-views-of-retired-files', 'R5', 'src/reader/files.c',
      'attachment->region.files_serial + 1', 'attachment->region.files_serial', STORM),
     ('kept-view-seen-while-it-is-written', 'R1', 'src/shm/kept_read.h',
-     'lanemap_load_relaxed(&kept->sequence) == sequence', 'true', ('tests/concurrency/storm', ['--seconds', '8'])),
+     'lanemap_load_relaxed(&kept->sequence) == sequence', 'true', ('tests/unit/test_shm_kept', [])),
     ('fingerprint-of-another-index', 'R1', 'src/reader/fingerprint.c',
      'return print->uuid[0] == region->uuid[0] && print->uuid[1] == region->uuid[1];', 'return true;',
      ('tests/unit/test_reader_fingerprint', [])),

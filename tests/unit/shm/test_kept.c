@@ -1,6 +1,7 @@
 /* Views that are kept decoded: P7 to P9 of shm/kept_read.h. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -78,6 +79,54 @@ Test(shm_kept, is_not_seen_while_it_is_written)
         kept->sequence++;
         cr_expect(lanemap_shm_kept_get(kept, WORD, SERIAL, &levels, &epoch));
         free(kept);
+}
+
+/* Two decodings, put by turns under one word until `stop`: each has one number in all its words. */
+struct putter {
+        struct lanemap_shm_kept *kept;
+        bool stop;
+};
+
+static void *put_by_turns(void *arg)
+{
+        struct putter *putter = arg;
+
+        for (uint64_t i = 0; !lanemap_load_relaxed(&putter->stop); i++) {
+                struct lanemap_lane_levels levels = {
+                        .active = {.first = bytes + i % 2, .mask = i % 2},
+                        .n_segments = 2,
+                        .has_frozen = true,
+                        .segments = {&segments[i % 2], &segments[i % 2]},
+                        .frozen = {.first = bytes + i % 2, .mask = i % 2},
+                };
+
+                lanemap_shm_kept_put(putter->kept, WORD, SERIAL, i % 2, &levels);
+        }
+        return NULL;
+}
+
+Test(shm_kept, words_of_two_decodings_are_never_mixed)
+{
+        struct putter putter = {.kept = lanemap_shm_kept_new(1)};
+        struct lanemap_lane_levels levels = {.n_segments = 0};
+        uint64_t n_seen[2] = {0}, epoch;
+        pthread_t thread;
+
+        cr_assert_eq(pthread_create(&thread, NULL, put_by_turns, &putter), 0);
+        while (n_seen[0] < 1000000 || n_seen[1] < 1000000) {
+                if (!lanemap_shm_kept_get(putter.kept, WORD, SERIAL, &levels, &epoch))
+                        continue;
+
+                cr_assert(levels.active.mask == epoch && levels.frozen.mask == epoch &&
+                          levels.active.first == bytes + epoch &&
+                          levels.frozen.first == bytes + epoch &&
+                          levels.segments[0] == &segments[epoch] &&
+                          levels.segments[1] == &segments[epoch]);
+                n_seen[epoch]++;
+        }
+        lanemap_store_relaxed(&putter.stop, true);
+        pthread_join(thread, NULL);
+        free(putter.kept);
 }
 
 /* The thread that was writing is not in the child; the place is. */
