@@ -113,7 +113,7 @@ Test(shm_kept, words_of_two_decodings_are_never_mixed)
         pthread_t thread;
 
         cr_assert_eq(pthread_create(&thread, NULL, put_by_turns, &putter), 0);
-        while (n_seen[0] < 1000000 || n_seen[1] < 1000000) {
+        while (n_seen[0] < 5000000 || n_seen[1] < 5000000) {
                 if (!lanemap_shm_kept_get(putter.kept, WORD, SERIAL, &levels, &epoch))
                         continue;
 
