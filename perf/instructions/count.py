@@ -8,7 +8,8 @@ key's hash and the caller's loop are counted too.
 They are the same on every run of one build, whatever else the machine does, but for a lane's view that is decoded once
 more now and then. With --recorded the counts are compared with those of a file: one that is more than --tolerance above
 or below its record is an error, so that a lookup that has become longer is seen on any machine, and one that has become
-shorter is recorded.
+shorter is recorded. Batches are recorded with AVX2, which valgrind has where the processor has it; elsewhere they are
+not compared.
 
 Usage: count.py [--quick] [--recorded FILE [--tolerance PART] | --record FILE] SECTIONS INDEX
 
@@ -25,7 +26,7 @@ FILTERS = {"": 0, "_fuse8": 1}
 OF_SECTIONS = {"hit": "counted_singles", "miss": "counted_singles", "batch_hit": "counted_batches",
                "batch_miss": "counted_batches", "cursor": "counted_cursor"}
 OF_INDEX = {"hit": "counted_lookups", "miss": "counted_lookups", "batch_hit": "counted_batches",
-            "batch_miss": "counted_batches"}
+            "batch_miss": "counted_batches", "print_hit": "counted_prints", "print_miss": "counted_prints"}
 INDEXES = {"packed": (1, "segment"), "recsplit": (2, "segment"), "bbhash": (3, "segment"), "overlay": (1, "overlay"),
            "levels": (1, "levels")}
 
@@ -53,6 +54,11 @@ def indexes(program, quick):
                 yield f"index.{name}.{what}", count(function, program, kind, level, what, folder)
 
 
+def is_comparable(name):
+    with open("/proc/cpuinfo") as file:
+        return "index" not in name or "batch" not in name or " avx2 " in file.read()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections")
@@ -60,7 +66,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="the kind `packed` only")
     parser.add_argument("--recorded", metavar="FILE", help="compare with the counts of this file")
     parser.add_argument("--record", metavar="FILE", help="write the counts into this file")
-    parser.add_argument("--tolerance", type=float, default=0.03, metavar="PART", help="of a record (default 0.03)")
+    parser.add_argument("--tolerance", type=float, default=0.04, metavar="PART", help="of a record (default 0.04)")
     options = parser.parse_args()
 
     recorded = {}
@@ -72,6 +78,8 @@ def main():
         for name, value in source(program, options.quick):
             counts[name] = value
             print(name, f"{value:.1f}", flush=True)
+            if not is_comparable(name):
+                continue
             if recorded and name not in recorded:
                 wrong.append(f"{name} is not recorded")
             elif recorded and abs(value - recorded[name]) > options.tolerance * recorded[name]:

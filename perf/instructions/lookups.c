@@ -1,7 +1,7 @@
 /*
  * perf/lookup-instructions: one loop of lookups in a whole index, by the public calls, for
- * count.py, which runs it under callgrind and counts the instructions of counted_lookups() or
- * counted_batches(). Alone it only says whether the answers are right.
+ * count.py, which runs it under callgrind and counts the instructions of counted_lookups(),
+ * counted_batches() or counted_prints(). Alone it only says whether the answers are right.
  *
  * The writer is this program again, in a process that callgrind does not follow: it publishes the
  * name on its standard output, and ends with its standard input. Keys are 13 to 28 bytes long.
@@ -11,7 +11,7 @@
  *   KIND   of the segments, by its number in enum lanemap_segment_kind
  *   LEVEL  `segment`: all keys in one segment of each lane; `overlay`: in the overlays;
  *          `levels`: in the oldest of three segments, under younger ones and overlays
- *   WHAT   hit, miss, batch_hit, batch_miss
+ *   WHAT   hit, miss, batch_hit, batch_miss; print_hit, print_miss: by fingerprints made before
  */
 #include <errno.h>
 #include <stdio.h>
@@ -35,10 +35,12 @@ static uint64_t n_found; /* kept, so that no lookup is left out */
 
 static char texts[N_WARMING][PERF_KEY_BYTES_MAX];
 static struct lanemap_key keys[N_WARMING];
+static struct lanemap_reader_fingerprint prints[N_LOOKUPS];
 
 /* Prototypes, since they are not static: callgrind has to find them by name. */
 void counted_lookups(struct lanemap_reader *reader, const struct lanemap_key *wanted, size_t n);
 void counted_batches(struct lanemap_reader *reader, const struct lanemap_key *wanted, size_t n);
+void counted_prints(struct lanemap_reader *reader, size_t n);
 
 static void lookups_run(struct lanemap_reader *reader, const struct lanemap_key *wanted, size_t n)
 {
@@ -72,6 +74,26 @@ __attribute__((noinline)) void counted_batches(struct lanemap_reader *reader,
                 for (size_t i = 0; i < BATCH_KEYS; i++)
                         n_found += spans[i].n_ids;
         }
+}
+
+__attribute__((noinline)) void counted_prints(struct lanemap_reader *reader, size_t n)
+{
+        for (size_t i = 0; i < n; i++) {
+                size_t n_ids = 0;
+                uint32_t id;
+
+                if (lanemap_reader_lookup_fingerprint(reader, &prints[i], &id, 1, &n_ids) != 0)
+                        perf_die("lookup", 0);
+                n_found += n_ids;
+        }
+}
+
+static void prints_make(struct lanemap_reader *reader)
+{
+        for (size_t i = 0; i < N_LOOKUPS; i++)
+                if (lanemap_reader_fingerprint(reader, keys[i].data, keys[i].bytes, &prints[i]) !=
+                    0)
+                        perf_die("fingerprint", 0);
 }
 
 /* The keys that are in the index, or as many that are not. */
@@ -114,9 +136,12 @@ static void what_run(const char *name, const char *what)
 
         keys_make(hit);
         lookups_run(reader, keys, N_WARMING);
+        prints_make(reader);
         n_found = 0;
         if (strncmp(what, "batch", 5) == 0)
                 counted_batches(reader, keys, N_LOOKUPS);
+        else if (strncmp(what, "print", 5) == 0)
+                counted_prints(reader, N_LOOKUPS);
         else
                 counted_lookups(reader, keys, N_LOOKUPS);
         if (n_found != (hit ? N_LOOKUPS : 0))
