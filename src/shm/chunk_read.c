@@ -62,12 +62,13 @@ LANEMAP_ALWAYS_INLINE int key_open(const struct lanemap_shm_region *region,
 /* The directory has arrived. */
 LANEMAP_ALWAYS_INLINE void key_entries(struct lanemap_fingerprint fp, struct chunk_key *key)
 {
-        const struct lanemap_packed *packed = &key->simple.segment->packed;
+        const struct lanemap_packed *packed;
 
         if (LANEMAP_UNLIKELY(!key->is_simple)) {
                 lanemap_lane_prefetch_entries(&key->levels, fp, key->rank);
                 return;
         }
+        packed = &key->simple.segment->packed;
         if (LANEMAP_UNLIKELY(!key->record))
                 return;
         key->is_bad = lanemap_packed_range_in(packed, key->record, key->sub, &key->range) != 0;
@@ -78,12 +79,13 @@ LANEMAP_ALWAYS_INLINE void key_entries(struct lanemap_fingerprint fp, struct chu
 /* The tags have arrived. */
 LANEMAP_ALWAYS_INLINE void key_values(struct lanemap_fingerprint fp, struct chunk_key *key)
 {
-        const struct lanemap_packed *packed = &key->simple.segment->packed;
+        const struct lanemap_packed *packed;
 
         if (LANEMAP_UNLIKELY(!key->is_simple)) {
                 lanemap_lane_prefetch_values(&key->levels, fp, key->rank);
                 return;
         }
+        packed = &key->simple.segment->packed;
         if (LANEMAP_UNLIKELY(!key->record || key->is_bad))
                 return;
 
