@@ -41,6 +41,11 @@ class Notes(unittest.TestCase):
     def test_all_are_documented(self):
         self.assertEqual(set(tracing.documented()), listed('READER') | listed('WRITER') | listed('DAEMON'))
 
+    def test_manual_has_what_is_documented(self):
+        page = (harness.SOURCE / 'tools/man/lanemap-perf.7').read_text()
+        listed_there = dict(re.findall(r'(?m)^\.BI (\w+) "\(([\w, ]*)\)"$', page))
+        self.assertEqual({name: arguments.split(', ') for name, arguments in listed_there.items()}, tracing.documented())
+
     def test_each_start_has_a_done(self):
         names = set(tracing.documented())
         for name in names:

@@ -12,9 +12,9 @@ import unittest
 import xml.etree.ElementTree
 
 import harness
-from support_tracing import LIBRARY, PERF, has_probes, script_run, tracing, tracing_or_skip
+from support_tracing import LIBRARY, PERF, Reader, has_probes, script_run, tracing, tracing_or_skip
 
-SCRIPTS = ['probe', 'writer-latency', 'compactions', 'flamegraph', 'stat']
+SCRIPTS = ['probe', 'lookup-latency', 'writer-latency', 'compactions', 'flamegraph', 'stat']
 
 
 def script_load(name):
@@ -78,12 +78,15 @@ class Help(unittest.TestCase):
             raise harness.SkipTest('built without probes')
         gone = subprocess.Popen(['true'])
         gone.wait()
-        for name, arguments in (('probe', ['apply__done']), ('writer-latency', []), ('compactions', []),
+        for name, arguments in (('probe', ['apply__done']), ('lookup-latency', []), ('writer-latency', []), ('compactions', []),
                                 ('flamegraph', []), ('stat', [])):
             result = script_run(name, '--pid', gone.pid, *arguments)
             self.assertEqual((result.returncode, result.stdout), (1, ''), name)
             self.assertIn(str(gone.pid), result.stderr, name)
-        result = script_run('compactions', '--pid', os.getpid())
+        with subprocess.Popen(['sleep', '100']) as stranger:
+            result = script_run('compactions', '--pid', stranger.pid)
+            stranger.kill()
+        self.assertEqual(result.returncode, 1)
         self.assertIn('no probes of lanemap', result.stderr)
         result = script_run('probe', '--list', '/bin/true')
         self.assertEqual(result.returncode, 1)
@@ -116,6 +119,38 @@ class Probe(unittest.TestCase):
         self.assertRegex(counted.stdout, r'(?m)^@\[publish\]: [1-9]\d*$')
         self.assertRegex(timed.stdout, r'@us\[apply\]:\s+\n\[')
         self.assertNotIn('@start', timed.stdout)
+
+
+class LookupLatency(unittest.TestCase):
+    def test_report_of_known_events(self):
+        module = script_load('lookup-latency')
+        output = []
+        module.print = lambda text='': output.append(text)
+        events = [['L', 200, 1]] * 98 + [['L', 5000, 1], ['L', 90000, 1], ['L', 3200, 32], ['M', 4000, 2],
+                                         ['S', 90000, 1, 2, 0, 1], ['S', 5000, 0, 0, 0, 0], ['S', 7000, 0, 3, 1, 1]]
+        self.assertTrue(module.report(events))
+        self.assertEqual(output, [
+            '100 lookups: p50 200 ns, p90 200 ns, p99 90 us, p99.9 90 us, max 90 us',
+            '1 batches, a key of them: p50 100 ns, p90 100 ns, p99 100 ns, p99.9 100 ns, max 100 ns',
+            '1 mends, each inside a lookup: p50 4 us, p90 4 us, p99 4 us, p99.9 4 us, max 4 us',
+            'slow:      1 lost the processor, together 90 us, longest 90 us',
+            'slow:      1 read a disk, together 7 us, longest 7 us',
+            'slow:      1 nothing that is counted: cache misses, mend, together 5 us, longest 5 us'])
+        self.assertFalse(module.report([['M', 4000, 2]]))
+
+    def test_of_a_reader(self):
+        """This process is the reader; the script, in a child of its own, traces it."""
+        tracing_or_skip()
+        with harness.Daemon() as daemon, Reader(daemon.name, sample_every=3, slow_ns=1) as reader:
+            daemon.client()('SADD', 'here', 7)
+            script = subprocess.Popen([PERF / 'lookup-latency', '--pid', str(os.getpid()), '--seconds', '2'],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            while script.poll() is None:
+                self.assertEqual(reader.lookup(b'here'), [7])
+            output, errors = script.communicate(timeout=120)
+        self.assertEqual(script.returncode, 0, errors)
+        self.assertRegex(output, r'(?m)^[1-9]\d* lookups: p50 [\d.]+ [mun]?s, .*, max [\d.]+ [mun]?s$')
+        self.assertRegex(output, r'(?m)^slow: +[1-9]\d* ')
 
 
 class WriterLatency(unittest.TestCase):
