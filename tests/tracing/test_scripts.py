@@ -99,10 +99,9 @@ class Probe(unittest.TestCase):
             raise harness.SkipTest('built without probes')
         result = script_run('probe', '--list', LIBRARY)
         self.assertEqual(result.stdout.split('\n')[1:-1],
-                         ['  follow(index, generation, ns, r)', '  mend(index, outcome, ns, r)',
-                          '  lookup__sample(index, ns, n_lookups, n_retries)',
+                         ['  follow(index, generation, ns, r)', '  lookup__sample(index, ns, n_lookups, n_retries)',
                           '  lookup__slow(index, ns, n_retries, n_minor, n_major, n_switches)',
-                          '  retry(index, n_lookups, n_retries)',
+                          '  mend(index, outcome, ns, r)', '  retry(index, n_lookups, n_retries)',
                           '  segment__map(file_number, bytes, is_copy, ns, r)'])
 
     def test_print_count_and_time(self):
