@@ -50,7 +50,7 @@ class Daemon(unittest.TestCase):
     def test_a_flush_and_what_it_publishes(self):
         path = harness.LANEMAPD
         program = probe(path, 'flush__start', '0', '1') + probe(path, 'flush__done', '0', '1', '2', '3') + \
-            probe(path, 'publish', '0', '1', '2') + probe(path, 'command__done', '0')
+            probe(path, 'publish', '0', '1', '2') + probe(path, 'command__done', '0') + probe(path, 'reclaim', '0', '1', '2')
         with harness.Daemon() as daemon:
             client = daemon.client()
             for i in range(3000):
@@ -62,6 +62,11 @@ class Daemon(unittest.TestCase):
                 self.assertEqual(client('LANEMAP.FLUSH'), ('+', 'OK'))
                 done = tracer.until(lambda line: line.startswith('flush__done'))
                 lines = tracer.lines()
+                reclaimed = tracer.until(lambda line: line.startswith('reclaim'), lambda: client('SADD', 'more', 1))
+        n_blocks, n_reclaimed_bytes, watermark = map(int, reclaimed.split()[1:])
+        self.assertGreater(n_blocks, 0)
+        self.assertGreaterEqual(n_reclaimed_bytes, 16 * n_blocks)
+        self.assertGreater(watermark, 0)
         self.assertIn('flush__start 64 0', lines)
         n_lanes, n_entries, n_bytes, r = map(int, done.split()[1:])
         self.assertEqual((n_lanes, n_entries, r), (64, 3000, 0))
