@@ -145,6 +145,26 @@ class Protocol(unittest.TestCase):
             equal((len(ids), ids[0], ids[-1]), (n, (":", 0), (":", n - 1)))
             equal(client("DEL", "k"), (":", 1))
 
+    def test_commands_of_very_many_operations(self):
+        """Each is a batch of its own, of which a thread makes the operations; between short ones, and with what is no id."""
+        with Daemon("--appendfsync", "no") as daemon:
+            client = daemon.client(60)
+            n = 20000
+            bad = ("-", "ERR value is not an integer or out of range")
+            client.send_commands(["SADD", "k", n], ["SADD", "k", *range(n)], ["SADD", "k", *range(n + 2)], ["SCARD", "k"],
+                                 ["SADD", "l", *range(n), "x"], ["SADD", "l", "x", *range(n)], ["EXISTS", "l"],
+                                 ["SREM", "k", *range(1, n + 5)], ["SMEMBERS", "k"], ["PING"])
+            equal([client.reply() for _ in range(10)],
+                  [(":", 1), (":", n), (":", 1), (":", n + 2), bad, bad, (":", 0), (":", n + 1), ("*", [("$", b"0")]),
+                   ("+", "PONG")])
+            for i in range(n):
+                client.send(encode("SADD", f"d{i}", i))
+            equal([client.reply() for _ in range(n)], [(":", 1)] * n)
+            client.send_commands(["DEL", *(f"d{i}" for i in range(0, 2 * n, 2)), "k"], ["UNLINK", *(f"d{i}" for i in range(n))],
+                                 ["DEL", *(f"d{i}" for i in range(n)), ""], ["DBSIZE"])
+            equal([client.reply() for _ in range(4)],
+                  [(":", n // 2 + 1), (":", n // 2), ("-", "ERR key must have 1 to 65535 bytes"), (":", 0)])
+
     def test_a_long_apply_holds_up_writers_only(self):
         """It stands in its midst, in a call of the kernel that does not return: others are answered, later writes wait in order."""
         daemon = Daemon("--appendfsync", "no")
@@ -159,6 +179,8 @@ class Protocol(unittest.TestCase):
             eventually(lambda: os.path.exists(room + ".waits"))
             writer.send_commands(["SADD", "long", n + 1], ["SCARD", "long"])
             gone.send_commands(["SADD", "long", n + 2])
+            behind = 3000  # of the same client: its message stays where it is
+            long.send_commands(*[["ECHO", "x" * 50]] * behind)
             for _ in range(20):
                 equal(other("PING"), ("+", "PONG"))
                 equal(other("SISMEMBER", "here", 1), (":", 1))
@@ -177,6 +199,7 @@ class Protocol(unittest.TestCase):
             assert writer.is_silent(0.05) and long.is_silent(0.05)
             os.unlink(room)
             equal(long.reply(), (":", n))
+            equal([long.reply() for _ in range(behind)], [("$", b"x" * 50)] * behind)
             equal([writer.reply(), gone.reply()], [(":", 1)] * 2)
             equal([asker.reply()[1] for asker in askers[:3]], [2, 2, [(":", 0), (":", 1)]])
             equal([len(askers[3].reply()[1]), askers[4].reply()[1], askers[5].reply()[1]], [1000, [], 1000])
@@ -184,13 +207,18 @@ class Protocol(unittest.TestCase):
             equal(other("SCARD", "long"), (":", n + 2))
             # Its client goes in the midst of it: it is applied all the same.
             os.unlink(room + ".waits")
+            equal([askers[0](*words) for words in (["WATCH", "more"], ["MULTI"], ["PING"])], [("+", text) for text in ("OK", "OK", "QUEUED")])
             open(room, "w").close()
             gone.send(b"*%d\r\n$4\r\nSADD\r\n$4\r\nmore\r\n" % (n + 2) + b"".join(b"$7\r\n%07d\r\n" % i for i in range(n)))
             eventually(lambda: os.path.exists(room + ".waits"))
             gone.close()
             equal(other("PING"), ("+", "PONG"))
+            # A message of the same size would lie where the first one was, if that was given back.
+            writer.send(b"*%d\r\n$4\r\nECHO\r\n$4\r\nelse\r\n" % (n + 2) + b"".join(b"$7\r\n%07d\r\n" % i for i in range(n)))
+            equal(writer.reply()[0], "-")
             os.unlink(room)
             eventually(lambda: other("SCARD", "more") == (":", n))
+            equal(askers[0]("EXEC"), ("*", None), "whoever watches the key is told")
             equal(daemon.stop(), 0)
 
     def test_too_much_for_one_record(self):

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/check.h"
 #include "daemon/client/memory.h"
 #include "daemon/client/meter.h"
 #include "daemon/client/release.h"
@@ -20,10 +20,18 @@ static_assert(LANEMAP_BATCH_LOG_BYTES_MAX <= LANEMAP_APPLY_BYTES_MAX, "and its b
 /* Operations and entries of the first room. */
 #define BATCH_FIRST ((size_t)256)
 
+static void lent_free(struct lanemap_batch_lent *lent)
+{
+        lanemap_free(lent->own_query);
+        lanemap_free(lent->own_args);
+        *lent = (struct lanemap_batch_lent){0};
+}
+
 void lanemap_batch_deinit(struct lanemap_batch *batch)
 {
         if (batch->helper.is_running)
                 pthread_join(batch->helper.thread, NULL);
+        lent_free(&batch->lent);
         lanemap_free(batch->ops);
         lanemap_free(batch->results);
         lanemap_free(batch->entries);
@@ -154,6 +162,8 @@ void lanemap_batch_refuse(struct lanemap_reply *reply, int r)
         else if (r == -EIO)
                 lanemap_reply_error(reply, "ERR log cannot be written; nothing was changed, retry "
                                            "when it can");
+        else if (r == -EDOM) /* B7 */
+                lanemap_reply_error(reply, "ERR value is not an integer or out of range");
         else if (r == -EBADMSG)
                 lanemap_reply_error(reply,
                                     "ERR a segment file is damaged where this key is; nothing was "
@@ -200,6 +210,7 @@ static void batch_clear(struct lanemap_server *server)
 
         batch->n_ops = batch->n_entries = 0;
         batch->log_bytes = 0;
+        lent_free(&batch->lent);
         lanemap_free(batch->held_keys);
         batch->held_keys = NULL;
         if (LANEMAP_UNLIKELY(batch->ops_capacity > BATCH_OPS_KEEP))
@@ -257,57 +268,51 @@ static int batch_hold(struct lanemap_batch *batch, size_t entry, size_t op)
         return 0;
 }
 
-void lanemap_batch_forget(struct lanemap_batch *batch, const struct lanemap_client *client)
+/* B7: the message is the batch's from now on. */
+static void lent_keep(struct lanemap_batch_lent *lent, struct lanemap_client *client)
+{
+        struct lanemap_resp_parser *parser = &client->parser;
+
+        lent->own_query = client->query;
+        client->query = NULL;
+        client->query_begin = client->query_end = client->query_capacity = 0;
+        if (parser->args != parser->first_args)
+                lent->own_args = parser->args;
+        parser->args = parser->first_args;
+        parser->args_capacity = LANEMAP_N_ELEMENTS(parser->first_args);
+}
+
+void lanemap_batch_forget(struct lanemap_batch *batch, struct lanemap_client *client)
 {
         for (size_t i = 0; i < batch->n_entries; i++)
                 if (batch->entries[i].client == client)
                         batch->entries[i].client = NULL;
+        if (batch->lent.message)
+                lent_keep(&batch->lent, client);
 }
 
-/* ---- a thread for very many operations ---- */
-
-static void *helper_main(void *arg)
+bool lanemap_batch_lend(struct lanemap_server *server, struct lanemap_client *client,
+                        const struct lanemap_batch_lent *lent, size_t n_ops,
+                        enum lanemap_batch_reply reply)
 {
-        struct lanemap_batch_helper *helper = arg;
-        uint64_t one = 1;
-        uint64_t ticks = lanemap_meter_ticks();
-        int fd = helper->event_fd;
+        struct lanemap_batch *batch = &server->batch;
 
-        (void)pthread_setname_np(pthread_self(), "lanemapd-apply");
-        helper->r = lanemap_writer_apply(helper->writer, helper->ops, helper->n_ops,
-                                         helper->results, &helper->n_applied, &helper->position);
-        helper->ticks = lanemap_meter_ticks() - ticks;
-        atomic_store_explicit(&helper->done, true, memory_order_release);
-        if (write(fd, &one, sizeof(one)) < 0)
-                return NULL; /* the loop looks again soon all the same */
-        return NULL;
-}
-
-bool lanemap_batch_help(struct lanemap_server *server, struct lanemap_batch *batch)
-{
-        struct lanemap_batch_helper *helper = &batch->helper;
-
-        *helper = (struct lanemap_batch_helper){
-                .writer = server->writer,
-                .ops = batch->ops,
-                .results = batch->results,
-                .n_ops = batch->n_ops,
-                .event_fd = server->jobs.fd,
-        };
-        helper->is_running = pthread_create(&helper->thread, NULL, helper_main, helper) == 0;
-        return helper->is_running;
-}
-
-int lanemap_batch_help_end(struct lanemap_batch *batch, size_t *ret_n_applied,
-                           uint64_t *ret_position)
-{
-        struct lanemap_batch_helper *helper = &batch->helper;
-
-        pthread_join(helper->thread, NULL);
-        helper->is_running = false;
-        *ret_n_applied = helper->n_applied;
-        *ret_position = helper->position;
-        return helper->r;
+        lanemap_check(batch->n_entries == 0 && batch->n_ops == 0);
+        if (!lanemap_batch_reserve(batch, n_ops))
+                return false;
+        batch->held_keys = lanemap_alloc(1); /* there are none to be copied */
+        if (!batch->held_keys)
+                return false;
+        batch->lent = *lent;
+        batch->n_ops = n_ops;
+        if (!lanemap_batch_help(server, batch)) {
+                batch_clear(server);
+                return false;
+        }
+        batch->entries[batch->n_entries++] =
+                (struct lanemap_batch_entry){.client = client, .n_ops = n_ops, .reply = reply};
+        client->n_batched++;
+        return true;
 }
 
 /* For the slow log: how much it was, and its first key. */

@@ -20,6 +20,10 @@
  *     goes on meanwhile. The thread reads operations and writes results; entries are the loop's.
  *     What reads as of one moment and looks more than once (EXEC, SINTER, EXISTS of several
  *     keys, ...) waits for it. So it is with the batch of a transaction.
+ * B7  One command of very many operations is a batch of its own, and lends it its message: the
+ *     thread makes the operations, too. An argument that is no id is its error, and nothing was
+ *     changed. The client, which runs no command (B4), is not read meanwhile, and leaves its
+ *     message behind when it goes.
  *
  * A transaction has a batch of its own, applied by EXEC. Its replies go into `holes` of a reply
  * that is already written around them.
@@ -35,6 +39,7 @@
 #include "daemon/resp/write.h"
 
 struct lanemap_client;
+struct lanemap_resp_arg;
 struct lanemap_server;
 
 enum lanemap_batch_reply {
@@ -54,13 +59,23 @@ struct lanemap_batch_entry {
         uint64_t hole;   /* transaction: where in the stream of its reply the answer belongs */
 };
 
+/* B7: what the operations of a batch are made of. */
+struct lanemap_batch_lent {
+        uint32_t code;       /* enum lanemap_op_code; DELETE: each argument is a key */
+        const char *message; /* NULL: nothing is lent */
+        const struct lanemap_resp_arg *args; /* a key, then ids; or keys */
+        char *own_query;                     /* of a client that has gone */
+        struct lanemap_resp_arg *own_args;
+};
+
 /* B6 */
 struct lanemap_batch_helper {
         pthread_t thread;
         bool is_running;  /* the loop's: it has not been joined */
         atomic_bool done; /* the thread's last word */
         struct lanemap_writer *writer;
-        const struct lanemap_op *ops;
+        const struct lanemap_batch_lent *lent; /* B7; NULL: the operations are made */
+        struct lanemap_op *ops;
         struct lanemap_op_result *results;
         size_t n_ops;
         int event_fd; /* wakes the loop */
@@ -82,6 +97,7 @@ struct lanemap_batch {
         size_t n_counted; /* operations that n_keys has in it; of a transaction that is answered */
         uint64_t n_keys;
         char *held_keys; /* B4; NULL: the batch is not held */
+        struct lanemap_batch_lent lent;
         struct lanemap_batch_helper helper;
 };
 
@@ -154,6 +170,11 @@ void lanemap_batch_applied(struct lanemap_server *server, const struct lanemap_o
 void lanemap_batch_flush(struct lanemap_server *server);
 
 /* The client goes: nobody reads the replies of what it has in a batch that is held. */
-void lanemap_batch_forget(struct lanemap_batch *batch, const struct lanemap_client *client);
+void lanemap_batch_forget(struct lanemap_batch *batch, struct lanemap_client *client);
+
+/* B7. The batch is empty. Return: false: there is no thread to be had, or no memory. */
+bool lanemap_batch_lend(struct lanemap_server *server, struct lanemap_client *client,
+                        const struct lanemap_batch_lent *lent, size_t n_ops,
+                        enum lanemap_batch_reply reply);
 
 #endif

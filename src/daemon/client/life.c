@@ -222,7 +222,9 @@ static void client_read(struct lanemap_client *client)
 {
         ssize_t n;
 
-        lanemap_check(client->n_batched == 0 || client->server->batch.held_keys); /* B3, B4 */
+        lanemap_check(client->n_batched == 0 ||
+                      (client->server->batch.held_keys &&
+                       !client->server->batch.lent.message)); /* B3, B4, B7 */
         if (client->query_begin == client->query_end)
                 client->query_begin = client->query_end = 0;
         if (!query_room(client)) {

@@ -59,6 +59,29 @@ static void ops_commit(const struct lanemap_call *call, size_t n_ops,
                 call->client->n_batched++;
 }
 
+/*
+ * A command of very many operations, whose arguments from `first` on are a key and ids, or keys.
+ *
+ * Return: false: it is none, or one that has to be done as the others.
+ */
+static bool ops_lend(const struct lanemap_call *call, enum lanemap_op_code code, uint32_t first,
+                     size_t n_ops, enum lanemap_batch_reply reply)
+{
+        struct lanemap_batch *batch = &call->server->batch;
+        struct lanemap_batch_lent lent = {
+                .code = code, .message = call->message, .args = call->args + first};
+
+        if (LANEMAP_LIKELY(n_ops <= LANEMAP_BATCH_OPS_LONG) ||
+            lanemap_transaction_runs(call->client) || n_ops > LANEMAP_BATCH_OPS_MAX)
+                return false;
+        lanemap_batch_flush(call->server);
+        if (batch->n_entries > 0) { /* B4 */
+                call->client->run_again = true;
+                return true;
+        }
+        return lanemap_batch_lend(call->server, call->client, &lent, n_ops, reply);
+}
+
 /* key id...: one operation per id. */
 static void ids_change(const struct lanemap_call *call, enum lanemap_op_code code,
                        enum lanemap_batch_reply reply)
@@ -66,7 +89,7 @@ static void ids_change(const struct lanemap_call *call, enum lanemap_op_code cod
         size_t n_ops = call->n_args - 2;
         struct lanemap_op *ops;
 
-        if (!lanemap_posting_key_check(call, 1))
+        if (!lanemap_posting_key_check(call, 1) || ops_lend(call, code, 1, n_ops, reply))
                 return;
         ops = ops_reserve(call, n_ops, 0);
         if (!ops)
@@ -113,6 +136,8 @@ void lanemap_command_del(const struct lanemap_call *call)
         for (uint32_t i = 1; i < call->n_args; i++)
                 if (!lanemap_posting_key_check(call, i))
                         return;
+        if (ops_lend(call, LANEMAP_OP_DELETE, 1, n_ops, LANEMAP_BATCH_CHANGED))
+                return;
         ops = ops_reserve(call, n_ops, 0);
         if (!ops)
                 return;
