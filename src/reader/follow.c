@@ -298,6 +298,7 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
         struct lanemap_reader *reader = NULL;
         pthread_condattr_t attributes;
         void *memory;
+        int r;
 
         lanemap_guard_init();
 
@@ -313,24 +314,20 @@ int lanemap_reader_open(const char *name, const struct lanemap_reader_options *o
         memcpy(reader->name, name, strlen(name) + 1);
         reader->stale_after_ns = options->stale_after_ns;
         reader->counts_lookups = options->statistics != 0;
-        reader->timing.sample_every = options->sample_every;
-        reader->timing.slow_ns = options->slow_ns;
         reader->begins_slowly = options->stale_after_ns > 0 || options->sample_every > 0;
         reader->statistics = reader->counts_lookups || options->sample_every > 0;
         reader->trust.kind = (enum lanemap_trust)options->trust;
         reader->trust.uid = options->trusted_uid;
-        if (options->directory) {
-                reader->directory = strdup(options->directory);
-                if (!reader->directory) {
-                        free(reader);
-                        return -ENOMEM;
-                }
+        reader->directory = options->directory ? strdup(options->directory) : NULL;
+        r = options->directory && !reader->directory ? -ENOMEM : 0;
+        if (r == 0)
+                r = lanemap_reader_timing_init(reader, options->sample_every, options->slow_ns);
+        if (r == 0) {
+                reader->shm_dir_fd = lanemap_shm_open_directory();
+                r = LANEMAP_MIN(reader->shm_dir_fd, 0);
         }
-
-        reader->shm_dir_fd = lanemap_shm_open_directory();
-        if (reader->shm_dir_fd < 0) {
-                int r = reader->shm_dir_fd;
-
+        if (r < 0) {
+                lanemap_reader_timing_deinit(reader);
                 free(reader->directory);
                 free(reader);
                 return r;

@@ -418,6 +418,7 @@ void lanemap_reader_detach(struct lanemap_reader *reader)
                 lanemap_reader_attachment_release(&reader->attachment->retired);
         if (reader->shm_dir_fd >= 0)
                 close(reader->shm_dir_fd);
+        lanemap_reader_timing_deinit(reader);
         free(reader->directory);
         free(reader);
 }

@@ -42,9 +42,11 @@ struct reader_retired {
 #define READER_DETAIL_BYTES 200
 
 /* Which lookups are timed, for probes (reader/timing.c). */
+struct reader_sample;
 struct reader_timing {
         uint32_t sample_every; /* 0: none */
         uint64_t slow_ns;
+        struct reader_sample *samples; /* of threads; NULL: none */
 };
 
 /* Whose objects and files are mapped. */
@@ -150,6 +152,11 @@ void lanemap_reader_account(struct lanemap_reader *reader, uint64_t n_lookups, u
  * sign of life. A successor with a control object of its own is followed. Return: 0, or -ESTALE
  * beyond the limit without a successor. */
 int lanemap_reader_age_check(struct lanemap_reader *reader);
+
+/* Return: 0, -ENOMEM. */
+int lanemap_reader_timing_init(struct lanemap_reader *reader, uint32_t sample_every,
+                               uint64_t slow_ns);
+void lanemap_reader_timing_deinit(struct lanemap_reader *reader);
 
 /* One in timing.sample_every lookups of a thread is timed, while a tracer asks for it: begin before
  * it, end with its answer ready. */
