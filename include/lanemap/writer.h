@@ -256,6 +256,23 @@ int lanemap_writer_lookup_from(struct lanemap_writer *writer, const void *key, s
                                uint32_t from, uint32_t *ids, size_t ids_capacity, size_t *ret_n_ids,
                                uint64_t *ret_position);
 
+/*
+ * Measures what a key's posting takes where its newest version lies: in shared memory the cell of
+ * the key and the nodes of its ids, in a segment file the encoded ids and an even share of what the
+ * section has for finding its keys. Older versions that a flush or merge drops later, the log, the
+ * empty cells of tables and the rounding of the allocator are not in it.
+ *
+ * n_chunks    so many chunks of the ids (128 of a segment, up to 254 of the overlay) are looked at,
+ *             and the others taken to be like them; 0: all
+ * ret_bytes, ret_n_ids   0 when the key has no ids
+ *
+ * Return: 0. Errors: -EINVAL bad key; -EBADMSG. ret_position, Thread: as lanemap_writer_lookup().
+ * Cost: that of a lookup of the chunks.
+ */
+int lanemap_writer_posting_bytes(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                                 uint64_t n_chunks, uint64_t *ret_bytes, uint64_t *ret_n_ids,
+                                 uint64_t *ret_position);
+
 /* Asks if the pair (key, id) is in the index. Return: 1 yes, 0 no. Errors: -EINVAL bad key or id;
  * -EBADMSG. ret_position, Thread and Cost: as lanemap_writer_lookup(). */
 int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size_t key_bytes,

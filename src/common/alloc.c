@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -308,6 +309,24 @@ void lanemap_alloc_give_back(void)
 #ifdef LANEMAP_HAVE_MIMALLOC
         free_at_once();
         mi_collect(true);
+#endif
+}
+
+void lanemap_alloc_report(void (*fn)(const char *text, void *arg), void *arg)
+{
+#ifdef LANEMAP_HAVE_MIMALLOC
+        mi_stats_print_out(fn, arg);
+#else
+        char *text = NULL;
+        size_t n_text;
+        FILE *file = open_memstream(&text, &n_text);
+
+        if (!file)
+                return;
+        malloc_info(0, file);
+        if (fclose(file) == 0)
+                fn(text, arg);
+        free(text);
 #endif
 }
 

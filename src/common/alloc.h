@@ -47,6 +47,9 @@ void lanemap_heap_free(struct lanemap_heap *heap); /* with every block in it; NU
  */
 void lanemap_alloc_give_back(void);
 
+/* Calls fn with pieces of the allocator's own report of what it has. */
+void lanemap_alloc_report(void (*fn)(const char *text, void *arg), void *arg);
+
 /*
  * Runs fn(arg) in a thread of its own and waits for it: for work that allocates many small blocks
  * and frees most of them, of which an allocator would keep pages here and there for ever. What it

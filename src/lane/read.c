@@ -208,3 +208,74 @@ int lanemap_lane_posting_contains(const struct lanemap_window *window,
 
         return read_end(posting->from, lanemap_segment_posting_contains(&posting->segment, id));
 }
+
+/* Ids [0, n_looked) of a walk have so many bytes: as many, in proportion, as all. */
+static uint64_t bytes_of_all(uint64_t n_bytes, uint64_t n_looked, uint64_t n_ids)
+{
+        if (n_looked == 0)
+                return 0;
+        return (uint64_t)((double)n_bytes * ((double)n_ids / (double)n_looked));
+}
+
+/* What the posting has besides its ids. */
+static uint64_t bytes_beside_ids(uint32_t cell_bytes, const struct lanemap_lane_posting *posting,
+                                 const struct lanemap_lane_walk *walk)
+{
+        const struct lanemap_segment *segment = posting->from;
+        uint64_t n_bytes;
+
+        if (posting->in_overlay && walk->overlay.root_off)
+                return cell_bytes + sizeof(struct lanemap_overlay_long_shm);
+        if (posting->in_overlay)
+                return cell_bytes;
+        if (!segment || segment->n_keys == 0)
+                return 0;
+        n_bytes = (segment->section_bytes - segment->postings_bytes) / segment->n_keys;
+        if (posting->segment.bytes) /* skip records, and the number of ids */
+                n_bytes += (uint64_t)(walk->segment.at - posting->segment.bytes) +
+                           (uint64_t)(38 - __builtin_clz(posting->segment.n_ids)) / 7;
+        return n_bytes;
+}
+
+/* Of a chunk that a walk has just answered: `before` is where its encoded bytes began. */
+static uint64_t chunk_bytes(const struct lanemap_lane_walk *walk, const uint32_t *ids,
+                            const unsigned char *before, uint32_t n_ids, bool is_long)
+{
+        if (!walk->in_overlay)
+                return walk->segment.at ? (uint64_t)(walk->segment.at - before) : 0;
+        if (ids == &walk->overlay.inline_id)
+                return 0;
+        return sizeof(struct lanemap_overlay_node_shm) + n_ids * sizeof(*ids) +
+               (is_long ? sizeof(struct lanemap_overlay_child_shm) : 0);
+}
+
+int lanemap_lane_posting_bytes(const struct lanemap_window *window, uint32_t cell_bytes,
+                               const struct lanemap_lane_posting *posting, uint64_t n_chunks,
+                               uint64_t *ret_bytes, uint64_t *ret_n_ids)
+{
+        uint64_t n_bytes = 0, n_looked = 0, n_beside;
+        struct lanemap_lane_walk walk;
+        const uint32_t *ids;
+        bool is_long;
+        int r;
+
+        r = lanemap_lane_walk_begin(window, posting, &walk, ret_n_ids);
+        if (r < 0)
+                return r;
+        n_beside = bytes_beside_ids(cell_bytes, posting, &walk);
+        is_long = walk.in_overlay && walk.overlay.root_off;
+        for (uint64_t i = 0; n_chunks == 0 || i < n_chunks; i++) {
+                const unsigned char *before = walk.in_overlay ? NULL : walk.segment.at;
+                uint32_t n;
+
+                r = lanemap_lane_walk_next(window, &walk, &ids, &n);
+                if (r <= 0)
+                        break;
+                n_bytes += chunk_bytes(&walk, ids, before, n, is_long);
+                n_looked += n;
+        }
+        if (r < 0)
+                return r;
+        *ret_bytes = n_beside + bytes_of_all(n_bytes, n_looked, *ret_n_ids);
+        return 0;
+}

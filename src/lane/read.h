@@ -309,6 +309,20 @@ int lanemap_lane_walk_begin(const struct lanemap_window *window,
 int lanemap_lane_walk_next(const struct lanemap_window *window, struct lanemap_lane_walk *walk,
                            const uint32_t **ret_ids, uint32_t *ret_n_ids);
 
+/*
+ * Bytes that a posting has where it lies: in an overlay its cell and the nodes of its ids, in a
+ * segment its encoded list and an even share of what the section has for finding its keys. What an
+ * allocator or a table has besides, and older postings of the key, are not counted.
+ *
+ * n_chunks   as many are looked at, of leaves or of lists of 128 ids; the rest is taken to be like
+ *            them; 0: all
+ *
+ * Return: 0, -EBADMSG. Cost: of a walk through so many chunks.
+ */
+int lanemap_lane_posting_bytes(const struct lanemap_window *window, uint32_t cell_bytes,
+                               const struct lanemap_lane_posting *posting, uint64_t n_chunks,
+                               uint64_t *ret_bytes, uint64_t *ret_n_ids);
+
 /* Return: 1, 0, -EBADMSG. */
 int lanemap_lane_posting_contains(const struct lanemap_window *window,
                                   const struct lanemap_lane_posting *posting, uint32_t id);

@@ -212,6 +212,43 @@ int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap
         return r;
 }
 
+struct weigh {
+        struct lanemap_fingerprint fp;
+        uint64_t n_chunks;
+        uint64_t n_bytes, n_ids;
+};
+
+static int weigh_try(const struct lanemap_shm_region *region, struct lanemap_shm_try *try,
+                     void *arg)
+{
+        struct lanemap_window window = lanemap_shm_window(region);
+        struct weigh *weigh = arg;
+        struct lanemap_lane_posting posting;
+        int r;
+
+        weigh->n_bytes = weigh->n_ids = 0;
+        r = lanemap_shm_posting_find(region, try, weigh->fp, &posting);
+        if (r == 0)
+                r = lanemap_lane_posting_bytes(&window, region->cell_bytes, &posting,
+                                               weigh->n_chunks, &weigh->n_bytes, &weigh->n_ids);
+        return r;
+}
+
+int lanemap_shm_posting_bytes(const struct lanemap_shm_region *region,
+                              struct lanemap_fingerprint fp, uint64_t n_chunks, uint64_t *ret_bytes,
+                              uint64_t *ret_n_ids, uint64_t *n_tries)
+{
+        struct weigh weigh = {.fp = fp, .n_chunks = n_chunks};
+        int r;
+
+        r = lanemap_shm_question_ask(region, weigh_try, &weigh, n_tries);
+        if (r == 0) {
+                *ret_bytes = weigh.n_bytes;
+                *ret_n_ids = weigh.n_ids;
+        }
+        return r;
+}
+
 struct view_open {
         struct lanemap_fingerprint fp;
         struct lanemap_shm_view *view;

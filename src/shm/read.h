@@ -86,6 +86,9 @@ int lanemap_shm_lookup(const struct lanemap_shm_region *region, struct lanemap_f
 int lanemap_shm_lookup_from(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                             uint32_t from, uint32_t *ids, size_t capacity, size_t *ret_n_ids,
                             uint64_t *n_tries);
+int lanemap_shm_posting_bytes(const struct lanemap_shm_region *region,
+                              struct lanemap_fingerprint fp, uint64_t n_chunks, uint64_t *ret_bytes,
+                              uint64_t *ret_n_ids, uint64_t *n_tries);
 int lanemap_shm_contains(const struct lanemap_shm_region *region, struct lanemap_fingerprint fp,
                          uint32_t id, bool *ret_found, uint64_t *n_tries);
 

@@ -105,7 +105,8 @@ static int look_up(const struct lanemap_shm_region *region, struct lanemap_finge
         bool found = false;
         uint32_t part_ids[64];
         size_t n_part = 0;
-        int r, contains, part;
+        uint64_t n_bytes = 0, n_weighed = 0;
+        int r, contains, part, bytes;
 
         r = lanemap_shm_lookup(region, fp, ids, N_IDS, &n_ids, &n_tries);
         MUST(is_answer(r) && n_tries <= LANEMAP_SHM_TRIES_MAX);
@@ -114,6 +115,8 @@ static int look_up(const struct lanemap_shm_region *region, struct lanemap_finge
         view(region, fp, r, n_ids);
         part = lanemap_shm_lookup_from(region, fp, 5, part_ids, 64, &n_part, &n_tries);
         MUST(is_answer(part) && n_part <= 64);
+        bytes = lanemap_shm_posting_bytes(region, fp, 3, &n_bytes, &n_weighed, &n_tries);
+        MUST(is_answer(bytes) && (bytes != 0 || r != 0 || n_weighed == n_ids));
         contains = lanemap_shm_contains(region, fp, n_ids && r == 0 ? ids[0] : 7, &found, &n_tries);
         MUST(is_answer(contains));
         return r;

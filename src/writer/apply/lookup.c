@@ -16,12 +16,14 @@
 
 struct question {
         struct lanemap_fingerprint fp;
-        enum { LOOKUP, LOOKUP_FROM, CONTAINS } kind;
+        enum { LOOKUP, LOOKUP_FROM, CONTAINS, POSTING_BYTES } kind;
         uint32_t id; /* of contains(), and lookup_from() */
         bool found;
         uint32_t *ids; /* of the lookups */
         size_t ids_capacity;
         size_t *ret_n_ids;
+        uint64_t n_chunks; /* of posting_bytes() */
+        uint64_t n_bytes, n_ids;
 };
 
 static int question_try(const struct lanemap_shm_region *region, struct question *question)
@@ -36,6 +38,9 @@ static int question_try(const struct lanemap_shm_region *region, struct question
                 return lanemap_shm_lookup_from(region, question->fp, question->id, question->ids,
                                                question->ids_capacity, question->ret_n_ids,
                                                &n_tries);
+        case POSTING_BYTES:
+                return lanemap_shm_posting_bytes(region, question->fp, question->n_chunks,
+                                                 &question->n_bytes, &question->n_ids, &n_tries);
         default:
                 return lanemap_shm_lookup(region, question->fp, question->ids,
                                           question->ids_capacity, question->ret_n_ids, &n_tries);
@@ -135,6 +140,26 @@ int lanemap_writer_contains(struct lanemap_writer *writer, const void *key, size
         question.fp = lanemap_fingerprint_of(&writer->identity.hash_key, key, key_bytes);
         r = question_ask(writer, &question, ret_position);
         return r < 0 ? r : question.found;
+}
+
+int lanemap_writer_posting_bytes(struct lanemap_writer *writer, const void *key, size_t key_bytes,
+                                 uint64_t n_chunks, uint64_t *ret_bytes, uint64_t *ret_n_ids,
+                                 uint64_t *ret_position)
+{
+        struct question question = {.kind = POSTING_BYTES, .n_chunks = n_chunks};
+        int r;
+
+        if (!key || key_bytes < 1 || key_bytes > LANEMAP_KEY_BYTES_MAX)
+                return -EINVAL;
+
+        question.fp = lanemap_fingerprint_of(&writer->identity.hash_key, key, key_bytes);
+        r = question_ask(writer, &question, ret_position);
+        if (r < 0)
+                return r;
+
+        *ret_n_ids = question.n_ids;
+        *ret_bytes = question.n_ids > 0 ? question.n_bytes : 0;
+        return 0;
 }
 
 int lanemap_writer_fingerprint(const struct lanemap_writer *writer, const void *key,

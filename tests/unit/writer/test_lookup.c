@@ -97,3 +97,69 @@ Test(writer_lookup, while_the_object_grows)
         lanemap_writer_close(writer);
         scratch_deinit(&scratch);
 }
+
+static uint64_t posting_bytes(struct lanemap_writer *writer, const char *key, uint64_t n_chunks,
+                              uint64_t n_ids_wanted)
+{
+        uint64_t n_bytes = 0, n_ids = UINT64_MAX;
+
+        cr_assert_eq(lanemap_writer_posting_bytes(writer, key, strlen(key), n_chunks, &n_bytes,
+                                                  &n_ids, NULL),
+                     0);
+        cr_expect_eq(n_ids, n_ids_wanted, "%s: %llu ids", key, (unsigned long long)n_ids);
+        return n_bytes;
+}
+
+static void ids_add(struct lanemap_writer *writer, const char *key, uint32_t n, uint32_t step)
+{
+        static struct lanemap_op ops[20000];
+
+        for (uint32_t i = 0; i < n; i++)
+                ops[i] = (struct lanemap_op){LANEMAP_OP_ADD, i * step, key, strlen(key)};
+        cr_assert_eq(lanemap_writer_apply(writer, ops, n, NULL, NULL, NULL), 0);
+}
+
+/* In the overlay: a cell of 16 bytes, a short posting of 8 and 4 an id, a long one in leaves. In a
+ * segment: a byte or two for each id that is near the one before. */
+Test(writer_lookup, bytes_of_postings)
+{
+        struct lanemap_writer_options options;
+        struct lanemap_writer *writer;
+        struct lanemap_writer_stats stats;
+        struct scratch scratch;
+        uint64_t n_bytes, long_bytes;
+
+        scratch_init(&scratch, "bytes");
+        engine_options_init(&options, &scratch, NULL);
+        options.appendfsync = LANEMAP_APPENDFSYNC_NO;
+        options.flush_bytes = 64 << 20;
+        cr_assert_eq(lanemap_writer_open(&options, &writer), 0);
+        cr_expect_eq(lanemap_writer_posting_bytes(writer, "", 0, 0, &n_bytes, &n_bytes, NULL),
+                     -EINVAL);
+        cr_expect_eq(posting_bytes(writer, "none", 0, 0), 0);
+        ids_add(writer, "one", 1, 1);
+        ids_add(writer, "short", 100, 3);
+        ids_add(writer, "long", 20000, 3);
+        cr_expect_eq(posting_bytes(writer, "one", 0, 1), 16);
+        cr_expect_eq(posting_bytes(writer, "short", 0, 100), 16 + 8 + 400);
+        long_bytes = posting_bytes(writer, "long", 0, 20000);
+        cr_expect(long_bytes > 80000 && long_bytes < 80000 * 1.3, "%llu",
+                  (unsigned long long)long_bytes);
+        n_bytes = posting_bytes(writer, "long", 5, 20000);
+        cr_expect(n_bytes > long_bytes * 0.8 && n_bytes < long_bytes * 1.2, "%llu",
+                  (unsigned long long)n_bytes);
+
+        cr_assert_eq(engine_request(writer, LANEMAP_REQUEST_COMPACT), 0);
+        cr_expect_lt(posting_bytes(writer, "one", 0, 1), 16384, "its share of a section");
+        long_bytes = posting_bytes(writer, "long", 0, 20000) - posting_bytes(writer, "one", 0, 1);
+        cr_expect(long_bytes > 20000 && long_bytes < 28000, "%llu", (unsigned long long)long_bytes);
+        n_bytes = posting_bytes(writer, "one", 0, 1) + posting_bytes(writer, "short", 0, 100) +
+                  posting_bytes(writer, "long", 0, 20000);
+        engine_stats(writer, &stats);
+        cr_expect_leq(n_bytes, stats.segment_live_bytes);
+
+        cr_assert_eq(engine_remove(writer, "one", 0), 0);
+        cr_expect_eq(posting_bytes(writer, "one", 0, 0), 0);
+        lanemap_writer_close(writer);
+        scratch_deinit(&scratch);
+}
