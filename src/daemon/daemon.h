@@ -115,9 +115,8 @@ struct lanemap_client {
         bool run_again;   /* it has to wait for a held batch (B4): it is run anew later */
         int passed_fd;    /* the last descriptor that came with its bytes; -1: none */
         time_t created, last_active;
-        const char *last_command;
-        const char *last_container, *last_subcommand; /* the last one that had a subcommand */
-        TAILQ_ENTRY(lanemap_client) waits;            /* server->durable_waits */
+        const char *last_command;          /* its full name */
+        TAILQ_ENTRY(lanemap_client) waits; /* server->durable_waits */
         uint64_t wait_until_ns;
         bool wait_replicas; /* for replicas too, of which there are none */
         char name[64];
@@ -151,6 +150,21 @@ struct lanemap_health {
 struct lanemap_meter {
         uint64_t first_ticks, first_ns; /* read together, when lanemapd started */
         uint64_t limit_ticks;           /* from here on it is slow */
+        double ns_per_tick;             /* as of the last second; 0: not known yet */
+};
+
+/* Nanoseconds in steps of a sixteenth: 64 ns below 1024, then 16 for each power of two up to 2^34;
+ * the last one has all above. */
+#define LANEMAP_METER_STEPS   16
+#define LANEMAP_METER_BUCKETS ((size_t)LANEMAP_METER_STEPS * (1 + 34 - 10))
+
+/* What is known of a command. CONFIG RESETSTAT makes it 0. */
+struct lanemap_meter_counts {
+        uint64_t calls, ticks;
+        uint64_t rejected; /* not run: arity, password, memory, ... */
+        uint64_t failed;   /* it replied an error when it was run (M3) */
+        uint64_t covered;  /* calls that are in the histogram, or need not be (M5) */
+        uint64_t histogram[LANEMAP_METER_BUCKETS];
 };
 
 /* client/slowlog.h */
@@ -174,6 +188,7 @@ struct lanemap_latency {
 struct lanemap_memory {
         struct lanemap_memory_limit limit;
         uint64_t needed_bytes;
+        uint64_t started_bytes; /* in use when the index had been opened */
         bool is_short;
         size_t n_ops; /* applied since the last look */
 };
@@ -255,7 +270,7 @@ struct lanemap_server {
         uint64_t clients_trimmed; /* of `seconds`: when empty buffers were given back */
         size_t n_clients_peak;
         struct lanemap_meter meter;
-        uint64_t apply_ticks; /* that applies of batches took */
+        struct lanemap_meter_counts applies; /* of batches, since CONFIG RESETSTAT */
         struct lanemap_slow_list slow;
         uint64_t n_slow, slow_next_id;
         struct lanemap_latency latencies[LANEMAP_LATENCY_EVENTS];

@@ -215,14 +215,14 @@ class Commands(unittest.TestCase):
             client = daemon.client()
             count = client("COMMAND", "COUNT")[1]
             names = [n[1].decode() for n in client("COMMAND", "LIST")[1]]
-            equal(len(names), count)
+            equal(len([name for name in names if "|" not in name]), count)
             equal(len(client("COMMAND")[1]), count)
             equal(len(client("COMMAND", "DOCS")[1]), 2 * count)
             row = client("COMMAND", "INFO", "sadd")[1][0][1]
             equal(row[:2], [("$", b"sadd"), (":", -3)])
             equal([row[i][1] for i in (3, 4, 5)], [1, 1, 1])
             for name in names:
-                assert client(name, *["x"] * 9)[0] in "-:*+$" or name == "quit", name
+                assert client(*name.split("|"), *["x"] * 9)[0] in "-:*+$" or name == "quit", name
                 if name in ("quit", "shutdown", "multi", "exec", "reset"):
                     client = daemon.client()
 

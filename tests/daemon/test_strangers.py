@@ -106,6 +106,22 @@ class Strangers(unittest.TestCase):
             equal(info(owner)["unauthenticated_disconnections"], "2")
             assert daemon.n_lines("it sent a message of 16 KiB, and it has not given the password: closed") == 2
 
+    def test_few_arguments_without_the_password(self):
+        with Guarded() as daemon:
+            owner = daemon.owner()
+            for n, inline in ((10, False), (10, True), (11, False), (11, True), (5000, True), (5000, False)):
+                words = ["QUIT"] + ["x"] * (n - 1)
+                stranger = daemon.stranger()
+                stranger.send(" ".join(words).encode() + b"\r\n" if inline else encode(*words))
+                if n <= 10:
+                    equal(stranger.reply(), ("+", "OK"))
+                else:
+                    what = "inline request is too long" if inline else "multibulk length"
+                    equal(stranger.reply(), ("-", "ERR Protocol error: unauthenticated " + what))
+                assert is_closed(stranger)
+            owner.send(b"EXISTS " + b"k " * 5000 + b"\r\n")
+            equal(owner.reply(), (":", 0))
+
     def test_replies_that_a_stranger_does_not_read(self):
         with Guarded() as daemon:
             owner, stranger = daemon.owner(), daemon.stranger()

@@ -18,7 +18,12 @@ SAME = [
     "CLIENT KILL", "CLIENT UNBLOCK 999999", "CLIENT UNBLOCK x", "CLIENT UNBLOCK 5 MAYBE", "CLIENT UNBLOCK 5 ERROR", "CLIENT UNBLOCK",
     "MODULE LIST", "MODULE NOSUCH", "MODULE", "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nosuch",
     "ACL NOSUCH", "ACL", "ROLE x", "CLUSTER INFO", "CLUSTER SLOTS", "READONLY", "READWRITE", "ASKING", "SHUTDOWN SAVE NOSAVE",
-    "CONFIG SET nosuch 1", "CONFIG SET databases 2", "CONFIG SET timeout 5 timeout 6", "CONFIG SET timeout x nosuch 1",
+    "ACL CAT nosuch", "ACL CAT a b",
+    "OBJECT NOSUCH k", "OBJECT ENCODING", "CONFIG GET timeout TIMEOUT", "CONFIG GET TIMEOUT timeout", "CONFIG GET timeou[t] TIMEOUT",
+    "CONFIG GET TIM[E]OUT", "CONFIG GET timeou\\t", "CONFIG GET t?meout timeout [t]imeout", "CONFIG GET latency-tracking", "CONFIG GET latency-tracking-info-percentiles", "CONFIG SET requirepass",
+    "MEMORY", "MEMORY NOSUCH", "MEMORY USAGE", "MEMORY USAGE nosuch", "MEMORY USAGE k SAMPLES x", "MEMORY USAGE k SAMPLES -1",
+    "MEMORY USAGE k SAMPLES", "MEMORY USAGE k FOO 1", "MEMORY USAGE k 1", "MEMORY PURGE", "MEMORY PURGE x", "MEMORY STATS x",
+    "LATENCY HISTOGRAM nosuch", "CONFIG SET nosuch 1", "CONFIG SET databases 2", "CONFIG SET timeout 5 timeout 6", "CONFIG SET timeout x nosuch 1",
     "CONFIG SET timeout 7 appendfsync sometimes", "CONFIG GET timeout", "CONFIG SET timeout 3600 slowlog-max-len 100",
     "CONFIG GET slowlog-max-len", "CONFIG GET slowlog-log-slower-than", "CONFIG SET slowlog-log-slower-than -1",
     "CONFIG GET slowlog-log-slower-than", "CONFIG GET latency-monitor-threshold", "CONFIG GET maxmemory-policy",
@@ -35,7 +40,7 @@ REFUSED = [
     ("RESTORE k 0 x", "fingerprints"), ("COPY a b", "fingerprints"), ("SWAPDB 0 1", "one database"), ("MONITOR", "SLOWLOG"),
     ("DEBUG SLEEP 1", "DEBUG command not allowed"), ("CLIENT PAUSE 100", "does not pause"),
     ("CLIENT REPLY OFF", "answers every command"), ("CLIENT TRACKING ON", "does not track"), ("ACL SETUSER x", "one user"),
-    ("LATENCY GRAPH x", "draws nothing"), ("ACL CAT", "one user"), ("MODULE LOAD x", "no modules"),
+    ("LATENCY GRAPH x", "draws nothing"), ("ACL LOG", "one user"), ("MODULE LOAD x", "no modules"),
 ]
 
 
@@ -63,9 +68,10 @@ class Words(unittest.TestCase):
                     if got != wanted:
                         wrong.append(f"RESP{protocol} {command}: {got!r:.200}, Redis says {wanted!r:.200}")
                 for command in ("ROLE", "CLIENT LIST", "CLIENT INFO", "CLIENT HELP", "ACL HELP", "MODULE HELP", "CONFIG HELP", "SLOWLOG HELP",
-                                "LATENCY HELP", "LATENCY DOCTOR", "INFO everything"):
+                                "LATENCY HELP", "LATENCY DOCTOR", "MEMORY HELP", "OBJECT HELP", "COMMAND HELP", "MEMORY DOCTOR", "MEMORY MALLOC-STATS",
+                                "ACL CAT set", "INFO everything"):
                     got, wanted = shape(ours(*command.split())), shape(theirs(*command.split()))
-                    if (got[0], set(got[1])) != (wanted[0], set(wanted[1])) if command.endswith("HELP") else got != wanted:
+                    if (got[0], set(got[1])) != (wanted[0], set(wanted[1])) if command.endswith("HELP") or command == "ACL CAT set" else got != wanted:
                         wrong.append(f"RESP{protocol} {command}: {got!r:.200}, Redis has {wanted!r:.200}")
                 ours_has, theirs_has = fields(ours("CLIENT", "INFO")[1]), fields(theirs("CLIENT", "INFO")[1])
                 equal([name for name in ours_has if name in theirs_has], list(theirs_has), "the order of the fields")
@@ -108,6 +114,9 @@ class Words(unittest.TestCase):
                   ["me", "redis-py(x)", "5.0", "U", "0", "-1", "-1", "2", "client|info"] + [daemon.socket + ":0"] * 2)
             assert int(info["tot-mem"]) >= int(info["rbs"]) + int(info["qbuf"]) + int(info["qbuf-free"]) > 0, info
             equal(client("CLIENT", "LIST", "ID", 999, info["id"], "7777")[1].count(b"\n"), 1)
+            mine, his = int(info["id"]), int(has(tcp, "CLIENT", "INFO")["id"])
+            listed = client("CLIENT", "LIST", "ID", mine, his, 7777, his, mine)[1].splitlines()
+            equal([fields(line.removeprefix(b"txt:"))["id"] for line in listed], [str(i) for i in (mine, his, his, mine)])
             other = daemon.client()
             other("AUTH", "secret")
             other("MULTI")
@@ -296,9 +305,45 @@ class Words(unittest.TestCase):
             for _ in range(200): # one in some of these is timed
                 client("AUTH", "default", "secret-word")
                 client("HELLO", "2", "AUTH", "default", "secret-word")
+            for command in ("CONFIG SET requirepass secret-word", "CONFIG SET REQUIREPASS secret-word timeout 7",
+                            "config set timeout 7 masterauth secret-word", "ACL SETUSER default >secret-word", "ACL DRYRUN default AUTH secret-word",
+                            "MIGRATE h 1 k 0 5 AUTH2 u secret-word", "CONFIG SET requirepass", "MULTI"):
+                client(*command.split())
+            equal(client("AUTH", "secret-word"), ("+", "QUEUED"))
+            equal(client("HELLO", "2", "AUTH", "default", "secret-word"), ("+", "QUEUED"))
+            client("EXEC")
+            client("CLIENT", "SETNAME", "x")
+            client("CONFIG", "SET", "timeout", "8", "slowlog-max-len", "1000")
             rows = client("SLOWLOG", "GET", -1)[1]
-            assert any(row[1][3][1][0][1] in (b"AUTH", b"HELLO") for row in rows), rows
+            said = [tuple(v for _, v in row[1][3][1]) for row in rows]
+            assert any(words[0] in (b"AUTH", b"HELLO") for words in said), said
+            for words in ((b"CONFIG", b"SET", b"requirepass", b"(redacted)"), (b"CONFIG", b"SET", b"REQUIREPASS", b"(redacted)", b"timeout", b"7"),
+                          (b"config", b"set", b"timeout", b"7", b"masterauth", b"(redacted)"),
+                          (b"ACL", b"SETUSER", b"(redacted)", b"(redacted)"), (b"MIGRATE",) + (b"(redacted)",) * 8, (b"EXEC",),
+                          (b"CONFIG", b"SET", b"timeout", b"8", b"slowlog-max-len", b"1000")):
+                assert words in said, (words, said)
             assert b"secret-word" not in repr(rows).encode(), rows
+            for where in (client("CLIENT", "LIST"), client("INFO", "everything"), client("CONFIG", "GET", "*"), client("LATENCY", "HISTOGRAM")):
+                assert "secret-word" not in repr(where), where
+            assert "secret-word" not in daemon.messages()
+
+    def test_many_arguments(self):
+        """Of what is about the server; about keys there may be many."""
+        with Daemon("--appendfsync", "no") as daemon:
+            client = daemon.client()
+            for command in ("CLIENT LIST ID", "CONFIG GET", "INFO", "COMMAND DOCS", "COMMAND INFO", "COMMAND GETKEYS DEL", "HELLO 2", "AUTH", "QUIT",
+                            "PING", "LATENCY RESET", "LATENCY HISTOGRAM", "SLOWLOG GET", "CLIENT KILL", "ACL CAT"):
+                words = command.split()
+                wanted = None if command == "QUIT" else client(*words, *["1"] * (1024 - len(words)))
+                assert wanted is None or "too many" not in repr(wanted)[:80], (command, wanted)
+                name = "|".join(words[:2 if words[0] in ("CLIENT", "CONFIG", "COMMAND", "LATENCY", "SLOWLOG", "ACL") else 1]).lower()
+                for n in (1025, 5000, 200000):
+                    equal(client(*words, *["1"] * (n - len(words))), ("-", f"ERR too many arguments for '{name}' command: it takes at most 1024"))
+            equal(client("SADD", "k", *range(5000)), (":", 5000))
+            equal(client("EXISTS", *["k"] * 5000), (":", 5000))
+            client("MULTI")
+            assert client("INFO", *["1"] * 2000)[1].startswith("ERR too many")
+            equal(client("EXEC")[1][:9], "EXECABORT")
 
     def test_latency(self):
         """A disk that hangs, and a command that takes long, are events."""
@@ -347,7 +392,7 @@ class Words(unittest.TestCase):
             equal(sections("cpu", "Memory", "keyspace"), ["# Memory", "# CPU", "# Keyspace"])
             equal(sections("default"), sections())
             equal(sections("all"), sections("everything"))
-            equal(set(sections("all")) - set(sections()), {"# Commandstats"})
+            equal(set(sections("all")) - set(sections()), {"# Commandstats", "# Latencystats"})
             equal(client("CONFIG", "RESETSTAT"), ("+", "OK"))
             client.send_commands(*[["SADD", "k", i] for i in range(1000)], ["SADD", "k"], ["SADD", "k", "x"], ["MULTI"], ["SADD", "k", 7],
                                  ["SCARD", "k"], ["EXEC"], ["NOSUCH"], ["EXEC"], ["AUTH", "a", "b"])

@@ -81,6 +81,8 @@ class Client:
         if kind == ":":
             assert -(1 << 63) <= int(rest) < 1 << 63, f"not RESP: {line!r}"
             return kind, int(rest)
+        if kind == ",":
+            return kind, float(rest)
         if kind in "$=":
             return kind, None if rest == b"-1" else self._bytes(int(rest))
         if kind in "*~%":

@@ -321,7 +321,7 @@ static void batch_is_slow(struct lanemap_server *server, size_t op, uint64_t tic
         const struct lanemap_batch *batch = &server->batch;
         struct lanemap_client *client = batch->entries[batch->n_entries - 1].client;
         uint32_t n_key = (uint32_t)LANEMAP_MIN(batch->ops[op].key_bytes, 256u), n[2];
-        char text[512] = "lanemap.apply";
+        char text[512] = LANEMAP_METER_APPLY;
         const uint32_t n_name = (uint32_t)strlen(text);
 
         if (!client) /* it has gone */
@@ -330,17 +330,22 @@ static void batch_is_slow(struct lanemap_server *server, size_t op, uint64_t tic
         n[1] = (uint32_t)snprintf(text + n_name + n[0], 64, "%zu commands", batch->n_entries);
         if (n_key > 0)
                 memcpy(text + n_name + n[0] + n[1], batch->ops[op].key, n_key);
-        lanemap_meter_slow(client, "apply", text,
-                           (struct lanemap_resp_arg[]){{0, n_name},
-                                                       {n_name, n[0]},
-                                                       {n_name + n[0], n[1]},
-                                                       {n_name + n[0] + n[1], n_key}},
-                           4, ticks);
+        lanemap_meter_slow(
+                client, "apply",
+                &(struct lanemap_meter_args){
+                        .message = text,
+                        .args = (struct lanemap_resp_arg[]){{0, n_name},
+                                                            {n_name, n[0]},
+                                                            {n_name + n[0], n[1]},
+                                                            {n_name + n[0] + n[1], n_key}},
+                        .n_args = 4},
+                ticks);
 }
 
 void lanemap_batch_count(struct lanemap_server *server, size_t n, uint64_t position, uint64_t ticks)
 {
-        server->apply_ticks += ticks;
+        lanemap_meter_count(server, &server->applies, 1, ticks);
+        server->applies.calls++;
         server->n_applies++;
         server->gate_is_due = true;
         if (n > 0)

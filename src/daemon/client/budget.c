@@ -16,28 +16,34 @@
 /* A percentage of little memory is not less than this. */
 #define PERCENT_BYTES_MIN ((uint64_t)16 << 20)
 
-static uint64_t transaction_bytes(const struct lanemap_transaction *transaction)
+uint64_t lanemap_budget_transaction_bytes(const struct lanemap_client *client)
 {
-        const struct lanemap_batch *batch = &transaction->batch;
+        const struct lanemap_transaction *transaction = client->transaction;
+        const struct lanemap_batch *batch;
 
+        if (LANEMAP_LIKELY(!transaction))
+                return 0;
+        batch = &transaction->batch;
         return sizeof(*transaction) + transaction->queue_bytes +
                batch->ops_capacity * (sizeof(*batch->ops) + sizeof(*batch->results)) +
                batch->entries_capacity * sizeof(*batch->entries) +
                lanemap_reply_memory(&transaction->reply);
 }
 
-static uint64_t client_bytes(const struct lanemap_client *client)
+uint64_t lanemap_budget_arguments_bytes(const struct lanemap_client *client)
 {
         const struct lanemap_resp_parser *parser = &client->parser;
-        uint64_t n_bytes =
-                sizeof(*client) + client->query_capacity + lanemap_reply_memory(&client->out) +
-                client->gate.capacity * sizeof(*client->gate.marks) + lanemap_watched_bytes(client);
 
-        if (parser->args != parser->first_args)
-                n_bytes += parser->args_capacity * sizeof(*parser->args);
-        if (LANEMAP_UNLIKELY(client->transaction != NULL))
-                n_bytes += transaction_bytes(client->transaction);
-        return n_bytes;
+        if (parser->args == parser->first_args)
+                return 0;
+        return parser->args_capacity * sizeof(*parser->args);
+}
+
+static uint64_t client_bytes(const struct lanemap_client *client)
+{
+        return sizeof(*client) + client->query_capacity + lanemap_reply_memory(&client->out) +
+               client->gate.capacity * sizeof(*client->gate.marks) + lanemap_watched_bytes(client) +
+               lanemap_budget_arguments_bytes(client) + lanemap_budget_transaction_bytes(client);
 }
 
 static void client_set_bytes(struct lanemap_client *client, uint64_t n_bytes)

@@ -17,6 +17,11 @@
 
 #include "daemon/daemon.h"
 
+/* What the client has for a transaction; for the arguments of the message at hand. Both are within
+ * client->memory_bytes. */
+uint64_t lanemap_budget_transaction_bytes(const struct lanemap_client *client);
+uint64_t lanemap_budget_arguments_bytes(const struct lanemap_client *client);
+
 /* The buffers of the client may have changed. */
 void lanemap_budget_count(struct lanemap_client *client);
 /* Large buffers that have nothing in them are given back, of a client that is idle or where there

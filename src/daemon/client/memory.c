@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/client/health.h"
 #include "daemon/loop/log.h"
@@ -133,11 +134,21 @@ bool lanemap_memory_may_open(struct lanemap_server *server, struct lanemap_error
         return true;
 }
 
+static uint64_t started_bytes(struct lanemap_server *server)
+{
+        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+        uint64_t age_ns;
+
+        return lanemap_health_stats(server, &stats, &age_ns) ? lanemap_memory_used(server, &stats)
+                                                             : 0;
+}
+
 void lanemap_memory_opened(struct lanemap_server *server)
 {
         const struct lanemap_memory *memory = &server->memory;
 
         memory_look(server);
+        server->memory.started_bytes = started_bytes(server);
         if (memory->limit.bytes == UINT64_MAX)
                 lanemap_log(LOG_NOTICE, "memory: about %" PRIu64 " bytes are needed; no limit",
                             memory->needed_bytes);
@@ -146,4 +157,26 @@ void lanemap_memory_opened(struct lanemap_server *server)
                             "memory: about %" PRIu64 " bytes are needed; the limit is %" PRIu64
                             " (%s)",
                             memory->needed_bytes, memory->limit.bytes, memory->limit.file);
+}
+
+uint64_t lanemap_memory_used(struct lanemap_server *server,
+                             const struct lanemap_writer_stats *stats)
+{
+        uint64_t used = stats->heap_bytes + stats->shared_used_bytes + server->clients_bytes;
+
+        server->used_memory_peak = LANEMAP_MAX(server->used_memory_peak, used);
+        return used;
+}
+
+uint64_t lanemap_memory_rss(void)
+{
+        unsigned long long n_pages = 0;
+        FILE *file = fopen("/proc/self/statm", "re");
+
+        if (!file)
+                return 0;
+        if (fscanf(file, "%*u %llu", &n_pages) != 1)
+                n_pages = 0;
+        fclose(file);
+        return n_pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

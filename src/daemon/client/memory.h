@@ -23,6 +23,12 @@ void lanemap_memory_cron(struct lanemap_server *server);
 /* So many operations were applied: much can happen within a second. */
 void lanemap_memory_applied(struct lanemap_server *server, size_t n_ops);
 
+/* Private memory, allocated shared memory and the buffers of clients. Keeps the peak. */
+uint64_t lanemap_memory_used(struct lanemap_server *server,
+                             const struct lanemap_writer_stats *stats);
+/* Pages that the process has in memory, those of the shared memory included. */
+uint64_t lanemap_memory_rss(void);
+
 /* What is the matter, in words. Return: false when nothing is. */
 bool lanemap_memory_explain(const struct lanemap_server *server, char *text, size_t n_text);
 

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/alloc.h"
 
@@ -22,33 +21,26 @@ static void arg_add(struct lanemap_slow *slow, uint32_t *at, const char *bytes, 
         *at += n;
 }
 
-/* Nobody reads a password here. */
-static bool has_password(const char *message, const struct lanemap_resp_arg *args)
+static void args_add(struct lanemap_slow *slow, const struct lanemap_meter_args *from)
 {
-        return (args[0].bytes == 4 && strncasecmp(message + args[0].off, "auth", 4) == 0) ||
-               (args[0].bytes == 5 && strncasecmp(message + args[0].off, "hello", 5) == 0);
-}
-
-static void args_add(struct lanemap_slow *slow, const char *message,
-                     const struct lanemap_resp_arg *args, uint32_t n_args)
-{
-        uint32_t n = n_args > LANEMAP_SLOWLOG_ARGS ? LANEMAP_SLOWLOG_ARGS - 1 : n_args, at = 0;
+        uint32_t n = from->n_args > LANEMAP_SLOWLOG_ARGS ? LANEMAP_SLOWLOG_ARGS - 1 : from->n_args;
+        uint32_t at = 0;
         char more[64];
 
         for (uint32_t i = 0; i < n; i++) {
-                if (i > 0 && has_password(message, args))
+                if (from->secrets >> i & 1)
                         arg_add(slow, &at, "(redacted)", 10);
                 else
-                        arg_add(slow, &at, message + args[i].off, args[i].bytes);
+                        arg_add(slow, &at, from->message + from->args[i].off, from->args[i].bytes);
         }
-        if (n < n_args)
+        if (n < from->n_args)
                 arg_add(slow, &at, more,
                         (uint32_t)snprintf(more, sizeof(more), "... (%u more arguments)",
-                                           n_args - n));
+                                           from->n_args - n));
 }
 
-void lanemap_slowlog_add(const struct lanemap_client *client, const char *message,
-                         const struct lanemap_resp_arg *args, uint32_t n_args, uint64_t us)
+void lanemap_slowlog_add(const struct lanemap_client *client, const struct lanemap_meter_args *args,
+                         uint64_t us)
 {
         struct lanemap_server *server = client->server;
         struct lanemap_slow *slow =
@@ -61,7 +53,7 @@ void lanemap_slowlog_add(const struct lanemap_client *client, const char *messag
         slow->us = us;
         memcpy(slow->address, client->address, sizeof(slow->address));
         memcpy(slow->name, client->name, sizeof(slow->name));
-        args_add(slow, message, args, n_args);
+        args_add(slow, args);
         TAILQ_INSERT_HEAD(&server->slow, slow, all);
         server->n_slow++;
         lanemap_slowlog_trim(server);

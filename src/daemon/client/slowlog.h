@@ -2,7 +2,7 @@
 #ifndef LANEMAP_DAEMON_CLIENT_SLOWLOG_H
 #define LANEMAP_DAEMON_CLIENT_SLOWLOG_H
 
-#include "daemon/daemon.h"
+#include "daemon/client/meter.h"
 
 /* As Redis cuts: so many arguments, of so many bytes each. */
 #define LANEMAP_SLOWLOG_ARGS      ((uint32_t)32)
@@ -21,8 +21,9 @@ struct lanemap_slow {
         char text[];
 };
 
-void lanemap_slowlog_add(const struct lanemap_client *client, const char *message,
-                         const struct lanemap_resp_arg *args, uint32_t n_args, uint64_t us);
+/* Arguments that are secret are not kept. */
+void lanemap_slowlog_add(const struct lanemap_client *client, const struct lanemap_meter_args *args,
+                         uint64_t us);
 /* No more than slowlog-max-len are kept. */
 void lanemap_slowlog_trim(struct lanemap_server *server);
 void lanemap_slowlog_reset(struct lanemap_server *server);

@@ -1,6 +1,4 @@
 /* See command/call.h. */
-#include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "daemon/client/transaction.h"
@@ -28,50 +26,21 @@ struct lanemap_batch *lanemap_call_batch(const struct lanemap_call *call)
         return &call->server->batch;
 }
 
-static void subcommand_unknown(const struct lanemap_call *call)
-{
-        char name[32];
-
-        snprintf(name, sizeof(name), "%s", call->command->name);
-        for (char *c = name; *c; c++)
-                *c = (char)toupper((unsigned char)*c);
-        lanemap_reply_error(
-                lanemap_client_reply(call->client), "ERR unknown subcommand '%.*s'. Try %s HELP.",
-                (int)LANEMAP_MIN(call->args[1].bytes, 128u), lanemap_call_bytes(call, 1), name);
-}
-
-void lanemap_command_subcommand_arity(const struct lanemap_call *call, const char *subcommand)
+void lanemap_command_wrong_arity(const struct lanemap_call *call)
 {
         lanemap_reply_error(lanemap_client_reply(call->client),
-                            "ERR wrong number of arguments for '%s|%s' command",
-                            call->command->name, subcommand);
+                            "ERR wrong number of arguments for '%s' command",
+                            call->command->full_name);
 }
 
-int lanemap_command_subcommand(const struct lanemap_call *call,
-                               const struct lanemap_subcommand *subcommands, size_t n)
+bool lanemap_command_takes(const struct lanemap_command *command, uint32_t n_args)
 {
-        for (size_t i = 0; i < n; i++) {
-                int arity = subcommands[i].arity;
+        int arity = command->arity;
 
-                if (!lanemap_call_is(call, 1, subcommands[i].name))
-                        continue;
-                if (arity > 0 ? (int)call->n_args == arity : (int)call->n_args >= -arity) {
-                        call->client->last_container = call->command->name;
-                        call->client->last_subcommand = subcommands[i].name;
-                        return (int)i;
-                }
-                lanemap_command_subcommand_arity(call, subcommands[i].name);
-                return -1;
-        }
-        subcommand_unknown(call);
-        return -1;
+        return arity > 0 ? (int)n_args == arity : (int)n_args >= -arity;
 }
 
-void lanemap_command_run_subcommand(const struct lanemap_call *call,
-                                    const struct lanemap_subcommand *subcommands, size_t n)
+uint64_t lanemap_command_all_secret(const struct lanemap_call *call)
 {
-        int which = lanemap_command_subcommand(call, subcommands, n);
-
-        if (which >= 0)
-                subcommands[which].run(call);
+        return UINT64_MAX << (call->command->container ? 2 : 1);
 }

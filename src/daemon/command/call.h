@@ -23,11 +23,17 @@ enum {
         LANEMAP_COMMAND_NO_AUTH = 1 << 4,  /* answered before the password */
         LANEMAP_COMMAND_NO_MULTI = 1 << 5, /* not within a transaction */
         LANEMAP_COMMAND_ADMIN = 1 << 6,
-        LANEMAP_COMMAND_AT_ONCE = 1 << 7, /* within a transaction: run, do not queue */
-        LANEMAP_COMMAND_HIDDEN = 1 << 8,  /* only there to say why it is not there */
-        LANEMAP_COMMAND_GROWS = 1 << 10,  /* refused while there is less memory than is needed */
-        LANEMAP_COMMAND_UNGATED = 1 << 9, /* its reply does not wait until the log is durable */
+        LANEMAP_COMMAND_AT_ONCE = 1 << 7,    /* within a transaction: run, do not queue */
+        LANEMAP_COMMAND_HIDDEN = 1 << 8,     /* only there to say why it is not there */
+        LANEMAP_COMMAND_GROWS = 1 << 10,     /* refused while there is less memory than is needed */
+        LANEMAP_COMMAND_UNGATED = 1 << 9,    /* its reply does not wait until the log is durable */
+        LANEMAP_COMMAND_DANGEROUS = 1 << 11, /* in the category of that name */
+        LANEMAP_COMMAND_KEYSPACE = 1 << 12,  /* the same */
+        LANEMAP_COMMAND_CONNECTION = 1 << 13, /* the same */
 };
+
+/* Commands that are not about the data (UNGATED, NO_AUTH) take no more arguments. */
+#define LANEMAP_COMMAND_ARGS_MAX ((uint32_t)1024)
 
 struct lanemap_call {
         struct lanemap_server *server;
@@ -38,21 +44,46 @@ struct lanemap_call {
         uint32_t n_args; /* with the command's name */
 };
 
+/* Arguments that are keys: those from `first` to `last` (negative: so many before the end), every
+ * step-th. is_numbered: `first` says how many keys are after it. */
+struct lanemap_command_keys {
+        uint8_t first;
+        int8_t last;
+        uint8_t step;
+        bool is_numbered;
+        const char *access; /* in the words of Redis's key specifications: "RW insert" */
+};
+
+enum lanemap_command_group {
+        LANEMAP_GROUP_GENERIC,
+        LANEMAP_GROUP_SET,
+        LANEMAP_GROUP_CONNECTION,
+        LANEMAP_GROUP_SERVER,
+        LANEMAP_GROUP_TRANSACTIONS,
+        LANEMAP_GROUP_LANEMAP,
+};
+
+/* A command, or a subcommand. What COMMAND, HELP and the dispatcher know of it is here. */
 struct lanemap_command {
         const char *name; /* lower case */
         void (*run)(const struct lanemap_call *call);
-        int arity; /* with the name; negative: at least that many */
-        uint32_t flags;
-        int8_t first_key, last_key, key_step;
-        const char *summary;
-        struct lanemap_command_counts *counts; /* the registry's */
-};
+        int arity;           /* with the name, or both names; negative: at least that many */
+        uint32_t flags;      /* of a subcommand: besides its container's */
+        const char *words;   /* its arguments (command/words.h); NULL: none */
+        const char *summary; /* a sentence */
+        const char *since;   /* the version of Redis that had it first; lanemap's own: of lanemap */
+        const char *complexity;           /* NULL: O(1) */
+        enum lanemap_command_group group; /* of a subcommand: its container's */
+        struct lanemap_command_keys keys[2];
+        struct lanemap_command *subcommands;
+        size_t n_subcommands;
+        /* Return: bit i: argument i is secret, and is not shown to others. NULL: none is. */
+        uint64_t (*secrets)(const struct lanemap_call *call);
 
-/* CONFIG RESETSTAT makes them 0. */
-struct lanemap_command_counts {
-        uint64_t calls, ticks; /* client/meter.h */
-        uint64_t rejected;     /* not run: arity, password, memory, ... */
-        uint64_t failed;       /* it replied an error when it was run (M3) */
+        /* The registry's. */
+        const char *full_name; /* "container|subcommand" */
+        const struct lanemap_command *container;
+        struct lanemap_meter_counts *counts;
 };
 
 LANEMAP_ALWAYS_INLINE const char *lanemap_call_bytes(const struct lanemap_call *call, uint32_t i)
@@ -70,20 +101,12 @@ void lanemap_command_loading(const struct lanemap_server *server, struct lanemap
 struct lanemap_batch *lanemap_call_batch(const struct lanemap_call *call);
 
 /* Replies "ERR wrong number of arguments for 'a|b' command". */
-void lanemap_command_subcommand_arity(const struct lanemap_call *call, const char *subcommand);
-/* A row of a container's table. */
-struct lanemap_subcommand {
-        const char *name;
-        int arity; /* with both names */
-        void (*run)(const struct lanemap_call *call);
-        const char *summary, *words; /* for HELP; words: the arguments, or NULL */
-};
-/* Checks the arity too. Return: the index of the row that args[1] names, or -1 when an error was
- * replied. */
-int lanemap_command_subcommand(const struct lanemap_call *call,
-                               const struct lanemap_subcommand *subcommands, size_t n);
-/* Runs the row that args[1] names, or replies an error. */
-void lanemap_command_run_subcommand(const struct lanemap_call *call,
-                                    const struct lanemap_subcommand *subcommands, size_t n);
+void lanemap_command_wrong_arity(const struct lanemap_call *call);
+
+/* For command->secrets: all arguments but the name, or both names. */
+uint64_t lanemap_command_all_secret(const struct lanemap_call *call);
+
+/* Return: whether a command takes so many arguments, its name among them. */
+bool lanemap_command_takes(const struct lanemap_command *command, uint32_t n_args);
 
 #endif

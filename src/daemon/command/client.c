@@ -194,39 +194,50 @@ static void client_unblock(const struct lanemap_call *call)
         lanemap_reply_integer(reply, client != NULL);
 }
 
-static void client_help(const struct lanemap_call *call);
+#define ADM LANEMAP_COMMAND_ADMIN
+#define HID LANEMAP_COMMAND_HIDDEN
 
-static const struct lanemap_subcommand subcommands[] = {
-        {"id", 2, client_id, "Return the ID of the current connection."},
-        {"getname", 2, client_getname, "Return the name of the current connection."},
-        {"setname", 3, client_setname, "Assign a name to the current connection.", "<name>"},
-        {"setinfo", 4, client_setinfo, "Set client meta attributes.", "LIB-NAME|LIB-VER <value>"},
-        {"list", -2, lanemap_client_list, "Return information about client connections.",
-         "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID <id> [<id> ...]]"},
-        {"info", 2, client_info, "Return information about the current client connection."},
-        {"kill", -3, lanemap_client_kill, "Kill connections.",
-         "<ip:port>|<option> <value> [<option> <value> ...]: ID, ADDR, LADDR, USER, TYPE, SKIPME, "
-         "MAXAGE"},
-        {"no-evict", 3, client_switch, "Accepted; see maxmemory-clients.", "ON|OFF"},
-        {"no-touch", 3, client_switch, "Accepted; keys have no access time.", "ON|OFF"},
-        {"reply", 3, client_reply_mode, "Accepted with ON only.", "ON|OFF|SKIP"},
-        {"pause", -3, client_pause, "Refused.", "<timeout> [WRITE|ALL]"},
-        {"unpause", 2, client_unpause, "Accepted; nothing is paused."},
-        {"getredir", 2, client_getredir, "Always -1: there is no tracking."},
-        {"tracking", -3, client_tracking, "Accepted with OFF only.", "ON|OFF"},
-        {"trackinginfo", 2, client_trackinginfo, "Always off."},
-        {"caching", 3, client_caching, "Refused: there is no tracking.", "YES|NO"},
-        {"unblock", -3, client_unblock, "Unblock a client that waits in WAITAOF.",
-         "<id> [TIMEOUT|ERROR]"},
-        {"help", 2, client_help, "Print this help."},
+/* clang-format off */
+static struct lanemap_command subcommands[] = {
+        {"id", client_id, 2, 0, NULL, "Return the ID of the current connection.", "5.0.0"},
+        {"getname", client_getname, 2, 0, NULL,
+         "Return the name of the current connection.", "2.6.9"},
+        {"setname", client_setname, 3, 0, "connection-name",
+         "Assign a name to the current connection.", "2.6.9"},
+        {"setinfo", client_setinfo, 4, 0, "LIB-NAME|LIB-VER value",
+         "Say which library uses the current connection.", "7.2.0"},
+        {"list", lanemap_client_list, -2, ADM,
+         "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]",
+         "Return information about client connections.", "2.4.0", "O(N), N: connections"},
+        {"info", client_info, 2, 0, NULL,
+         "Return information about the current client connection.", "6.2.0"},
+        {"kill", lanemap_client_kill, -3, ADM,
+         "[ip:port] [ID client-id] [TYPE NORMAL|MASTER|REPLICA|PUBSUB] [USER username] "
+         "[ADDR ip:port] [LADDR ip:port] [SKIPME YES|NO] [MAXAGE seconds]",
+         "Close connections.", "2.4.0", "O(N), N: connections"},
+        {"no-evict", client_switch, 3, ADM, "ON|OFF", "Accepted; see maxmemory-clients.", "7.0.0"},
+        {"no-touch", client_switch, 3, 0, "ON|OFF", "Accepted; keys have no access time.", "7.2.0"},
+        {"reply", client_reply_mode, 3, 0, "ON|OFF|SKIP", "Accepted with ON only.", "3.2.0"},
+        {"pause", client_pause, -3, ADM | HID, "timeout [WRITE|ALL]", "Refused.", "3.0.0"},
+        {"unpause", client_unpause, 2, ADM, NULL, "Accepted; nothing is paused.", "6.2.0"},
+        {"getredir", client_getredir, 2, 0, NULL, "Always -1: there is no tracking.", "6.0.0"},
+        {"tracking", client_tracking, -3, 0, "ON|OFF", "Accepted with OFF only.", "6.0.0"},
+        {"trackinginfo", client_trackinginfo, 2, 0, NULL, "Always off.", "6.2.0"},
+        {"caching", client_caching, 3, HID, "YES|NO", "Refused: there is no tracking.", "6.0.0"},
+        {"unblock", client_unblock, -3, ADM, "client-id [TIMEOUT|ERROR]",
+         "End the wait of a client that is in WAITAOF.", "5.0.0", "O(N), N: connections"},
+        LANEMAP_COMMAND_HELP_ROW("5.0.0"),
 };
+/* clang-format on */
 
-static void client_help(const struct lanemap_call *call)
-{
-        lanemap_command_help(call, subcommands, LANEMAP_N_ELEMENTS(subcommands));
-}
-
-void lanemap_command_client(const struct lanemap_call *call)
-{
-        lanemap_command_run_subcommand(call, subcommands, LANEMAP_N_ELEMENTS(subcommands));
-}
+struct lanemap_command lanemap_command_client = {
+        .name = "client",
+        .arity = -2,
+        .flags = LANEMAP_COMMAND_LOADING | LANEMAP_COMMAND_UNGATED,
+        .summary = "About connections.",
+        .since = "2.4.0",
+        .complexity = "that of the subcommand",
+        .group = LANEMAP_GROUP_CONNECTION,
+        .subcommands = subcommands,
+        .n_subcommands = LANEMAP_N_ELEMENTS(subcommands),
+};

@@ -2,10 +2,12 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "daemon/client/budget.h"
 #include "daemon/client/state.h"
 #include "daemon/client/transaction.h"
 #include "daemon/command/client_list.h"
@@ -58,25 +60,10 @@ static void flags_format(const struct lanemap_client *client, char text[8])
         text[n] = 0;
 }
 
-static size_t transaction_bytes(const struct lanemap_transaction *transaction)
-{
-        if (!transaction)
-                return 0;
-        return transaction->queue_bytes;
-}
-
-static size_t arguments_bytes(const struct lanemap_resp_parser *parser)
-{
-        return parser->args == parser->first_args ? 0
-                                                  : parser->args_capacity * sizeof(*parser->args);
-}
-
 size_t lanemap_client_describe(const struct lanemap_client *client, char *line, size_t n_line)
 {
         char local[LANEMAP_CLIENT_ADDRESS_BYTES], flags[8];
         const struct lanemap_reply *out = &client->out;
-        const char *subcommand =
-                client->last_container == client->last_command ? client->last_subcommand : NULL;
         int n;
 
         local_address_format(client, local);
@@ -84,21 +71,21 @@ size_t lanemap_client_describe(const struct lanemap_client *client, char *line, 
         n = snprintf(
                 line, n_line,
                 "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 "
-                "sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu "
-                "rbs=%zu rbp=%zu obl=%zu oll=%zu omem=%" PRIu64 " tot-mem=%" PRIu64
-                " events=%s%s cmd=%s%s%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
+                "sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%" PRIu64
+                " multi-mem=%" PRIu64 " rbs=%zu rbp=%zu obl=%zu oll=%zu omem=%" PRIu64
+                " tot-mem=%" PRIu64
+                " events=%s%s cmd=%s user=%s redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
                 client->id, client->address, local, client->watch.fd, client->name,
                 (long long)(client->server->now - client->created),
                 (long long)(client->server->now - client->last_active), flags,
                 client->transaction ? (int)client->transaction->n_commands : -1,
                 client->query_end - client->query_begin, client->query_capacity - client->query_end,
-                arguments_bytes(&client->parser), transaction_bytes(client->transaction),
+                lanemap_budget_arguments_bytes(client), lanemap_budget_transaction_bytes(client),
                 out->capacity, out->capacity, out->end - out->begin, out->n_runs,
                 lanemap_reply_memory(out), client->memory_bytes,
                 client->events & EPOLLIN ? "r" : "", client->events & EPOLLOUT ? "w" : "",
-                client->last_command, subcommand ? "|" : "", subcommand ? subcommand : "",
-                client->authenticated ? "default" : "(unauthenticated)", out->protocol,
-                client->lib_name, client->lib_ver);
+                client->last_command, client->authenticated ? "default" : "(unauthenticated)",
+                out->protocol, client->lib_name, client->lib_ver);
         return n < 0 ? 0 : LANEMAP_MIN((size_t)n, n_line - 1);
 }
 
@@ -127,60 +114,101 @@ static bool number_take(const struct lanemap_call *call, uint32_t i, uint64_t *r
                                     ret_number) == 0;
 }
 
-static bool id_is_asked(const struct lanemap_call *call, uint64_t id)
-{
-        uint64_t number;
+/* One client that CLIENT LIST ID asks for. */
+struct asked {
+        uint64_t id;
+        uint32_t i; /* of the argument */
+        const struct lanemap_client *client;
+};
 
-        for (uint32_t i = 3; i < call->n_args; i++)
-                if (number_take(call, i, &number) && number == id)
-                        return true;
-        return false;
+static int asked_by_id(const void *a, const void *b)
+{
+        const struct asked *one = a, *other = b;
+
+        return (one->id > other->id) - (one->id < other->id);
 }
 
-/* Return: false after an error was replied. */
-static bool list_arguments(const struct lanemap_call *call, bool *ret_normal, bool *ret_by_id)
+static int asked_by_argument(const void *a, const void *b)
 {
-        uint64_t number;
+        const struct asked *one = a, *other = b;
 
-        *ret_normal = true;
-        *ret_by_id = false;
-        if (call->n_args == 2)
-                return true;
-        if (call->n_args == 4 && lanemap_call_is(call, 2, "type"))
-                return type_take(call, 3, ret_normal);
-        if (call->n_args < 4 || !lanemap_call_is(call, 2, "id")) {
-                lanemap_reply_error(lanemap_client_reply(call->client), "ERR syntax error");
-                return false;
+        return (one->i > other->i) - (one->i < other->i);
+}
+
+/* Finds the client of each. Clients are listed by their ids. */
+static void asked_find(const struct lanemap_call *call, struct asked *asked, size_t n)
+{
+        const struct lanemap_client *client = TAILQ_FIRST(&call->server->clients);
+
+        qsort(asked, n, sizeof(*asked), asked_by_id);
+        for (size_t i = 0; i < n; i++) {
+                while (client && client->id < asked[i].id)
+                        client = TAILQ_NEXT(client, all);
+                if (client && client->id == asked[i].id)
+                        asked[i].client = client;
         }
-        *ret_by_id = true;
-        for (uint32_t i = 3; i < call->n_args; i++) {
-                if (number_take(call, i, &number))
+        qsort(asked, n, sizeof(*asked), asked_by_argument);
+}
+
+static void client_add(struct lanemap_reply *text, const struct lanemap_client *client)
+{
+        char line[LANEMAP_CLIENT_LINE_BYTES_MAX];
+
+        lanemap_reply_raw(text, line, lanemap_client_describe(client, line, sizeof(line)));
+}
+
+/* CLIENT LIST ID: in the order of the ids, each as often as it is asked for. Return: false after an
+ * error was replied. */
+static bool list_by_id(const struct lanemap_call *call, struct lanemap_reply *text)
+{
+        struct asked asked[LANEMAP_COMMAND_ARGS_MAX];
+        uint32_t n = call->n_args - 3;
+
+        for (uint32_t i = 0; i < n; i++) {
+                asked[i] = (struct asked){.i = i};
+                if (number_take(call, 3 + i, &asked[i].id))
                         continue;
                 lanemap_reply_error(lanemap_client_reply(call->client), "ERR Invalid client ID");
                 return false;
         }
+        asked_find(call, asked, n);
+        for (uint32_t i = 0; i < n; i++)
+                if (asked[i].client)
+                        client_add(text, asked[i].client);
+        return true;
+}
+
+/* Of one type, or all. Return: false after an error was replied. */
+static bool list_by_type(const struct lanemap_call *call, struct lanemap_reply *text)
+{
+        const struct lanemap_client *client;
+        bool normal = true;
+
+        if (call->n_args == 4 && !type_take(call, 3, &normal))
+                return false;
+        TAILQ_FOREACH(client, &call->server->clients, all)
+        if (normal)
+                client_add(text, client);
         return true;
 }
 
 void lanemap_client_list(const struct lanemap_call *call)
 {
-        const struct lanemap_client *client;
         struct lanemap_reply text;
-        char line[LANEMAP_CLIENT_LINE_BYTES_MAX];
-        bool normal, by_id;
+        bool done;
 
-        if (!list_arguments(call, &normal, &by_id))
-                return;
         lanemap_reply_init(&text, 2);
-        TAILQ_FOREACH(client, &call->server->clients, all)
-        {
-                if (normal && (!by_id || id_is_asked(call, client->id)))
-                        lanemap_reply_raw(&text, line,
-                                          lanemap_client_describe(client, line, sizeof(line)));
+        if (call->n_args == 2 || (call->n_args == 4 && lanemap_call_is(call, 2, "type"))) {
+                done = list_by_type(call, &text);
+        } else if (call->n_args >= 4 && lanemap_call_is(call, 2, "id")) {
+                done = list_by_id(call, &text);
+        } else {
+                lanemap_reply_error(lanemap_client_reply(call->client), "ERR syntax error");
+                done = false;
         }
-        if (text.failed)
+        if (done && text.failed)
                 lanemap_reply_error(lanemap_client_reply(call->client), "ERR no memory");
-        else
+        else if (done)
                 lanemap_reply_verbatim(lanemap_client_reply(call->client), text.bytes, text.end);
         lanemap_reply_deinit(&text);
 }

@@ -1,8 +1,8 @@
 /* CONFIG: settings, and the counters' return to 0. */
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/command/glob.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/help.h"
 #include "daemon/command/stats.h"
@@ -40,31 +40,54 @@ static const struct {
         {"tcp-keepalive", "0"},
         {"appendfilename", "log"},
         {"no-appendfsync-on-rewrite", "no"},
+        {"latency-tracking", "yes"},
+        {"latency-tracking-info-percentiles", "50 99 99.9"},
         {"replica-read-only", "yes"},
         {"bind", .format = bind_format},
         {"proto-max-bulk-len", .format = argument_format},
         {"client-query-buffer-limit", .format = query_format},
 };
 
-static bool config_is_wanted(const struct lanemap_call *call, const char *name)
+/* Return: the first argument that asks for a setting, or 0. One without *, ? and [ is a name. */
+static uint32_t config_asked(const struct lanemap_call *call, const char *name,
+                             bool *ret_by_pattern)
 {
-        char pattern[128];
-
         for (uint32_t i = 2; i < call->n_args; i++) {
-                if (call->args[i].bytes >= sizeof(pattern))
-                        continue;
-                memcpy(pattern, lanemap_call_bytes(call, i), call->args[i].bytes);
-                pattern[call->args[i].bytes] = 0;
-                if (fnmatch(pattern, name, FNM_CASEFOLD | FNM_NOESCAPE) == 0)
-                        return true;
+                const char *text = lanemap_call_bytes(call, i);
+                uint32_t n = call->args[i].bytes;
+                bool is_pattern =
+                        memchr(text, '*', n) || memchr(text, '?', n) || memchr(text, '[', n);
+
+                *ret_by_pattern = is_pattern;
+                if (is_pattern ? lanemap_glob_match_any_case(text, n, name, strlen(name))
+                               : lanemap_call_is(call, i, name))
+                        return i;
         }
-        return false;
+        return 0;
 }
 
-/* Calls fn for every setting that the call asks for. Return: how many there are. */
-static size_t config_each(const struct lanemap_call *call,
-                          void (*fn)(struct lanemap_reply *, const char *name, const char *value),
-                          struct lanemap_reply *reply)
+/* A setting that the call asks for, once. As in Redis its name is as it was asked for. Return:
+ * whether it is. */
+static bool setting_reply(const struct lanemap_call *call, struct lanemap_reply *reply,
+                          const char *name, const char *value)
+{
+        bool by_pattern;
+        uint32_t i = config_asked(call, name, &by_pattern);
+
+        if (i == 0)
+                return false;
+        if (!reply)
+                return true;
+        if (by_pattern)
+                lanemap_reply_text(reply, name);
+        else
+                lanemap_reply_bulk(reply, lanemap_call_bytes(call, i), call->args[i].bytes);
+        lanemap_reply_text(reply, value);
+        return true;
+}
+
+/* reply: NULL: they are counted only. Return: how many settings the call asks for. */
+static size_t settings_reply(const struct lanemap_call *call, struct lanemap_reply *reply)
 {
         const struct lanemap_program *program = &lanemap_daemon_program;
         char value[4352];
@@ -73,39 +96,26 @@ static size_t config_each(const struct lanemap_call *call,
         for (size_t i = 0; i < program->n_options; i++) {
                 const struct lanemap_option *option = &program->options[i];
 
-                if (!option->config || !config_is_wanted(call, option->config))
+                if (!option->config)
                         continue;
                 lanemap_option_format(option, &call->server->options, value, sizeof(value));
-                fn(reply, option->config, value);
-                n++;
+                n += setting_reply(call, reply, option->config, value);
         }
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(others); i++) {
-                if (!config_is_wanted(call, others[i].name))
-                        continue;
                 if (others[i].format)
                         others[i].format(call->server, value, sizeof(value));
-                fn(reply, others[i].name, others[i].format ? value : others[i].text);
-                n++;
+                n += setting_reply(call, reply, others[i].name,
+                                   others[i].format ? value : others[i].text);
         }
         return n;
-}
-
-static void setting_count(struct lanemap_reply *reply, const char *name, const char *value)
-{
-}
-
-static void setting_reply(struct lanemap_reply *reply, const char *name, const char *value)
-{
-        lanemap_reply_text(reply, name);
-        lanemap_reply_text(reply, value);
 }
 
 static void config_get(const struct lanemap_call *call)
 {
         struct lanemap_reply *reply = lanemap_client_reply(call->client);
 
-        lanemap_reply_map(reply, config_each(call, setting_count, NULL));
-        config_each(call, setting_reply, reply);
+        lanemap_reply_map(reply, settings_reply(call, NULL));
+        settings_reply(call, reply);
 }
 
 /* ---- CONFIG SET ---- */
@@ -234,7 +244,7 @@ static void config_set(const struct lanemap_call *call)
         char value[64];
 
         if (call->n_args % 2 != 0) {
-                lanemap_command_subcommand_arity(call, "set");
+                lanemap_command_wrong_arity(call);
                 return;
         }
         if (!config_names(call))
@@ -271,24 +281,50 @@ static void config_rewrite(const struct lanemap_call *call)
                             "ERR The server is running without a config file");
 }
 
-static void config_help(const struct lanemap_call *call);
+/* Options that may not be set, and unknown ones, can be a password: requirepass, masterauth. */
+static uint64_t config_secrets(const struct lanemap_call *call)
+{
+        uint64_t secrets = 0;
 
-static const struct lanemap_subcommand subcommands[] = {
-        {"get", -3, config_get, "Return parameters matching the glob-like <pattern>s.",
-         "<pattern> [<pattern> ...]"},
-        {"set", -4, config_set, "Set configuration parameters: all of them, or none.",
-         "<directive> <value> [<directive> <value> ...]"},
-        {"resetstat", 2, config_resetstat, "Reset statistics reported by the INFO command."},
-        {"rewrite", 2, config_rewrite, "Refused: lanemapd writes no options file."},
-        {"help", 2, config_help, "Print this help."},
+        for (uint32_t i = 2; i + 1 < call->n_args && i + 1 < 64; i += 2) {
+                const struct lanemap_option *option = option_named(call, i);
+
+                if (!option || !option->change)
+                        secrets |= UINT64_C(1) << (i + 1);
+        }
+        return secrets;
+}
+
+#define ADM LANEMAP_COMMAND_ADMIN
+
+static struct lanemap_command subcommands[] = {
+        {"get", config_get, -3, ADM, "parameter [parameter ...]",
+         "Return the parameters that match glob-like patterns.", "2.0.0",
+         "O(N * M), N: patterns, M: parameters"},
+        {.name = "set",
+         .run = config_set,
+         .arity = -4,
+         .flags = ADM,
+         .words = "parameter value [parameter value ...]",
+         .summary = "Set configuration parameters: all of them, or none.",
+         .since = "2.0.0",
+         .complexity = "O(N), N: parameters",
+         .secrets = config_secrets},
+        {"resetstat", config_resetstat, 2, ADM, NULL,
+         "Reset statistics reported by the INFO command.", "2.0.0"},
+        {"rewrite", config_rewrite, 2, ADM | LANEMAP_COMMAND_HIDDEN, NULL,
+         "Refused: lanemapd writes no options file.", "2.8.0"},
+        LANEMAP_COMMAND_HELP_ROW("5.0.0"),
 };
 
-static void config_help(const struct lanemap_call *call)
-{
-        lanemap_command_help(call, subcommands, LANEMAP_N_ELEMENTS(subcommands));
-}
-
-void lanemap_command_config(const struct lanemap_call *call)
-{
-        lanemap_command_run_subcommand(call, subcommands, LANEMAP_N_ELEMENTS(subcommands));
-}
+struct lanemap_command lanemap_command_config = {
+        .name = "config",
+        .arity = -2,
+        .flags = LANEMAP_COMMAND_LOADING | LANEMAP_COMMAND_UNGATED,
+        .summary = "Read settings, and set those that may change.",
+        .since = "2.0.0",
+        .complexity = "that of the subcommand",
+        .group = LANEMAP_GROUP_SERVER,
+        .subcommands = subcommands,
+        .n_subcommands = LANEMAP_N_ELEMENTS(subcommands),
+};

@@ -1,5 +1,7 @@
 /* See command/dispatch.h. */
+#include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/probes.h"
 #include "daemon/client/memory.h"
@@ -39,11 +41,17 @@ static void refuse_unknown(const struct lanemap_call *call)
                 (int)LANEMAP_MIN(call->args[0].bytes, 128u), lanemap_call_bytes(call, 0), args);
 }
 
-static bool arity_fits(const struct lanemap_call *call)
+static void refuse_unknown_subcommand(const struct lanemap_call *call)
 {
-        int arity = call->command->arity;
+        char name[32];
+        size_t n = strnlen(call->command->name, sizeof(name) - 1);
 
-        return arity > 0 ? (int)call->n_args == arity : (int)call->n_args >= -arity;
+        for (size_t i = 0; i < n; i++)
+                name[i] = (char)toupper((unsigned char)call->command->name[i]);
+        name[n] = 0;
+        lanemap_reply_error(refusal(call), "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                            (int)LANEMAP_MIN(call->args[1].bytes, 128u),
+                            lanemap_call_bytes(call, 1), name);
 }
 
 /* An EXEC that cannot be understood ends its transaction all the same. */
@@ -53,11 +61,20 @@ static void refuse_arity(const struct lanemap_call *call)
 
         lanemap_reply_error(refusal(call), "%s wrong number of arguments for '%s' command",
                             exec ? "EXECABORT Transaction discarded because of:" : "ERR",
-                            call->command->name);
+                            call->command->full_name);
         if (exec) {
                 lanemap_transaction_leave(call->client);
                 lanemap_watched_forget(call->client);
         }
+}
+
+/* A message of a million arguments may be about a million keys, but not about the server (S3). */
+static bool has_too_many_arguments(const struct lanemap_call *call)
+{
+        const uint32_t limited = LANEMAP_COMMAND_UNGATED | LANEMAP_COMMAND_NO_AUTH;
+
+        return LANEMAP_UNLIKELY(call->n_args > LANEMAP_COMMAND_ARGS_MAX) &&
+               (call->command->flags & limited) && !(call->command->flags & LANEMAP_COMMAND_HIDDEN);
 }
 
 /* Return: false when the command was refused. */
@@ -69,8 +86,18 @@ static bool command_check(const struct lanemap_call *call)
                 refuse_unknown(call);
                 return false;
         }
-        if (LANEMAP_UNLIKELY(!arity_fits(call))) {
+        if (LANEMAP_UNLIKELY(call->command->subcommands && call->n_args > 1)) {
+                refuse_unknown_subcommand(call);
+                return false;
+        }
+        if (LANEMAP_UNLIKELY(!lanemap_command_takes(call->command, call->n_args))) {
                 refuse_arity(call);
+                return false;
+        }
+        if (has_too_many_arguments(call)) {
+                lanemap_reply_error(refusal(call),
+                                    "ERR too many arguments for '%s' command: it takes at most %u",
+                                    call->command->full_name, LANEMAP_COMMAND_ARGS_MAX);
                 return false;
         }
         if (LANEMAP_UNLIKELY(!client->authenticated &&
@@ -102,9 +129,11 @@ static bool command_check(const struct lanemap_call *call)
 /* At most: one for each key, or for each argument after one key. */
 static size_t call_n_ops_max(const struct lanemap_call *call)
 {
+        uint32_t n_before = call->command->keys[0].last < 0 ? 1 : 2;
+
         if (!(call->command->flags & LANEMAP_COMMAND_WRITE))
                 return 0;
-        return LANEMAP_MAX(call->n_args - (call->command->last_key < 0 ? 1u : 2u), 1u);
+        return call->n_args > n_before ? call->n_args - n_before : 1;
 }
 
 static void command_queue(const struct lanemap_call *call)
@@ -161,26 +190,41 @@ static void command_put_off(struct lanemap_client *client)
         lanemap_reply_deinit(&client->server->discarded);
 }
 
-/* M3, M4 */
+static void command_is_slow(const struct lanemap_call *call, uint64_t ticks)
+{
+        const struct lanemap_command *command = call->command;
+
+        lanemap_meter_slow(call->client, "command",
+                           &(struct lanemap_meter_args){
+                                   .message = call->message,
+                                   .args = call->args,
+                                   .n_args = call->n_args,
+                                   .secrets = command->secrets ? command->secrets(call) : 0},
+                           ticks);
+}
+
+/* M3, M4, M5. What is put off is no call. */
 static void command_run(const struct lanemap_call *call)
 {
         const struct lanemap_command *command = call->command;
-        struct lanemap_command_counts *counts = command->counts;
+        struct lanemap_meter_counts *counts = command->counts;
         bool may_be_long =
                 !(command->flags & LANEMAP_COMMAND_FAST) || call->n_args > LANEMAP_METER_MANY_ARGS;
         uint64_t ticks;
 
-        if (LANEMAP_LIKELY(!may_be_long && counts->calls % LANEMAP_METER_SAMPLE != 0)) {
+        if (LANEMAP_LIKELY(!may_be_long && !lanemap_meter_is_due(counts))) {
                 command->run(call);
         } else {
                 ticks = lanemap_meter_ticks();
                 command->run(call);
                 ticks = lanemap_meter_ticks() - ticks;
-                counts->ticks += may_be_long ? ticks : ticks * LANEMAP_METER_SAMPLE;
-                if (lanemap_meter_is_slow(call->server, ticks) && !call->client->run_again &&
-                    call->client->blocked != LANEMAP_BLOCKED_EXEC)
-                        lanemap_meter_slow(call->client, "command", call->message, call->args,
-                                           call->n_args, ticks);
+                if (!call->client->run_again && call->client->blocked != LANEMAP_BLOCKED_EXEC) {
+                        lanemap_meter_count(call->server, counts,
+                                            may_be_long ? 1 : counts->calls + 1 - counts->covered,
+                                            ticks);
+                        if (lanemap_meter_is_slow(call->server, ticks))
+                                command_is_slow(call, ticks);
+                }
         }
         counts->calls += !call->client->run_again;
         counts->failed += call->client->out.n_errors > 0;
@@ -192,7 +236,7 @@ bool lanemap_command_execute(struct lanemap_client *client, const char *message,
         struct lanemap_call call = {
                 .server = client->server,
                 .client = client,
-                .command = lanemap_registry_find(message + args[0].off, args[0].bytes),
+                .command = lanemap_registry_find_message(message, args, n_args),
                 .message = message,
                 .args = args,
                 .n_args = n_args,
@@ -208,15 +252,15 @@ bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                         call.server->n_commands--;
                         return false;
                 }
-                client->last_command = call.command->name;
+                client->last_command = call.command->full_name;
                 if (LANEMAP_UNLIKELY(client->transaction &&
                                      !(call.command->flags & LANEMAP_COMMAND_AT_ONCE))) {
                         command_queue(&call);
                 } else {
-                        LANEMAP_PROBE(command__start, client->id, call.command->name, n_args,
+                        LANEMAP_PROBE(command__start, client->id, call.command->full_name, n_args,
                                       call_writes(&call));
                         command_run(&call);
-                        LANEMAP_PROBE(command__done, client->id, call.command->name,
+                        LANEMAP_PROBE(command__done, client->id, call.command->full_name,
                                       client->run_again);
                         gated = !(call.command->flags & LANEMAP_COMMAND_UNGATED);
                 }

@@ -96,6 +96,7 @@ static void command_run(struct lanemap_transaction *transaction,
                 transaction->n_counted++;
                 transaction->server->n_commands++;
                 queued->command->counts->calls++;
+                queued->command->counts->covered++; /* not timed by itself (M5) */
         }
 }
 
@@ -352,9 +353,14 @@ static void exec_end_later(struct lanemap_transaction *transaction, uint64_t pos
         struct lanemap_client *client = transaction->client;
         uint64_t ticks = transaction->ticks;
 
+        lanemap_meter_count(transaction->server, transaction->exec->counts, 1, ticks);
         if (client && lanemap_meter_is_slow(client->server, ticks))
-                lanemap_meter_slow(client, "command", transaction->exec->name,
-                                   (struct lanemap_resp_arg[]){{0, 4}}, 1, ticks);
+                lanemap_meter_slow(
+                        client, "command",
+                        &(struct lanemap_meter_args){.message = transaction->exec->name,
+                                                     .args = (struct lanemap_resp_arg[]){{0, 4}},
+                                                     .n_args = 1},
+                        ticks);
         exec_end(transaction);
         if (!client)
                 return;
@@ -457,7 +463,6 @@ void lanemap_command_exec_go_on(struct lanemap_server *server)
         is_done = exec_go_on(transaction);
         ticks = lanemap_meter_ticks() - ticks;
         transaction->ticks += ticks;
-        transaction->exec->counts->ticks += ticks;
         if (is_done)
                 exec_end_later(transaction, server->position);
 }

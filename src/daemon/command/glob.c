@@ -1,9 +1,17 @@
 /* See command/glob.h. Of several stars only the last one has to be tried again. */
 #include "daemon/command/glob.h"
 
+#include <ctype.h>
+
 struct pattern {
         const char *at, *end;
+        bool any_case;
 };
+
+static unsigned char folded(const struct pattern *pattern, unsigned char c)
+{
+        return pattern->any_case ? (unsigned char)tolower(c) : c;
+}
 
 /* [...], of which `pattern` is behind the bracket; without an end it goes to the end of the
  * pattern. */
@@ -21,6 +29,8 @@ static bool class_match(struct pattern *pattern, unsigned char c)
                         pattern->at += 2;
                         high = (unsigned char)*pattern->at;
                 }
+                low = folded(pattern, low);
+                high = folded(pattern, high);
                 match = match || (c >= LANEMAP_MIN(low, high) && c <= LANEMAP_MAX(low, high));
         }
         pattern->at += pattern->at < pattern->end;
@@ -30,6 +40,7 @@ static bool class_match(struct pattern *pattern, unsigned char c)
 /* One element that is no star. */
 static bool element_match(struct pattern *pattern, unsigned char c)
 {
+        c = folded(pattern, c);
         switch (*pattern->at++) {
         case '?':
                 return true;
@@ -41,12 +52,12 @@ static bool element_match(struct pattern *pattern, unsigned char c)
         default:
                 break;
         }
-        return (unsigned char)pattern->at[-1] == c;
+        return folded(pattern, (unsigned char)pattern->at[-1]) == c;
 }
 
-bool lanemap_glob_match(const char *pattern, size_t n_pattern, const char *text, size_t n_text)
+static bool pattern_match(struct pattern rest, const char *text, size_t n_text)
 {
-        struct pattern rest = {pattern, pattern + n_pattern}, after_star = {NULL, rest.end};
+        struct pattern after_star = {NULL, rest.end, rest.any_case};
         size_t at = 0, star_at = 0;
 
         while (at < n_text) {
@@ -66,4 +77,15 @@ bool lanemap_glob_match(const char *pattern, size_t n_pattern, const char *text,
         while (rest.at < rest.end && *rest.at == '*')
                 rest.at++;
         return rest.at == rest.end;
+}
+
+bool lanemap_glob_match(const char *pattern, size_t n_pattern, const char *text, size_t n_text)
+{
+        return pattern_match((struct pattern){pattern, pattern + n_pattern, false}, text, n_text);
+}
+
+bool lanemap_glob_match_any_case(const char *pattern, size_t n_pattern, const char *text,
+                                 size_t n_text)
+{
+        return pattern_match((struct pattern){pattern, pattern + n_pattern, true}, text, n_text);
 }

@@ -4,7 +4,10 @@
 
 #include "common/base.h"
 
-/* Return: whether the whole text matches. Cost: at most n_pattern * n_text steps. */
+/* Return: whether the whole text matches; in any case: A is a. Cost: at most n_pattern * n_text
+ * steps. */
 bool lanemap_glob_match(const char *pattern, size_t n_pattern, const char *text, size_t n_text);
+bool lanemap_glob_match_any_case(const char *pattern, size_t n_pattern, const char *text,
+                                 size_t n_text);
 
 #endif

@@ -1,4 +1,5 @@
-/* The functions of the commands, by the file that has them. See command/call.h for their rules. */
+/* The functions of the commands, and the rows of those that have subcommands, by the file that has
+ * them. See command/call.h for their rules. */
 #ifndef LANEMAP_DAEMON_COMMAND_HANDLERS_H
 #define LANEMAP_DAEMON_COMMAND_HANDLERS_H
 
@@ -22,7 +23,7 @@ void lanemap_command_lanemap_mark(const struct lanemap_call *call);
 /* command/key.c */
 void lanemap_command_exists(const struct lanemap_call *call);
 void lanemap_command_type(const struct lanemap_call *call);
-void lanemap_command_object(const struct lanemap_call *call);
+extern struct lanemap_command lanemap_command_object;
 void lanemap_command_ttl(const struct lanemap_call *call);
 void lanemap_command_persist(const struct lanemap_call *call);
 
@@ -45,8 +46,11 @@ void lanemap_command_quit(const struct lanemap_call *call);
 void lanemap_command_reset(const struct lanemap_call *call);
 void lanemap_command_cross_protocol(const struct lanemap_call *call);
 
+/* command/memory.c */
+extern struct lanemap_command lanemap_command_memory;
+
 /* command/client.c */
-void lanemap_command_client(const struct lanemap_call *call);
+extern struct lanemap_command lanemap_command_client;
 bool lanemap_command_client_name(const struct lanemap_call *call, uint32_t i);
 
 /* command/transaction.c */
@@ -69,10 +73,10 @@ enum lanemap_exec_state {
 enum lanemap_exec_state lanemap_command_exec_state(const struct lanemap_server *server);
 
 /* command/commands.c */
-void lanemap_command_command(const struct lanemap_call *call);
+extern struct lanemap_command lanemap_command_command;
 
 /* command/config.c */
-void lanemap_command_config(const struct lanemap_call *call);
+extern struct lanemap_command lanemap_command_config;
 
 /* command/server.c */
 void lanemap_command_shutdown(const struct lanemap_call *call);
@@ -93,13 +97,13 @@ uint64_t lanemap_command_waits_ms(const struct lanemap_server *server);
 
 /* command/single.c */
 void lanemap_command_role(const struct lanemap_call *call);
-void lanemap_command_module(const struct lanemap_call *call);
-void lanemap_command_acl(const struct lanemap_call *call);
+extern struct lanemap_command lanemap_command_module;
+extern struct lanemap_command lanemap_command_acl;
 void lanemap_command_refused(const struct lanemap_call *call);
 
 /* command/slow.c */
-void lanemap_command_slowlog(const struct lanemap_call *call);
-void lanemap_command_latency(const struct lanemap_call *call);
+extern struct lanemap_command lanemap_command_slowlog;
+extern struct lanemap_command lanemap_command_latency;
 
 /* command/info.c */
 void lanemap_command_info(const struct lanemap_call *call);

@@ -13,23 +13,25 @@ static void upper(const char *from, char *to, size_t n_to)
         to[n] = 0;
 }
 
-void lanemap_command_help(const struct lanemap_call *call,
-                          const struct lanemap_subcommand *subcommands, size_t n)
+void lanemap_command_help(const struct lanemap_call *call)
 {
+        const struct lanemap_command *container = call->command->container;
         struct lanemap_reply *reply = lanemap_client_reply(call->client);
         char name[32], text[256];
 
-        lanemap_reply_array(reply, 1 + 2 * n);
-        upper(call->command->name, name, sizeof(name));
+        lanemap_reply_array(reply, 1 + 2 * container->n_subcommands);
+        upper(container->name, name, sizeof(name));
         snprintf(text, sizeof(text),
                  "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", name);
         lanemap_reply_simple(reply, text);
-        for (size_t i = 0; i < n; i++) {
-                upper(subcommands[i].name, name, sizeof(name));
-                snprintf(text, sizeof(text), "%s%s%s", name, subcommands[i].words ? " " : "",
-                         subcommands[i].words ? subcommands[i].words : "");
+        for (size_t i = 0; i < container->n_subcommands; i++) {
+                const struct lanemap_command *row = &container->subcommands[i];
+
+                upper(row->name, name, sizeof(name));
+                snprintf(text, sizeof(text), "%s%s%s", name, row->words ? " " : "",
+                         row->words ? row->words : "");
                 lanemap_reply_simple(reply, text);
-                snprintf(text, sizeof(text), "    %s", subcommands[i].summary);
+                snprintf(text, sizeof(text), "    %s", row->summary);
                 lanemap_reply_simple(reply, text);
         }
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/client/health.h"
+#include "daemon/client/memory.h"
 #include "daemon/client/meter.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/registry.h"
@@ -138,34 +139,18 @@ static void bytes_line(struct info *info, const char *name, uint64_t bytes)
         line(info, "%s_human:%.*f%c", name, unit ? 2 : 0, number, units[unit]);
 }
 
-/* Pages that the process has in memory, those of the shared memory included. */
-static uint64_t memory_rss(void)
-{
-        unsigned long long n_pages = 0;
-        FILE *file = fopen("/proc/self/statm", "re");
-
-        if (!file)
-                return 0;
-        if (fscanf(file, "%*u %llu", &n_pages) != 1)
-                n_pages = 0;
-        fclose(file);
-        return n_pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void info_memory(struct info *info)
 {
         const struct lanemap_memory *memory = &info->server->memory;
         struct rusage usage = {.ru_maxrss = 0};
-        uint64_t used = info->stats.heap_bytes + info->stats.shared_used_bytes +
-                        info->server->clients_bytes;
+        uint64_t used = lanemap_memory_used(info->server, &info->stats);
 
         /* First: redis-cli --stat takes the first line that begins with its name. */
         if (info->has_stats)
                 bytes_line(info, "used_memory", used);
-        bytes_line(info, "used_memory_rss", memory_rss());
+        bytes_line(info, "used_memory_rss", lanemap_memory_rss());
         (void)getrusage(RUSAGE_SELF, &usage);
         line(info, "used_memory_rss_peak:%lld", (long long)usage.ru_maxrss * 1024);
-        info->server->used_memory_peak = LANEMAP_MAX(info->server->used_memory_peak, used);
         if (info->has_stats)
                 bytes_line(info, "used_memory_peak", info->server->used_memory_peak);
         line(info, "maxmemory:0");
@@ -239,10 +224,12 @@ static void info_cluster(struct info *info)
 }
 
 static void command_line(struct info *info, const char *name,
-                         const struct lanemap_command_counts *counts)
+                         const struct lanemap_meter_counts *counts)
 {
         uint64_t us = lanemap_meter_ns(info->server, counts->ticks) / 1000;
 
+        if (counts->calls == 0 && counts->rejected == 0)
+                return;
         line(info,
              "cmdstat_%s:calls=%" PRIu64 ",usec=%" PRIu64
              ",usec_per_call=%.2f,rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64,
@@ -250,18 +237,37 @@ static void command_line(struct info *info, const char *name,
              counts->rejected, counts->failed);
 }
 
+static void latency_line(struct info *info, const char *name,
+                         const struct lanemap_meter_counts *counts)
+{
+        if (counts->calls == 0 || lanemap_meter_total(counts) == 0)
+                return;
+        line(info, "latency_percentiles_usec_%s:p50=%.3f,p99=%.3f,p99.9=%.3f", name,
+             (double)lanemap_meter_percentile(counts, 50) / 1000,
+             (double)lanemap_meter_percentile(counts, 99) / 1000,
+             (double)lanemap_meter_percentile(counts, 99.9) / 1000);
+}
+
 /* What writes do is done for many at once: that is a row of its own. */
-static void info_commandstats(struct info *info)
+static void commands_print(struct info *info,
+                           void (*print)(struct info *info, const char *name,
+                                         const struct lanemap_meter_counts *counts))
 {
         const struct lanemap_command *command;
 
         for (size_t i = 0; (command = lanemap_registry_at(i)); i++)
-                if (command->counts->calls > 0 || command->counts->rejected > 0)
-                        command_line(info, command->name, command->counts);
-        if (info->server->n_applies > 0)
-                command_line(info, "lanemap.apply",
-                             &(struct lanemap_command_counts){.calls = info->server->n_applies,
-                                                              .ticks = info->server->apply_ticks});
+                print(info, command->full_name, command->counts);
+        print(info, LANEMAP_METER_APPLY, &info->server->applies);
+}
+
+static void info_commandstats(struct info *info)
+{
+        commands_print(info, command_line);
+}
+
+static void info_latencystats(struct info *info)
+{
+        commands_print(info, latency_line);
 }
 
 static void info_errorstats(struct info *info)
@@ -303,8 +309,9 @@ static const struct {
         {"Persistence", info_persistence, BY_DEFAULT}, {"Stats", info_stats, BY_DEFAULT},
         {"Replication", info_replication, BY_DEFAULT}, {"CPU", info_cpu, BY_DEFAULT},
         {"Modules", info_modules, BY_DEFAULT},         {"Commandstats", info_commandstats, BY_ALL},
-        {"Errorstats", info_errorstats, BY_DEFAULT},   {"Cluster", info_cluster, BY_DEFAULT},
-        {"Lanemap", info_lanemap, BY_DEFAULT},         {"Keyspace", info_keyspace, BY_DEFAULT},
+        {"Errorstats", info_errorstats, BY_DEFAULT},   {"Latencystats", info_latencystats, BY_ALL},
+        {"Cluster", info_cluster, BY_DEFAULT},         {"Lanemap", info_lanemap, BY_DEFAULT},
+        {"Keyspace", info_keyspace, BY_DEFAULT},
 };
 
 static bool section_is_wanted(const struct lanemap_call *call, size_t section)

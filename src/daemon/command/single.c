@@ -3,6 +3,7 @@
  * replicas. What a client asks before it works is answered; what would change something says why
  * it does not.
  */
+#include "daemon/command/category.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/help.h"
 
@@ -39,26 +40,29 @@ static void module_refuse(const struct lanemap_call *call)
         lanemap_reply_error(lanemap_client_reply(call->client), "ERR lanemapd loads no modules");
 }
 
-static void module_help(const struct lanemap_call *call);
+#define ADM LANEMAP_COMMAND_ADMIN
+#define HID LANEMAP_COMMAND_HIDDEN
 
-static const struct lanemap_subcommand module_subcommands[] = {
-        {"list", 2, nothing_list, "Return a list of loaded modules: there are none."},
-        {"load", -3, module_refuse, "Refused.", "<path> [<arg> ...]"},
-        {"loadex", -3, module_refuse, "Refused.", "<path> [CONFIG NAME VALUE] [ARGS ...]"},
-        {"unload", 3, module_refuse, "Refused.", "<name>"},
-        {"help", 2, module_help, "Print this help."},
+static struct lanemap_command module_subcommands[] = {
+        {"list", nothing_list, 2, ADM, NULL, "Return a list of loaded modules: there are none.",
+         "4.0.0"},
+        {"load", module_refuse, -3, ADM | HID, "path [arg [arg ...]]", "Refused.", "4.0.0"},
+        {"loadex", module_refuse, -3, ADM | HID, "path [CONFIG name value]", "Refused.", "7.0.0"},
+        {"unload", module_refuse, 3, ADM | HID, "name", "Refused.", "4.0.0"},
+        LANEMAP_COMMAND_HELP_ROW("5.0.0"),
 };
 
-static void module_help(const struct lanemap_call *call)
-{
-        lanemap_command_help(call, module_subcommands, LANEMAP_N_ELEMENTS(module_subcommands));
-}
-
-void lanemap_command_module(const struct lanemap_call *call)
-{
-        lanemap_command_run_subcommand(call, module_subcommands,
-                                       LANEMAP_N_ELEMENTS(module_subcommands));
-}
+struct lanemap_command lanemap_command_module = {
+        .name = "module",
+        .arity = -2,
+        .flags = LANEMAP_COMMAND_LOADING | LANEMAP_COMMAND_UNGATED,
+        .summary = "Modules, of which there are none.",
+        .since = "4.0.0",
+        .complexity = "that of the subcommand",
+        .group = LANEMAP_GROUP_SERVER,
+        .subcommands = module_subcommands,
+        .n_subcommands = LANEMAP_N_ELEMENTS(module_subcommands),
+};
 
 /* ---- ACL: the user `default`, who may do everything ---- */
 
@@ -108,6 +112,29 @@ static void acl_getuser(const struct lanemap_call *call)
         lanemap_reply_array(reply, 0);
 }
 
+static void acl_cat(const struct lanemap_call *call)
+{
+        struct lanemap_reply *reply = lanemap_client_reply(call->client);
+        uint32_t category;
+
+        if (call->n_args > 3) {
+                lanemap_reply_error(reply,
+                                    "ERR unknown subcommand or wrong number of arguments for "
+                                    "'%.*s'. Try ACL HELP.",
+                                    (int)LANEMAP_MIN(call->args[1].bytes, 128u),
+                                    lanemap_call_bytes(call, 1));
+        } else if (call->n_args == 2) {
+                lanemap_category_reply_all(reply);
+        } else if (lanemap_category_find(lanemap_call_bytes(call, 2), call->args[2].bytes,
+                                         &category)) {
+                lanemap_category_reply_members(reply, category);
+        } else {
+                lanemap_reply_error(reply, "ERR Unknown category '%.*s'",
+                                    (int)LANEMAP_MIN(call->args[2].bytes, 128u),
+                                    lanemap_call_bytes(call, 2));
+        }
+}
+
 static void acl_refuse(const struct lanemap_call *call)
 {
         lanemap_reply_error(lanemap_client_reply(call->client),
@@ -115,30 +142,34 @@ static void acl_refuse(const struct lanemap_call *call)
                             "password is the option requirepass-file");
 }
 
-static void acl_help(const struct lanemap_call *call);
-
-static const struct lanemap_subcommand acl_subcommands[] = {
-        {"whoami", 2, acl_whoami, "Return the current connection username."},
-        {"users", 2, acl_users, "List all the registered usernames: default."},
-        {"list", 2, acl_list, "Show users details, without passwords."},
-        {"getuser", 3, acl_getuser, "Get the user's details.", "<username>"},
-        {"cat", -2, acl_refuse, "Refused: commands have no categories.", "[<category>]"},
-        {"setuser", -3, acl_refuse, "Refused.", "<username> <attribute> [<attribute> ...]"},
-        {"deluser", -3, acl_refuse, "Refused.", "<username> [<username> ...]"},
-        {"genpass", -2, acl_refuse, "Refused.", "[<bits>]"},
-        {"log", -2, acl_refuse, "Refused.", "[<count>|RESET]"},
-        {"dryrun", -4, acl_refuse, "Refused.", "<username> <command> [<arg> ...]"},
-        {"load", 2, acl_refuse, "Refused."},
-        {"save", 2, acl_refuse, "Refused."},
-        {"help", 2, acl_help, "Print this help."},
+static struct lanemap_command acl_subcommands[] = {
+        {"whoami", acl_whoami, 2, 0, NULL, "Return the current connection username.", "6.0.0"},
+        {"users", acl_users, 2, ADM, NULL, "List all the registered usernames: default.", "6.0.0"},
+        {"list", acl_list, 2, ADM, NULL, "Show users details, without passwords.", "6.0.0"},
+        {"getuser", acl_getuser, 3, ADM, "username", "Get the user's details.", "6.0.0"},
+        {"cat", acl_cat, -2, 0, "[category]",
+         "List the categories of commands, or the commands of a category.", "6.0.0",
+         "O(N), N: commands"},
+        {"setuser", acl_refuse, -3, ADM | HID, "username [rule [rule ...]]", "Refused.", "6.0.0",
+         .secrets = lanemap_command_all_secret},
+        {"deluser", acl_refuse, -3, ADM | HID, "username [username ...]", "Refused.", "6.0.0"},
+        {"genpass", acl_refuse, -2, HID, "[bits]", "Refused.", "6.0.0"},
+        {"log", acl_refuse, -2, ADM | HID, "[count|RESET]", "Refused.", "6.0.0"},
+        {"dryrun", acl_refuse, -4, ADM | HID, "username command [arg [arg ...]]", "Refused.",
+         "7.0.0", .secrets = lanemap_command_all_secret},
+        {"load", acl_refuse, 2, ADM | HID, NULL, "Refused.", "6.0.0"},
+        {"save", acl_refuse, 2, ADM | HID, NULL, "Refused.", "6.0.0"},
+        LANEMAP_COMMAND_HELP_ROW("6.0.0"),
 };
 
-static void acl_help(const struct lanemap_call *call)
-{
-        lanemap_command_help(call, acl_subcommands, LANEMAP_N_ELEMENTS(acl_subcommands));
-}
-
-void lanemap_command_acl(const struct lanemap_call *call)
-{
-        lanemap_command_run_subcommand(call, acl_subcommands, LANEMAP_N_ELEMENTS(acl_subcommands));
-}
+struct lanemap_command lanemap_command_acl = {
+        .name = "acl",
+        .arity = -2,
+        .flags = LANEMAP_COMMAND_LOADING | LANEMAP_COMMAND_UNGATED,
+        .summary = "Users, of which there is one: default.",
+        .since = "6.0.0",
+        .complexity = "that of the subcommand",
+        .group = LANEMAP_GROUP_SERVER,
+        .subcommands = acl_subcommands,
+        .n_subcommands = LANEMAP_N_ELEMENTS(acl_subcommands),
+};

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/client/meter.h"
 #include "daemon/client/slowlog.h"
 #include "daemon/command/handlers.h"
 #include "daemon/command/help.h"
+#include "daemon/command/registry.h"
 
 /* ---- SLOWLOG ---- */
 
@@ -66,26 +68,28 @@ static void slowlog_reset(const struct lanemap_call *call)
         lanemap_reply_simple(lanemap_client_reply(call->client), "OK");
 }
 
-static void slowlog_help(const struct lanemap_call *call);
+#define ADM LANEMAP_COMMAND_ADMIN
 
-static const struct lanemap_subcommand slowlog_subcommands[] = {
-        {"get", -2, slowlog_get,
-         "Return top <count> entries from the slowlog (default: 10, -1 mean all).", "[<count>]"},
-        {"len", 2, slowlog_len, "Return the length of the slowlog."},
-        {"reset", 2, slowlog_reset, "Reset the slowlog."},
-        {"help", 2, slowlog_help, "Print this help."},
+static struct lanemap_command slowlog_subcommands[] = {
+        {"get", slowlog_get, -2, ADM, "[count]",
+         "Return the newest entries of the slow log (default: 10; -1: all).", "2.2.12",
+         "O(N), N: entries"},
+        {"len", slowlog_len, 2, ADM, NULL, "Return the length of the slow log.", "2.2.12"},
+        {"reset", slowlog_reset, 2, ADM, NULL, "Clear the slow log.", "2.2.12", "O(N), N: entries"},
+        LANEMAP_COMMAND_HELP_ROW("6.2.0"),
 };
 
-static void slowlog_help(const struct lanemap_call *call)
-{
-        lanemap_command_help(call, slowlog_subcommands, LANEMAP_N_ELEMENTS(slowlog_subcommands));
-}
-
-void lanemap_command_slowlog(const struct lanemap_call *call)
-{
-        lanemap_command_run_subcommand(call, slowlog_subcommands,
-                                       LANEMAP_N_ELEMENTS(slowlog_subcommands));
-}
+struct lanemap_command lanemap_command_slowlog = {
+        .name = "slowlog",
+        .arity = -2,
+        .flags = LANEMAP_COMMAND_LOADING | LANEMAP_COMMAND_UNGATED,
+        .summary = "What took long.",
+        .since = "2.2.12",
+        .complexity = "that of the subcommand",
+        .group = LANEMAP_GROUP_SERVER,
+        .subcommands = slowlog_subcommands,
+        .n_subcommands = LANEMAP_N_ELEMENTS(slowlog_subcommands),
+};
 
 /* ---- LATENCY ---- */
 
@@ -197,31 +201,114 @@ static void latency_doctor(const struct lanemap_call *call)
 static void latency_refuse(const struct lanemap_call *call)
 {
         lanemap_reply_error(lanemap_client_reply(call->client),
-                            "ERR lanemapd draws nothing and keeps no histograms; LATENCY HISTORY "
-                            "has the samples, INFO commandstats the time of each command");
+                            "ERR lanemapd draws nothing; LATENCY HISTORY has the samples, LATENCY "
+                            "HISTOGRAM the time of each command");
 }
 
-static void latency_help(const struct lanemap_call *call);
+/* ---- LATENCY HISTOGRAM: how many calls took less than powers of two microseconds ---- */
 
-static const struct lanemap_subcommand latency_subcommands[] = {
-        {"latest", 2, latency_latest, "Return the latest latency samples for all events."},
-        {"history", 3, latency_history, "Return time-latency samples for the <event> class.",
-         "<event>"},
-        {"reset", -2, latency_reset, "Reset latency data of one or more <event> classes.",
-         "[<event> ...]"},
-        {"doctor", 2, latency_doctor, "Return a human readable latency analysis report."},
-        {"graph", 3, latency_refuse, "Refused.", "<event>"},
-        {"histogram", -2, latency_refuse, "Refused.", "[COMMAND ...]"},
-        {"help", 2, latency_help, "Print this help."},
+static void histogram_reply(struct lanemap_reply *reply, const char *name,
+                            const struct lanemap_meter_counts *counts)
+{
+        uint64_t below[LANEMAP_METER_POWERS], n_before = 0, n_rows = 0;
+
+        lanemap_meter_powers(counts, below);
+        for (unsigned power = 0; power < LANEMAP_METER_POWERS; power++)
+                n_rows += below[power] > (power > 0 ? below[power - 1] : 0);
+        lanemap_reply_text(reply, name);
+        lanemap_reply_map(reply, 2);
+        lanemap_reply_text(reply, "calls");
+        lanemap_reply_integer(reply, (int64_t)below[LANEMAP_METER_POWERS - 1]);
+        lanemap_reply_text(reply, "histogram_usec");
+        lanemap_reply_map(reply, n_rows);
+        for (unsigned power = 0; power < LANEMAP_METER_POWERS; power++) {
+                if (below[power] == n_before)
+                        continue;
+                n_before = below[power];
+                lanemap_reply_integer(reply, INT64_C(1) << power);
+                lanemap_reply_integer(reply, (int64_t)n_before);
+        }
+}
+
+struct histograms {
+        struct lanemap_reply *reply; /* NULL: they are counted only */
+        size_t n;
 };
 
-static void latency_help(const struct lanemap_call *call)
+static void histogram_add(struct histograms *histograms, const char *name,
+                          const struct lanemap_meter_counts *counts)
 {
-        lanemap_command_help(call, latency_subcommands, LANEMAP_N_ELEMENTS(latency_subcommands));
+        if (counts->covered == 0 || lanemap_meter_total(counts) == 0)
+                return;
+        histograms->n++;
+        if (histograms->reply)
+                histogram_reply(histograms->reply, name, counts);
 }
 
-void lanemap_command_latency(const struct lanemap_call *call)
+static void histograms_all(const struct lanemap_server *server, struct histograms *histograms)
 {
-        lanemap_command_run_subcommand(call, latency_subcommands,
-                                       LANEMAP_N_ELEMENTS(latency_subcommands));
+        const struct lanemap_command *command;
+
+        for (size_t i = 0; (command = lanemap_registry_at(i)); i++)
+                histogram_add(histograms, command->full_name, command->counts);
+        histogram_add(histograms, LANEMAP_METER_APPLY, &server->applies);
 }
+
+/* Those of the names; a container stands for its subcommands. */
+static void histograms_named(const struct lanemap_call *call, struct histograms *histograms)
+{
+        for (uint32_t i = 2; i < call->n_args; i++) {
+                const struct lanemap_command *command = lanemap_registry_find_full(
+                        lanemap_call_bytes(call, i), call->args[i].bytes);
+
+                if (lanemap_call_is(call, i, LANEMAP_METER_APPLY))
+                        histogram_add(histograms, LANEMAP_METER_APPLY, &call->server->applies);
+                if (!command)
+                        continue;
+                histogram_add(histograms, command->full_name, command->counts);
+                for (size_t s = 0; s < command->n_subcommands; s++)
+                        histogram_add(histograms, command->subcommands[s].full_name,
+                                      command->subcommands[s].counts);
+        }
+}
+
+static void latency_histogram(const struct lanemap_call *call)
+{
+        struct histograms count = {.reply = NULL}, reply = {lanemap_client_reply(call->client), 0};
+
+        if (call->n_args == 2) {
+                histograms_all(call->server, &count);
+                lanemap_reply_map(reply.reply, count.n);
+                histograms_all(call->server, &reply);
+        } else {
+                histograms_named(call, &count);
+                lanemap_reply_map(reply.reply, count.n);
+                histograms_named(call, &reply);
+        }
+}
+
+static struct lanemap_command latency_subcommands[] = {
+        {"latest", latency_latest, 2, ADM, NULL,
+         "Return the latest latency samples for all events.", "2.8.13"},
+        {"history", latency_history, 3, ADM, "event", "Return the latency samples of an event.",
+         "2.8.13"},
+        {"reset", latency_reset, -2, ADM, "[event [event ...]]",
+         "Forget the samples of all events, or of some.", "2.8.13"},
+        {"doctor", latency_doctor, 2, ADM, NULL, "Say in words what was slow.", "2.8.13"},
+        {"graph", latency_refuse, 3, ADM | LANEMAP_COMMAND_HIDDEN, "event", "Refused.", "2.8.13"},
+        {"histogram", latency_histogram, -2, ADM, "[command [command ...]]",
+         "Return how long calls of commands took.", "7.0.0", "O(N), N: commands"},
+        LANEMAP_COMMAND_HELP_ROW("2.8.13"),
+};
+
+struct lanemap_command lanemap_command_latency = {
+        .name = "latency",
+        .arity = -2,
+        .flags = LANEMAP_COMMAND_LOADING | LANEMAP_COMMAND_UNGATED,
+        .summary = "When something took long.",
+        .since = "2.8.13",
+        .complexity = "that of the subcommand",
+        .group = LANEMAP_GROUP_SERVER,
+        .subcommands = latency_subcommands,
+        .n_subcommands = LANEMAP_N_ELEMENTS(latency_subcommands),
+};

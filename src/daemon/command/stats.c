@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/client/meter.h"
 #include "daemon/command/registry.h"
 #include "daemon/command/stats.h"
 #include "daemon/options.h"
@@ -87,7 +88,7 @@ static const struct info_row {
         {"Stats", "total_commands_processed", SERVER(n_commands), true},
         {"Stats", "total_error_replies", SERVER(n_errors), true},
         {"Stats", "outcome_unknown_replies", SERVER(n_outcome_unknown), true},
-        {"Stats", "applies", SERVER(n_applies), true},
+        {"Stats", "applies", SERVER(applies.calls), true},
         {"Stats", "total_net_input_bytes", SERVER(bytes_in), true},
         {"Stats", "total_net_output_bytes", SERVER(bytes_out), true},
         {"Stats", "timeout_output_disconnections", SERVER(n_closed_unread), true},
@@ -168,7 +169,7 @@ void lanemap_stats_reset(struct lanemap_server *server)
                 if (info_rows[i].resets)
                         memset((char *)server + info_rows[i].off, 0, info_rows[i].bytes);
         for (size_t i = 0; lanemap_registry_at(i); i++)
-                *lanemap_registry_at(i)->counts = (struct lanemap_command_counts){0};
-        server->apply_ticks = 0;
+                lanemap_meter_reset(lanemap_registry_at(i)->counts);
+        lanemap_meter_reset(&server->applies);
         lanemap_reply_error_codes_reset();
 }

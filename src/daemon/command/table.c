@@ -6,116 +6,174 @@
 #include "daemon/command/registry.h"
 #include "daemon/command/table.h"
 
-#define W    LANEMAP_COMMAND_WRITE
-#define R    LANEMAP_COMMAND_READONLY
-#define F    LANEMAP_COMMAND_FAST
-#define L    LANEMAP_COMMAND_LOADING
-#define A    LANEMAP_COMMAND_NO_AUTH
-#define NM   LANEMAP_COMMAND_NO_MULTI
-#define ADM  LANEMAP_COMMAND_ADMIN
-#define ONCE LANEMAP_COMMAND_AT_ONCE
-#define HID  LANEMAP_COMMAND_HIDDEN
-#define U    LANEMAP_COMMAND_UNGATED
-#define G    LANEMAP_COMMAND_GROWS
+#define W      LANEMAP_COMMAND_WRITE
+#define R      LANEMAP_COMMAND_READONLY
+#define F      LANEMAP_COMMAND_FAST
+#define L      LANEMAP_COMMAND_LOADING
+#define A      LANEMAP_COMMAND_NO_AUTH
+#define NM     LANEMAP_COMMAND_NO_MULTI
+#define ADM    LANEMAP_COMMAND_ADMIN
+#define ONCE   LANEMAP_COMMAND_AT_ONCE
+#define HID    LANEMAP_COMMAND_HIDDEN
+#define U      LANEMAP_COMMAND_UNGATED
+#define G      LANEMAP_COMMAND_GROWS
+#define KEYS   LANEMAP_COMMAND_KEYSPACE
+#define DANGER LANEMAP_COMMAND_DANGEROUS
 
 /* clang-format off */
 static struct lanemap_command commands[] = {
-        {"sadd", lanemap_command_sadd, -3, W | F | G, 1, 1, 1, "Add ids to a key."},
-        {"srem", lanemap_command_srem, -3, W | F, 1, 1, 1, "Remove ids from a key."},
-        {"smembers", lanemap_command_smembers, 2, R, 1, 1, 1, "All ids of a key."},
-        {"sismember", lanemap_command_sismember, 3, R | F, 1, 1, 1, "Whether a key has an id."},
-        {"smismember", lanemap_command_smismember, -3, R | F, 1, 1, 1,
-         "Which of several ids a key has."},
-        {"scard", lanemap_command_scard, 2, R | F, 1, 1, 1, "How many ids a key has."},
-        {"sscan", lanemap_command_sscan, -3, R, 1, 1, 1, "The ids of a key, in parts."},
-        {"smove", lanemap_command_smove, 4, W | F | G, 1, 2, 1,
-         "Move an id from one key to another."},
-        {"sinter", lanemap_command_sinter, -2, R, 1, -1, 1, "The ids that all keys have."},
-        {"sintercard", lanemap_command_sintercard, -3, R, 0, 0, 0, "How many ids all keys have."},
-        {"sunion", lanemap_command_sunion, -2, R, 1, -1, 1, "The ids that any of the keys has."},
-        {"sdiff", lanemap_command_sdiff, -2, R, 1, -1, 1,
-         "The ids of the first key that no other has."},
-        {"del", lanemap_command_del, -2, W, 1, -1, 1, "Remove keys with all their ids."},
-        {"unlink", lanemap_command_del, -2, W | F, 1, -1, 1, "Remove keys with all their ids."},
-        {"exists", lanemap_command_exists, -2, R | F, 1, -1, 1, "How many of the keys exist."},
-        {"touch", lanemap_command_exists, -2, R | F, 1, -1, 1, "How many of the keys exist."},
-        {"ttl", lanemap_command_ttl, 2, R | F, 1, 1, 1,
-         "-1: keys do not expire; -2: there is none."},
-        {"pttl", lanemap_command_ttl, 2, R | F, 1, 1, 1,
-         "-1: keys do not expire; -2: there is none."},
-        {"expiretime", lanemap_command_ttl, 2, R | F, 1, 1, 1,
-         "-1: keys do not expire; -2: there is none."},
-        {"pexpiretime", lanemap_command_ttl, 2, R | F, 1, 1, 1,
-         "-1: keys do not expire; -2: there is none."},
-        {"persist", lanemap_command_persist, 2, R | F, 1, 1, 1, "0: keys do not expire."},
-        {"type", lanemap_command_type, 2, R | F, 1, 1, 1, "set or none."},
-        {"object", lanemap_command_object, -2, R, 2, 2, 1, "Details of a key."},
-        {"dbsize", lanemap_command_dbsize, 1, R | F, 0, 0, 0, "How many keys there are."},
-        {"flushall", lanemap_command_flushall, -1, W, 0, 0, 0, "Remove everything."},
-        {"flushdb", lanemap_command_flushall, -1, W, 0, 0, 0, "Remove everything."},
-        {"ping", lanemap_command_ping, -1, F | U, 0, 0, 0, "PONG."},
-        {"echo", lanemap_command_echo, 2, F | L | U, 0, 0, 0, "The argument."},
-        {"hello", lanemap_command_hello, -1, F | L | A | U, 0, 0, 0,
-         "Choose the protocol version."},
-        {"auth", lanemap_command_auth, -2, F | L | A | U, 0, 0, 0, "Give the password."},
-        {"select", lanemap_command_select, 2, F | L | U, 0, 0, 0, "There is one database: 0."},
-        {"quit", lanemap_command_quit, -1, F | L | A | ONCE | U, 0, 0, 0, "Close the connection."},
-        {"reset", lanemap_command_reset, 1, F | L | A | ONCE | U, 0, 0, 0, "Reset the connection."},
-        {"client", lanemap_command_client, -2, L | ADM | U, 0, 0, 0, "About connections."},
-        {"multi", lanemap_command_multi, 1, F | L | ONCE | U, 0, 0, 0, "Start a transaction."},
-        {"exec", lanemap_command_exec, 1, L | ONCE, 0, 0, 0,
-         "Apply the transaction as one log record."},
-        {"discard", lanemap_command_discard, 1, F | L | ONCE | U, 0, 0, 0,
-         "Forget the transaction."},
-        {"watch", lanemap_command_watch, -2, F | ONCE, 1, -1, 1,
-         "EXEC does nothing when one of the keys was changed."},
-        {"unwatch", lanemap_command_unwatch, 1, F | L | U, 0, 0, 0, "Watch nothing any more."},
-        {"command", lanemap_command_command, -1, L | U, 0, 0, 0, "About commands."},
-        {"config", lanemap_command_config, -2, L | ADM | U, 0, 0, 0,
-         "Read settings, and set those that may change."},
-        {"info", lanemap_command_info, -1, L | U, 0, 0, 0, "State and counters."},
-        {"shutdown", lanemap_command_shutdown, -1, L | ADM | NM, 0, 0, 0, "Stop in good order."},
-        {"time", lanemap_command_time, 1, F | L | U, 0, 0, 0, "Seconds and microseconds."},
-        {"lastsave", lanemap_command_lastsave, 1, F | L | U, 0, 0, 0,
-         "When lanemapd started: every write is saved."},
-        {"wait", lanemap_command_wait, 3, 0, 0, 0, 0, "0: there are no replicas."},
-        {"waitaof", lanemap_command_waitaof, 4, 0, 0, 0, 0,
-         "Wait until what was applied is durable."},
-        {"role", lanemap_command_role, 1, F | L, 0, 0, 0, "master, the log position, no replicas."},
-        {"slowlog", lanemap_command_slowlog, -2, L | ADM | U, 0, 0, 0, "What took long."},
-        {"latency", lanemap_command_latency, -2, L | ADM | U, 0, 0, 0, "When something took long."},
-        {"module", lanemap_command_module, -2, L | ADM | U, 0, 0, 0, "There are none."},
-        {"acl", lanemap_command_acl, -2, L | ADM | U, 0, 0, 0, "There is one user: default."},
-        {"lanemap.add", lanemap_command_lanemap_add, 3, W | F | G, 1, 1, 1,
-         "Add one id: changed, ids the key has now."},
-        {"lanemap.rem", lanemap_command_lanemap_rem, 3, W | F, 1, 1, 1,
-         "Remove one id: changed, ids the key has now."},
-        {"lanemap.ids", lanemap_command_lanemap_ids, 1, R | NM, 0, 0, 0, "All distinct ids."},
-        {"lanemap.flush", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0,
-         "Bring everything into segments."},
-        {"lanemap.compact", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0,
-         "One segment per lane."},
-        {"lanemap.flip", lanemap_command_lanemap_request, 1, ADM | NM, 0, 0, 0,
-         "A fresh data object."},
-        {"lanemap.mark", lanemap_command_lanemap_mark, -1, W | F, 0, 0, 0,
-         "Read or set the mark of the write stream."},
-        {"lanemap.stats", lanemap_command_lanemap_stats, -1, R | U, 0, 0, 0,
-         "Names and values; HELP: their units and meaning."},
-        {"lanemap.verify", lanemap_command_lanemap_verify, 1, ADM | NM, 0, 0, 0,
-         "Check every file; the findings."},
-        {"lanemap.backup", lanemap_command_lanemap_backup, -2, ADM | NM, 0, 0, 0,
-         "A copy in an empty directory."},
-        {"lanemap.reshard", lanemap_command_lanemap_reshard, -1, R | HID, 0, 0, 0, ""},
-        {"keys", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"scan", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"randomkey", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"dump", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"rename", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"renamenx", lanemap_command_no_keys, -1, R | HID, 0, 0, 0, ""},
-        {"post", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U, 0, 0, 0, ""},
-        {"host:", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U, 0, 0, 0, ""},
+        {"sadd", lanemap_command_sadd, -3, W | F | G, "key id [id ...]", "Add ids to a key.",
+         "1.0.0", "O(N), N: ids in the command", LANEMAP_GROUP_SET,
+         {{1, 1, 1, false, "RW insert"}}},
+        {"srem", lanemap_command_srem, -3, W | F, "key id [id ...]", "Remove ids from a key.",
+         "1.0.0", "O(N), N: ids in the command", LANEMAP_GROUP_SET,
+         {{1, 1, 1, false, "RW delete"}}},
+        {"smembers", lanemap_command_smembers, 2, R, "key", "All ids of a key.", "1.0.0",
+         "O(N), N: ids of the key", LANEMAP_GROUP_SET, {{1, 1, 1, false, "RO access"}}},
+        {"sismember", lanemap_command_sismember, 3, R | F, "key id", "Whether a key has an id.",
+         "1.0.0", "O(log N), N: ids of the key", LANEMAP_GROUP_SET, {{1, 1, 1, false, "RO"}}},
+        {"smismember", lanemap_command_smismember, -3, R | F, "key id [id ...]",
+         "Which of several ids a key has.", "6.2.0",
+         "O(M log N), M: ids in the command, N: ids of the key", LANEMAP_GROUP_SET,
+         {{1, 1, 1, false, "RO access"}}},
+        {"scard", lanemap_command_scard, 2, R | F, "key", "How many ids a key has.", "1.0.0", NULL,
+         LANEMAP_GROUP_SET, {{1, 1, 1, false, "RO"}}},
+        {"sscan", lanemap_command_sscan, -3, R, "key cursor [MATCH pattern] [COUNT count]",
+         "The ids of a key, in parts.", "2.8.0",
+         "O(log N + M), N: ids of the key, M: ids of the part", LANEMAP_GROUP_SET,
+         {{1, 1, 1, false, "RO access"}}},
+        {"smove", lanemap_command_smove, 4, W | F | G, "source destination id",
+         "Move an id from one key to another.", "1.0.0", "O(log N), N: ids of the keys",
+         LANEMAP_GROUP_SET, {{1, 1, 1, false, "RW access delete"}, {2, 2, 1, false, "RW insert"}}},
+        {"sinter", lanemap_command_sinter, -2, R, "key [key ...]", "The ids that all keys have.",
+         "1.0.0", "O(N * M), N: ids of the shortest key, M: keys", LANEMAP_GROUP_SET,
+         {{1, -1, 1, false, "RO access"}}},
+        {"sintercard", lanemap_command_sintercard, -3, R, "numkeys key [key ...] [LIMIT limit]",
+         "How many ids all keys have.", "7.0.0", "O(N * M), N: ids of the shortest key, M: keys",
+         LANEMAP_GROUP_SET, {{1, 0, 1, true, "RO access"}}},
+        {"sunion", lanemap_command_sunion, -2, R, "key [key ...]",
+         "The ids that any of the keys has.", "1.0.0", "O(N), N: ids of all keys",
+         LANEMAP_GROUP_SET, {{1, -1, 1, false, "RO access"}}},
+        {"sdiff", lanemap_command_sdiff, -2, R, "key [key ...]",
+         "The ids of the first key that no other has.", "1.0.0", "O(N), N: ids of all keys",
+         LANEMAP_GROUP_SET, {{1, -1, 1, false, "RO access"}}},
+        {"del", lanemap_command_del, -2, W, "key [key ...]", "Remove keys with all their ids.",
+         "1.0.0", "O(N), N: keys", LANEMAP_GROUP_GENERIC, {{1, -1, 1, false, "RM delete"}}},
+        {"unlink", lanemap_command_del, -2, W | F, "key [key ...]",
+         "Remove keys with all their ids.", "4.0.0", "O(N), N: keys", LANEMAP_GROUP_GENERIC,
+         {{1, -1, 1, false, "RM delete"}}},
+        {"exists", lanemap_command_exists, -2, R | F, "key [key ...]",
+         "How many of the keys exist.", "1.0.0", "O(N), N: keys", LANEMAP_GROUP_GENERIC,
+         {{1, -1, 1, false, "RO"}}},
+        {"touch", lanemap_command_exists, -2, R | F, "key [key ...]", "How many of the keys exist.",
+         "3.2.1", "O(N), N: keys", LANEMAP_GROUP_GENERIC, {{1, -1, 1, false, "RO"}}},
+        {"ttl", lanemap_command_ttl, 2, R | F, "key", "-1: keys do not expire; -2: there is none.",
+         "1.0.0", NULL, LANEMAP_GROUP_GENERIC, {{1, 1, 1, false, "RO access"}}},
+        {"pttl", lanemap_command_ttl, 2, R | F, "key", "-1: keys do not expire; -2: there is none.",
+         "2.6.0", NULL, LANEMAP_GROUP_GENERIC, {{1, 1, 1, false, "RO access"}}},
+        {"expiretime", lanemap_command_ttl, 2, R | F, "key",
+         "-1: keys do not expire; -2: there is none.", "7.0.0", NULL, LANEMAP_GROUP_GENERIC,
+         {{1, 1, 1, false, "RO access"}}},
+        {"pexpiretime", lanemap_command_ttl, 2, R | F, "key",
+         "-1: keys do not expire; -2: there is none.", "7.0.0", NULL, LANEMAP_GROUP_GENERIC,
+         {{1, 1, 1, false, "RO access"}}},
+        {"persist", lanemap_command_persist, 2, R | F, "key", "0: keys do not expire.", "2.2.0",
+         NULL, LANEMAP_GROUP_GENERIC, {{1, 1, 1, false, "RO"}}},
+        {"type", lanemap_command_type, 2, R | F, "key", "set or none.", "1.0.0", NULL,
+         LANEMAP_GROUP_GENERIC, {{1, 1, 1, false, "RO"}}},
+        {"dbsize", lanemap_command_dbsize, 1, R | F | KEYS, NULL, "How many keys there are.",
+         "1.0.0", NULL, LANEMAP_GROUP_SERVER},
+        {"flushall", lanemap_command_flushall, -1, W | KEYS | DANGER, "[ASYNC|SYNC]",
+         "Remove everything.", "1.0.0", NULL, LANEMAP_GROUP_SERVER},
+        {"flushdb", lanemap_command_flushall, -1, W | KEYS | DANGER, "[ASYNC|SYNC]",
+         "Remove everything.", "1.0.0", NULL, LANEMAP_GROUP_SERVER},
+        {"ping", lanemap_command_ping, -1, F | U, "[message]", "PONG.", "1.0.0", NULL,
+         LANEMAP_GROUP_CONNECTION},
+        {"echo", lanemap_command_echo, 2, F | L | U, "message", "The argument.", "1.0.0", NULL,
+         LANEMAP_GROUP_CONNECTION},
+        {"hello", lanemap_command_hello, -1, F | L | A | U,
+         "[protover] [AUTH username password] [SETNAME clientname]", "Choose the protocol version.",
+         "6.0.0", NULL, LANEMAP_GROUP_CONNECTION, .secrets = lanemap_command_all_secret},
+        {"auth", lanemap_command_auth, -2, F | L | A | U, "[username] password",
+         "Give the password.", "1.0.0", NULL, LANEMAP_GROUP_CONNECTION,
+         .secrets = lanemap_command_all_secret},
+        {"select", lanemap_command_select, 2, F | L | U, "index", "There is one database: 0.",
+         "1.0.0", NULL, LANEMAP_GROUP_CONNECTION},
+        {"quit", lanemap_command_quit, -1, F | L | A | ONCE | U, NULL, "Close the connection.",
+         "1.0.0", NULL, LANEMAP_GROUP_CONNECTION},
+        {"reset", lanemap_command_reset, 1, F | L | A | ONCE | U, NULL, "Reset the connection.",
+         "6.2.0", NULL, LANEMAP_GROUP_CONNECTION},
+        {"multi", lanemap_command_multi, 1, F | L | ONCE | U, NULL, "Start a transaction.", "1.2.0",
+         NULL, LANEMAP_GROUP_TRANSACTIONS},
+        {"exec", lanemap_command_exec, 1, L | ONCE, NULL,
+         "Apply the transaction as one log record.", "1.2.0", "that of its commands",
+         LANEMAP_GROUP_TRANSACTIONS},
+        {"discard", lanemap_command_discard, 1, F | L | ONCE | U, NULL, "Forget the transaction.",
+         "2.0.0", NULL, LANEMAP_GROUP_TRANSACTIONS},
+        {"watch", lanemap_command_watch, -2, F | ONCE, "key [key ...]",
+         "EXEC does nothing when one of the keys was changed.", "2.2.0", "O(N), N: keys",
+         LANEMAP_GROUP_TRANSACTIONS, {{1, -1, 1, false, "RO"}}},
+        {"unwatch", lanemap_command_unwatch, 1, F | L | U, NULL, "Watch nothing any more.", "2.2.0",
+         NULL, LANEMAP_GROUP_TRANSACTIONS},
+        {"info", lanemap_command_info, -1, L | U | DANGER, "[section [section ...]]",
+         "State and counters.", "1.0.0", NULL, LANEMAP_GROUP_SERVER},
+        {"shutdown", lanemap_command_shutdown, -1, L | ADM | NM,
+         "[NOSAVE|SAVE] [NOW] [FORCE] [ABORT]", "Stop in good order.", "1.0.0",
+         "O(N), N: what a flush writes", LANEMAP_GROUP_SERVER},
+        {"time", lanemap_command_time, 1, F | L | U, NULL, "Seconds and microseconds.", "2.6.0",
+         NULL, LANEMAP_GROUP_SERVER},
+        {"lastsave", lanemap_command_lastsave, 1, F | L | U | DANGER, NULL,
+         "When lanemapd started: every write is saved.", "1.0.0", NULL, LANEMAP_GROUP_SERVER},
+        {"wait", lanemap_command_wait, 3, 0, "numreplicas timeout", "0: there are no replicas.",
+         "3.0.0", NULL, LANEMAP_GROUP_GENERIC},
+        {"waitaof", lanemap_command_waitaof, 4, 0, "numlocal numreplicas timeout",
+         "Wait until what was applied is durable.", "7.2.0", NULL, LANEMAP_GROUP_GENERIC},
+        {"role", lanemap_command_role, 1, F | L | DANGER, NULL,
+         "master, the log position, no replicas.", "2.8.12", NULL, LANEMAP_GROUP_SERVER},
+        {"lanemap.add", lanemap_command_lanemap_add, 3, W | F | G, "key id",
+         "Add one id: changed, ids the key has now.", "0.1.0", NULL, LANEMAP_GROUP_LANEMAP,
+         {{1, 1, 1, false, "RW insert"}}},
+        {"lanemap.rem", lanemap_command_lanemap_rem, 3, W | F, "key id",
+         "Remove one id: changed, ids the key has now.", "0.1.0", NULL, LANEMAP_GROUP_LANEMAP,
+         {{1, 1, 1, false, "RW delete"}}},
+        {"lanemap.ids", lanemap_command_lanemap_ids, 1, R | NM, NULL, "All distinct ids.", "0.1.0",
+         "O(N), N: pairs of the index", LANEMAP_GROUP_LANEMAP},
+        {"lanemap.flush", lanemap_command_lanemap_request, 1, ADM | NM, NULL,
+         "Bring everything into segments.", "0.1.0", "O(N), N: pairs that are written",
+         LANEMAP_GROUP_LANEMAP},
+        {"lanemap.compact", lanemap_command_lanemap_request, 1, ADM | NM, NULL,
+         "One segment per lane.", "0.1.0", "O(N), N: pairs that are written",
+         LANEMAP_GROUP_LANEMAP},
+        {"lanemap.flip", lanemap_command_lanemap_request, 1, ADM | NM, NULL, "A fresh data object.",
+         "0.1.0", "O(N), N: pairs that are written", LANEMAP_GROUP_LANEMAP},
+        {"lanemap.mark", lanemap_command_lanemap_mark, -1, W | F, "[mark]",
+         "Read or set the mark of the write stream.", "0.1.0", NULL, LANEMAP_GROUP_LANEMAP},
+        {"lanemap.stats", lanemap_command_lanemap_stats, -1, R | U, "[HELP]",
+         "Names and values; HELP: their units and meaning.", "0.1.0", NULL, LANEMAP_GROUP_LANEMAP},
+        {"lanemap.verify", lanemap_command_lanemap_verify, 1, ADM | NM, NULL,
+         "Check every file; the findings.", "0.1.0", "O(N), N: bytes of all files",
+         LANEMAP_GROUP_LANEMAP},
+        {"lanemap.backup", lanemap_command_lanemap_backup, -2, ADM | NM, "directory [DESCRIPTOR]",
+         "A copy in an empty directory.", "0.1.0", "O(N), N: bytes of all files",
+         LANEMAP_GROUP_LANEMAP},
+        {"lanemap.reshard", lanemap_command_lanemap_reshard, -1, R | HID},
+        {"keys", lanemap_command_no_keys, -1, R | HID},
+        {"scan", lanemap_command_no_keys, -1, R | HID},
+        {"randomkey", lanemap_command_no_keys, -1, R | HID},
+        {"dump", lanemap_command_no_keys, -1, R | HID},
+        {"rename", lanemap_command_no_keys, -1, R | HID},
+        {"renamenx", lanemap_command_no_keys, -1, R | HID},
+        {"post", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U},
+        {"host:", lanemap_command_cross_protocol, -1, L | A | ONCE | HID | U},
 };
 /* clang-format on */
+
+/* Those that have subcommands are in the files of these. */
+static struct lanemap_command *const containers[] = {
+        &lanemap_command_acl,    &lanemap_command_client,  &lanemap_command_command,
+        &lanemap_command_config, &lanemap_command_latency, &lanemap_command_memory,
+        &lanemap_command_module, &lanemap_command_object,  &lanemap_command_slowlog,
+};
 
 /* Redis's commands that have no meaning here, and why. */
 #define NO_CLUSTER "This instance has cluster support disabled"
@@ -136,13 +194,14 @@ static const struct {
         {"subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe publish spublish "
          "pubsub", NO_PUBSUB},
         {"save bgsave bgrewriteaof", NO_SAVE},
-        {"restore migrate move copy sort sort_ro", NO_DUMP},
+        {"restore restore-asking migrate move copy sort sort_ro", NO_DUMP},
         {"expire pexpire expireat pexpireat",
          "keys do not expire: what was added stays until SREM, DEL or FLUSHALL removes it"},
         {"sinterstore sunionstore sdiffstore", NO_STORE},
         {"spop srandmember", "lanemapd picks no ids by chance: SSCAN reads a key in parts, SREM "
          "removes what you chose"},
         {"swapdb", "there is one database: 0"},
+        {"lolwut", "lanemapd draws nothing"},
         {"monitor", "lanemapd does not show clients the commands of others; SLOWLOG, LATENCY and "
          "INFO commandstats tell of them"},
         {"debug", "DEBUG command not allowed: lanemapd has none; INFO, LANEMAP.STATS and "
@@ -167,11 +226,13 @@ static void refused_init(void)
                 n_text += n_bytes;
                 while ((word = strtok_r(NULL, " ", &rest))) {
                         lanemap_check(n < LANEMAP_N_ELEMENTS(refused));
-                        refused[n] = (struct lanemap_command){.name = word,
-                                                              .run = lanemap_command_refused,
-                                                              .arity = -1,
-                                                              .flags = L | HID | U,
-                                                              .summary = refused_rows[i].why};
+                        refused[n] =
+                                (struct lanemap_command){.name = word,
+                                                         .run = lanemap_command_refused,
+                                                         .arity = -1,
+                                                         .flags = L | HID | U,
+                                                         .summary = refused_rows[i].why,
+                                                         .secrets = lanemap_command_all_secret};
                         lanemap_registry_add(&refused[n++]);
                 }
         }
@@ -179,18 +240,22 @@ static void refused_init(void)
 
 /* Commands of Redis's other types: the answer says why they are not here. */
 static const char other_type_names[] =
-        "append bitcount bitfield bitop bitpos blmove blpop brpop bzpopmax bzpopmin decr decrby "
-        "geoadd geosearch get getbit getdel getex getrange getset hdel "
-        "hexists hget hgetall hincrby hincrbyfloat hkeys hlen hmget hmset hscan hset hsetnx "
-        "hstrlen "
-        "hvals incr incrby incrbyfloat lindex linsert llen lmove lpop lpos lpush lpushx lrange "
-        "lrem "
-        "lset ltrim mget mset msetnx pfadd pfcount pfmerge psetex "
-        "rpop rpoplpush rpush rpushx set setbit setex setnx setrange strlen xadd xlen xrange "
-        "xread xrevrange xtrim zadd zcard zcount zincrby zinter zpopmax zpopmin zrange "
-        "zrangebyscore zrank zrem zrevrange zscan zscore zunion ";
+        "append bitcount bitfield bitfield_ro bitop bitpos blmove blmpop blpop brpop "
+        "brpoplpush bzmpop bzpopmax bzpopmin decr decrby geoadd geodist geohash geopos "
+        "georadius georadius_ro georadiusbymember georadiusbymember_ro geosearch "
+        "geosearchstore get getbit getdel getex getrange getset hdel hexists hget hgetall "
+        "hincrby hincrbyfloat hkeys hlen hmget hmset hrandfield hscan hset hsetnx hstrlen "
+        "hvals incr incrby incrbyfloat lcs lindex linsert llen lmove lmpop lpop lpos lpush "
+        "lpushx lrange lrem lset ltrim mget mset msetnx pfadd pfcount pfdebug pfmerge "
+        "pfselftest psetex rpop rpoplpush rpush rpushx set setbit setex setnx setrange "
+        "strlen substr xack xadd xautoclaim xclaim xdel xgroup xinfo xlen xpending xrange "
+        "xread xreadgroup xrevrange xsetid xtrim zadd zcard zcount zdiff zdiffstore zincrby "
+        "zinter zintercard zinterstore zlexcount zmpop zmscore zpopmax zpopmin zrandmember "
+        "zrange zrangebylex zrangebyscore zrangestore zrank zrem zremrangebylex "
+        "zremrangebyrank zremrangebyscore zrevrange zrevrangebylex zrevrangebyscore zrevrank "
+        "zscan zscore zunion zunionstore ";
 
-static struct lanemap_command other_types[128];
+static struct lanemap_command other_types[192];
 static size_t n_other_types;
 static char other_type_text[sizeof(other_type_names)];
 
@@ -203,9 +268,11 @@ void lanemap_command_table_init(void)
         memcpy(other_type_text, other_type_names, sizeof(other_type_names));
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(commands); i++)
                 lanemap_registry_add(&commands[i]);
+        for (size_t i = 0; i < LANEMAP_N_ELEMENTS(containers); i++)
+                lanemap_registry_add(containers[i]);
         refused_init();
-        while ((word = strtok_r(NULL, " ", &rest)) &&
-               n_other_types < LANEMAP_N_ELEMENTS(other_types)) {
+        while ((word = strtok_r(NULL, " ", &rest))) {
+                lanemap_check(n_other_types < LANEMAP_N_ELEMENTS(other_types));
                 other_types[n_other_types] =
                         (struct lanemap_command){.name = word,
                                                  .run = lanemap_command_other_type,

@@ -307,6 +307,9 @@ static int inline_read(struct lanemap_resp_parser *parser, char *bytes, size_t n
                         *ret_consumed = n_message;
                         return LANEMAP_RESP_COMMAND;
                 }
+                if (LANEMAP_UNLIKELY(parser->restricted &&
+                                     parser->n_args == LANEMAP_RESP_RESTRICTED_ARGS_MAX))
+                        return parser_fail(parser, "unauthenticated inline request is too long");
                 start = at;
                 if (word_read(bytes, n_line, &at, &word_bytes) < 0)
                         return parser_fail(parser, "unbalanced quotes in request");

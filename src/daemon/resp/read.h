@@ -22,7 +22,7 @@
         1048576 /* above the longest key, so that a long one gets a reply */
 #define LANEMAP_RESP_INLINE_BYTES_MAX 65536
 
-/* Before a client has given the password, it can make us keep only this much. */
+/* Before a client has given the password, it can make us keep only this much, inline too. */
 #define LANEMAP_RESP_RESTRICTED_ARGS_MAX      10
 #define LANEMAP_RESP_RESTRICTED_ARG_BYTES_MAX 16384
 

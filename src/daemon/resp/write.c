@@ -158,3 +158,17 @@ void lanemap_reply_map(struct lanemap_reply *reply, uint64_t n_pairs)
         else
                 line_write(reply, '%', n_pairs);
 }
+
+void lanemap_reply_double(struct lanemap_reply *reply, double number)
+{
+        char text[40];
+        int n = snprintf(text, sizeof(text), "%.17g", number);
+
+        if (reply->protocol == 2) {
+                lanemap_reply_bulk(reply, text, (size_t)n);
+                return;
+        }
+        lanemap_reply_raw(reply, ",", 1);
+        lanemap_reply_raw(reply, text, (size_t)n);
+        lanemap_reply_raw(reply, "\r\n", 2);
+}

@@ -12,6 +12,7 @@ void lanemap_reply_error(struct lanemap_reply *reply, const char *format, ...) L
 const char *lanemap_reply_error_code(size_t i, uint64_t *ret_n);
 void lanemap_reply_error_codes_reset(void);
 void lanemap_reply_integer(struct lanemap_reply *reply, int64_t number);
+void lanemap_reply_double(struct lanemap_reply *reply, double number); /* RESP2: a bulk string */
 void lanemap_reply_bulk(struct lanemap_reply *reply, const void *bytes, size_t n_bytes);
 void lanemap_reply_text(struct lanemap_reply *reply, const char *text); /* a bulk string */
 /* A few ids as bulk strings; of many see lanemap_reply_run(). */
