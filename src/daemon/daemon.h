@@ -12,23 +12,23 @@
  *              -> apply the batch, write its replies
  *              -> ask the engine how far replies may leave (loop/gate.h), send
  *
- * S1  Every reply passes the gate with the last position that was applied when it was computed.
- * S2  A client is freed only at the end of a round, so a batch never names one that is gone.
- * S3  No client can make another wait for more than the work of its own bounded messages: what
+ * LP1  Every reply passes the gate with the last position that was applied when it was computed.
+ * LP2  A client is freed only at the end of a round, so a batch never names one that is gone.
+ * LP3  No client can make another wait for more than the work of its own bounded messages: what
  * takes long runs in the engine, in a helper thread, or in slices (a transaction), and only its
  * client is paused.
- * S4  The loop waits for no flush, no merge, no memory and no log. While the engine would make a
+ * LP4  The loop waits for no flush, no merge, no memory and no log. While the engine would make a
  * write wait, clients whose next command is a write are parked, and go on in the order in which
  * they were parked; a batch that it refuses to take is held, and comes before every other write.
  * Everybody else is served. Commands that tell nothing of the data (PING, INFO, ...) are run and
  * answered at once, whatever hangs.
- * S5  No command of a client is run while more than LANEMAP_OUTPUT_BYTES_PAUSE of its replies are
+ * LP5  No command of a client is run while more than LANEMAP_OUTPUT_BYTES_PAUSE of its replies are
  * not sent, and one long reply is ids of 4 bytes until it is sent (resp/buffer.h). So replies may
  * be as large as they like, and a client is closed only when it has taken nothing of what may leave
  * for --timeout-output seconds.
- * S6  All clients together have about --maxmemory-clients of memory: beyond it those with much
+ * LP6  All clients together have about --maxmemory-clients of memory: beyond it those with much
  * wait, the largest of those that do nothing are closed, and the others go on (client/budget.h).
- * S7  Whoever has not given the password keeps nobody out: connections over TCP leave
+ * LP7  Whoever has not given the password keeps nobody out: connections over TCP leave
  * LANEMAP_CLIENTS_RESERVED of --maxclients to the Unix socket; such a client has --timeout-auth
  * seconds, LANEMAP_STRANGER_BYTES of input and 10 arguments, and is the first to go where memory is
  * short.
@@ -56,7 +56,7 @@ struct lanemap_job;
 /* Bounds per client. */
 #define LANEMAP_QUERY_BYTES_MAX      ((size_t)64 << 20) /* unread input */
 #define LANEMAP_OUTPUT_BYTES_SEND    ((size_t)1 << 20)  /* send in the midst of a round */
-#define LANEMAP_OUTPUT_BYTES_PAUSE   ((size_t)4 << 20)  /* replies not sent: run no command (S5) */
+#define LANEMAP_OUTPUT_BYTES_PAUSE   ((size_t)4 << 20)  /* replies not sent: run no command (LP5) */
 #define LANEMAP_OUTPUT_BYTES_TURN    ((size_t)4 << 20) /* of one round: then it is another's turn */
 #define LANEMAP_SEND_BYTES_TURN      ((size_t)1 << 20) /* the same, of what is sent */
 #define LANEMAP_IDS_RUN              ((size_t)4096)    /* text of so many is made when it is sent */
@@ -241,7 +241,7 @@ struct lanemap_server {
         uint64_t next_client_id;
 
         struct lanemap_batch batch;
-        struct lanemap_transaction *executing; /* runs, or is applied: nobody else writes (X1) */
+        struct lanemap_transaction *executing; /* runs, or is applied: nobody else writes (EX1) */
         struct lanemap_transaction_list execs; /* of EXEC in slices, in their order */
         struct lanemap_watched watched;
         struct lanemap_reply discarded; /* replies of commands that are run again */

@@ -149,7 +149,7 @@ static int directory_open(struct removal *removal)
                          &removal->dir_lock_made);
 }
 
-/* X3. A control object that cannot be read names no index, and is removed. */
+/* RM3. A control object that cannot be read names no index, and is removed. */
 static int same_index_check(const struct removal *removal)
 {
         char object[LANEMAP_SHM_OBJECT_NAME_BYTES];
@@ -265,7 +265,7 @@ static int directory_remove(struct removal *removal)
 
 /* ---- 4. locks and the directory itself ---- */
 
-/* X2. The names that are left, for the error. */
+/* RM2. The names that are left, for the error. */
 static int directory_left(const struct removal *removal)
 {
         const char *path = removal->options->directory;

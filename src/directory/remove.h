@@ -7,13 +7,13 @@
  *   3. manifest.json: from here on there is no index; then segment files, log, quarantine
  *   4. the lock files, while they are held; the directory
  *
- *   X1  Nothing is removed while a writer lives: both locks are held from before the first unlink
+ *   RM1  Nothing is removed while a writer lives: both locks are held from before the first unlink
  *       until after the last one. A program that has opened a lock file which is removed meanwhile
  *       finds that out and takes the one that is there (lanemap_store_lock()).
- *   X2  Only what the index made is removed: names as in FORMAT.md. Anything else stays, the
+ *   RM2  Only what the index made is removed: names as in FORMAT.md. Anything else stays, the
  *       directory with it, and is named.
- *   X3  A directory that holds another index than the name's objects is refused.
- *   X4  What a crash leaves the next call removes; removing what is not there is no error.
+ *   RM3  A directory that holds another index than the name's objects is refused.
+ *   RM4  What a crash leaves the next call removes; removing what is not there is no error.
  *
  * Readers that are attached keep what they have mapped.
  */
@@ -41,8 +41,8 @@ struct lanemap_remove_report {
  * ret_report     written also on failure
  * error          may be NULL; says what is wrong and what to do
  *
- * Return: 0: nothing is left. Errors: -EBUSY a writer lives, -EEXIST X3, -EINVAL a bad name, or the
- * directory is none of an index: nothing was removed. -ENOTEMPTY X2, -EPERM, -EACCES an object or
+ * Return: 0: nothing is left. Errors: -EBUSY a writer lives, -EEXIST RM3, -EINVAL bad name, or the
+ * directory is none of an index: nothing was removed. -ENOTEMPTY RM2, -EPERM, -EACCES an object or
  * file is another user's, -ENOMEM, ...: the rest was removed.
  * Thread: any.
  */

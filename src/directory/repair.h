@@ -3,16 +3,17 @@
  *
  *   1. the directory's lock; everything is verified
  *   2. the entries of each damaged segment file that can be recovered (directory/salvage.h), and
- *   the log before its hole: in memory 3. the new log file, then new segment files: written,
- *   synced, renamed, directory synced 4. damaged files linked into quarantine/ under their names,
- *   synced 5. live keys and pairs counted again; the new manifest
+ *      the log before its hole: in memory
+ *   3. the new log file, then new segment files: written, synced, renamed, directory synced
+ *   4. damaged files linked into quarantine/ under their names, synced
+ *   5. live keys and pairs counted again; the new manifest
  *   6. the old names of damaged files unlinked
  *
  *   Q1  A crash before 5 leaves the damage as it was, and files that no manifest names; a crash
- *   after it, old names that nobody needs. Either way repair can be run again. Q2  No bytes are
- *   deleted: damaged files are in quarantine/. Q3  After it, verify finds nothing; a second run
- *   does nothing. Q4  A file whose every byte could be put right (the 256-bit checksum says so) is
- *   no loss.
+ *       after it, old names that nobody needs. Either way repair can be run again.
+ *   Q2  No bytes are deleted: damaged files are in quarantine/.
+ *   Q3  After it, verify finds nothing; a second run does nothing.
+ *   Q4  A file whose every byte could be put right (the 256-bit checksum says so) is no loss.
  */
 #ifndef LANEMAP_DIRECTORY_REPAIR_H
 #define LANEMAP_DIRECTORY_REPAIR_H

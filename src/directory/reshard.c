@@ -208,7 +208,7 @@ static int counts_check(struct lanemap_reshard *reshard)
                                    report->n_keys, report->n_pairs, n_keys, n_pairs);
 }
 
-/* U2 in verify/mapping.h: what was built is believed only if every page of the sources was read. */
+/* UM2 in verify/mapping.h: what was built is believed if every page of the sources was read. */
 static int sources_check(struct lanemap_reshard *reshard)
 {
         for (uint32_t i = 0; i < reshard->before.n_files; i++) {

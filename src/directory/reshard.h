@@ -7,8 +7,8 @@
  *   3. the new manifest
  *
  *   H1  Until 3 the old index is in force, after 3 the resharded one. Files that a crash leaves,
- *   and that no manifest names, are unlinked by the next start. H2  The files of before stay until
- *   the next writer has published: readers that go on looking
+ *       and that no manifest names, are unlinked by the next start.
+ *   H2  The files of before stay until the next writer has published: readers that go on looking
  *       into the last generation may still open them.
  *   H3  Counts are counted: keys and pairs of the new lanes are those that the old manifest has, or
  *       nothing is changed.

@@ -1,4 +1,4 @@
-/* Bringing a copy of an index back: verify, copy, verify. Guarantees B1 to B3 in verify/copy.h. */
+/* Bringing a copy of an index back: verify, copy, verify. BK1 to BK3 in verify/copy.h. */
 #ifndef LANEMAP_DIRECTORY_RESTORE_H
 #define LANEMAP_DIRECTORY_RESTORE_H
 

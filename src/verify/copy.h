@@ -2,10 +2,10 @@
  * Copies of an index: made by a running writer (lanemap_writer_backup()), and brought back
  * (directory/restore.h). Here is what both are made of.
  *
- *   B1  A backup is complete when its manifest is there, which is written last; without one it is
+ *   BK1  A backup is complete when its manifest is there, which is written last; without one it is
  *       no index, and nothing opens it.
- *   B2  It names no log: everything that was applied before the backup began is in its segments.
- *   B3  Restore brings back nothing that does not verify, and never writes into an index.
+ *   BK2  It names no log: everything that was applied before the backup began is in its segments.
+ *   BK3  Restore brings back nothing that does not verify, and never writes into an index.
  */
 #ifndef LANEMAP_VERIFY_COPY_H
 #define LANEMAP_VERIFY_COPY_H

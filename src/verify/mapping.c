@@ -103,7 +103,7 @@ bool lanemap_mapping_is_hit(const struct lanemap_mapping *guard, uint64_t *ret_o
 {
         uint64_t offset;
 
-        lanemap_fence_acquire(); /* after the loads of the caller: U2 */
+        lanemap_fence_acquire(); /* after the loads of the caller: UM2 */
         offset = lanemap_load_acquire(&guard->first_off);
         if (offset == UINT64_MAX)
                 return false;
@@ -194,7 +194,7 @@ static bool zeros_put(const struct range *range)
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
-/* U1: marks and counts first. */
+/* UM1: marks and counts first. */
 static bool guard_hit(struct lanemap_mapping *guard, uintptr_t page)
 {
         struct lanemap_lane_file *file = lanemap_load_acquire(&guard->file);

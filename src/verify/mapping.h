@@ -7,24 +7,24 @@
  *   access -> SIGBUS -> handler -> the sections of the page are marked -> zeros mapped over them
  *          -> the access reads zeros -> its outcome is checked after the mark: discarded
  *
- *   U1  Before a byte of a guarded mapping becomes another one, every section that has this byte
+ *   UM1  Before a byte of a guarded mapping becomes another one, every section that has this byte
  *       is marked `unreadable` (G6 in segment/read.h), and the guard is hit. A mark stays for as
  *       long as the mapping; a file that can be read again is mapped anew.
- *   U2  What was computed from a section is believed only if the section is not marked
+ *   UM2  What was computed from a section is believed only if the section is not marked
  *       afterwards: a lookup and an operation answer -EBADMSG (N3 in lane/read.h), a job that
  *       builds a file looks whether any guard was hit since it began (lanemap_mapping_n_hits()),
  *       and begins again.
- *   U3  The handler takes no lock, allocates nothing, keeps errno, and returns to the access: who
+ *   UM3  The handler takes no lock, allocates nothing, keeps errno, and returns to the access: who
  *       was reading goes on holding what it holds, and leaves as always. Nobody jumps.
- *   U4  An address outside of every guarded mapping is refused, and nothing is touched: what
+ *   UM4  An address outside of every guarded mapping is refused, and nothing is touched: what
  *       becomes of the process is the program's decision.
- *   U5  A file with a guard that was hit is damaged (D1 to D4 in writer/health/damage.h): found,
+ *   UM5  A file with a guard that was hit is damaged (D1 to D4 in writer/health/damage.h): found,
  *   named
  *       with offset, lane and keys, reported once. A copy that was hit is given up for its
  *       original.
- *   U6  A thread of the engine leaves SIGBUS unblocked (common/signals.h): one that blocks it
+ *   UM6  A thread of the engine leaves SIGBUS unblocked (common/signals.h): one that blocks it
  *       would be killed by it.
- *   U7  A file that was cut short is found so within about a second, also where nobody meets the
+ *   UM7  A file that was cut short is found so within about a second, also where nobody meets the
  *       end of it: the kernel makes the rest of its last page zeros without a signal, so within
  *       that second a lookup may miss an entry there. So it is with whatever else somebody writes
  *       into a file in use: the scrub finds that.
@@ -59,7 +59,7 @@ bool lanemap_mapping_is_hit(const struct lanemap_mapping *guard, uint64_t *ret_o
 void lanemap_mapping_cut(struct lanemap_mapping *guard, uint64_t n_left);
 
 /* The hits of all guards of this process. A fence comes first, after the loads of the caller:
- * U2. */
+ * UM2. */
 uint64_t lanemap_mapping_n_hits(void);
 
 #endif

@@ -2,8 +2,8 @@
  * Verification: a data directory holds what was written: manifest, segment files, counts, log.
  *
  *   V1  Nothing is modified, no lock is taken: a writer may work at the same time, also in another
- *   process. A file that it replaces is checked as it was, or the check begins again. V2  Every
- *   byte that the manifest names is covered by a 256-bit checksum that was read from the
+ *       process. A file that it replaces is checked as it was, or the check begins again.
+ *   V2  Every byte that the manifest names is covered by a 256-bit checksum that was read from the
  *       manifest, whose own is checked. So a finding is damage, and no damage goes unfound, but
  *       for the bytes of the log: there, what is not proven to have been durable may be missing.
  *   V3  Live keys and pairs of each lane are counted again by merging its segments, and compared
@@ -118,7 +118,7 @@ struct lanemap_verify_section {
 /* Return: 0. Errors: -EBADMSG, -EPROTONOSUPPORT, errno of mmap. */
 int lanemap_verify_section_map(int fd, uint64_t n_bytes, uint32_t section,
                                struct lanemap_verify_section *ret_section);
-/* Return: true if every page that was read was there (U2 in verify/mapping.h): results are
+/* Return: true if every page that was read was there (UM2 in verify/mapping.h): results are
  * valid. */
 bool lanemap_verify_section_is_read(const struct lanemap_verify_section *section);
 void lanemap_verify_section_unmap(struct lanemap_verify_section *section);

@@ -61,7 +61,7 @@ class Route(WriterTest):
         answers, _ = self.route(change("I", new=[column("id", 1)], table="r2"))
         self.assertEqual(answers, [common])
 
-    # P1 to P3 in tools/lanemap/position.h
+    # PO1 to PO3 in tools/lanemap/position.h
 
     def transaction(self, lsn, *changes):
         return [{"action": "B", "xid": 7, "lsn": lsn}, *changes, {"action": "C", "xid": 7, "lsn": lsn}]

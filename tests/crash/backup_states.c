@@ -1,6 +1,6 @@
 /*
  * The power goes while a backup is made, or brought back: every state of the disk that it may leave
- * is refused as a copy, or is all of it, and it is all of it where its manifest is (B1 and B3 in
+ * is refused as a copy, or is all of it, and it is all of it where its manifest is (BK1 and BK3 in
  * verify/copy.h); and the index that the backup is of is what it was.
  *
  *         backup_states [--seed S]

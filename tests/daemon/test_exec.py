@@ -1,4 +1,4 @@
-"""EXEC in slices (X1 to X4 in client/transaction.h): the loop is stopped between its rounds."""
+"""EXEC in slices (EX1 to EX4 in client/transaction.h): the loop is stopped between its rounds."""
 import os
 import random
 import select
@@ -213,7 +213,7 @@ class Slices(unittest.TestCase):
             equal(long("DBSIZE"), (":", 0))
 
     def test_what_was_taken_before_it_is_seen_by_it(self):
-        """Their round is the same: it runs anew, since the operation before it was applied between its slices (X1)."""
+        """Their round is the same: it runs anew, since the operation before it was applied between its slices (EX1)."""
         for watches in (False, True):
             with Rounds() as rounds:
                 early, long, other = (rounds.client() for _ in range(3))
@@ -266,7 +266,7 @@ class Answers(unittest.TestCase):
                 equal(client("DBSIZE"), (":", sum(bool(ids) for ids in model.values())))
 
     def test_who_does_not_read_holds_up_nobody(self):
-        """A few MiB of its answer wait for it, the rest is not written; the index is others' meanwhile (X4)."""
+        """A few MiB of its answer wait for it, the rest is not written; the index is others' meanwhile (EX4)."""
         with Daemon("--appendfsync", "no") as daemon:
             long, other = daemon.client(60), daemon.client(60)
             text = "x" * 16000

@@ -1,4 +1,4 @@
-/* The durability gate: G1 and G2 of gate.h, by hand and against a slow model. */
+/* The durability gate: GT1 and GT2 of gate.h, by hand and against a slow model. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 

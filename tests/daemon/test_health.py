@@ -1,4 +1,4 @@
-"""A disk that hangs: who is answered all the same, and what the daemon says of it (S4, K3, K4)."""
+"""A disk that hangs: who is answered all the same, and what the daemon says of it (LP4, HG3, HG4)."""
 import os
 import socket
 import unittest

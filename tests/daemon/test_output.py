@@ -1,4 +1,4 @@
-"""Large replies, clients that do not read theirs, and the memory of all clients (S5, S6)."""
+"""Large replies, clients that do not read theirs, and the memory of all clients (LP5, LP6)."""
 import hashlib
 import os
 import re

@@ -1,5 +1,5 @@
 """Back-pressure: a flush that hangs, and memory that is full until it ends. Clients that write are parked or held, in order,
-and nothing of theirs is lost; everybody else is answered (S4, B4)."""
+and nothing of theirs is lost; everybody else is answered (LP4, B4)."""
 import os
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""Clients that have not given the password: they keep nobody out (S7)."""
+"""Clients that have not given the password: they keep nobody out (LP7)."""
 import socket
 import unittest
 

@@ -4,6 +4,8 @@
 1. Every name() in a comment is a word of some source's code.
 2. A prototype that stands under a heading in a header is defined in the file that the heading names.
 3. No line has more than 100 columns where clang-format does not see to it: in comments, and in tables of a form of their own.
+4. A guarantee's number is given once in the tree ("S1. ..." or "S1  ..." at the start of a line of a comment; R numbers are those of
+   src/README.md, W and I are nobody else's), and "S1 in some/file.h" is right.
 
 Usage: check_comments.py SOURCE-ROOT
 """
@@ -14,6 +16,9 @@ from pathlib import Path
 COMMENT = re.compile(r'/\*.*?\*/', re.S)
 HEADING = re.compile(r'/\* ---- ([\w/]+\.c) ---- \*/')
 DEFINITION = re.compile(r'^[a-z][^;{}()#=]*?\b(lanemap_\w+)\([^;{}]*\)[^;{}()]*\n\{', re.M)
+
+GUARANTEE = re.compile(r'^(?: \*|(/\*)) {1,3}([A-Z]{1,2}\d+)(?:\. {1,2}|  )(?=[A-Z])', re.M)
+CITED = re.compile(r'\b([A-Z]{1,2}\d+)(?: (?:to|and) ([A-Z]{1,2}\d+))? in ([\w/]+\.[ch])\b')
 
 # Functions of programs that this one talks to.
 FOREIGN = {'format_type'}  # PostgreSQL
@@ -58,11 +63,33 @@ def wide_lines(texts):
                 yield f'{path}:{number}: {len(line)} columns; a line has 100 at most'
 
 
+def guarantees(texts):
+    """Each number that stands for two guarantees, and each that is not where a comment says it is."""
+    files = {}
+    for lone in (False, True): # those of "/* S1. ..." may say what one of their folder's headers says
+        for path, text in texts.items():
+            for found in GUARANTEE.finditer(text):
+                number, line = found[2], text.count('\n', 0, found.start()) + 1
+                if (found[1] is not None) != lone or number[0] == 'R' and len(number) == 2 or lone and path.parts[0] == 'tests':
+                    continue
+                other = files.setdefault(number, path)
+                if re.fullmatch(r'[WI]\d+', number):
+                    yield f'{path}:{line}: {number} is a number of src/README.md'
+                elif other != path and not (lone and other.parent == path.parent):
+                    yield f'{path}:{line}: {number} is a guarantee of {other} already'
+    for path, text in texts.items():
+        for comment in COMMENT.finditer(text):
+            for first, last, file in CITED.findall(re.sub(r'\s+(\* )?\s*', ' ', comment[0])):
+                for number in filter(None, (first, last)):
+                    if not str(files.get(number, '')).endswith(file):
+                        yield f'{path}: {number} is not in {file}'
+
+
 def main():
     root = Path(sys.argv[1])
     texts = {path.relative_to(root): path.read_text() for folder in ('src', 'include', 'tools', 'perf', 'tests')
              for path in sorted((root / folder).rglob('*.[ch]'))}
-    faults = [*names_of_comments(texts), *prototypes_under_headings(texts), *wide_lines(texts)]
+    faults = [*names_of_comments(texts), *prototypes_under_headings(texts), *wide_lines(texts), *guarantees(texts)]
     print(*faults, f'{len(faults)} faults', sep='\n')
     return 1 if faults else 0
 

@@ -14,13 +14,14 @@
  *   load        any message at or after now[location]; acquire: joins the message's view into now
  *   store       anywhere after now[location]; release: the message carries now, else `released`
  *
- * M1. Whatever RC11 allows, but for release sequences, this machine shows; it shows more where a
+ * EM1. Whatever RC11 allows, but for release sequences, this machine shows; it shows more where a
  * thread's later relaxed store follows its release store to the same location (C20 dropped those
- * too), so what is impossible here is impossible in C17. M2. What it does not show is load
- * buffering (a load that sees a store which depends on it), which no compiler or processor in use
- * does to dependent accesses; and which takes two threads that each load what the other stores:
- * here readers store nothing, and the writer's threads hand over under a lock. M3. Locks are steps
- * of the machine, with the view handed over.
+ * too), so what is impossible here is impossible in C17.
+ * EM2. What it does not show is load buffering (a load that sees a store which depends on it),
+ * which no compiler or processor in use does to dependent accesses; and which takes two threads
+ * that each load what the other stores: here readers store nothing, and the writer's threads hand
+ * over under a lock.
+ * EM3. Locks are steps of the machine, with the view handed over.
  *
  * Search: depth first over all threads and all choices, with a table of the states already seen (by
  * a 128-bit hash). A message that no thread can read any more is dropped, and views are counted

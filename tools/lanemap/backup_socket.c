@@ -5,7 +5,7 @@
  *      DEST                    0700 and ours: nobody else comes past it
  *      DEST/incomplete         0777: the writer's user makes its files here, by the descriptor
  *
- * When the writer has answered, the files move into DEST, the manifest last (B1 in
+ * When the writer has answered, the files move into DEST, the manifest last (BK1 in
  * verify/copy.h): until then DEST is no index.
  */
 #include "backup_socket.h"

@@ -6,9 +6,9 @@
  * had not confirmed, so the order goes back to a begin record that was there before; and what it
  * wrote last may be cut off, so a begin record may come where a commit was due.
  *
- *   P1  A transaction is printed when its commit is there, all of it or nothing.
- *   P2  One that is not after `after`, or not after the last that was printed, is skipped.
- *   P3  A transaction of which something may be missing is an error, never passed over.
+ *   PO1  A transaction is printed when its commit is there, all of it or nothing.
+ *   PO2  One that is not after `after`, or not after the last that was printed, is skipped.
+ *   PO3  A transaction of which something may be missing is an error, never passed over.
  */
 #ifndef LANEMAP_TOOLS_POSITION_H
 #define LANEMAP_TOOLS_POSITION_H

@@ -70,7 +70,7 @@ void lanemap_budget_trim(struct lanemap_client *client)
 {
         if (client->n_batched > 0) /* B3 */
                 return;
-        if (client->blocked != LANEMAP_BLOCKED_EXEC) /* room for its answer: X2 */
+        if (client->blocked != LANEMAP_BLOCKED_EXEC) /* room for its answer: EX2 */
                 lanemap_reply_trim(&client->out);
         if (client->parsed_bytes == 0)
                 lanemap_resp_parser_trim(&client->parser);

@@ -1,5 +1,5 @@
 /*
- * Memory of all clients together: input, transactions, replies and ids (S6). Its limit is
+ * Memory of all clients together: input, transactions, replies and ids (LP6). Its limit is
  * --maxmemory-clients.
  *
  *         over the limit      buffers that are empty are given back; a client that has more than

@@ -1,10 +1,10 @@
 /*
  * What the daemon says of its health: to systemd (STATUS=, WATCHDOG=1), to the log, in INFO.
  *
- * K3. The watchdog is fed while the loop turns and no part of the writer has been at one step of
+ * HG3. The watchdog is fed while the loop turns and no part of the writer has been at one step of
  *     its work for longer than --hang-limit. A part that is idle, slow or waits for a pace does not
  *     count.
- * K4. STATUS= says what is the matter, also where the watchdog is still fed: within two seconds,
+ * HG4. STATUS= says what is the matter, also where the watchdog is still fed: within two seconds,
  *     and of a part that does not get on when it has been at one step for five.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_HEALTH_H

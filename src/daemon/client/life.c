@@ -70,7 +70,7 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
         server->n_clients_peak = LANEMAP_MAX(server->n_clients_peak, server->n_clients);
 }
 
-/* S4: its next command is a write that has to wait. Clients run in the order of the list, so one
+/* LP4: its next command is a write that has to wait. Clients run in the order of the list, so one
  * that has had its turn goes to the end of it. */
 static void client_park(struct lanemap_client *client)
 {
@@ -308,7 +308,7 @@ static bool client_may_run(const struct lanemap_client *client)
                !lanemap_budget_holds(client);
 }
 
-/* Whoever asks for much leaves the others their turn (S3): a round ends after so many bytes of
+/* Whoever asks for much leaves the others their turn (LP3): a round ends after so many bytes of
  * replies, or after some commands when it has lasted long enough, and the next one goes on. */
 struct turn {
         uint64_t stream_begin;

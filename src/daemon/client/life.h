@@ -11,7 +11,7 @@ void lanemap_client_run(struct lanemap_client *client);   /* the commands that a
 void lanemap_client_send(struct lanemap_client *client);  /* what may leave */
 void lanemap_client_watch(struct lanemap_client *client); /* for what comes next */
 void lanemap_client_cron(struct lanemap_client *client);  /* once a second */
-/* Return: whether it has left so much unread that no command of it is run (S5). It is heard of
+/* Return: whether it has left so much unread that no command of it is run (LP5). It is heard of
  * again when some of it was sent. */
 bool lanemap_client_is_full(const struct lanemap_client *client);
 

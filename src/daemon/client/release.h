@@ -1,5 +1,5 @@
 /*
- * Replies of a client and the gate they pass (S1). Nothing here sends.
+ * Replies of a client and the gate they pass (LP1). Nothing here sends.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_RELEASE_H
 #define LANEMAP_DAEMON_CLIENT_RELEASE_H
@@ -8,7 +8,7 @@
 
 /* How far replies may leave: asks the engine when it has to. */
 void lanemap_server_gate(struct lanemap_server *server);
-/* Return: whether writes may be run now (S4): the engine takes them, and no batch is held. */
+/* Return: whether writes may be run now (LP4): the engine takes them, and no batch is held. */
 bool lanemap_server_may_write(struct lanemap_server *server);
 /* The engine said that writes are worth trying again in so many nanoseconds. */
 void lanemap_server_write_later(struct lanemap_server *server, uint64_t wait_ns);

@@ -24,7 +24,7 @@ void lanemap_server_stop(struct lanemap_server *server)
         TAILQ_FOREACH(client, &server->clients, all)
         {
                 bool drops = client->blocked != LANEMAP_BLOCKED_EXEC ||
-                             lanemap_transaction_may_drop(client->transaction); /* X2 */
+                             lanemap_transaction_may_drop(client->transaction); /* EX2 */
 
                 if (client->blocked != LANEMAP_BLOCKED_NOT && drops) {
                         lanemap_client_job_forget(client);

@@ -12,15 +12,15 @@
  * A short one does all of that in one go. A long one does it in slices of milliseconds, and the
  * loop goes on between them; its client is blocked.
  *
- * X1  While a transaction runs or is applied (server->executing) nobody else's operation is taken:
+ * EX1  While a transaction runs or is applied (server->executing) nobody else's operation is taken:
  *     who writes is parked, another EXEC is run after it. Reads of one key go on. Where operations
  *     that were taken before are applied between two slices, it runs anew from its first command,
  *     and what its client watches is looked at again (Z1).
- * X2  Nothing of it is applied before everything ran, and memory for its answer is there. A client
+ * EX2  Nothing of it is applied before everything ran, and memory for its answer is there. A client
  *     that goes before that, and a stop, drop it whole. After it has been handed to the thread that
  *     applies it, it is applied whether or not its client is still there.
- * X3  A transaction that the engine would make wait (WAITS) holds up no other one.
- * X4  A long answer is written in slices when it may leave, and no more of it than its client
+ * EX3  A transaction that the engine would make wait (WAITS) holds up no other one.
+ * EX4  A long answer is written in slices when it may leave, and no more of it than its client
  *     reads.
  */
 #ifndef LANEMAP_DAEMON_CLIENT_TRANSACTION_H
@@ -100,7 +100,7 @@ struct lanemap_transaction *lanemap_transaction_new(struct lanemap_client *clien
 void lanemap_transaction_free(struct lanemap_transaction *transaction);
 
 /* The client has none any more: it goes, or it was answered. One that is being applied goes on
- * without it (X2). */
+ * without it (EX2). */
 void lanemap_transaction_leave(struct lanemap_client *client);
 
 /* Return: whether nothing of the client's transaction was handed to the engine. */

@@ -101,7 +101,7 @@ static void ids_reply(struct reading *reading, struct lanemap_client *client)
 {
         struct lanemap_server *server = client->server;
 
-        /* They may hold anything that was applied until now (S1). */
+        /* They may hold anything that was applied until now (LP1). */
         server->position = LANEMAP_MAX(server->position, lanemap_writer_position(server->writer));
         server->gate_is_due = true;
         if (!lanemap_budget_allows(server, reading->n_ids * sizeof(*reading->ids))) {

@@ -36,8 +36,7 @@ static const struct {
 } of_flags[] = {
         {LANEMAP_COMMAND_READONLY, READ},           {LANEMAP_COMMAND_WRITE, WRITE},
         {LANEMAP_COMMAND_ADMIN, ADMIN | DANGEROUS}, {LANEMAP_COMMAND_DANGEROUS, DANGEROUS},
-        {LANEMAP_COMMAND_KEYSPACE, KEYSPACE},
-        {LANEMAP_COMMAND_CONNECTION, CONNECTION},
+        {LANEMAP_COMMAND_KEYSPACE, KEYSPACE},       {LANEMAP_COMMAND_CONNECTION, CONNECTION},
 };
 
 uint32_t lanemap_category_of(const struct lanemap_command *command)

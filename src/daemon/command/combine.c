@@ -1,7 +1,7 @@
 /*
  * SINTER, SINTERCARD, SUNION, SDIFF.
  *
- * They run in the loop, so that all keys are seen as of one moment, and are bounded for that (S3):
+ * They run in the loop, so that all keys are seen as of one moment, and are bounded for that (LP3):
  * by COMBINE_STEPS_MAX ids that are copied, compared or asked for. A key with very many ids beside
  * a short list is not copied, but asked for each id of the list.
  */

@@ -68,7 +68,7 @@ static void refuse_arity(const struct lanemap_call *call)
         }
 }
 
-/* A message of a million arguments may be about a million keys, but not about the server (S3). */
+/* A message of a million arguments may be about a million keys, but not about the server (LP3). */
 static bool has_too_many_arguments(const struct lanemap_call *call)
 {
         const uint32_t limited = LANEMAP_COMMAND_UNGATED | LANEMAP_COMMAND_NO_AUTH;
@@ -157,7 +157,7 @@ static bool call_writes(const struct lanemap_call *call)
         return call->command->flags & LANEMAP_COMMAND_WRITE;
 }
 
-/* Return: true if it is a write that has to wait (S4). Asked for the first of a batch. */
+/* Return: true if it is a write that has to wait (LP4). Asked for the first of a batch. */
 static bool write_has_to_wait(const struct lanemap_call *call)
 {
         const struct lanemap_batch *batch = &call->server->batch;

@@ -8,7 +8,7 @@
 
 #include "daemon/daemon.h"
 
-/* For server->execute. Return: false: it has to wait, and is to be run again later (S4). */
+/* For server->execute. Return: false: it has to wait, and is to be run again later (LP4). */
 bool lanemap_command_execute(struct lanemap_client *client, const char *message,
                              const struct lanemap_resp_arg *args, uint32_t n_args);
 

@@ -22,8 +22,8 @@
 
 /* An answer of more is written in slices. */
 #define ANSWER_BYTES_LONG ((size_t)64 << 10)
-/* No more of it is written while so much waits for its client: X4. It has room for more than twice
- * as much, so that what was sent makes room for the rest without memory (X2). */
+/* No more of it is written while so much waits for its client: EX4. It has room for more than twice
+ * as much, so that what was sent makes room for the rest without memory (EX2). */
 #define ANSWER_BYTES_WAIT ((size_t)896 << 10)
 #define ANSWER_BYTES_ROOM (2 * (ANSWER_BYTES_WAIT + LANEMAP_REPLY_MOVE_BYTES))
 
@@ -137,7 +137,7 @@ static void transaction_restart(struct lanemap_transaction *transaction)
         transaction->n_applies = transaction->server->n_applies;
 }
 
-/* Memory for the whole answer, or for as much of it as waits for its client at a time: X2. Return:
+/* Memory for the whole answer, or for as much of it as waits for its client at a time: EX2. Return:
  * 0, -ENOMEM. */
 static int transaction_answer_room(const struct lanemap_transaction *transaction)
 {
@@ -207,7 +207,7 @@ static bool transaction_apply(struct lanemap_transaction *transaction)
                 server->executing = NULL;
                 return false;
         }
-        if (is_long && server->batch.n_entries > 0) { /* they are applied in this round: X1 */
+        if (is_long && server->batch.n_entries > 0) { /* they are applied in this round: EX1 */
                 transaction->phase = LANEMAP_TRANSACTION_RUNS;
                 return false;
         }
@@ -217,7 +217,7 @@ static bool transaction_apply(struct lanemap_transaction *transaction)
         }
         r = lanemap_writer_try_apply(server->writer, batch->ops, batch->n_ops, batch->results, NULL,
                                      &position, &wait_ns);
-        if (r == -EAGAIN) { /* X3 */
+        if (r == -EAGAIN) { /* EX3 */
                 lanemap_server_write_later(server, wait_ns);
                 server->executing = NULL;
                 return false;
@@ -396,7 +396,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
         }
         if (transaction->n_commands > SLICE_STEPS) /* or else it runs anew when they are applied */
                 lanemap_batch_flush(server);
-        if (server->executing || lanemap_transaction_is_helped(server)) { /* X1, B6 */
+        if (server->executing || lanemap_transaction_is_helped(server)) { /* EX1, B6 */
                 call->client->run_again = true;
                 return;
         }
@@ -419,7 +419,7 @@ void lanemap_command_exec(const struct lanemap_call *call)
         lanemap_client_block(call->client, LANEMAP_BLOCKED_EXEC);
 }
 
-/* Its client is one of those who are parked, and the first of them (S4); or it is not. */
+/* Its client is one of those who are parked, and the first of them (LP4); or it is not. */
 static void transaction_park(struct lanemap_transaction *transaction, bool waits)
 {
         struct lanemap_client *client = transaction->client;

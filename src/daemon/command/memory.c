@@ -12,7 +12,7 @@
 #include "daemon/command/help.h"
 #include "daemon/command/posting.h"
 
-/* Chunks of ids that MEMORY USAGE looks at: by default, as Redis; and at most (S3). */
+/* Chunks of ids that MEMORY USAGE looks at: by default, as Redis; and at most (LP3). */
 #define SAMPLES     UINT64_C(5)
 #define SAMPLES_MAX UINT64_C(16384)
 

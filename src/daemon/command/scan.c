@@ -16,7 +16,7 @@
 #include "daemon/command/handlers.h"
 #include "daemon/command/posting.h"
 
-/* COUNT is a wish. One call looks at no more ids, and compares no more bytes of patterns (S3). */
+/* COUNT is a wish. One call looks at no more ids, and compares no more bytes of patterns (LP3). */
 #define SCAN_IDS_DEFAULT 10
 #define SCAN_IDS_MAX     ((size_t)8192)
 #define SCAN_BYTES_MAX   ((size_t)1 << 20)

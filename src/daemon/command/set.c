@@ -330,7 +330,7 @@ void lanemap_command_dbsize(const struct lanemap_call *call)
         struct lanemap_batch *batch = lanemap_call_batch(call);
         uint64_t n_keys = lanemap_writer_n_keys(server->writer);
 
-        /* It may count keys of an apply whose thread nobody has joined yet (S1). */
+        /* It may count keys of an apply whose thread nobody has joined yet (LP1). */
         server->position = LANEMAP_MAX(server->position, lanemap_writer_position(server->writer));
         if (!lanemap_transaction_replays(call->client)) {
                 lanemap_reply_integer(lanemap_client_reply(call->client), (int64_t)n_keys);

@@ -7,8 +7,8 @@
  *
  *         replies     [ released | mark 0: through byte 120, position 7, 3 replies | mark 1: ... )
  *
- * G1  A byte behind a mark whose position has not been acknowledged is never released.
- * G2  Each reply belongs to exactly one mark or was released, so that replies that are dropped (the
+ * GT1  A byte behind a mark whose position has not been acknowledged is never released.
+ * GT2  Each reply belongs to exactly one mark or was released, so that those that are dropped (the
  *     log cannot be written) are replaced one for one.
  */
 #ifndef LANEMAP_DAEMON_LOOP_GATE_H

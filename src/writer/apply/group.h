@@ -1,12 +1,12 @@
 /*
- * Operations that are applied together: all of them, or none (T1).
+ * Operations that are applied together: all of them, or none (GR1).
  *
- * T1. A group changes nothing until everything that can fail has been done: postings are prepared
+ * GR1. A group changes nothing until everything that can fail has been done: postings are prepared
  *     in blocks that nobody sees, tables have room for the new keys, a clear has its new overlays.
- * T2. A key's posting is read once and published once per group, whatever the number of its
+ * GR2. A key's posting is read once and published once per group, whatever the number of its
  *     operations: readers see it as it was before the group, or as it is after. Each operation's
  *     own answer is as if it had been applied alone.
- * T3. Keys are published in the order of their first operations. With a clear in the group, readers
+ * GR3. Keys are published in the order of their first operations. With a clear in a group, readers
  *     see the index empty, then its keys.
  *
  * Thread: under the engine's lock.

@@ -174,7 +174,7 @@ struct build {
         struct lanemap_segment_written written;
 };
 
-/* U2: whether a page that this job, or another, was reading could not be read since it began. */
+/* UM2: whether a page that this job, or another, was reading could not be read since it began. */
 static bool build_is_void(const struct build *build)
 {
         return lanemap_mapping_n_hits() != build->n_hits;

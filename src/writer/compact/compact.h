@@ -71,7 +71,7 @@ enum writer_flip {
         WRITER_FLIP_SLACK,    /* if more than the slack is left, and readers hold nothing old */
 };
 /* Return: 0, also when it was not worth it. Errors: -EBUSY readers hold too much of older objects
- * (F4; WORTH_IT: logged, and 0), -ENOSPC, -ENOMEM. */
+ * (FL1; WORTH_IT: logged, and 0), -ENOSPC, -ENOMEM. */
 int lanemap_engine_flip_run(struct lanemap_writer *writer, enum writer_flip why);
 /* Return: the most bytes that a data object has which needs so many; more are slack. */
 uint64_t lanemap_engine_slack_limit(const struct lanemap_writer *writer, uint64_t needed_bytes)
@@ -90,7 +90,7 @@ int lanemap_engine_flush_run(struct lanemap_writer *writer, bool always_commit);
 
 /* ---- compact/give_back.c ---- */
 
-/* Gives shared memory beyond the slack back, when it was not needed for a while (G4). Thread: the
+/* Gives shared memory beyond the slack back, when it was not needed for a while (GB1). Thread: the
  * flusher, once a second. */
 void lanemap_engine_give_back(struct lanemap_writer *writer);
 

@@ -6,7 +6,7 @@
  * are copied, views made, and one store publishes the new generation. The old object is unlinked
  * and never written again: a lookup in progress ends with an answer that was true, the next one
  * sees the new word. Stopped readers may hold the old one, so a flip is refused while two such are
- * held, or as many bytes as one object may have (F4): no reader can make memory grow without bound.
+ * held, or as many bytes as one object may have (FL1): no reader makes memory grow without bound.
  * The writer keeps a descriptor of each to ask if it is held, and closes it within a second of the
  * last reader.
  */
@@ -66,7 +66,7 @@ static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer *
         };
 }
 
-/* S5. While a log is replayed there is no spare: it is what it is replayed into. */
+/* S5 in shm/write.h. While a log is replayed there is no spare: it is what is replayed into. */
 static void growth_prepare(void *arg)
 {
         struct lanemap_writer *writer = arg;
@@ -382,7 +382,7 @@ static bool flip_is_worth_it(struct lanemap_writer *writer, enum writer_flip why
         return why == WRITER_FLIP_ASKED || stats.bytes > 2 * needed + WORTH_BYTES;
 }
 
-/* F4. The bytes of retired objects that readers hold stay below the limit of one object, the one
+/* FL1. The bytes of retired objects that readers hold stay below the limit of one object, the one
  * that this flip retires included. With nothing held that is always so. */
 static bool flip_is_bounded(struct lanemap_writer *writer)
 {

@@ -1,9 +1,9 @@
 /*
  * Shared memory that is not needed any more is given back without being asked for.
  *
- * G4. Within a minute after the need has passed, a data object has at most half more bytes than a
+ * GB1. Within a minute after the need has passed, a data object has at most half more bytes than a
  *     fresh one has, or than were in use at once during the last window, whichever is more; unless
- *     readers hold as much of older objects as they may (F4).
+ *     readers hold as much of older objects as they may (FL1).
  *
  * The need is measured in windows of 15 seconds: the most that was allocated at once, without what
  * overlays held all the time and a flush would take out of memory. An index that is written to

@@ -77,7 +77,7 @@ struct writer_file {
         uint64_t scrub_due_ns;
         bool damaged;      /* D1 in health/damage.h */
         uint32_t n_marked; /* how often it was found to be */
-        bool hit_taken;    /* that the original's guard was hit is known (U5) */
+        bool hit_taken;    /* that the original's guard was hit is known (UM5) */
         bool copy_lost;    /* the copy's was, and it is not logged yet */
 
         /* Where it is served from, and how far that has come (serve/serve.c). */
@@ -155,7 +155,7 @@ struct writer_serve {
         int copy_parent_fd;
         int copy_dir_fd;       /* -1: there is no room for it yet */
         uint64_t n_left_bytes; /* that may still be warmed */
-        uint64_t looked_ns;    /* when files were last looked at (U7) */
+        uint64_t looked_ns;    /* when files were last looked at (UM7) */
         bool lock_due;
         bool lock_refusal_logged; /* a refusal was logged */
         bool copy_failure_logged; /* a failed copy was logged */

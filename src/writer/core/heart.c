@@ -2,9 +2,9 @@
  * The heart: a thread that does nothing but beat, ten times a second, from the moment the control
  * object is open until the writer ends.
  *
- * B1. The heart takes no lock that is held over I/O, and does no I/O. A disk that hangs keeps
+ * HB1. The heart takes no lock that is held over I/O, and does no I/O. A disk that hangs keeps
  *     replies waiting; it does not make a living writer look dead.
- * B2. The heart stops with the process. A reader that sees it stand still for two seconds knows
+ * HB2. The heart stops with the process. A reader that sees it stand still for two seconds knows
  *     that the writer is dead or stopped, whatever the state word says (lanemap_reader_status()).
  */
 #include "writer/core/core.h"

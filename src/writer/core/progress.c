@@ -5,8 +5,8 @@
  * sync, a section, a chunk), and that it has nothing to do. So a slow part differs from one that
  * hangs, and an idle one from both.
  *
- * K1. Asking takes no lock and does no I/O: the answer comes although every other thread hangs.
- * K2. A part without work is never said to hang; waiting for a pace (compaction rate, scrub rate)
+ * HG1. Asking takes no lock and does no I/O: the answer comes although every other thread hangs.
+ * HG2. A part without work is never said to hang; waiting for a pace (compaction rate, scrub rate)
  *     is not work.
  */
 #include "writer/core/core.h"

@@ -36,7 +36,7 @@ static bool copy_is_sound(const struct writer_file *file)
         return !copy || mapping_is_sound(file, copy);
 }
 
-/* A mapping that was hit is never believed again (U1): *ret_again is another one, or NULL where
+/* A mapping that was hit is never believed again (UM1): *ret_again is another one, or NULL where
  * none is needed. Return: true if the original's mapping, the present or the new one, is sound. */
 static bool original_map_again(struct lanemap_writer *writer, const struct writer_file *file,
                                struct lanemap_lane_file **ret_again)
@@ -146,7 +146,7 @@ static bool input_is_sound(struct lanemap_writer *writer, struct writer_file *fi
         }
 
         if (lanemap_mapping_is_hit(served->guard, NULL)) {
-                lanemap_engine_hits_take(writer); /* it logs the hit (U5) */
+                lanemap_engine_hits_take(writer); /* it logs the hit (UM5) */
                 return false;
         }
         snprintf(finding.file, sizeof(finding.file), "%s", file->name);
@@ -175,7 +175,7 @@ int lanemap_engine_inputs_check(struct lanemap_writer *writer,
                         lanemap_mutex_lock(&writer->lanes.lock);
                         checked_lately = file_was_checked_lately(writer, file) && !check_again;
                         lanemap_mutex_unlock(&writer->lanes.lock);
-                        /* U2: from here on the job looks whether any guard is hit. */
+                        /* UM2: from here on the job looks whether any guard is hit. */
                         checked_lately = checked_lately &&
                                          !lanemap_mapping_is_hit(
                                                  lanemap_engine_file_served(file)->guard, NULL);

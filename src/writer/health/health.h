@@ -21,10 +21,10 @@ int lanemap_engine_inputs_failed(struct lanemap_writer *writer,
 
 /* ---- health/hits.c ---- */
 
-/* Marks and logs the sections whose guards were hit since the last call (U5). Without any lock.
+/* Marks and logs the sections whose guards were hit since the last call (UM5). Without any lock.
  * Cost: one load, where none was hit. */
 void lanemap_engine_hits_take(struct lanemap_writer *writer);
-/* Finds files that were cut short (U7). Thread: serve. Cost: a call of fstatat(2) for each file. */
+/* Finds files that were cut short (UM7). Thread: serve. Cost: one fstatat(2) for each file. */
 void lanemap_engine_files_look(struct lanemap_writer *writer);
 /* Serves the originals of copies that cannot be read. Return: true if there were any. */
 bool lanemap_engine_copies_give_up(struct lanemap_writer *writer)

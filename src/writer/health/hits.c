@@ -1,5 +1,5 @@
 /*
- * Takes the hits of guards (U5 in verify/mapping.h): the file is marked damaged, with a finding for
+ * Takes the hits of guards (UM5 in verify/mapping.h): the file is marked damaged, a finding for
  * each section that can no longer be read; a copy is given up.
  *
  * Called by every thread that has discarded an outcome because of a hit, and by the serve thread
@@ -139,7 +139,7 @@ static uint64_t file_left(int dir_fd, const char *name, uint64_t n_bytes)
         return LANEMAP_MIN((uint64_t)st.st_size, n_bytes);
 }
 
-/* A file that was cut short is logged as such, with all that is lost (U7). */
+/* A file that was cut short is logged as such, with all that is lost (UM7). */
 static void hit_look(struct lanemap_writer *writer, struct hit *hit)
 {
         const struct writer_file *file;

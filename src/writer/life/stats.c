@@ -261,7 +261,7 @@ static int snapshot_merge(struct writer_lane *lane, struct lanemap_heap *heap,
         }
 
         if (!lanemap_lane_segments_readable(lanemap_engine_lane_segment_at, lane, lane->n_segments))
-                return -EBADMSG; /* U2 in verify/mapping.h */
+                return -EBADMSG; /* UM2 in verify/mapping.h */
         return r == LANEMAP_CURSOR_END ? 0 : r;
 }
 

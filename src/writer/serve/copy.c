@@ -16,7 +16,7 @@
  *       full tmpfs or missing directory is more than a slower page.
  *   K3  Only files of our names in the index's own directory are touched; the directory is ours, is
  *       no symbolic link, and nobody else may write it.
- *   K4  A copy that cannot be read any more (U5 in verify/mapping.h) is given up: the original is
+ *   K4  A copy that cannot be read any more (UM5 in verify/mapping.h) is given up: the original is
  *   served,
  *       and another copy is made.
  */

@@ -250,7 +250,7 @@ Test(log, records_that_are_not_proven_move_into_the_new_file)
         log_model_deinit(&model);
 }
 
-/* W1: a writer that was stopped, and thought dead, writes on into its own file. */
+/* E1: a writer that was stopped, and thought dead, writes on into its own file. */
 Test(log, records_of_a_superseded_writer_are_void)
 {
         struct lanemap_log *zombie, *log;

@@ -159,7 +159,7 @@ static int open_and_remove(const struct lanemap_files *files, int at_fd, const c
         return fd;
 }
 
-/* W1, X1: the lock that counts is on the file that has the name. */
+/* W1, RM1: the lock that counts is on the file that has the name. */
 Test(store, a_lock_is_on_the_file_that_has_its_name)
 {
         struct lanemap_files files = lanemap_files_posix;

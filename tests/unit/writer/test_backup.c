@@ -1,4 +1,4 @@
-/* Backups and what comes back from them (B1 to B3 in verify/copy.h). */
+/* Backups and what comes back from them (BK1 to BK3 in verify/copy.h). */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
@@ -114,7 +114,7 @@ Test(writer_backup, a_directory_comes_over_with_its_log)
         place_deinit(&place);
 }
 
-/* B3 */
+/* BK3 */
 Test(writer_backup, nothing_damaged_and_nothing_over_something)
 {
         struct lanemap_error error = {.text = ""};

@@ -1,5 +1,5 @@
 /*
- * Pages of mapped segment files that cannot be read (U1 to U7 in verify/mapping.h): a file is cut
+ * Pages of mapped segment files that cannot be read (UM1 to UM7 in verify/mapping.h): a file is cut
  * short under its mapping, so that the kernel sends SIGBUS as it does for a media error. No
  * lookup may say "absent" of a key that is there, no job may write what it has not read, and
  * everything that lies elsewhere goes on.
@@ -382,7 +382,7 @@ Test(writer_bus_error, a_file_that_can_be_read_again_is_mapped_anew)
         place_deinit(&place);
 }
 
-/* U7. */
+/* UM7. */
 Test(writer_bus_error, a_file_that_was_cut_short_is_noticed_though_nobody_reads_there)
 {
         struct place place;
@@ -441,7 +441,7 @@ Test(writer_bus_error, a_copy_that_cannot_be_read_is_given_up_for_its_original)
         place_deinit(&place);
 }
 
-/* U4. */
+/* UM4. */
 Test(writer_bus_error, another_mapping_is_not_the_engines)
 {
         struct place place;

@@ -1,5 +1,5 @@
 /*
- * Shared memory comes back by itself (G4): counted bytes, and a clock that is passed in. A minute
+ * Shared memory comes back by itself (GB1): counted bytes, and a clock that is passed in. A minute
  * is four windows.
  */
 #include <criterion/criterion.h>

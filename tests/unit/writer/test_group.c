@@ -1,6 +1,6 @@
 /*
- * Groups of operations: whole or not at all, however memory runs out (T1); a posting is changed
- * once per group, counted in shared memory (T2); in the midst of other operations, too.
+ * Groups of operations: whole or not at all, however memory runs out (GR1); a posting is changed
+ * once per group, counted in shared memory (GR2); in the midst of other operations, too.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -97,7 +97,7 @@ Test(writer_group, a_group_that_cancels_out_moves_the_position)
         fixture_deinit(&fixture);
 }
 
-/* ---- T1 ---- */
+/* ---- GR1 ---- */
 
 /* No flush gets through, and memory has no room for half a million ids of one key. */
 static void small_open(struct fixture *fixture, struct faulty_files *faulty)
@@ -257,7 +257,7 @@ Test(writer_group, a_group_without_private_memory_changes_nothing)
         fixture_deinit(&fixture);
 }
 
-/* ---- T2 ---- */
+/* ---- GR2 ---- */
 
 static uint64_t shared_bytes(const struct fixture *fixture)
 {

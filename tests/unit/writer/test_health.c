@@ -1,4 +1,4 @@
-/* Health (K1, K2 in writer/core/progress.c): a part that hangs is named, one that waits for its
+/* Health (HG1, HG2 in writer/core/progress.c): a part that hangs is named, one that waits for its
  * pace is not. */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -127,7 +127,7 @@ Test(writer_health, a_flush_that_hangs)
         index_deinit(&fixture);
 }
 
-/* K2: paced so that it takes its time, a compaction is not said to hang. */
+/* HG2: paced so that it takes its time, a compaction is not said to hang. */
 Test(writer_health, waiting_for_a_pace_is_not_hanging)
 {
         struct lanemap_writer_stats stats;
@@ -198,7 +198,7 @@ static void *adding_main(void *arg)
         return NULL;
 }
 
-/* S4: an apply of another thread that hangs has the engine's lock. A loop is told so, counts keys
+/* LP4: an apply of another thread that hangs has the engine's lock. A loop is told so, counts keys
  * and looks them up. */
 Test(writer_health, a_loop_waits_for_no_lock)
 {

@@ -1,4 +1,4 @@
-/* The heart (B1, B2 in writer/core/heart.c): it beats beside a disk that hangs, and stops with the
+/* The heart (HB1, HB2 in writer/core/heart.c): it beats beside a hanging disk, and stops with the
  * process. */
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -114,7 +114,7 @@ Test(writer_memory, a_flip_gives_the_old_object_back_at_once)
         scratch_deinit(&scratch);
 }
 
-/* F4: the bytes that count are those of what is held, and a refused flip changes nothing. */
+/* FL1: the bytes that count are those of what is held, and a refused flip changes nothing. */
 Test(writer_memory, what_readers_hold_of_retired_objects_stays_below_the_limit)
 {
         struct lanemap_writer_options options;

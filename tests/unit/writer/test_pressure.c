@@ -104,7 +104,7 @@ Test(writer_pressure, writes_wait_for_a_flush_that_is_stuck)
 
 /* ---- a caller that does not wait ---- */
 
-/* S4 in daemon/daemon.h: it is told when to come back, by delays that grow, then until a flush
+/* LP4 in daemon/daemon.h: it is told when to come back, by delays that grow, then until a flush
  * ends; and what it was refused it may bring again. */
 Test(writer_pressure, an_apply_that_may_not_wait_says_how_long)
 {

@@ -1,5 +1,5 @@
 /*
- * Resharding (H1 to H5 in directory/reshard.h): every kind of segment, fingerprint width and
+ * Resharding (H1 to H4 in directory/reshard.h, H5): every kind of segment, fingerprint width and
  * direction, against the model; every call of the file layer failing; what is refused.
  */
 #include <criterion/criterion.h>

@@ -8,10 +8,11 @@
  *   update    the table key, and the keys of both rows
  *   truncate  the table key; it touches every route of the table, which only the caller can list
  *
- * R1  The answer is a superset of the truth: a lookup that fails ends the stream, it never counts
- * as "no route". R2  NULL is looked up nowhere. A value whose key would be longer than
- * LANEMAP_KEY_BYTES_MAX cannot have been loaded and is not looked up either. R3  An unchanged
- * column of an update is looked up once.
+ *   RT1  The answer is a superset of the truth: a lookup that fails ends the stream, it never
+ *        counts as "no route".
+ *   RT2  NULL is looked up nowhere. A value whose key would be longer than LANEMAP_KEY_BYTES_MAX
+ *        cannot have been loaded and is not looked up either.
+ *   RT3  An unchanged column of an update is looked up once.
  */
 #ifndef LANEMAP_TOOLS_ROUTE_H
 #define LANEMAP_TOOLS_ROUTE_H
