@@ -339,6 +339,9 @@ class Words(unittest.TestCase):
                 name = "|".join(words[:2 if words[0] in ("CLIENT", "CONFIG", "COMMAND", "LATENCY", "SLOWLOG", "ACL") else 1]).lower()
                 for n in (1025, 5000, 200000):
                     equal(client(*words, *["1"] * (n - len(words))), ("-", f"ERR too many arguments for '{name}' command: it takes at most 1024"))
+            for stars, n in (("*" * 128, 1), ("*" * 129, 0), ("*" * 1000000, 0)):
+                equal(client("CONFIG", "GET", stars[12:] + "timeout-auth")[1] != [], bool(n), stars[:200])
+                equal(client("COMMAND", "LIST", "FILTERBY", "PATTERN", stars)[1] != [], bool(n), stars[:200])
             equal(client("SADD", "k", *range(5000)), (":", 5000))
             equal(client("EXISTS", *["k"] * 5000), (":", 5000))
             client("MULTI")

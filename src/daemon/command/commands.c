@@ -352,8 +352,8 @@ static bool is_any(const struct lanemap_call *call, const struct lanemap_command
 
 static bool fits_pattern(const struct lanemap_call *call, const struct lanemap_command *command)
 {
-        return lanemap_glob_match_any_case(lanemap_call_bytes(call, 4), call->args[4].bytes,
-                                           command->full_name, strlen(command->full_name));
+        return lanemap_glob_match_name(lanemap_call_bytes(call, 4), call->args[4].bytes,
+                                       command->full_name);
 }
 
 static void list_reply(const struct lanemap_call *call,

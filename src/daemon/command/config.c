@@ -59,7 +59,7 @@ static uint32_t config_asked(const struct lanemap_call *call, const char *name,
                         memchr(text, '*', n) || memchr(text, '?', n) || memchr(text, '[', n);
 
                 *ret_by_pattern = is_pattern;
-                if (is_pattern ? lanemap_glob_match_any_case(text, n, name, strlen(name))
+                if (is_pattern ? lanemap_glob_match_name(text, n, name)
                                : lanemap_call_is(call, i, name))
                         return i;
         }

@@ -2,6 +2,7 @@
 #include "daemon/command/glob.h"
 
 #include <ctype.h>
+#include <string.h>
 
 struct pattern {
         const char *at, *end;
@@ -84,8 +85,9 @@ bool lanemap_glob_match(const char *pattern, size_t n_pattern, const char *text,
         return pattern_match((struct pattern){pattern, pattern + n_pattern, false}, text, n_text);
 }
 
-bool lanemap_glob_match_any_case(const char *pattern, size_t n_pattern, const char *text,
-                                 size_t n_text)
+bool lanemap_glob_match_name(const char *pattern, size_t n_pattern, const char *name)
 {
-        return pattern_match((struct pattern){pattern, pattern + n_pattern, true}, text, n_text);
+        return n_pattern <= LANEMAP_GLOB_NAME_BYTES_MAX &&
+               pattern_match((struct pattern){pattern, pattern + n_pattern, true}, name,
+                             strlen(name));
 }
