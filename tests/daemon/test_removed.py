@@ -1,4 +1,5 @@
 """Shared memory, locks, log files or the data directory removed under a running writer (Y1 to Y3)."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,9 +10,13 @@ from test_health import info
 
 
 def objects(daemon):
-    """The shared objects of the index: name to inode."""
-    return {entry: os.stat(f"/dev/shm/{entry}").st_ino for entry in os.listdir("/dev/shm")
-            if entry == f"lanemap.{daemon.name}" or entry.startswith(f"lanemap.{daemon.name}.")}
+    """The shared objects of the index: name to inode. One may go while they are listed."""
+    found = {}
+    for entry in os.listdir("/dev/shm"):
+        if entry == f"lanemap.{daemon.name}" or entry.startswith(f"lanemap.{daemon.name}."):
+            with contextlib.suppress(FileNotFoundError):
+                found[entry] = os.stat(f"/dev/shm/{entry}").st_ino
+    return found
 
 
 def remove(daemon, what=lambda name: True):
