@@ -37,8 +37,8 @@ const char *lanemap_owner_describe(uid_t uid, char room[32])
 }
 
 /* The first entry that is another user's than the directory. */
-static bool stranger_find(const char *directory, uid_t owner, char *room, size_t room_bytes,
-                          uid_t *ret_uid)
+static bool foreign_find(const char *directory, uid_t owner, char *room, size_t room_bytes,
+                         uid_t *ret_uid)
 {
         const struct dirent *entry;
         DIR *dir = opendir(directory);
@@ -69,7 +69,7 @@ bool lanemap_owner_explain(const char *directory, char *room, size_t room_bytes)
         if (stat(directory, &st) < 0)
                 return false;
 
-        if (stranger_find(directory, st.st_uid, name, sizeof(name), &uid)) {
+        if (foreign_find(directory, st.st_uid, name, sizeof(name), &uid)) {
                 snprintf(room, room_bytes,
                          "%.200s/%.80s belongs to %s, the directory to %s: as root, chown -R "
                          "--from=%u %u:%u %.200s",

@@ -30,8 +30,8 @@
  * wait, the largest of those that do nothing are closed, and the others go on (client/budget.h).
  * LP7  Whoever has not given the password keeps nobody out: connections over TCP leave
  * LANEMAP_CLIENTS_RESERVED of --maxclients to the Unix socket; such a client has --timeout-auth
- * seconds, LANEMAP_STRANGER_BYTES of input and 10 arguments, and is the first to go where memory is
- * short.
+ * seconds, LANEMAP_UNAUTHENTICATED_BYTES of input and 10 arguments, and is the first to go where
+ * memory is short.
  */
 #ifndef LANEMAP_DAEMON_DAEMON_H
 #define LANEMAP_DAEMON_DAEMON_H
@@ -54,17 +54,17 @@ struct lanemap_transaction;
 struct lanemap_job;
 
 /* Bounds per client. */
-#define LANEMAP_QUERY_BYTES_MAX      ((size_t)64 << 20) /* unread input */
-#define LANEMAP_OUTPUT_BYTES_SEND    ((size_t)1 << 20)  /* send in the midst of a round */
-#define LANEMAP_OUTPUT_BYTES_PAUSE   ((size_t)4 << 20)  /* replies not sent: run no command (LP5) */
-#define LANEMAP_OUTPUT_BYTES_TURN    ((size_t)4 << 20) /* of one round: then it is another's turn */
-#define LANEMAP_SEND_BYTES_TURN      ((size_t)1 << 20) /* the same, of what is sent */
-#define LANEMAP_IDS_RUN              ((size_t)4096)    /* text of so many is made when it is sent */
-#define LANEMAP_STRANGER_BYTES       ((size_t)16 << 10) /* before the password: input, replies */
-#define LANEMAP_CLIENTS_RESERVED     ((size_t)64)       /* for the Unix socket; a quarter of few */
-#define LANEMAP_CLIENT_ADDRESS_BYTES ((size_t)128)      /* a path of a socket is shorter */
-#define LANEMAP_READ_BYTES           ((size_t)16 << 10)
-#define LANEMAP_READ_BYTES_MAX       ((size_t)256 << 10)
+#define LANEMAP_QUERY_BYTES_MAX       ((size_t)64 << 20) /* unread input */
+#define LANEMAP_OUTPUT_BYTES_SEND     ((size_t)1 << 20)  /* send in the midst of a round */
+#define LANEMAP_OUTPUT_BYTES_PAUSE    ((size_t)4 << 20) /* replies not sent: run no command (LP5) */
+#define LANEMAP_OUTPUT_BYTES_TURN     ((size_t)4 << 20) /* of a round: then it is another's turn */
+#define LANEMAP_SEND_BYTES_TURN       ((size_t)1 << 20) /* the same, of what is sent */
+#define LANEMAP_IDS_RUN               ((size_t)4096) /* text of so many is made when it is sent */
+#define LANEMAP_UNAUTHENTICATED_BYTES ((size_t)16 << 10) /* before the password: input, replies */
+#define LANEMAP_CLIENTS_RESERVED      ((size_t)64)       /* for the Unix socket; a quarter of few */
+#define LANEMAP_CLIENT_ADDRESS_BYTES  ((size_t)128)      /* a path of a socket is shorter */
+#define LANEMAP_READ_BYTES            ((size_t)16 << 10)
+#define LANEMAP_READ_BYTES_MAX        ((size_t)256 << 10)
 
 enum lanemap_blocked {
         LANEMAP_BLOCKED_NOT = 0,
@@ -104,7 +104,7 @@ struct lanemap_client {
         bool is_touched;
         bool has_input; /* the query buffer may hold a whole message */
         bool authenticated;
-        uint64_t stranger_since; /* of server->seconds, while it is not */
+        uint64_t unauthenticated_since; /* of server->seconds, while it is not */
         bool is_tcp;
         bool close_after; /* nothing more is read; close when everything has left */
         bool close_now;
@@ -261,8 +261,8 @@ struct lanemap_server {
         uint64_t bytes_in, bytes_out;
         uint64_t n_closed_unread; /* clients, by --timeout-output */
         uint64_t n_evicted;       /* clients, by --maxmemory-clients */
-        uint64_t n_closed_strangers, n_wrong_passwords;
-        struct lanemap_log_some refusals_said, strangers_said, passwords_said, browsers_said;
+        uint64_t n_closed_unauthenticated, n_wrong_passwords;
+        struct lanemap_log_some refusals_said, unauthenticated_said, passwords_said, browsers_said;
         /* Memory of clients; the limit, UINT64_MAX without one, and as INFO shows it. */
         uint64_t clients_bytes, clients_bytes_peak, clients_bytes_max, clients_bytes_limit;
         bool clients_held;        /* some are */

@@ -76,35 +76,35 @@ static inline struct lanemap_reader *host_attach(const struct host_copy *copy, c
 }
 
 /* A thread that looks up until it is told to stop. */
-struct host_looker {
+struct host_lookups {
         const struct host_copy *copy;
         struct lanemap_reader *reader;
         pthread_t thread;
         bool stop;
 };
 
-static inline void *host_looker_main(void *arg)
+static inline void *host_lookups_main(void *arg)
 {
-        struct host_looker *looker = arg;
+        struct host_lookups *lookups = arg;
 
-        while (!__atomic_load_n(&looker->stop, __ATOMIC_RELAXED)) {
-                must(looker->copy->contains(looker->reader, "a", 1, 1) == 1);
-                must(looker->copy->poll(looker->reader) >= 0);
+        while (!__atomic_load_n(&lookups->stop, __ATOMIC_RELAXED)) {
+                must(lookups->copy->contains(lookups->reader, "a", 1, 1) == 1);
+                must(lookups->copy->poll(lookups->reader) >= 0);
         }
         return NULL;
 }
 
-static inline void host_looker_start(struct host_looker *looker, const struct host_copy *copy,
-                                     struct lanemap_reader *reader)
+static inline void host_lookups_start(struct host_lookups *lookups, const struct host_copy *copy,
+                                      struct lanemap_reader *reader)
 {
-        *looker = (struct host_looker){.copy = copy, .reader = reader};
-        must(pthread_create(&looker->thread, NULL, host_looker_main, looker) == 0);
+        *lookups = (struct host_lookups){.copy = copy, .reader = reader};
+        must(pthread_create(&lookups->thread, NULL, host_lookups_main, lookups) == 0);
 }
 
-static inline void host_looker_stop(struct host_looker *looker)
+static inline void host_lookups_stop(struct host_lookups *lookups)
 {
-        __atomic_store_n(&looker->stop, true, __ATOMIC_RELAXED);
-        must(pthread_join(looker->thread, NULL) == 0);
+        __atomic_store_n(&lookups->stop, true, __ATOMIC_RELAXED);
+        must(pthread_join(lookups->thread, NULL) == 0);
 }
 
 /* In a child. */

@@ -15,11 +15,11 @@
 static void forks_run(const struct host_copy copies[2], const char *name)
 {
         struct lanemap_reader *readers[2];
-        struct host_looker lookers[2];
+        struct host_lookups lookups[2];
 
         for (int i = 0; i < 2; i++) {
                 readers[i] = host_attach(&copies[i], name);
-                host_looker_start(&lookers[i], &copies[i], readers[i]);
+                host_lookups_start(&lookups[i], &copies[i], readers[i]);
         }
         for (int n = 0; n < 50; n++) {
                 struct lanemap_view views[2];
@@ -40,7 +40,7 @@ static void forks_run(const struct host_copy copies[2], const char *name)
                 host_child_wait(pid);
         }
         for (int i = 0; i < 2; i++) {
-                host_looker_stop(&lookers[i]);
+                host_lookups_stop(&lookups[i]);
                 copies[i].detach(readers[i]);
         }
 }

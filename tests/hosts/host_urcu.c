@@ -50,7 +50,7 @@ static void child_run(const struct host_copy *copy, struct lanemap_reader *reade
 int main(int argc, char **argv)
 {
         struct lanemap_reader *reader;
-        struct host_looker lookers[2];
+        struct host_lookups lookups[2];
         pthread_t threads[2];
         struct host_copy copy;
         bool around;
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 
         reader = host_attach(&copy, argv[2]);
         for (int i = 0; i < 2; i++) {
-                host_looker_start(&lookers[i], &copy, reader);
+                host_lookups_start(&lookups[i], &copy, reader);
                 must(pthread_create(&threads[i], NULL, urcu_main, NULL) == 0);
         }
         for (int i = 0; i < 50; i++) {
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
 
         __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
         for (int i = 0; i < 2; i++) {
-                host_looker_stop(&lookers[i]);
+                host_lookups_stop(&lookups[i]);
                 must(pthread_join(threads[i], NULL) == 0);
         }
         copy.detach(reader);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """liblanemap in programs that do as they like: forks, liburcu, plugins, dlclose, other runtimes, little address space.
 
-Usage: test_hosts.py LANEMAPD LIBLANEMAP HOST_URCU HOST_COPIES PLUGIN LOOKER
+Usage: test_hosts.py LANEMAPD LIBLANEMAP HOST_URCU HOST_COPIES PLUGIN ATTACHED_READER
 """
 import os
 import shutil
@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'daemon'))
 from harness import Daemon  # noqa: E402
 
-LIBRARY, HOST_URCU, HOST_COPIES, PLUGIN, LOOKER = sys.argv[2:7]
+LIBRARY, HOST_URCU, HOST_COPIES, PLUGIN, ATTACHED_READER = sys.argv[2:7]
 SECONDS_MAX = 120
 
 
@@ -71,10 +71,10 @@ for thread in threads:
 
 
 def check_address_space(name):
-    """bash's ulimit -v, with what the looker itself needs and some MiB."""
+    """bash's ulimit -v, with what the reader itself needs and some MiB."""
     script = 'ulimit -v "$1"; exec "$2" "$3"'
-    expect_ok('ulimit -v 16 MiB', 'bash', '-c', script, 'bash', str(16 << 10), LOOKER, name)
-    code, output = run('bash', '-c', script, 'bash', str(3 << 10), LOOKER, name)
+    expect_ok('ulimit -v 16 MiB', 'bash', '-c', script, 'bash', str(16 << 10), ATTACHED_READER, name)
+    code, output = run('bash', '-c', script, 'bash', str(3 << 10), ATTACHED_READER, name)
     assert code != 0, output
     if 'error while loading' not in output and 'cannot' not in output:
         assert 'address space' in output, output
@@ -100,7 +100,7 @@ def check_valgrind(name):
     if not shutil.which('valgrind'):
         print('skipped: there is no valgrind')
         return
-    output = expect_ok('valgrind', 'valgrind', '--error-exitcode=9', '--leak-check=full', LOOKER, name)
+    output = expect_ok('valgrind', 'valgrind', '--error-exitcode=9', '--leak-check=full', ATTACHED_READER, name)
     assert 'ERROR SUMMARY: 0 errors' in output, output
 
 

@@ -88,7 +88,7 @@ bool lanemap_budget_allows(const struct lanemap_server *server, uint64_t n_bytes
         return server->clients_bytes + n_bytes <= server->clients_bytes_max;
 }
 
-/* It has more than its share, of which strangers have none. */
+/* It has more than its share, of which clients without the password have none. */
 static bool client_is_large(const struct lanemap_client *client)
 {
         const struct lanemap_server *server = client->server;

@@ -61,7 +61,7 @@ void lanemap_client_new(struct lanemap_server *server, int fd, bool is_tcp, cons
                 close(fd);
                 return;
         }
-        client->moved = client->stranger_since = server->seconds;
+        client->moved = client->unauthenticated_since = server->seconds;
         lanemap_budget_count(client);
         TAILQ_INSERT_TAIL(&server->clients, client, all);
         server->n_clients++;
@@ -125,12 +125,12 @@ static size_t query_live(const struct lanemap_client *client)
         return client->query_end - client->query_begin;
 }
 
-static void client_close_stranger(struct lanemap_client *client, const char *why)
+static void client_close_unauthenticated(struct lanemap_client *client, const char *why)
 {
         struct lanemap_server *server = client->server;
 
-        server->n_closed_strangers++;
-        lanemap_log_some(&server->strangers_said, server->seconds, LOG_WARNING,
+        server->n_closed_unauthenticated++;
+        lanemap_log_some(&server->unauthenticated_said, server->seconds, LOG_WARNING,
                          "client %" PRIu64 " at %s: %s, and it has not given the password: closed",
                          client->id, client->address, why);
         lanemap_client_close(client);
@@ -143,8 +143,8 @@ static bool query_room(struct lanemap_client *client)
         size_t capacity;
         char *query;
 
-        if (!client->authenticated && live >= LANEMAP_STRANGER_BYTES) {
-                client_close_stranger(client, "it sent a message of 16 KiB");
+        if (!client->authenticated && live >= LANEMAP_UNAUTHENTICATED_BYTES) {
+                client_close_unauthenticated(client, "it sent a message of 16 KiB");
                 return false;
         }
         if (live > LANEMAP_QUERY_BYTES_MAX) {
@@ -207,8 +207,8 @@ static ssize_t client_receive(struct lanemap_client *client)
         ssize_t n;
 
         if (!client->authenticated)
-                bytes.iov_len =
-                        LANEMAP_MIN(bytes.iov_len, LANEMAP_STRANGER_BYTES - query_live(client));
+                bytes.iov_len = LANEMAP_MIN(bytes.iov_len,
+                                            LANEMAP_UNAUTHENTICATED_BYTES - query_live(client));
         if (client->is_tcp)
                 return recv(client->watch.fd, bytes.iov_base, bytes.iov_len, MSG_DONTWAIT);
 
@@ -294,7 +294,7 @@ static bool output_is_due(const struct lanemap_client *client)
 bool lanemap_client_is_full(const struct lanemap_client *client)
 {
         return lanemap_reply_bytes(&client->out) >
-               (client->authenticated ? LANEMAP_OUTPUT_BYTES_PAUSE : LANEMAP_STRANGER_BYTES);
+               (client->authenticated ? LANEMAP_OUTPUT_BYTES_PAUSE : LANEMAP_UNAUTHENTICATED_BYTES);
 }
 
 static bool client_may_run(const struct lanemap_client *client)
@@ -497,8 +497,8 @@ void lanemap_client_cron(struct lanemap_client *client)
         uint64_t limit_auth = client->server->options.timeout_auth;
 
         if (limit_auth > 0 && !client->authenticated &&
-            client->server->seconds - client->stranger_since > limit_auth)
-                client_close_stranger(client, "it is here for longer than timeout-auth");
+            client->server->seconds - client->unauthenticated_since > limit_auth)
+                client_close_unauthenticated(client, "it is here for longer than timeout-auth");
         if (limit > 0 && client->unread_since > 0 &&
             client->server->seconds - client->unread_since >= limit)
                 client_close_unread(client);

@@ -205,7 +205,7 @@ void lanemap_command_reset(const struct lanemap_call *call)
         client->name[0] = 0;
         client->authenticated = !*call->server->options.password;
         client->parser.restricted = !client->authenticated;
-        client->stranger_since = call->server->seconds;
+        client->unauthenticated_since = call->server->seconds;
         lanemap_reply_simple(reply, "RESET");
 }
 

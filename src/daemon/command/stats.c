@@ -93,7 +93,7 @@ static const struct info_row {
         {"Stats", "total_net_output_bytes", SERVER(bytes_out), true},
         {"Stats", "timeout_output_disconnections", SERVER(n_closed_unread), true},
         {"Stats", "evicted_clients", SERVER(n_evicted), true},
-        {"Stats", "unauthenticated_disconnections", SERVER(n_closed_strangers), true},
+        {"Stats", "unauthenticated_disconnections", SERVER(n_closed_unauthenticated), true},
         {"Stats", "acl_access_denied_auth", SERVER(n_wrong_passwords), true},
 };
 

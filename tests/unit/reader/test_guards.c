@@ -348,23 +348,23 @@ Test(guards, a_thread_forks_inside_a_view)
 
 /* ---- an object that grows ---- */
 
-struct looker {
+struct lookups {
         struct lanemap_reader *reader;
         bool stop;
         uint64_t n_wrong;
 };
 
-static void *looker_main(void *arg)
+static void *lookups_main(void *arg)
 {
-        struct looker *looker = arg;
+        struct lookups *lookups = arg;
 
-        while (!lanemap_load_relaxed(&looker->stop)) {
+        while (!lanemap_load_relaxed(&lookups->stop)) {
                 size_t n_ids = 0;
-                int r = lanemap_reader_lookup(looker->reader, "a", 1, NULL, 0, &n_ids);
+                int r = lanemap_reader_lookup(lookups->reader, "a", 1, NULL, 0, &n_ids);
 
-                looker->n_wrong += r != 0 || n_ids == 0;
-                r = lanemap_reader_contains(looker->reader, "2.59.1999", 9, 1999);
-                looker->n_wrong += r < 0;
+                lookups->n_wrong += r != 0 || n_ids == 0;
+                r = lanemap_reader_contains(lookups->reader, "2.59.1999", 9, 1999);
+                lookups->n_wrong += r < 0;
         }
         return NULL;
 }
@@ -380,7 +380,7 @@ static uint64_t object_bytes(struct fixture *fixture)
 static void growth_follow(int helper)
 {
         struct lanemap_status status = {.size = sizeof(status)};
-        struct looker looker = {0};
+        struct lookups lookups = {0};
         struct lanemap_view view;
         struct fixture fixture;
         const uint32_t *ids;
@@ -391,8 +391,8 @@ static void growth_follow(int helper)
         before = object_bytes(&fixture);
         cr_expect_leq(mapped_bytes("/dev/shm/lanemap."), before + before / 2 + (2 << 20));
         cr_assert_eq(lanemap_reader_view_begin(fixture.reader, "a", 1, &view), 0);
-        looker.reader = fixture.reader;
-        cr_assert_eq(pthread_create(&thread, NULL, looker_main, &looker), 0);
+        lookups.reader = fixture.reader;
+        cr_assert_eq(pthread_create(&thread, NULL, lookups_main, &lookups), 0);
         writer_tell(&fixture, DO_GROW);
         writer_tell(&fixture, DO_GROW);
         cr_expect_eq(lanemap_reader_contains(fixture.reader, "2.59.1999", 9, 1999), 1);
@@ -403,9 +403,9 @@ static void growth_follow(int helper)
         cr_expect_gt(lanemap_reader_view_next(&view, &ids), 0);
         cr_expect_eq(lanemap_reader_view_end(&view), 0);
 
-        lanemap_store_relaxed(&looker.stop, true);
+        lanemap_store_relaxed(&lookups.stop, true);
         cr_assert_eq(pthread_join(thread, NULL), 0);
-        cr_expect_eq(looker.n_wrong, 0);
+        cr_expect_eq(lookups.n_wrong, 0);
         cr_assert_geq(lanemap_reader_poll(fixture.reader), 0);
         cr_assert_eq(lanemap_reader_status(fixture.reader, &status), 0);
         cr_expect_eq(status.n_reattachments, 0, "the generation is the same");

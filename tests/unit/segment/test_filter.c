@@ -80,7 +80,7 @@ Test(filter, one_stranger_in_256_passes_and_a_key_costs_less_than_ten_bits)
         uint64_t seed = 3;
 
         for (size_t k = 0; k < LANEMAP_N_ELEMENTS(filters); k++) {
-                const size_t n = 100000, n_strangers = 200000;
+                const size_t n = 100000, n_absent = 200000;
                 struct lanemap_segment segment;
                 uint64_t slots[LANEMAP_SLOT_WORDS], dense;
                 uint32_t n_passed = 0;
@@ -94,7 +94,7 @@ Test(filter, one_stranger_in_256_passes_and_a_key_costs_less_than_ten_bits)
                 model_fill(&model, n, IDS_SINGLE, 1000, &seed);
                 cr_assert_eq(model_build(&model, &built), 0);
                 cr_assert_eq(section_open(&built, 64, &segment), 0);
-                for (size_t i = 0; i < n_strangers; i++) {
+                for (size_t i = 0; i < n_absent; i++) {
                         struct lanemap_fingerprint fp = fingerprint_random(&model, &seed);
 
                         cr_assert_eq(lanemap_segment_dense(&segment, fp.hash,
@@ -103,8 +103,8 @@ Test(filter, one_stranger_in_256_passes_and_a_key_costs_less_than_ten_bits)
                         n_passed += lanemap_filter_passes(&segment.filter, dense, 0);
                 }
                 bits = (double)built.counts.filter_bytes * 8 / (double)n;
-                cr_expect_leq(n_passed, n_strangers / 256 * 115 / 100, "%u", n_passed);
-                cr_expect_geq(n_passed, n_strangers / 256 * 85 / 100, "%u", n_passed);
+                cr_expect_leq(n_passed, n_absent / 256 * 115 / 100, "%u", n_passed);
+                cr_expect_geq(n_passed, n_absent / 256 * 85 / 100, "%u", n_passed);
                 cr_expect_leq(bits, bits_max[k], "%.2f", bits);
                 free(built.bytes);
                 model_deinit(&model);

@@ -2,7 +2,7 @@
  * An ordinary reader, to be run under what limits it: attaches, looks up in every way, and says
  * what the library says when it cannot.
  *
- *         looker NAME
+ *         attached_reader NAME
  */
 #include <lanemap/lanemap.h>
 #include <stdio.h>

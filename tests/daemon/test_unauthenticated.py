@@ -47,7 +47,7 @@ def lines_are_few(daemon, what):
     assert 1 <= daemon.n_lines(what) <= 20, daemon.n_lines(what)
 
 
-class Strangers(unittest.TestCase):
+class Unauthenticated(unittest.TestCase):
     def test_connections_are_reserved_for_the_unix_socket(self):
         with Guarded("--maxclients", "80", "--timeout-auth", "0") as daemon:
             owner = daemon.owner()
