@@ -200,8 +200,9 @@ static int data_grow(void *arg, uint64_t bytes)
         if ((uint64_t)st.st_size >= bytes)
                 return 0;
 
-        if (object->before_growth)
-                object->before_growth(object->before_growth_arg);
+        r = object->spare_ensure ? object->spare_ensure(object->spare_arg) : 0;
+        if (r == -ENOSPC) /* what comes in this moment is for the spare, too */
+                return r;
         r = object_extend(object->fd, (uint64_t)st.st_size, bytes);
         if (r < 0)
                 return r;

@@ -12,7 +12,8 @@
  *     successor's object has to be to come up. The successor renames it: what others have filled
  *     /dev/shm with, or the predecessor has, does not keep it from starting.
  * S5. Room goes to the spare first: with none there, an object that is about to grow has one made
- *     (before_growth), so that room that readers give back is not gone before a spare can have it.
+ *     (spare_ensure), and does not grow where there is no room for one: what readers give back is
+ *     not gone before a spare can have it.
  *
  * Everything here is called by the holder of the name's lock only.
  */
@@ -74,8 +75,8 @@ struct lanemap_shm_data_object {
         struct lanemap_shm_arena *arena;
         uint64_t *known_bytes; /* kept at the object's size, before anything in what is new is
                                   published; may be NULL */
-        void (*before_growth)(void *arg); /* S5; may be NULL */
-        void *before_growth_arg;
+        int (*spare_ensure)(void *arg); /* S5; may be NULL. Return: 0, -ENOSPC, another errno */
+        void *spare_arg;
 };
 
 /*

@@ -19,11 +19,12 @@
 #include "common/order.h"
 #include "versions.h"
 
-#define N_KEYS             20000
-#define BATCH_MAX          24
-#define N_WRITER_LOOKERS   2
-#define QUESTIONS_MORE_MAX 1000
-#define N_READER_LOOKERS   2
+#define N_KEYS               20000
+#define BATCH_MAX            24
+#define OPERATIONS_PER_FLUSH 2000
+#define N_WRITER_LOOKERS     2
+#define QUESTIONS_MORE_MAX   1000
+#define N_READER_LOOKERS     2
 
 struct key {
         uint64_t started;
@@ -145,13 +146,33 @@ static void *looker_main(void *arg)
         return NULL;
 }
 
+/* As fast as flushes can follow: one that holds everything leaves no merges. Return: operations
+ * since the flush that was last waited for. */
+static uint64_t flush_follow(uint64_t n_operations)
+{
+        static uint64_t n_flushes;
+        struct lanemap_writer_stats stats = {.size = sizeof(stats)};
+
+        if (n_operations < OPERATIONS_PER_FLUSH)
+                return n_operations;
+
+        for (int i = 0; i < 50 && !lanemap_load_relaxed(&threads.stop); i++) {
+                must(lanemap_writer_get_stats(threads.writer, &stats) == 0);
+                if (stats.n_flushes > n_flushes)
+                        break;
+                (void)usleep(1000);
+        }
+        n_flushes = stats.n_flushes;
+        return 0;
+}
+
 static void *applier_main(void *arg)
 {
         struct rng rng;
         struct lanemap_op ops[BATCH_MAX];
         char texts[BATCH_MAX][VERSIONS_KEY_BYTES];
         uint32_t numbers[BATCH_MAX];
-        uint64_t versions[BATCH_MAX];
+        uint64_t versions[BATCH_MAX], n_since_flush = 0;
 
         rng_init(&rng, threads.seed);
         while (!lanemap_load_relaxed(&threads.stop)) {
@@ -176,9 +197,7 @@ static void *applier_main(void *arg)
                         lanemap_store_release(&threads.keys[numbers[i]].finished, versions[i]);
                 __atomic_fetch_add(&threads.n_operations, n, __ATOMIC_RELAXED);
 
-                /* As fast as a flush can follow: one that holds everything leaves no merges. */
-                if (rng_below(&rng, 8) == 0)
-                        (void)usleep(200);
+                n_since_flush = flush_follow(n_since_flush + n);
         }
 
         return NULL;

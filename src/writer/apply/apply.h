@@ -137,7 +137,7 @@ uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
         LANEMAP_REQUIRES(writer->lanes.lock);
 /* Makes the spare object, or enlarges it, if there is room. Thread: any, with any lock held; two at
  * once make one. */
-void lanemap_engine_spare_ensure(struct lanemap_writer *writer);
+int lanemap_engine_spare_ensure(struct lanemap_writer *writer);
 /* Forgets the reserved pages: their object is gone. */
 void lanemap_engine_reserves_forget(struct lanemap_writer *writer);
 

@@ -158,13 +158,20 @@ uint64_t lanemap_engine_spare_bytes(const struct lanemap_writer *writer)
         return LANEMAP_MIN(bytes, writer->options.shared_bytes_max) & ~(uint64_t)(PAGE_BYTES - 1);
 }
 
-void lanemap_engine_spare_ensure(struct lanemap_writer *writer)
+int lanemap_engine_spare_ensure(struct lanemap_writer *writer)
 {
         uint64_t bytes = lanemap_load_relaxed(&writer->shm.spare_bytes_wanted);
+        int r;
 
         if (lanemap_load_relaxed(&writer->shm.spare_bytes) >= bytes)
-                return;
+                return 0;
 
-        if (lanemap_shm_spare_make(writer->place.shm_dir_fd, writer->identity.name, bytes) == 0)
+        r = lanemap_shm_spare_make(writer->place.shm_dir_fd, writer->identity.name, bytes);
+        if (r == -ENOSPC && bytes > SPARE_WRITE_BYTES) {
+                bytes -= SPARE_WRITE_BYTES; /* a successor starts, and reads */
+                r = lanemap_shm_spare_make(writer->place.shm_dir_fd, writer->identity.name, bytes);
+        }
+        if (r == 0)
                 lanemap_store_relaxed(&writer->shm.spare_bytes, bytes);
+        return r;
 }

@@ -67,12 +67,11 @@ static struct lanemap_shm_quarantine quarantine_of(const struct lanemap_writer *
 }
 
 /* S5 in shm/write.h. While a log is replayed there is no spare: it is what is replayed into. */
-static void growth_prepare(void *arg)
+static int growth_prepare(void *arg)
 {
         struct lanemap_writer *writer = arg;
 
-        if (!writer->lanes.recovering)
-                lanemap_engine_spare_ensure(writer);
+        return writer->lanes.recovering ? 0 : lanemap_engine_spare_ensure(writer);
 }
 
 static struct lanemap_shm_data_options object_options(const struct lanemap_writer *writer)
@@ -159,8 +158,8 @@ static int object_create(struct lanemap_writer *writer, struct lanemap_shm_data_
         region->generation = object->generation;
         region->files = writer->segments.table;
         object->known_bytes = &region->bytes;
-        object->before_growth = growth_prepare;
-        object->before_growth_arg = writer;
+        object->spare_ensure = growth_prepare;
+        object->spare_arg = writer;
         lanemap_shm_arena_get_stats(object->arena, &arena);
         r = lanemap_shm_region_init(region, object->base, arena.bytes);
         lanemap_check(r == 0); /* the object that was just made is valid for lookups */

@@ -88,7 +88,7 @@ static void object_release(struct lanemap_writer *writer)
                 /* An object that never was in force may have been the spare: a new spare is made
                  * for the next start. */
                 if (writer->lanes.recovering)
-                        lanemap_engine_spare_ensure(writer);
+                        (void)lanemap_engine_spare_ensure(writer);
         }
         lanemap_free(writer->shm.region);
         for (size_t i = 0; i < LANEMAP_N_ELEMENTS(writer->shm.retired_object_fds); i++)

@@ -88,7 +88,7 @@ void *lanemap_engine_flusher_main(void *arg)
         while (!lanemap_load_acquire(&writer->workers.stopping)) {
                 lanemap_engine_requests_serve(writer);
                 lanemap_engine_retired_objects_drop(writer);
-                lanemap_engine_spare_ensure(writer);
+                (void)lanemap_engine_spare_ensure(writer);
                 settle_when_quiet(writer);
                 lanemap_engine_give_back(writer);
                 if (!take_flush_wanted(writer)) {

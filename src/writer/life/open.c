@@ -219,7 +219,7 @@ static int index_recover(struct lanemap_writer *writer,
         lanemap_shm_publish(writer->shm.control, writer->shm.object->generation);
         (void)lanemap_shm_unlink_others(writer->place.shm_dir_fd, writer->identity.name,
                                         writer->shm.object->generation);
-        lanemap_engine_spare_ensure(writer);
+        (void)lanemap_engine_spare_ensure(writer);
         (void)lanemap_log_drop(writer->log, lanemap_manifest_lowest_position(manifest),
                                writer->commit.log_number);
         lanemap_engine_files_reap(writer);

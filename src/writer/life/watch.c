@@ -175,7 +175,7 @@ static void spare_check(struct lanemap_writer *writer)
                 return;
 
         lanemap_store_relaxed(&writer->shm.spare_bytes, (uint64_t)0);
-        lanemap_engine_spare_ensure(writer);
+        (void)lanemap_engine_spare_ensure(writer);
 }
 
 static int shared_renew(struct lanemap_writer *writer, bool control_lost)

@@ -269,7 +269,7 @@ Test(shm_object, the_spare_becomes_the_data_object)
 
 static uint64_t before_growth_bytes;
 
-static void before_growth(void *arg)
+static int spare_ensure(void *arg)
 {
         const struct lanemap_shm_data_object *object = arg;
         struct stat st;
@@ -277,6 +277,41 @@ static void before_growth(void *arg)
         cr_assert(object_stat(object->generation, &st));
         before_growth_bytes = (uint64_t)st.st_size;
         cr_expect_eq(lanemap_shm_spare_make(bench.shm_fd, bench.scratch.name, 64 << 10), 0);
+        return 0;
+}
+
+static int n_refusals;
+
+static int spare_refuse(void *arg)
+{
+        n_refusals++;
+        return -ENOSPC;
+}
+
+/* S5: an object does not take room that came too late for the spare. */
+Test(shm_object, no_growth_without_room_for_the_spare)
+{
+        struct lanemap_shm_data_object object;
+        struct lanemap_arena *arena;
+        struct stat first, then;
+        uint64_t off;
+        int r;
+
+        bench_init();
+        cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
+        cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &object),
+                     0);
+        object.spare_ensure = spare_refuse;
+        arena = lanemap_shm_arena_base(object.arena);
+        cr_assert(object_stat(object.generation, &first));
+        while ((r = arena->alloc(arena, 4096, &off)) == 0)
+                ;
+        cr_expect_eq(r, -ENOSPC);
+        cr_expect_geq(n_refusals, 1);
+        cr_assert(object_stat(object.generation, &then));
+        cr_expect_eq(then.st_size, first.st_size);
+        lanemap_shm_data_close(&object);
+        bench_deinit();
 }
 
 /* S5: the spare has been asked for when the object grows. */
@@ -293,8 +328,8 @@ Test(shm_object, room_goes_to_the_spare_first)
         cr_assert_eq(control_open(bench.uuid, 0640, NULL), 0);
         cr_assert_eq(lanemap_shm_data_create(bench.shm_fd, bench.control, &bench.options, &object),
                      0);
-        object.before_growth = before_growth;
-        object.before_growth_arg = &object;
+        object.spare_ensure = spare_ensure;
+        object.spare_arg = &object;
         arena = lanemap_shm_arena_base(object.arena);
         cr_assert(object_stat(object.generation, &first));
         do {
